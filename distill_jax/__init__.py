@@ -1,0 +1,1 @@
+"""Distil step-by-step reasoning into small students with JAX."""

@@ -1,0 +1,89 @@
+"""Errors a user can cause, and how a command turns them into one line and an exit code.
+
+Exit codes: 0 done or nothing left to do; 2 the user must change something first; 1 our bug, or a
+peer that is gone; 75 (EX_TEMPFAIL) interrupted with the state saved: run the same command again.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+
+EXIT_BUG = 1
+EXIT_USER = 2
+EXIT_INTERRUPTED = 75
+
+
+class UserError(Exception):
+    """Something the user must change first. The message is one line: what, where, and the remedy."""
+
+
+class Interrupted(SystemExit):
+    """SIGINT or SIGTERM arrived. Leaves with exit code 75 wherever it is not caught."""
+
+    def __init__(self) -> None:
+        super().__init__(EXIT_INTERRUPTED)
+
+
+class _Signals:
+    """What the handler looks at: whether a step is running that must not be torn apart."""
+
+    deferred = False
+    pending = False
+
+
+def _handle(signum: int, frame: object) -> None:
+    del signum, frame
+    # The second signal always leaves at once, so that nobody has to reach for `kill -9`.
+    if _Signals.deferred and not _Signals.pending:
+        _Signals.pending = True
+        return
+    raise Interrupted()
+
+
+def interrupted() -> bool:
+    """True once a signal arrived inside `signals_deferred`: save, then raise `Interrupted`."""
+    return _Signals.pending
+
+
+@contextlib.contextmanager
+def signals_deferred() -> Iterator[None]:
+    """Inside, a first signal only sets `interrupted()`; the body looks at it where it can save.
+
+    A handler does run during XLA compilation, where nothing needs saving: compile outside of this
+    block, so that a signal leaves at once.
+    """
+    _Signals.deferred = True
+    try:
+        yield
+    finally:
+        _Signals.deferred = False
+    if _Signals.pending:
+        raise Interrupted()
+
+
+def run_command(main: Callable[[list[str]], None], argv: list[str]) -> int:
+    """Run `main(argv)` and return the exit code of design.md section 5; one line for user errors."""
+    signal.signal(signal.SIGINT, _handle)
+    signal.signal(signal.SIGTERM, _handle)
+    try:
+        main(argv)
+        return 0
+    except UserError as error:
+        line = " ".join(str(error).split("\n"))
+        print(f"error: {line}", file=sys.stderr)
+        return EXIT_USER
+    except Interrupted:
+        print("interrupted: run the same command again to continue", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away (`... | head`): nothing is left to tell it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BUG
+    except OSError as error:
+        if error.errno == 28:  # ENOSPC
+            place = error.filename or "the working directory"
+            print(f"error: no space left on the disk of {place}: free some", file=sys.stderr)
+            return EXIT_USER
+        raise

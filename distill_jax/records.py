@@ -1,0 +1,133 @@
+"""The records that travel between stages, one JSON line each. Field names are public API."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Iterable
+from typing import Any
+
+from distill_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """A question with its known answer. `answer` is one line: a number as text, yes/no, or text."""
+
+    id: str  # e.g. "gsm8k/test/17"
+    question: str
+    answer: str
+    split: str
+    attributes: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One reasoning step. `subquestion` is None where a source gives plain steps."""
+
+    subquestion: str | None
+    solution: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Annotation:
+    """A problem solved step by step, by the data set itself or by a teacher."""
+
+    id: str
+    question: str
+    answer: str
+    steps: tuple[Step, ...]
+    source: dict[str, Any]  # {"kind": "gold" | "teacher" | "imported", ...}
+
+
+@dataclasses.dataclass(frozen=True)
+class Turn:
+    """What one role wrote before it passed the turn, as the sampler returned it."""
+
+    role: str
+    text: str
+    tokens: int  # tokens written, the end-of-turn or end-of-text token included
+    log_probability: float  # natural log, summed over those tokens
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """A student's transcript for one problem, graded."""
+
+    id: str
+    question: str
+    answer: str
+    completion: str
+    turns: tuple[Turn, ...]
+    prediction: str | None  # normalised final answer, None where none could be read
+    correct: bool  # the headline: normalised scores
+    scores: dict[str, bool]  # strict, flexible, normalised
+    status: str  # finished | turn_cap | token_cap | context | prompt_too_long | unparsed
+    attributes: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Grade:
+    """What a task's `grade(completion, answer)` returns."""
+
+    prediction: str | None  # the normalised final answer, None where none could be read
+    scores: dict[str, bool]  # one entry per extractor; "normalised" is the headline
+
+
+def to_json(record: Any) -> str:
+    """One line of JSON for any record of this module (no newline at the end)."""
+    return json.dumps(dataclasses.asdict(record), ensure_ascii=False)
+
+
+def problem_from_dict(row: dict[str, Any]) -> Problem:
+    """Build a Problem from parsed JSON; raises KeyError on a missing field."""
+    return Problem(**{f.name: row[f.name] for f in dataclasses.fields(Problem)})
+
+
+def annotation_from_dict(row: dict[str, Any]) -> Annotation:
+    """Build an Annotation from parsed JSON; raises KeyError on a missing field."""
+    steps = tuple(Step(step["subquestion"], step["solution"]) for step in row["steps"])
+    return Annotation(row["id"], row["question"], row["answer"], steps, row["source"])
+
+
+def prediction_from_dict(row: dict[str, Any]) -> Prediction:
+    """Build a Prediction from parsed JSON; raises KeyError on a missing field."""
+    fields = {f.name: row[f.name] for f in dataclasses.fields(Prediction)}
+    fields["turns"] = tuple(Turn(**turn) for turn in row["turns"])
+    return Prediction(**fields)
+
+
+def read_json_lines(path: str | pathlib.Path) -> list[tuple[int, dict[str, Any]]]:
+    """All rows of a JSON-lines file as (line number from 1, object); blank lines are skipped.
+
+    Raises UserError naming file and line where a line is not a JSON object, and where the file is
+    missing or not UTF-8.
+    """
+    path = pathlib.Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 at byte {error.start}: save it as UTF-8") from None
+    rows = []
+    # split("\n"), not splitlines(): U+2028 and the like may stand inside a JSON string.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}:{number}: not JSON ({error.msg}, column {error.colno})") from None
+        if not isinstance(row, dict):
+            raise UserError(f"{path}:{number}: a JSON object is expected, not {type(row).__name__}")
+        rows.append((number, row))
+    return rows
+
+
+def refuse_duplicates(records: Iterable[Any], where: str) -> None:
+    """Raise UserError naming the first id that occurs twice."""
+    seen = set()
+    for record in records:
+        if record.id in seen:
+            raise UserError(f"{where}: id {record.id!r} occurs twice: ids must be unique")
+        seen.add(record.id)

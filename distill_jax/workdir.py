@@ -1,0 +1,123 @@
+"""Names inside a working directory, the lock on it, its identity, and atomic writes."""
+
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+from distill_jax.errors import UserError
+
+FORMAT_VERSION = 1
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Write `text` to `path` so that a reader sees the old file or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """`write_text` of indented JSON."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+class Workdir:
+    """One run's directory; see design.md section 5 for what lies where."""
+
+    def __init__(self, path: str | pathlib.Path):
+        self.path = pathlib.Path(path)
+        self.config = self.path / "config.json"
+        self.format_version = self.path / "format_version"
+        self.environment = self.path / "environment.json"
+        self.log = self.path / "log.jsonl"
+        self.metrics = self.path / "metrics.jsonl"
+        self.tokenizer = self.path / "tokenizer"
+        self.annotations = self.path / "annotations.jsonl"
+        self.rejected_annotations = self.path / "annotations.rejected.jsonl"
+        self.training_data = self.path / "training_data.json"
+        self.checkpoints = self.path / "checkpoints"
+        self.evaluations = self.path / "evaluations"
+        self.report_json = self.path / "report.json"
+        self.report_html = self.path / "report.html"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the directory for this process; raises UserError where another one holds it.
+
+        The kernel drops the lock when the process ends, however it ends.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = open(self.path / ".lock", "a+", encoding="utf-8")
+        except (NotADirectoryError, FileExistsError, PermissionError) as error:
+            reason = error.strerror or type(error).__name__
+            raise UserError(f"--workdir={self.path}: {reason}: choose another") from None
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                owner = file.read().strip() or "another process"
+                raise UserError(
+                    f"--workdir={self.path} is in use by {owner}: wait for it, or choose another"
+                ) from None
+            file.seek(0)
+            file.truncate()
+            file.write(f"process {os.getpid()}")
+            file.flush()
+            yield
+
+    def check_identity(self, config: dict[str, Any], identity: dict[str, Any]) -> None:
+        """Write `config` on the first run; later refuse a workdir whose identity differs.
+
+        `identity` is the flat part of `config` that decides what the students are (data, students,
+        optimizer, scheme, seed). Other keys may differ from run to run: the file then keeps the
+        newest values. Raises UserError naming every key that differs.
+        """
+        if self.config.exists():
+            self.check_version()
+            stored = read_json(self.config)["identity"]
+            keys = sorted(stored.keys() | identity.keys())
+            missing = "(not set)"
+            different = [
+                f"{key} was {stored.get(key, missing)!r}, now {identity.get(key, missing)!r}"
+                for key in keys
+                if stored.get(key, missing) != identity.get(key, missing)
+            ]
+            if different:
+                raise UserError(
+                    f"--workdir={self.path} holds another run ({'; '.join(different)}): "
+                    "choose another --workdir, or the old values"
+                )
+        write_text(self.format_version, f"{FORMAT_VERSION}\n")
+        write_json(self.config, {"config": config, "identity": identity})
+
+    def check_version(self) -> None:
+        """Raise UserError where the directory was written in a format this code does not read."""
+        version = self.format_version.read_text().strip() if self.format_version.exists() else "?"
+        if version != str(FORMAT_VERSION):
+            raise UserError(
+                f"{self.path} has format version {version}, this code reads {FORMAT_VERSION}: "
+                "use the release that wrote it, or start a new --workdir"
+            )
+
+
+def read_json(path: pathlib.Path) -> Any:
+    """Parsed JSON of a file that this project wrote; UserError where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file: is this the directory of a run?") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}:{error.lineno}: not JSON ({error.msg})") from None

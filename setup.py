@@ -1,0 +1,44 @@
+"""Package description of distill-jax."""
+
+import pathlib
+
+import setuptools
+
+# torch is named only for tests: transformers' own GPT-2 is the model ours is compared with.
+TEST = ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "build>=1.2"]
+
+setuptools.setup(
+    name="distill-jax",
+    version="0.1.0",
+    description="Distil step-by-step reasoning into small models with JAX",
+    long_description=pathlib.Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=setuptools.find_packages(include=["distill_jax", "distill_jax.*", "configs"]),
+    package_data={"distill_jax.evaluation": ["templates/*"]},
+    install_requires=[
+        "jax>=0.10,<0.12",
+        "flax>=0.12,<0.13",
+        "optax>=0.2.5",
+        "orbax-checkpoint>=0.11.30,<0.13",
+        "transformers>=5,<6",
+        "tokenizers>=0.22",
+        "datasets>=4",
+        "ml-collections>=1.0",
+        "grain>=0.2.15",
+        "numpy>=2",
+        "scipy>=1.14",
+        "rich>=13",
+        "jinja2>=3.1",
+        "matplotlib>=3.9",
+    ],
+    extras_require={
+        "test": TEST,
+        "dev": [*TEST, "ruff>=0.12", "pyright>=1.1.400"],
+        "tpu": ["jax[tpu]>=0.10,<0.12"],
+        "cuda": ["jax[cuda12]>=0.10,<0.12"],
+        "notebook": ["notebook>=7", "nbmake>=1.5"],
+    },
+)
