@@ -1,0 +1,1 @@
+"""Problems, gold annotations and graders, one module per task."""
