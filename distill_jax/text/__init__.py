@@ -1,0 +1,1 @@
+"""Everything that knows the text format: tokenizer, transcripts, training rows."""

@@ -1,0 +1,123 @@
+"""Training rows: what each student reads of a transcript, and where its loss counts.
+
+A role sees what it reads and what it wrote itself. Roles that share student and sight share a
+*view*: one row, one cache, one forward pass. For the question `Q R`, two steps `a : A` and `b : B`
+and end marks `/` (end of turn) and `.` (end of text), the rows of a socratic annotation are
+
+    decomposer reads solver, solver reads decomposer, two students:
+        decomposer  Q R / a / A / b / B / .
+        its loss          ^ ^     ^ ^     ^
+        solver      Q R / a / A / b / B /
+        its loss              ^ ^     ^ ^
+    decomposer reads nothing:
+        decomposer  Q R / a / b / .
+        its loss          ^ ^ ^ ^ ^
+
+The prompt of sampling, `Q R /`, is a prefix of every row. Only the ender of a scheme writes the
+end of text; the others, and enders between turns, write the end of turn.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from distill_jax.errors import UserError
+from distill_jax.text.transcript import Scheme
+
+NO_LOSS = -1
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """One way of looking at a transcript: a student and whose turns it sees."""
+
+    student: str
+    sees: frozenset[str]
+    writes: tuple[int, ...]  # indices into scheme.roles of the roles that write in this view
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One training row. `writers[i]` is the role index whose loss counts at token i, or NO_LOSS."""
+
+    tokens: list[int]
+    writers: list[int]
+
+
+def make_views(
+    scheme: Scheme, students: Mapping[str, str], reads: Mapping[str, Sequence[str]]
+) -> list[View]:
+    """The views of a scheme, in the order of its roles; `students` and `reads` are keyed by role.
+
+    Keys of roles that the scheme does not have are ignored, so that `--config.scheme` alone can be
+    changed. Raises UserError for a role without student or a reader of an unknown role.
+    """
+    writes: dict[tuple[str, frozenset[str]], list[int]] = {}
+    for index, role in enumerate(scheme.roles):
+        if role not in students or role not in reads:
+            raise UserError(f"config.students and config.reads need a line for role {role!r}")
+        sees = frozenset(reads[role]) & frozenset(scheme.roles) | {role}
+        writes.setdefault((students[role], sees), []).append(index)
+    return [View(student, sees, tuple(roles)) for (student, sees), roles in writes.items()]
+
+
+def check_reads(reads: Mapping[str, Sequence[str]], known_roles: Sequence[str]) -> None:
+    """Raise UserError where `config.reads` names a role that no scheme has."""
+    for role, others in reads.items():
+        for other in others:
+            if other not in known_roles:
+                raise UserError(
+                    f"config.reads.{role} names {other!r}: choose from {', '.join(known_roles)}"
+                )
+
+
+def prompt_tokens(question: list[int], end_of_turn: int) -> list[int]:
+    """What every role sees before the first turn: the question and an end of turn."""
+    return [*question, end_of_turn]
+
+
+def build_row(
+    question: list[int],
+    turns: Sequence[tuple[str, list[int]]],
+    view: View,
+    scheme: Scheme,
+    end_of_turn: int,
+    end_of_text: int,
+) -> Row:
+    """The row of one view.
+
+    `turns` holds (writer, ids of the text) in order. With end of turn 1 and end of text 0:
+
+    >>> from distill_jax.text.transcript import SCHEMES
+    >>> socratic = SCHEMES["socratic"]
+    >>> turns = [("decomposer", [7]), ("solver", [8, 9])]
+    >>> both = frozenset(["decomposer", "solver"])
+    >>> row = build_row([5, 6], turns, View("asker", both, (0,)), socratic, 1, 0)
+    >>> row.tokens
+    [5, 6, 1, 7, 1, 8, 9, 1, 0]
+    >>> row.writers
+    [-1, -1, -1, 0, 0, -1, -1, -1, 0]
+    >>> row = build_row([5, 6], turns, View("answerer", both, (1,)), socratic, 1, 0)
+    >>> row.tokens
+    [5, 6, 1, 7, 1, 8, 9, 1]
+    >>> row.writers
+    [-1, -1, -1, -1, -1, 1, 1, 1]
+    >>> chain = SCHEMES["chain"]
+    >>> row = build_row([5, 6], [("solver", [8, 9])], View("s", frozenset(["solver"]), (0,)), chain, 1, 0)
+    >>> row.tokens, row.writers
+    ([5, 6, 1, 8, 9, 0], [-1, -1, -1, 0, 0, 0])
+    """
+    tokens = prompt_tokens(question, end_of_turn)
+    writers = [NO_LOSS] * len(tokens)
+    ender_spoke_last = bool(turns) and turns[-1][0] == scheme.ender
+    for index, (writer, text) in enumerate(turns):
+        if writer not in view.sees:
+            continue
+        ends_text = ender_spoke_last and index == len(turns) - 1
+        role = scheme.roles.index(writer)
+        tokens += [*text, end_of_text if ends_text else end_of_turn]
+        writers += [role if role in view.writes else NO_LOSS] * (len(text) + 1)
+    ender = scheme.roles.index(scheme.ender)
+    if not ender_spoke_last and ender in view.writes:
+        tokens.append(end_of_text)
+        writers.append(ender)
+    return Row(tokens, writers)
