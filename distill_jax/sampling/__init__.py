@@ -1,0 +1,1 @@
+"""Alternating generation on the device."""
