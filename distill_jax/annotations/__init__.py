@@ -1,0 +1,1 @@
+"""Checks that an annotation may be trained on."""

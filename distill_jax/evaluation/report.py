@@ -1,0 +1,217 @@
+"""report.html: one offline file that says how well the students do, and shows what they write."""
+
+import json
+import pathlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import jinja2
+import markupsafe
+
+from distill_jax.evaluation import figures
+from distill_jax.records import Prediction
+from distill_jax.workdir import write_text
+
+# Kind -> (icon, word): told apart without colour.
+BADGES = {
+    "right": ("✓", "right"),
+    "wrong": ("✗", "wrong"),
+    "unfinished": ("…", "unfinished"),
+    "unparsable": ("?", "unparsable"),
+}
+STATUS_MEANING = {
+    "finished": "the dialogue ended by itself",
+    "turn_cap": "stopped at the limit of turns",
+    "token_cap": "stopped at the limit of tokens in a turn",
+    "context": "stopped where the model's context was full",
+    "prompt_too_long": "the question left no room to write",
+    "unparsed": "ended, but no answer could be read",
+}
+COLORS = {"decomposer": 0, "solver": 1, "planner": 2}  # of roles and of students
+OTHER_COLORS = 3  # 3, 4 and 5 go to names that are not above
+
+# What HTML does not allow, and what makes text read in another order than it is stored:
+# control characters but tab and newline, direction overrides, surrogates, noncharacters.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff"
+    + "".join(chr(plane << 16 | last) for plane in range(1, 17) for last in (0xFFFE, 0xFFFF))
+    + "]"
+)
+
+
+def write_report(
+    path: str | pathlib.Path,
+    *,
+    summary: Mapping[str, Any],
+    predictions: Sequence[Prediction],
+    loss_curves: Mapping[str, Sequence[tuple[int, float]]],
+    title: str,
+    training: Mapping[str, Any] | None,
+    max_dialogues: int = 20,
+) -> None:
+    """Write one self-contained HTML file: no script, nothing loaded from elsewhere.
+
+    `summary` is what `summary.summarise` returned, `loss_curves` maps a student to its
+    (step, training loss) pairs, `training` maps a student to facts such as steps, tokens, rows.
+    The same arguments give the same bytes.
+    """
+    dialogues = choose_dialogues(predictions, max_dialogues)
+    curves = {visible(name): points for name, points in loss_curves.items() if points}
+    colors = _colors([*curves, *(turn.role for p in dialogues for turn in p.turns)])
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("distill_jax.evaluation"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(percent=percent, number=number)
+    html = environment.get_template("report.html.j2").render(
+        title=title,
+        summary=summary,
+        bars=_bars(summary),
+        guesser_sentences=_guesser_sentences(summary),
+        loss_figure=figures.loss_figure(curves, colors),
+        loss_students=list(curves),
+        steps_figure=figures.steps_figure(summary["by_steps"]),
+        status_meaning=STATUS_MEANING,
+        training=_training_table(training or {}),
+        settings={
+            name: {key: _exact(value) for key, value in _flatten(summary[section]).items()}
+            for name, section in (("Sampling", "sampling"), ("Identity of the run", "identity"))
+        },
+        dialogues=[(outcome(prediction), prediction) for prediction in dialogues],
+        badges=BADGES,
+        colors=colors,
+    )
+    write_text(pathlib.Path(path), html)
+
+
+def outcome(prediction: Prediction) -> str:
+    """A key of BADGES: the status decides where the dialogue gave no answer, else the grade."""
+    if prediction.status == "unparsed":
+        return "unparsable"
+    if prediction.status != "finished":
+        return "unfinished"
+    return "right" if prediction.correct else "wrong"
+
+
+def choose_dialogues(predictions: Sequence[Prediction], limit: int) -> list[Prediction]:
+    """At most `limit` predictions, each outcome that occurs in turn, spread over the whole list."""
+    kinds = [[p for p in predictions if outcome(p) == kind] for kind in BADGES]
+    quotas = [0] * len(kinds)
+    left = min(limit, len(predictions))
+    while left > 0:
+        for index, members in enumerate(kinds):
+            if left > 0 and quotas[index] < len(members):
+                quotas[index] += 1
+                left -= 1
+    spread = [
+        [members[i * len(members) // quota] for i in range(quota)]
+        for members, quota in zip(kinds, quotas, strict=True)
+    ]
+    rounds = range(max(quotas, default=0))
+    return [members[i] for i in rounds for members in spread if i < len(members)]
+
+
+def visible(text: str) -> str:
+    """`text` with characters that HTML forbids or that reorder it made visible."""
+    return _UNPRINTABLE.sub(_picture, text.replace("\r\n", "\n"))
+
+
+def percent(value: float) -> str:
+    """0.2345 -> "23.4 %", with a space that does not break."""
+    return f"{100 * value:.1f}\u202f%"
+
+
+def number(value: Any) -> str:
+    """A fact for a table: thousands apart, four digits of a float, text as it is."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return _exact(value)
+    if isinstance(value, int):
+        return f"{value:,}".replace(",", "\u202f")
+    return f"{value:,.1f}".replace(",", "\u202f") if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _exact(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _picture(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code < 0x20:
+        return chr(0x2400 + code)
+    return "␡" if code == 0x7F else f"⟨U+{code:04X}⟩"
+
+
+def _finalize(value: Any) -> Any:
+    # Every value that the template prints passes here; Markup is our own SVG.
+    if isinstance(value, str) and not isinstance(value, markupsafe.Markup):
+        return visible(value)
+    return value
+
+
+def _colors(names: Iterable[str]) -> dict[str, int]:
+    others = [name for name in dict.fromkeys(names) if name not in COLORS]
+    return COLORS | {name: OTHER_COLORS + i % 3 for i, name in enumerate(others)}
+
+
+def _bars(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    headline = summary["headline_extractor"]
+    scores = sorted(summary["scores"].items(), key=lambda item: item[0] != headline)
+    students = [
+        {
+            "kind": "headline-bar" if name == headline else "student",
+            "label": f"students, {name}",
+            **s,
+        }
+        for name, s in scores
+    ]
+    guessers = [
+        {"kind": "guesser", "label": f"guess: {name}", **guesser}
+        for name, guesser in summary["guessers"].items()
+    ]
+    return students + guessers
+
+
+def _guesser_sentences(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    low, high = summary["accuracy_interval"]
+    interval = f"{percent(low)} to {percent(high)}"
+    sentences = []
+    for name, guesser in summary["guessers"].items():
+        if guesser["excluded"]:
+            verdict = f"The students' interval ({interval}) lies above it: they do better."
+        elif guesser["accuracy"] > high:
+            verdict = f"The students' interval ({interval}) lies below it: they do worse."
+        else:
+            verdict = (
+                f"The students' interval ({interval}) does not exclude it: "
+                "these problems do not show that they do better."
+            )
+        text = f"gets {percent(guesser['accuracy'])}. {verdict}"
+        sentences.append({"name": name, "excluded": guesser["excluded"], "text": text})
+    return sentences
+
+
+def _flatten(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}."""
+    flat = {}
+    for key, value in facts.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _training_table(training: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts as rows, students as columns; facts that belong to no student in a last column."""
+    columns = {name: _flatten(f) for name, f in training.items() if isinstance(f, Mapping)}
+    shared = {name: fact for name, fact in training.items() if not isinstance(fact, Mapping)}
+    if shared:
+        columns["all"] = columns.get("all", {}) | shared
+    rows = dict.fromkeys(fact for facts in columns.values() for fact in facts)
+    cells = {fact: [facts.get(fact) for facts in columns.values()] for fact in rows}
+    return {"columns": list(columns), "rows": cells}

@@ -1,0 +1,245 @@
+"""report.html, read back with a parser of its own."""
+
+import os
+import re
+import threading
+
+import pytest
+from html_page import Page
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from distill_jax.evaluation import report
+from distill_jax.evaluation.summary import summarise
+from distill_jax.records import Prediction, Turn
+
+BADGE_OF_STATUS = {
+    "unparsed": "unparsable",
+    "turn_cap": "unfinished",
+    "token_cap": "unfinished",
+    "context": "unfinished",
+    "prompt_too_long": "unfinished",
+}
+INJECTION = (
+    "</div></details><script>alert('x')</script><img src=x onerror=alert(1)> & <b>\"'{{ 7 }}"
+)
+
+
+def prediction(number, status="finished", correct=False, text="3 + 4 = 7", role="solver"):
+    turns = (Turn("decomposer", "How many?", 4, -1.0), Turn(role, text, 9, -2.0))
+    return Prediction(
+        id=f"test/{number}",
+        question=f"Question {number}?",
+        answer="7",
+        completion=text,
+        turns=() if status == "prompt_too_long" else turns,
+        prediction=None if status == "unparsed" else "7",
+        correct=correct,
+        scores={"strict": False, "flexible": correct, "normalised": correct},
+        status=status,
+        attributes={"steps": number % 3 + 1},
+    )
+
+
+def mixed(n):
+    statuses = ["finished", "finished", "finished", *BADGE_OF_STATUS]
+    return [prediction(i, statuses[i % 8], correct=i % 8 == 0) for i in range(n)]
+
+
+def write(path, predictions, **changes):
+    guessers = changes.pop("guessers", {})
+    summary = summarise(
+        predictions,
+        task=changes.pop("task", "my_task"),
+        split="test",
+        guessers=guessers,
+        checkpoint_steps={"decomposer": 20, "solver": 1234},
+        identity={"data": {"file": "a.jsonl"}},
+        seed=5,
+        seconds=2.0,
+        sampling={"temperature": 0.0},
+    )
+    arguments = {
+        "summary": summary,
+        "loss_curves": {"decomposer": [(1, 2.0), (2, 1.5)], "solver": [(1, 3.0), (2, 1.0)]},
+        "title": "A run",
+        "training": {"solver": {"steps": 1234, "tokens": {"fed": 99}}, "decomposer": {"steps": 20}},
+    }
+    report.write_report(path, predictions=predictions, **(arguments | changes))
+    return Page(path)
+
+
+def guesser(accuracy):
+    return {"accuracy": accuracy, "correct": 0, "interval": [0.0, 1.0]}
+
+
+def test_headline_and_facts(tmp_path):
+    predictions = [prediction(i, correct=i < 25) for i in range(100)]
+    page = write(tmp_path / "report.html", predictions)
+    text = re.sub(r"[ \n]+", " ", page.find("main")[0]["text"])
+    (headline,) = page.find("p", "headline")
+    # 25 of 100: Wilson 0.1755 to 0.3430.
+    assert re.findall(r"\d+\.\d", headline["text"]) == ["25.0", "17.5", "34.3"]
+    assert "n = 100" in headline["text"]
+    for words in ("my_task", "split test", "normalised extractor", "seed 5", "rule “last”"):
+        assert words in text
+    assert "solver at step 1\u202f234" in text
+    for fact in ("tokens.fed", "data.file", "a.jsonl", "temperature", "Turns per problem"):
+        assert fact in text
+
+
+def test_guesser_sentences(tmp_path):
+    guessers = {"low": guesser(0.1), "level": guesser(0.3), "high": guesser(0.5)}
+    predictions = [prediction(i, correct=i < 25) for i in range(100)]
+    page = write(tmp_path / "report.html", predictions, guessers=guessers)
+    low, level, high = [item["text"] for item in page.find("li")]
+    assert "“low” gets 10.0" in low and "lies above it" in low
+    assert "“level” gets 30.0" in level and "does not exclude it" in level
+    assert "“high” gets 50.0" in high and "lies below it" in high
+    assert len(page.find("div", "bar")) == 6
+    widths = [fill["style"] for fill in page.find("i", "fill")]
+    assert widths[:2] == ["width: 25.000%", "width: 0.000%"]  # normalised first, then strict
+
+
+def test_twenty_dialogues_with_their_badges(tmp_path):
+    predictions = mixed(400)
+    page = write(tmp_path / "report.html", predictions)
+    by_id = {p.id: p for p in predictions}
+    dialogues = page.dialogues()
+    assert len(dialogues) == 20
+    kinds = []
+    for dialogue in dialogues:
+        (badge,) = page.find("span", "badge", dialogue)
+        (code,) = page.find("code", "", dialogue)
+        shown = by_id[code["text"]]
+        word = BADGE_OF_STATUS.get(shown.status, "right" if shown.correct else "wrong")
+        assert badge["text"].split()[1] == word
+        assert badge["class"] == f"badge {word}"
+        kinds.append(word)
+        assert shown.question in dialogue["text"]
+        assert len(page.find("div", "turn", dialogue)) == len(shown.turns)
+        assert ("none could be read" in dialogue["text"]) == (shown.prediction is None)
+    assert {kind: kinds.count(kind) for kind in kinds} == dict.fromkeys(kinds[:4], 5)
+
+
+def test_choice_fills_up_and_is_stable():
+    predictions = [prediction(i) for i in range(50)] + [prediction(50, correct=True)]
+    chosen = report.choose_dialogues(predictions, 20)
+    assert len({p.id for p in chosen}) == 20
+    assert chosen[0].id == "test/50"
+    assert chosen == report.choose_dialogues(predictions, 20)
+    assert len(report.choose_dialogues(predictions[:3], 20)) == 3
+    assert report.choose_dialogues([], 20) == report.choose_dialogues(predictions, 0) == []
+
+
+def test_unfinished_but_counted_as_right_says_so(tmp_path):
+    page = write(tmp_path / "report.html", [prediction(0, "token_cap", correct=True)])
+    (dialogue,) = page.dialogues()
+    assert "unfinished" in dialogue["text"]
+    assert "counted as right" in dialogue["text"]
+
+
+def test_speakers_have_colours_of_their_own(tmp_path):
+    predictions = [prediction(0), prediction(1, role="planner"), prediction(2, role="critic<i>")]
+    page = write(tmp_path / "report.html", predictions)
+    colors = {}
+    for turn in page.find("div", "turn"):
+        (role,) = page.find("span", "role", turn)
+        colors.setdefault(role["text"], set()).add(turn["class"])
+    assert set(colors) == {"decomposer", "solver", "planner", "critic<i>"}
+    assert all(len(classes) == 1 for classes in colors.values())
+    assert len(set.union(*colors.values())) == 4
+
+
+def test_text_is_never_markup(tmp_path):
+    rows = [prediction(i, text=INJECTION, role=INJECTION) for i in range(3)]
+    rows = [Prediction(**{**vars(r), "question": INJECTION, "prediction": INJECTION}) for r in rows]
+    page = write(
+        tmp_path / "report.html",
+        rows,
+        task=INJECTION,
+        title=INJECTION,
+        guessers={INJECTION: guesser(0.1)},
+        training={INJECTION: {INJECTION: INJECTION}},
+        loss_curves={INJECTION: [(1, 1.0)]},
+    )
+    for tag in ("script", "img"):
+        assert not page.find(tag)
+    assert [t["text"] for t in page.find("title")] == [INJECTION]
+    texts = [element["text"] for element in page.find("div", "text")]
+    assert texts.count(INJECTION) == 6
+    assert len(page.dialogues()) == 3
+
+
+def test_nothing_is_loaded_from_elsewhere(tmp_path):
+    page = write(tmp_path / "report.html", mixed(40))
+    assert "://" not in page.source
+    assert "@import" not in page.source
+    assert not re.search(r"url\((?!#)", page.source)
+    for element in page.elements:
+        assert element["tag"] not in {"script", "link", "iframe", "object", "img"}
+        assert not any(name.startswith("on") or name == "src" for name in element)
+        assert (element.get("href") or "#").startswith("#")
+        assert (element.get("xlink:href") or "#").startswith("#")
+
+
+def test_svg_ids_are_unique_and_references_resolve(tmp_path):
+    page = write(tmp_path / "report.html", mixed(40))
+    assert len(page.find("svg")) == 2
+    ids = [element["id"] for element in page.elements if "id" in element]
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r"(?:url\(|href=\")#([^)\"]+)", page.source)) <= set(ids)
+    assert not re.search(r"#0[147]0[258]", page.source)  # every colour is one of the page's
+
+
+def test_the_same_arguments_give_the_same_bytes(tmp_path):
+    pages = [write(tmp_path / name, mixed(40)) for name in ("a.html", "b.html")]
+    assert pages[0].source == pages[1].source
+
+
+@pytest.mark.parametrize("curves", [{}, {"solver": []}, {"solver": [(1, float("nan"))]}])
+def test_nothing_to_show(tmp_path, curves):
+    page = write(tmp_path / "report.html", [], loss_curves=curves, training=None)
+    assert "0 of 0" in page.source
+    assert "No guessers were graded" in page.source
+    assert page.dialogues() == []
+
+
+def test_control_characters_are_shown(tmp_path):
+    text = "a\x00b\tc\nd\r\ne\rf\x7fg\x85h\u202ei\ud800j\uffffk"
+    page = write(tmp_path / "report.html", [prediction(0, text=text)])
+    shown = page.find("div", "text")[-1]["text"]
+    assert shown == "a␀b\tc\nd\ne␍f␡g⟨U+0085⟩h⟨U+202E⟩i⟨U+D800⟩j⟨U+FFFF⟩k"
+
+
+@settings(
+    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(text=st.text(st.characters(exclude_categories=())), role=st.text(max_size=5))
+def test_any_text(tmp_path, monkeypatch, text, role):
+    monkeypatch.setattr(report.figures, "_svg", lambda *_: None)  # slow, and not what is tested
+    page = write(tmp_path / "report.html", [prediction(0, text=text, role=role)])
+    (dialogue,) = page.dialogues()
+    assert page.find("div", "text", dialogue)[-1]["text"] == report.visible(text)
+    assert page.find("span", "role", dialogue)[-1]["text"] == report.visible(role)
+    report.visible(text).encode("utf-8")
+
+
+def test_a_reader_never_sees_a_part(tmp_path):
+    path = tmp_path / "deep" / "report.html"
+    write(path, mixed(8))
+    before = os.stat(path).st_ino
+    seen, stop = [], threading.Event()
+
+    def watch():
+        while not stop.is_set():
+            seen.append(path.read_text(encoding="utf-8").endswith("</html>"))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    write(path, mixed(16))
+    stop.set()
+    thread.join()
+    assert seen and all(seen)
+    assert os.stat(path).st_ino != before  # another file took its place
+    assert [entry.name for entry in path.parent.iterdir()] == ["report.html"]

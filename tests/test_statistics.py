@@ -1,0 +1,59 @@
+"""Intervals against worked values and against the formula."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distill_jax.evaluation.statistics import wilson_interval
+
+Z = 1.959963984540054  # the 97.5 % point of the normal distribution
+
+
+def by_formula(correct, n):
+    p = correct / n
+    middle = (p + Z * Z / (2 * n)) / (1 + Z * Z / n)
+    half = Z / (1 + Z * Z / n) * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
+    return middle - half, middle + half
+
+
+# Newcombe, "Two-sided confidence intervals for the single proportion", Statistics in Medicine 17
+# (1998), table I, method 3, gives these four to four digits.
+@pytest.mark.parametrize(
+    ("correct", "n", "low", "high"),
+    [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0000, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_published_values(correct, n, low, high):
+    assert wilson_interval(correct, n) == pytest.approx((low, high), abs=5e-5)
+
+
+@given(st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_formula(case):
+    assert wilson_interval(*case) == pytest.approx(by_formula(*case), abs=1e-9)
+
+
+def test_edges():
+    assert wilson_interval(0, 0) == (0.0, 1.0)
+    low, high = wilson_interval(0, 10)
+    assert low == 0.0
+    assert high == pytest.approx(Z * Z / (10 + Z * Z))
+    low, high = wilson_interval(10, 10)
+    assert low == pytest.approx(10 / (10 + Z * Z))
+    assert high == 1.0
+
+
+def test_confidence_widens():
+    narrow, wide = wilson_interval(30, 100, 0.9), wilson_interval(30, 100, 0.99)
+    assert wide[0] < narrow[0] < 0.3 < narrow[1] < wide[1]
+
+
+@pytest.mark.parametrize(("correct", "n"), [(3, 2), (-1, 2), (1, 0)])
+def test_impossible_counts(correct, n):
+    with pytest.raises(ValueError, match="out of"):
+        wilson_interval(correct, n)

@@ -1,0 +1,111 @@
+"""report.json worked out by hand."""
+
+import json
+
+import pytest
+
+from distill_jax.evaluation.statistics import wilson_interval
+from distill_jax.evaluation.summary import summarise
+from distill_jax.records import Prediction, Turn
+
+SETTINGS = {
+    "task": "distill_jax.tasks.arithmetic",
+    "split": "dev",
+    "checkpoint_steps": {"decomposer": 20, "solver": 30},
+    "identity": {"scheme": "socratic"},
+    "seed": 3,
+    "seconds": 1.5,
+    "sampling": {"temperature": 0.0},
+}
+
+
+def prediction(number, scores, status="finished", tokens=(), steps=None):
+    strict, flexible, normalised = scores
+    turns = tuple(Turn("solver", "text", count, -1.0) for count in tokens)
+    return Prediction(
+        id=f"test/{number}",
+        question="q",
+        answer="1",
+        completion="c",
+        turns=turns,
+        prediction="1",
+        correct=normalised,
+        scores={"strict": strict, "flexible": flexible, "normalised": normalised},
+        status=status,
+        attributes={} if steps is None else {"steps": steps},
+    )
+
+
+PREDICTIONS = [
+    prediction(0, (True, True, True), tokens=(5, 6), steps=3),
+    prediction(1, (False, True, True), tokens=(4,), steps=2),
+    prediction(2, (False, True, False), "turn_cap", tokens=(1, 1, 1), steps=3),
+    prediction(3, (False, False, False), "unparsed", steps=10),
+    prediction(4, (True, True, True), tokens=(2,)),
+]
+
+
+def test_by_hand():
+    summary = summarise(PREDICTIONS, guessers={}, **SETTINGS)
+    assert (summary["n"], summary["accuracy"]) == (5, 0.6)
+    assert summary["accuracy_interval"] == list(wilson_interval(3, 5))
+    assert summary["accuracy_interval_method"] == "Wilson 95 %"
+    assert summary["headline_extractor"] == "normalised"
+    assert summary["scores"] == {
+        "strict": {"accuracy": 0.4, "interval": list(wilson_interval(2, 5))},
+        "flexible": {"accuracy": 0.8, "interval": list(wilson_interval(4, 5))},
+        "normalised": {"accuracy": 0.6, "interval": list(wilson_interval(3, 5))},
+    }
+    assert summary["status"] == {"finished": 3, "turn_cap": 1, "unparsed": 1}
+    assert summary["turns"] == {"mean": 7 / 5}
+    assert summary["tokens"] == {"generated": 20, "mean": 4.0}
+    assert summary["checkpoint_rule"] == "last"
+    for key, value in SETTINGS.items():
+        assert summary[key] == value
+    assert json.loads(json.dumps(summary)) == summary
+
+
+def test_by_steps_counts_only_problems_that_say_their_steps():
+    rows = summarise(PREDICTIONS, guessers={}, **SETTINGS)["by_steps"]
+    assert [(row["steps"], row["correct"], row["n"]) for row in rows] == [
+        (2, 1, 1),
+        (3, 1, 2),
+        (10, 0, 1),
+    ]
+    assert rows[1]["accuracy"] == 0.5
+    assert rows[1]["interval"] == list(wilson_interval(1, 2))
+
+
+def test_a_guesser_is_excluded_only_below_the_interval():
+    low, high = wilson_interval(3, 5)  # about 0.23 to 0.88
+    accuracies = {"below": low - 0.01, "on the edge": low, "inside": 0.6, "above": high + 0.01}
+    guessers = {
+        name: {"accuracy": accuracy, "correct": 1, "interval": [0.0, 1.0]}
+        for name, accuracy in accuracies.items()
+    }
+    summary = summarise(PREDICTIONS, guessers=guessers, **SETTINGS)
+    excluded = {name: entry["excluded"] for name, entry in summary["guessers"].items()}
+    assert excluded == {"below": True, "on the edge": False, "inside": False, "above": False}
+    assert summary["guessers"]["inside"]["correct"] == 1
+    assert "excluded" not in guessers["inside"]
+
+
+def test_without_predictions():
+    guessers = {"last number": {"accuracy": 0.0, "correct": 0, "interval": [0.0, 1.0]}}
+    summary = summarise([], guessers=guessers, checkpoint_rule="best on dev", **SETTINGS)
+    assert (summary["n"], summary["accuracy"]) == (0, 0.0)
+    assert summary["accuracy_interval"] == [0.0, 1.0]
+    assert not summary["guessers"]["last number"]["excluded"]
+    assert list(summary["scores"]) == ["strict", "flexible", "normalised"]
+    assert summary["by_steps"] == []
+    assert summary["turns"] == {"mean": 0.0}
+    assert summary["checkpoint_rule"] == "best on dev"
+
+
+@pytest.mark.parametrize("extra", ["exact", "zz"])
+def test_extractors_of_a_users_own_task(extra):
+    row = prediction(0, (True, True, True))
+    rows = [row, Prediction(**{**vars(row), "scores": {"normalised": True, extra: True}})]
+    summary = summarise(rows, guessers={}, **SETTINGS)
+    assert list(summary["scores"]) == ["strict", "flexible", "normalised", extra]
+    assert summary["scores"][extra]["accuracy"] == 0.5
