@@ -1,0 +1,135 @@
+"""Commands' arguments: a config file, a working directory, and `--config.section.key=value`.
+
+Everything is checked here, before anything heavy is imported, and every mistake is reported.
+"""
+
+import argparse
+import ast
+import difflib
+import importlib.util
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import ml_collections
+
+from distill_jax.errors import UserError
+
+PREFIX = "--config."
+PACKAGED_CONFIGS = pathlib.Path(__file__).with_name("configs")
+
+
+def split_overrides(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Take `--config.a.b=value` (or `--config.a.b value`) out of argv: (the rest, {"a.b": value})."""
+    rest: list[str] = []
+    overrides: dict[str, str] = {}
+    pending = iter(argv)
+    for argument in pending:
+        if not argument.startswith(PREFIX):
+            rest.append(argument)
+            continue
+        key, equals, value = argument.removeprefix(PREFIX).partition("=")
+        if not equals:
+            following = next(pending, None)
+            if following is None:
+                raise UserError(f"{argument} has no value: write {argument}=VALUE")
+            value = following
+        overrides[key] = value
+    return rest, overrides
+
+
+def load_config(path: str) -> ml_collections.ConfigDict:
+    """The result of `get_config()` in a Python file, locked against unknown keys.
+
+    A path such as `configs/demo.py` that does not exist here is looked up among the configs that
+    come with the package. Raises UserError where there is none or it does not run.
+    """
+    file = pathlib.Path(path)
+    if not file.exists() and file.parent.name in ("", "configs"):
+        file = PACKAGED_CONFIGS / file.name
+    if not file.is_file():
+        shipped = ", ".join(
+            f"configs/{p.name}" for p in sorted(PACKAGED_CONFIGS.glob("[a-z]*.py"))
+        )
+        raise UserError(f"--config={path}: no such file; shipped are {shipped}")
+    spec = importlib.util.spec_from_file_location("config_file", file)
+    if spec is None or spec.loader is None:
+        raise UserError(f"--config={path}: not a Python file (.py)")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        config = module.get_config()
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"--config={path}: {type(error).__name__}: {error}") from error
+    config.lock()
+    return config
+
+
+def apply_overrides(config: ml_collections.ConfigDict, overrides: dict[str, str]) -> None:
+    """Set every override in `config`; raises one UserError that lists all mistakes."""
+    known = flatten(config)
+    mistakes = []
+    for key, text in overrides.items():
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            inside = [k for k in known if k.startswith(f"{key}.")]
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            hint = f" (a section: set {inside[0]} or others in it)" if inside else hint
+            mistakes.append(f"unknown key config.{key}{hint}")
+            continue
+        try:
+            value = parse_value(text, known[key])
+        except ValueError:
+            kind = type(known[key]).__name__
+            mistakes.append(f"config.{key}={text!r} is not of type {kind} (now {known[key]!r})")
+            continue
+        section, _, name = key.rpartition(".")
+        target = config
+        for part in section.split(".") if section else ():
+            target = target[part]
+        target[name] = value
+    if mistakes:
+        raise UserError("; ".join(mistakes))
+
+
+def parse_value(text: str, current: Any) -> Any:
+    """`text` as a value of the type of `current`; raises ValueError where it is none."""
+    if isinstance(current, bool):
+        if text.lower() not in ("true", "false"):
+            raise ValueError(text)
+        return text.lower() == "true"
+    if isinstance(current, int):
+        return int(text)
+    if isinstance(current, float):
+        return float(text)
+    if isinstance(current, tuple):
+        if text.strip().startswith(("(", "[")):
+            try:
+                return tuple(ast.literal_eval(text))
+            except (SyntaxError, TypeError) as error:
+                raise ValueError(text) from error
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    return text
+
+
+def flatten(config: ml_collections.ConfigDict, prefix: str = "") -> dict[str, Any]:
+    """{"section.key": value} of every leaf, in order."""
+    flat = {}
+    for key, value in config.items():
+        if isinstance(value, ml_collections.ConfigDict):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def parser(program: str, description: str) -> argparse.ArgumentParser:
+    """An argument parser with the house style; usage errors exit with 2, --help with 0."""
+    return argparse.ArgumentParser(
+        prog=f"python -m distill_jax.{program}",
+        description=description,
+        epilog=f"Any config key can be set: {PREFIX}section.key=value (see configs/base.py).",
+        allow_abbrev=False,
+    )

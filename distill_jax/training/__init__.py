@@ -1,0 +1,1 @@
+"""Data order, train step, loop and checkpoints."""
