@@ -99,7 +99,7 @@ def get_config() -> ConfigDict:
         {
             "split": "test",
             "problems": 200,  # use the first N; 0 = all
-            "max_too_long_share": 0.05,  # of questions that do not fit the context; more is an error
+            "max_too_long_share": 0.05,  # of questions over the context (counted as wrong)
         }
     )
     return config

@@ -20,7 +20,7 @@ PACKAGED_CONFIGS = pathlib.Path(__file__).with_name("configs")
 
 
 def split_overrides(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Take `--config.a.b=value` (or `--config.a.b value`) out of argv: (the rest, {"a.b": value})."""
+    """Take `--config.a.b=value` or `--config.a.b value` out: (the rest, {"a.b": "value"})."""
     rest: list[str] = []
     overrides: dict[str, str] = {}
     pending = iter(argv)
@@ -48,9 +48,7 @@ def load_config(path: str) -> ml_collections.ConfigDict:
     if not file.exists() and file.parent.name in ("", "configs"):
         file = PACKAGED_CONFIGS / file.name
     if not file.is_file():
-        shipped = ", ".join(
-            f"configs/{p.name}" for p in sorted(PACKAGED_CONFIGS.glob("[a-z]*.py"))
-        )
+        shipped = ", ".join(f"configs/{p.name}" for p in sorted(PACKAGED_CONFIGS.glob("[a-z]*.py")))
         raise UserError(f"--config={path}: no such file; shipped are {shipped}")
     spec = importlib.util.spec_from_file_location("config_file", file)
     if spec is None or spec.loader is None:
@@ -65,6 +63,17 @@ def load_config(path: str) -> ml_collections.ConfigDict:
         raise UserError(f"--config={path}: {type(error).__name__}: {error}") from error
     config.lock()
     return config
+
+
+def config_from_dict(stored: dict[str, Any]) -> ml_collections.ConfigDict:
+    """A locked config from the `config` part of a run's config.json; JSON lists become tuples."""
+
+    def tuples(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: tuples(item) for key, item in value.items()}
+        return tuple(value) if isinstance(value, list) else value
+
+    return ml_collections.ConfigDict(tuples(stored)).lock()
 
 
 def apply_overrides(config: ml_collections.ConfigDict, overrides: dict[str, str]) -> None:

@@ -16,7 +16,7 @@ EXIT_INTERRUPTED = 75
 
 
 class UserError(Exception):
-    """Something the user must change first. The message is one line: what, where, and the remedy."""
+    """Something the user must change first. The message is one line: what, where, the remedy."""
 
 
 class Interrupted(SystemExit):
@@ -64,7 +64,7 @@ def signals_deferred() -> Iterator[None]:
 
 
 def run_command(main: Callable[[list[str]], None], argv: list[str]) -> int:
-    """Run `main(argv)` and return the exit code of design.md section 5; one line for user errors."""
+    """Run `main(argv)` and return the exit code described above; one line for user errors."""
     signal.signal(signal.SIGINT, _handle)
     signal.signal(signal.SIGTERM, _handle)
     try:

@@ -117,7 +117,9 @@ def read_json_lines(path: str | pathlib.Path) -> list[tuple[int, dict[str, Any]]
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise UserError(f"{path}:{number}: not JSON ({error.msg}, column {error.colno})") from None
+            raise UserError(
+                f"{path}:{number}: not JSON ({error.msg}, column {error.colno})"
+            ) from None
         if not isinstance(row, dict):
             raise UserError(f"{path}:{number}: a JSON object is expected, not {type(row).__name__}")
         rows.append((number, row))

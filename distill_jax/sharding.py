@@ -60,7 +60,9 @@ def path_name(path: Any) -> str:
 def shardings(mesh: Mesh, specs: Any) -> Any:
     """NamedShardings of a tree of PartitionSpecs."""
     return jax.tree.map(
-        lambda spec: NamedSharding(mesh, spec), specs, is_leaf=lambda x: isinstance(x, PartitionSpec)
+        lambda spec: NamedSharding(mesh, spec),
+        specs,
+        is_leaf=lambda x: isinstance(x, PartitionSpec),
     )
 
 

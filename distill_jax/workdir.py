@@ -59,7 +59,7 @@ class Workdir:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            file = open(self.path / ".lock", "a+", encoding="utf-8")
+            file = open(self.path / ".lock", "a+", encoding="utf-8")  # noqa: SIM115
         except (NotADirectoryError, FileExistsError, PermissionError) as error:
             reason = error.strerror or type(error).__name__
             raise UserError(f"--workdir={self.path}: {reason}: choose another") from None
@@ -78,30 +78,41 @@ class Workdir:
             file.flush()
             yield
 
-    def check_identity(self, config: dict[str, Any], identity: dict[str, Any]) -> None:
-        """Write `config` on the first run; later refuse a workdir whose identity differs.
+    def write_config(self, config: dict[str, Any], identity: dict[str, Any]) -> None:
+        """Keep `config` in the directory; refuse where it holds a run of another identity.
 
-        `identity` is the flat part of `config` that decides what the students are (data, students,
-        optimizer, scheme, seed). Other keys may differ from run to run: the file then keeps the
-        newest values. Raises UserError naming every key that differs.
+        Keys outside of `identity` may differ from run to run: the file keeps the newest values.
         """
         if self.config.exists():
-            self.check_version()
-            stored = read_json(self.config)["identity"]
-            keys = sorted(stored.keys() | identity.keys())
-            missing = "(not set)"
-            different = [
-                f"{key} was {stored.get(key, missing)!r}, now {identity.get(key, missing)!r}"
-                for key in keys
-                if stored.get(key, missing) != identity.get(key, missing)
-            ]
-            if different:
-                raise UserError(
-                    f"--workdir={self.path} holds another run ({'; '.join(different)}): "
-                    "choose another --workdir, or the old values"
-                )
+            self.check_identity(identity)
         write_text(self.format_version, f"{FORMAT_VERSION}\n")
         write_json(self.config, {"config": config, "identity": identity})
+
+    def stored_config(self) -> dict[str, Any]:
+        """The config of the run in this directory; UserError where there is none."""
+        stored = read_json(self.config)
+        self.check_version()
+        return stored["config"]
+
+    def check_identity(self, identity: dict[str, Any]) -> None:
+        """Raise UserError naming every key in which `identity` differs from the run's.
+
+        `identity` is the flat part of the config that decides what the students are: data,
+        students, optimizer, scheme, seed.
+        """
+        self.check_version()
+        stored = read_json(self.config)["identity"]
+        missing = "(not set)"
+        different = [
+            f"config.{key} was {stored.get(key, missing)!r}, now {identity.get(key, missing)!r}"
+            for key in sorted(stored.keys() | identity.keys())
+            if stored.get(key, missing) != identity.get(key, missing)
+        ]
+        if different:
+            raise UserError(
+                f"--workdir={self.path} holds another run ({'; '.join(different)}): "
+                "choose another --workdir, or the old values"
+            )
 
     def check_version(self) -> None:
         """Raise UserError where the directory was written in a format this code does not read."""

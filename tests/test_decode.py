@@ -205,7 +205,7 @@ def test_prompt_longer_than_the_context_is_not_run():
 def test_one_compilation_per_bucket():
     plan = PLANS["chain"]
     params = all_params(plan)
-    prompts = ragged_prompts(20) + [[1] * 40, [1] * 50, [2] * 64]
+    prompts = [*ragged_prompts(20), [1] * 40, [1] * 50, [2] * 64]
     keys = generate.prompt_keys(0, [str(i) for i in range(len(prompts))])
     decode.run_dialogues.clear_cache()
     for temperature in (0.0, 0.7):

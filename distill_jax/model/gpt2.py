@@ -13,6 +13,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from distill_jax.errors import UserError
+
 LAYER_NORM_EPSILON = 1e-5  # flax's default is 1e-6
 
 Cache = tuple[dict[str, jax.Array], ...]  # per layer {"k", "v"}: [B, S, N, H]
@@ -27,6 +29,14 @@ class GPT2Config:
     layers: int
     heads: int
     width: int
+
+    def __post_init__(self):
+        if min(self.context, self.layers, self.heads, self.width) < 1 or self.width % self.heads:
+            raise UserError(
+                f"a student of layers={self.layers} heads={self.heads} width={self.width} "
+                f"context={self.context} cannot be built: all must be at least 1, and heads must "
+                "divide width (config.model.<student>)"
+            )
 
     @property
     def head_dim(self) -> int:

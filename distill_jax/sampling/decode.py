@@ -167,7 +167,9 @@ def _feed(plan, params, state: DialogueState) -> tuple[jax.Array, tuple[gpt2.Cac
         )
         logits = gpt2.logits(params[view.student], hidden[:, 0])
         caches.append(cache)
-        chosen = logits if chosen is None else jnp.where(role_view[:, None] == index, logits, chosen)
+        chosen = (
+            logits if chosen is None else jnp.where(role_view[:, None] == index, logits, chosen)
+        )
     return chosen, tuple(caches)
 
 

@@ -14,6 +14,7 @@ people, values up to 999.
 import dataclasses
 import functools
 import hashlib
+import math
 import random
 from collections.abc import Iterator
 
@@ -136,9 +137,7 @@ def _cached(
     return tuple(result)
 
 
-def _stories(
-    rng: random.Random, split: str, level: Difficulty, count: int
-) -> Iterator[_Story]:
+def _stories(rng: random.Random, split: str, level: Difficulty, count: int) -> Iterator[_Story]:
     """`count` distinct stories whose hash falls into the buckets of `split`."""
     seen: set[str] = set()
     attempts = 0
@@ -182,7 +181,8 @@ def _operand(rng: random.Random, operation: str, value: int, level: Difficulty) 
         n = rng.randint(2, level.max_factor)
     else:
         n = rng.randint(2, level.max_operand)
-    if operation in ("half", "/") and value % n or operation == "%" and value * n % 100:
+    divisor = {"half": n, "/": n, "%": 100 // math.gcd(n, 100)}.get(operation, 1)
+    if value % divisor:
         return None
     return n if 1 <= _apply(operation, value, n) <= level.max_value else None
 
@@ -227,7 +227,9 @@ def _tell(
             ask, name = f"ow many does {other} have?", other
         else:
             ask = f"ow many are there after {event.phrase.format(n=n, other=other)}?"
-        steps.append(Step(f"Finally, h{ask}" if last else f"H{ask}", _equation(event.operation, value, n)))
+        steps.append(
+            Step(f"Finally, h{ask}" if last else f"H{ask}", _equation(event.operation, value, n))
+        )
         value = _apply(event.operation, value, n)
     for distractor in rng.sample(templates.DISTRACTORS, rng.randint(0, level.distractors)):
         sentence = distractor.sentence.format(

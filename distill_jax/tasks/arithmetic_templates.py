@@ -46,7 +46,9 @@ MEDIUM_EVENTS = (
     Template("-", "{name} throws out {n} old {things}.", "throwing out {n}"),
     Template("*", "{name} works until there are {n} times as many {things}.", "working"),
     Template("half", "Half of the {things} go to the school.", "half go to the school"),
-    Template("/", "{name} splits them into {n} equal piles and keeps one pile.", "keeping one pile"),
+    Template(
+        "/", "{name} splits them into {n} equal piles and keeps one pile.", "keeping one pile"
+    ),
     Template("/", "Only one in {n} of the {things} is kept.", "keeping one in {n}"),
 )
 

@@ -21,7 +21,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from distill_jax.errors import UserError
-from distill_jax.text.transcript import Scheme
+from distill_jax.records import Annotation
+from distill_jax.text.tokenizer import Tokenizer
+from distill_jax.text.transcript import Scheme, render
 
 NO_LOSS = -1
 
@@ -102,7 +104,8 @@ def build_row(
     >>> row.writers
     [-1, -1, -1, -1, -1, 1, 1, 1]
     >>> chain = SCHEMES["chain"]
-    >>> row = build_row([5, 6], [("solver", [8, 9])], View("s", frozenset(["solver"]), (0,)), chain, 1, 0)
+    >>> alone = View("s", frozenset(["solver"]), (0,))
+    >>> row = build_row([5, 6], [("solver", [8, 9])], alone, chain, 1, 0)
     >>> row.tokens, row.writers
     ([5, 6, 1, 8, 9, 0], [-1, -1, -1, 0, 0, 0])
     """
@@ -121,3 +124,35 @@ def build_row(
         tokens.append(end_of_text)
         writers.append(ender)
     return Row(tokens, writers)
+
+
+def encode_rows(
+    annotations: Sequence[Annotation],
+    scheme: Scheme,
+    views: Sequence[View],
+    tokenizer: Tokenizer,
+) -> dict[str, list[Row]]:
+    """The training rows of every student: one per annotation and view of this student."""
+    questions = tokenizer.encode([annotation.question for annotation in annotations])
+    transcripts = [render(annotation, scheme) for annotation in annotations]
+    texts = iter(tokenizer.encode([text for turns in transcripts for _, text in turns]))
+    rows: dict[str, list[Row]] = {view.student: [] for view in views}
+    for question, turns in zip(questions, transcripts, strict=True):
+        encoded = [(writer, next(texts)) for writer, _ in turns]
+        for view in views:
+            marks = tokenizer.end_of_turn, tokenizer.end_of_text
+            rows[view.student].append(build_row(question, encoded, view, scheme, *marks))
+    return rows
+
+
+def show_row(row: Row, tokenizer: Tokenizer, roles: Sequence[str]) -> str:
+    """The row as text, what a role is trained to write between `[role>` and `]`."""
+    parts = []
+    writer = NO_LOSS
+    for token, next_writer in zip(row.tokens, row.writers, strict=True):
+        if next_writer != writer:
+            closing = "]" if writer != NO_LOSS else ""
+            parts.append(closing + (f"[{roles[next_writer]}>" if next_writer != NO_LOSS else ""))
+            writer = next_writer
+        parts.append(tokenizer.decode([token]))
+    return "".join(parts) + ("]" if writer != NO_LOSS else "")

@@ -1,9 +1,13 @@
 """The tokenizer: GPT-2's, or a small byte-level BPE trained on the run's own transcripts."""
 
+import os
 import pathlib
 from collections.abc import Iterable, Sequence
 
 from distill_jax.errors import UserError
+
+# transformers would say at every start that PyTorch is missing; only its tokenizers are used.
+os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
 
 END_OF_TURN = "<|endofturn|>"
 END_OF_TEXT = "<|endoftext|>"

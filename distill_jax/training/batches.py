@@ -26,6 +26,7 @@ class StudentRows:
         loss_positions  int32 [loss_capacity]  2 3 ...       where in inputs a loss token is next
         targets         int32 [loss_capacity]  7 0 ...       that token
         writers         int32 [loss_capacity]  0 0 -1 ...    the role that wrote it, -1 = no loss
+        length          int32 []               4             inputs that are not padding
 
     Padding needs no attention mask: it comes last, and attention only looks back.
     """
@@ -76,6 +77,7 @@ class StudentRows:
             "loss_positions": np.pad(positions.astype(np.int32), padding),
             "targets": np.pad(tokens[positions + 1], padding),
             "writers": np.pad(writers[positions + 1], padding, constant_values=NO_LOSS),
+            "length": np.int32(len(tokens) - 1),
         }
 
 

@@ -51,12 +51,16 @@ class Checkpoints:
         """
         steps = self.steps()
         for step in reversed(steps):
-            if self._damaged(step):
-                log.warning("%s is damaged: using the checkpoint before", self._directory / str(step))
+            if self.damaged(step):
+                log.warning(
+                    "%s is damaged: using the checkpoint before", self._directory / str(step)
+                )
                 continue
             return step, self.restore(step, abstract)
         if steps:
-            raise UserError(f"{self._directory}: every checkpoint is damaged: delete it to start anew")
+            raise UserError(
+                f"{self._directory}: every checkpoint is damaged: delete it to start anew"
+            )
         return None
 
     def restore(self, step: int, abstract: Any) -> Any:
@@ -68,7 +72,8 @@ class Checkpoints:
             reason = str(error).strip().split("\n")[0]
             raise UserError(f"{source} does not fit this config ({reason})") from error
 
-    def _damaged(self, step: int) -> bool:
+    def damaged(self, step: int) -> bool:
+        """Whether any file of `step` is not what it was when the checkpoint was written."""
         directory = self._directory / str(step)
         return workdir.read_json(directory / MANIFEST) != _hashes(directory)
 

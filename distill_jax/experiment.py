@@ -1,0 +1,60 @@
+"""One run, stage by stage. What is finished is skipped, what is half-done goes on.
+
+annotations.jsonl -> tokenizer/ -> rows -> checkpoints/<student>/ -> evaluations/ -> report.html
+"""
+
+import ml_collections
+
+from distill_jax import command_line
+from distill_jax.evaluate_students import evaluate_students
+from distill_jax.run_inputs import RunInputs
+from distill_jax.text import rows as text_rows
+from distill_jax.train_students import train_students
+from distill_jax.workdir import Workdir
+
+
+def run(config: ml_collections.ConfigDict, path: str) -> None:
+    """The whole experiment in `path`; skips what is finished."""
+    workdir = Workdir(path)
+    with workdir.locked():
+        inputs = RunInputs(config, workdir)
+        inputs.check_workdir()
+        trained = train_students(inputs)
+        missing = [student for student in inputs.students if student not in trained]
+        if missing:
+            inputs.terminal.say(
+                f"still to train before the evaluation: {', '.join(missing)} "
+                "(--config.train.students)"
+            )
+            return
+        evaluate_students(inputs, headline=True)
+
+
+def show_batch(config: ml_collections.ConfigDict, path: str) -> None:
+    """Print the first training row of every view; writes nothing."""
+    inputs = RunInputs(config, Workdir(path))
+    annotations, _ = inputs.collect_annotations()
+    tokenizer = inputs.tokenizer(annotations)
+    for view in inputs.views:
+        rows = text_rows.encode_rows(annotations[:1], inputs.scheme, [view], tokenizer)
+        row = rows[view.student][0]
+        roles = ", ".join(inputs.scheme.roles[i] for i in view.writes)
+        learned = sum(writer != text_rows.NO_LOSS for writer in row.writers)
+        print(f"--- student {view.student} as {roles}: {len(row.tokens)} tokens, {learned} learned")
+        print(text_rows.show_row(row, tokenizer, inputs.scheme.roles))
+
+
+def evaluate(path: str, overrides: dict[str, str]) -> None:
+    """Only the evaluation, of the run in `path` with its own config and these overrides."""
+    workdir = Workdir(path)
+    config = command_line.config_from_dict(workdir.stored_config())
+    command_line.apply_overrides(config, overrides)
+    with workdir.locked():
+        inputs = RunInputs(config, workdir)
+        workdir.check_identity(inputs.identity())
+        result = evaluate_students(inputs, headline=False)
+    low, high = result["accuracy_interval"]
+    inputs.terminal.say(
+        f"accuracy {result['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) on "
+        f"{result['n']} {result['split']} problems"
+    )

@@ -1,0 +1,30 @@
+"""Run an experiment: `python -m distill_jax.main --config configs/demo.py --workdir runs/demo`."""
+
+import sys
+
+from distill_jax import command_line, errors
+
+
+def main(argv: list[str]) -> None:
+    """Parse, check, and hand over to `experiment`, which imports what is heavy."""
+    parser = command_line.parser("main", "Train students and evaluate them; continues a run.")
+    parser.add_argument("--config", default="configs/demo.py", help="a file with get_config()")
+    parser.add_argument("--workdir", default="runs/demo", help="where everything is written")
+    parser.add_argument(
+        "--show_batch", action="store_true", help="print the first training row of each role, exit"
+    )
+    rest, overrides = command_line.split_overrides(argv)
+    arguments = parser.parse_args(rest)
+    config = command_line.load_config(arguments.config)
+    command_line.apply_overrides(config, overrides)
+
+    from distill_jax import experiment
+
+    if arguments.show_batch:
+        experiment.show_batch(config, arguments.workdir)
+    else:
+        experiment.run(config, arguments.workdir)
+
+
+if __name__ == "__main__":
+    sys.exit(errors.run_command(main, sys.argv[1:]))

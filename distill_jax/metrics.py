@@ -1,0 +1,108 @@
+"""What a run says while it runs: `metrics.jsonl`, and a progress bar or plain lines."""
+
+import contextlib
+import json
+import pathlib
+import sys
+import time
+from collections.abc import Iterator
+
+from distill_jax import workdir
+
+
+class MetricsFile:
+    """One JSON object per line: {"step": 20, "train/solver/loss": 3.1, ...}."""
+
+    def __init__(self, path: pathlib.Path):
+        self._path = path
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        """Append one line; a line is written whole or, at a power cut, is the last one."""
+        with open(self._path, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+
+    def rows(self) -> list[dict[str, float]]:
+        """All lines so far; a torn last line is left out."""
+        if not self._path.exists():
+            return []
+        rows = []
+        for line in self._path.read_text(encoding="utf-8").split("\n"):
+            with contextlib.suppress(json.JSONDecodeError):
+                rows.append(json.loads(line))
+        return rows
+
+    def forget_after(self, step: int, prefix: str) -> None:
+        """Drop the lines of `prefix` after `step`: a resumed run writes them again."""
+        rows = self.rows()
+        kept = [
+            row for row in rows if row["step"] <= step or not any(k.startswith(prefix) for k in row)
+        ]
+        if len(kept) < len(rows):
+            workdir.write_text(self._path, "".join(json.dumps(row) + "\n" for row in kept))
+
+    def curve(self, name: str) -> list[tuple[int, float]]:
+        """(step, value) of one metric, in order."""
+        return [(int(row["step"]), row[name]) for row in self.rows() if name in row]
+
+
+class Terminal:
+    """Stages, progress and results on the terminal; plain lines where it is none.
+
+    Only process 0 of several prints.
+    """
+
+    def __init__(self, quiet: bool = False):
+        self._quiet = quiet
+        self._is_terminal = sys.stdout.isatty()
+        self._start = time.monotonic()
+
+    def say(self, text: str) -> None:
+        """One line, with the minutes and seconds since the start."""
+        if not self._quiet:
+            minutes, seconds = divmod(int(time.monotonic() - self._start), 60)
+            print(f"[{minutes:02d}:{seconds:02d}] {text}", flush=True)
+
+    @contextlib.contextmanager
+    def progress(self, title: str, total: int, start: int = 0) -> Iterator["Progress"]:
+        """A bar from `start` to `total` while the block runs."""
+        if self._quiet:
+            yield Progress(None, None, lambda text: None, title, total, start)
+        elif not self._is_terminal:
+            yield Progress(None, None, self.say, title, total, start)
+        else:
+            from rich import progress as rich_progress
+
+            columns = (
+                rich_progress.TextColumn("{task.description}"),
+                rich_progress.BarColumn(),
+                rich_progress.MofNCompleteColumn(),
+                rich_progress.TextColumn("{task.fields[note]}"),
+                rich_progress.TimeRemainingColumn(),
+            )
+            with rich_progress.Progress(*columns) as bar:
+                task = bar.add_task(title, total=total, completed=start, note="")
+                yield Progress(bar, task, lambda text: None, title, total, start)
+
+
+class Progress:
+    """A bar on a terminal, else a line now and then with the time left."""
+
+    LINES_EVERY_S = 10.0
+
+    def __init__(self, bar, task, say, title: str, total: int, start: int):
+        self._bar, self._task, self._say = bar, task, say
+        self._title, self._total, self._first = title, total, start
+        self._began = self._last_line = time.monotonic()
+
+    def update(self, done: int, note: str = "") -> None:
+        """`done` of the total are done; `note` is shown beside, e.g. the loss."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, note=note)
+            return
+        now = time.monotonic()
+        if now - self._last_line < self.LINES_EVERY_S and done < self._total:
+            return
+        self._last_line = now
+        rate = (done - self._first) / max(now - self._began, 1e-9)
+        left = int((self._total - done) / rate) if rate > 0 else 0
+        self._say(f"{self._title} {done}/{self._total} {note} left {left // 60}:{left % 60:02d}")
