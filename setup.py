@@ -4,8 +4,8 @@ import pathlib
 
 import setuptools
 
-# torch is named only for tests: transformers' own GPT-2 is the model ours is compared with.
-TEST = ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "build>=1.2"]
+
+TEST = ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "build>=1.2", "setuptools>=77"]
 
 setuptools.setup(
     name="distill-jax",
@@ -16,7 +16,7 @@ setuptools.setup(
     license="MIT",
     license_files=["LICENSE"],
     python_requires=">=3.11",
-    packages=setuptools.find_packages(include=["distill_jax", "distill_jax.*", "configs"]),
+    packages=setuptools.find_packages(include=["distill_jax", "distill_jax.*"]),
     package_data={"distill_jax.evaluation": ["templates/*"]},
     install_requires=[
         "jax>=0.10,<0.12",

@@ -1,0 +1,373 @@
+"""The commands as a user runs them: real processes, real files."""
+
+import hashlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+TINY = [
+    "--config=configs/demo.py",
+    "--config.task_options.train_problems=300",
+    "--config.task_options.test_problems=40",
+    "--config.train.steps=60",
+    "--config.train.batch_size=4",
+    "--config.train.log_every=5",
+    "--config.train.save_every=20",
+    "--config.sampling.max_tokens=48",
+    "--config.sampling.batch_size=8",
+    "--config.evaluation.problems=12",
+] + [f"--config.model.{s}.{k}" for s in ("decomposer", "solver") for k in ("layers=1", "width=32")]
+
+
+def environment():
+    return {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+
+
+def command(module, *arguments):
+    return [sys.executable, "-m", f"distill_jax.{module}", *map(str, arguments)]
+
+
+def run(module, *arguments, cwd=ROOT):
+    return subprocess.run(
+        command(module, *arguments), cwd=cwd, env=environment(), capture_output=True, text=True
+    )
+
+
+def one_error_line(finished):
+    """The message of a run that must have failed because of the user, with nothing else said."""
+    assert finished.returncode == 2, finished.stdout + finished.stderr
+    lines = finished.stderr.strip().split("\n")
+    assert len(lines) == 1 and lines[0].startswith("error: "), finished.stderr
+    return lines[0]
+
+
+def contents(workdir):
+    """A hash per file, without the lock."""
+    return {
+        str(path.relative_to(workdir)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(workdir.rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("run") / "w"
+    done = run("main", *TINY, "--workdir", workdir)
+    assert done.returncode == 0, done.stderr
+    return workdir, done.stdout
+
+
+def test_a_run_leaves_what_the_design_says(finished_run):
+    workdir, output = finished_run
+    for name in ("config.json", "environment.json", "metrics.jsonl", "annotations.jsonl"):
+        assert (workdir / name).stat().st_size > 0
+    assert (workdir / "annotations.rejected.jsonl").read_text() == ""
+    for student in ("decomposer", "solver"):
+        steps = sorted(int(p.name) for p in (workdir / "checkpoints" / student).iterdir())
+        assert steps == [40, 60]
+    (evaluation,) = (workdir / "evaluations").iterdir()
+    predictions = [json.loads(x) for x in (evaluation / "predictions.jsonl").open()]
+    assert [p["id"] for p in predictions] == [f"arithmetic/test/{i}" for i in range(12)]
+    report = json.loads((workdir / "report.json").read_text())
+    assert report == json.loads((evaluation / "report.json").read_text())
+    assert report["n"] == 12
+    assert report["accuracy"] == sum(p["correct"] for p in predictions) / 12
+    assert set(report["scores"]) == {"strict", "flexible", "normalised"}
+    html = (workdir / "report.html").read_text()
+    assert html.count("<svg") >= 2 and "one dialogue" in output
+    assert f"accuracy {report['accuracy']:.1%}" in output and str(workdir / "report.html") in output
+    facts = json.loads((workdir / "training_data.json").read_text())
+    curve = [json.loads(x) for x in (workdir / "metrics.jsonl").open()]
+    assert sum("train/solver/loss" in row for row in curve) == 60 / 5
+    assert facts["solver"]["steps"] == 60
+
+
+def test_running_again_changes_nothing_and_says_so(finished_run):
+    workdir, _ = finished_run
+    before = contents(workdir)
+    again = run("main", *TINY, "--workdir", workdir)
+    assert again.returncode == 0
+    assert again.stdout.count("nothing left to do") == 2
+    assert contents(workdir) == before
+
+
+def test_evaluate_opens_the_run_and_takes_other_sampling(finished_run):
+    workdir, _ = finished_run
+    before = contents(workdir)
+    again = run("evaluate", "--workdir", workdir)
+    assert again.returncode == 0 and "nothing left to do" in again.stdout
+    assert contents(workdir) == before
+    hot = run("evaluate", "--workdir", workdir, "--config.sampling.temperature=1.0")
+    assert hot.returncode == 0, hot.stderr
+    after = contents(workdir)
+    assert len(after) == len(before) + 2  # another evaluation beside the first
+    assert {k: after[k] for k in before} == before
+    for key in ("config.seed=1", "config.model.solver.layers=3"):
+        message = one_error_line(run("evaluate", "--workdir", workdir, f"--{key}"))
+        assert key.split("=")[0] in message and "holds another run" in message
+    message = one_error_line(run("evaluate", "--workdir", workdir / "missing"))
+    assert "no such file" in message and not (workdir / "missing").exists()
+
+
+def test_another_identity_is_refused_with_all_keys(finished_run):
+    workdir, _ = finished_run
+    changed = ["--config.seed=7", "--config.optimizer.solver.learning_rate=0.5"]
+    message = one_error_line(run("main", *TINY, *changed, "--workdir", workdir))
+    assert "config.seed was 0, now 7" in message
+    assert "config.optimizer.solver.learning_rate was 0.002, now 0.5" in message
+
+
+def test_a_second_process_on_the_same_workdir_is_refused(finished_run):
+    import fcntl
+
+    workdir, _ = finished_run
+    with open(workdir / ".lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "is in use by" in one_error_line(run("main", *TINY, "--workdir", workdir))
+
+
+@pytest.mark.parametrize("scheme", ["answer_only", "chain"])
+def test_scheme_alone_can_be_changed(scheme, tmp_path):
+    done = run("main", *TINY, f"--config.scheme={scheme}", "--workdir", tmp_path / "w")
+    assert done.returncode == 0, done.stderr
+    assert [p.name for p in (tmp_path / "w" / "checkpoints").iterdir()] == ["solver"]
+    predictions = next((tmp_path / "w" / "evaluations").glob("*/predictions.jsonl"))
+    for line in predictions.open():
+        assert {turn["role"] for turn in json.loads(line)["turns"]} <= {"solver"}
+
+
+def test_unified_student_and_other_reads(tmp_path):
+    unified = ["--config.students.decomposer=solver", "--config.reads.decomposer=()"]
+    done = run("main", *TINY, *unified, "--workdir", tmp_path / "w")
+    assert done.returncode == 0, done.stderr
+    assert [p.name for p in (tmp_path / "w" / "checkpoints").iterdir()] == ["solver"]
+    facts = json.loads((tmp_path / "w" / "training_data.json").read_text())
+    assert facts["solver"]["rows"] == 600  # two views of 300 annotations
+
+
+def test_students_can_be_trained_one_at_a_time(finished_run, tmp_path):
+    first = run("main", *TINY, "--config.train.students=solver", "--workdir", tmp_path / "w")
+    assert first.returncode == 0 and "still to train before the evaluation: decomposer" in (
+        first.stdout
+    )
+    assert run("main", *TINY, "--workdir", tmp_path / "w").returncode == 0
+    assert states(tmp_path / "w") == states(finished_run[0])
+
+
+def states(workdir):
+    """Every array of the last checkpoints as bytes, read by orbax."""
+    script = (
+        "import sys, hashlib, jax, orbax.checkpoint as ocp\n"
+        "for path in sys.argv[1:]:\n"
+        "    tree = ocp.StandardCheckpointer().restore(path)\n"
+        "    for name, leaf in jax.tree_util.tree_leaves_with_path(tree):\n"
+        "        print(name, leaf.shape, hashlib.sha256(leaf.tobytes()).hexdigest())\n"
+    )
+    paths = [str(workdir / "checkpoints" / s / "60" / "state") for s in ("decomposer", "solver")]
+    return subprocess.run(
+        [sys.executable, "-c", script, *paths], env=environment(), capture_output=True, text=True,
+        check=True,
+    ).stdout  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_run_continues_to_the_same_parameters(kind, finished_run, tmp_path):
+    workdir = tmp_path / "w"
+    process = subprocess.Popen(
+        command("main", *TINY, "--config.train.save_every=7", "--workdir", workdir),
+        cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    metrics = workdir / "metrics.jsonl"
+    deadline = time.monotonic() + 300
+    while not metrics.exists() or '"step": 15' not in metrics.read_text():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(kind)
+    _, errors = process.communicate(timeout=300)
+    if kind == signal.SIGKILL:
+        assert process.returncode == -signal.SIGKILL
+    else:
+        assert process.returncode == 75
+        assert errors.strip() == "interrupted: run the same command again to continue"
+    again = run("main", *TINY, "--workdir", workdir)
+    assert again.returncode == 0, again.stderr
+    assert "going on from step" in again.stdout
+    assert states(workdir) == states(finished_run[0])
+    whole = (finished_run[0] / "report.json").read_text()
+    resumed = json.loads((workdir / "report.json").read_text())
+    assert {**resumed, "seconds": 0} == {**json.loads(whole), "seconds": 0}
+    names = ["train/solver/loss", "train/decomposer/loss"]
+    for name in names:
+        assert curve(workdir, name) == curve(finished_run[0], name)
+
+
+def curve(workdir, name):
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").open()]
+    return [(row["step"], row[name]) for row in rows if name in row]
+
+
+def test_all_config_mistakes_are_listed_at_once(tmp_path):
+    mistakes = [
+        "--config.train.stepz=3",
+        "--config.nothing=1",
+        "--config.train.batch_size=many",
+        "--config.model=3",
+    ]
+    message = one_error_line(run("main", *mistakes, "--workdir", tmp_path / "w"))
+    assert "unknown key config.train.stepz (did you mean train.steps?)" in message
+    assert "unknown key config.nothing" in message
+    assert "config.train.batch_size='many' is not of type int" in message
+    assert "config.model (a section" in message
+    assert not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--config=configs/none.py"], "shipped are configs/base.py, configs/demo.py"),
+        (["--config.scheme=socrates"], "choose answer_only, chain, socratic"),
+        (["--config.task=my_task"], "config.task='my_task': no such module"),
+        (["--config.task_options.difficulty=harder"], "choose easy, medium, hard"),
+        (["--config.students.solver=nobody"], "no section for student 'nobody'"),
+        (["--config.reads.solver=teacher"], "config.reads.solver names 'teacher'"),
+        (["--config.model.solver.heads=3"], "heads must divide width"),
+        (["--config.model.solver.context=40"], "raise config.model.solver.context"),
+        (["--config.data.seq_len=30"], "raise config.data.seq_len"),
+        (["--config.mesh.data=3"], "does not fit 1 device(s)"),
+        (["--config.tokenizer.name=./nowhere"], "no such directory"),
+        (["--config.train.batch_size=0"], "must be at least 1"),
+        (["--config.evaluation.split=valid"], "no split 'valid'"),
+        (["--config.sampling.max_turns=0"], "must be >= 1"),
+        (
+            ["--config=configs/gsm8k_tiny.py", "--config.task_options.directory=/no/such/place"],
+            "/no/such/place",
+        ),
+        (["--config=configs/jsonl.py"], "config.task_options.directory"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_no_files(arguments, expected, tmp_path):
+    tiny = TINY if not arguments[0].startswith("--config=") else []
+    message = one_error_line(run("main", *tiny, *arguments, "--workdir", tmp_path / "w"))
+    assert expected in message
+    left = [p.name for p in tmp_path.rglob("*") if p.name not in ("w", ".lock")]
+    assert left == []
+
+
+def test_unknown_flags_are_usage_errors():
+    done = run("main", "--nonsense")
+    assert done.returncode == 2 and "unrecognized arguments: --nonsense" in done.stderr
+
+
+@pytest.mark.parametrize("module", ["main", "evaluate"])
+def test_help_imports_nothing_heavy(module):
+    script = (
+        f"import sys; from distill_jax import {module}, errors\n"
+        f"code = 'no exit'\n"
+        f"try: {module}.main(['--help'])\n"
+        "except SystemExit as exit: code = exit.code\n"
+        "heavy = {'jax', 'flax', 'numpy', 'transformers', 'datasets', 'grain'} & set(sys.modules)\n"
+        "print(repr((code, sorted(heavy))))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment(), capture_output=True, text=True
+    )
+    assert done.stdout.strip().endswith("(0, [])"), done.stdout + done.stderr
+    assert "--workdir" in done.stdout
+
+
+def write_jsonl(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def own_data(directory):
+    rows = [
+        {
+            "question": f"Ann has {a} pens and gets {b}. How many?",
+            "answer": a + b,
+            "steps": [{"subquestion": "How many pens?", "solution": f"{a} + {b} = {a + b}"}],
+        }
+        for a in range(2, 9)
+        for b in range(2, 9)
+    ]
+    write_jsonl(directory / "train.jsonl", rows)
+    write_jsonl(directory / "test.jsonl", rows[::5])
+
+
+OWN = [a for a in TINY if "task_options" not in a and not a.startswith("--config=")]
+
+
+def test_own_jsonl_and_prompts_longer_than_the_context(tmp_path):
+    own_data(tmp_path / "data")
+    with open(tmp_path / "data" / "test.jsonl", "a") as file:
+        file.write(json.dumps({"question": "Why? " * 600, "answer": 3}) + "\n")
+    arguments = [
+        "--config=configs/jsonl.py",
+        *OWN,
+        f"--config.task_options.directory={tmp_path / 'data'}",
+    ]
+    message = one_error_line(run("main", *arguments, "--workdir", tmp_path / "w"))
+    assert "1 of 11 questions are longer than the context of 512 tokens" in message
+    share = "--config.evaluation.max_too_long_share=0.2"
+    done = run("main", *arguments, share, "--workdir", tmp_path / "w")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "w" / "report.json").read_text())
+    assert report["status"]["prompt_too_long"] == 1 and report["n"] == 11
+    last = [json.loads(x) for x in next((tmp_path / "w").rglob("predictions.jsonl")).open()][-1]
+    assert (last["status"], last["correct"], last["turns"]) == ("prompt_too_long", False, [])
+
+
+def test_a_broken_row_is_named_by_file_and_line(tmp_path):
+    own_data(tmp_path / "data")
+    train = tmp_path / "data" / "train.jsonl"
+    good = train.read_text()
+    arguments = [
+        "--config=configs/jsonl.py",
+        f"--config.task_options.directory={tmp_path / 'data'}",
+        "--workdir",
+        tmp_path / "w",
+    ]
+    train.write_text(good + "{oops\n")
+    assert f"{train}:50: not JSON" in one_error_line(run("main", *arguments))
+    train.write_text(good + '{"question": "2 + 2?"}\n')
+    message = one_error_line(run("main", *arguments))
+    assert f"{train}:50" in message and "answer" in message
+
+
+def test_show_batch_marks_the_loss_and_writes_nothing(tmp_path):
+    done = run("main", *TINY, "--show_batch", "--workdir", tmp_path / "w")
+    assert done.returncode == 0, done.stderr
+    assert "--- student decomposer as decomposer" in done.stdout
+    assert "--- student solver as solver" in done.stdout
+    assert "[decomposer>" in done.stdout and "<|endofturn|>]" in done.stdout
+    assert not (tmp_path / "w").exists()
+
+
+def test_a_wheel_works_from_another_directory(tmp_path):
+    """Built without the repository's tree in sight: templates and configs must be inside."""
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    site = tmp_path / "site"
+    install = [sys.executable, "-m", "pip", "install", "--no-deps", "--target", site, wheel]
+    subprocess.run(install, check=True, capture_output=True)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    env = {**environment(), "PYTHONPATH": str(site)}
+    where = [sys.executable, "-c", "import distill_jax; print(distill_jax.__file__)"]
+    found = subprocess.run(where, cwd=elsewhere, env=env, capture_output=True, text=True).stdout
+    assert found.startswith(str(site))
+    arguments = [*TINY, "--config.train.steps=3", "--workdir", "w"]
+    done = subprocess.run(
+        command("main", *arguments), cwd=elsewhere, env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert (elsewhere / "w" / "report.html").stat().st_size > 10_000
