@@ -4,7 +4,6 @@ import pathlib
 
 import setuptools
 
-
 TEST = ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "build>=1.2", "setuptools>=77"]
 
 setuptools.setup(

@@ -4,7 +4,8 @@ They are far too small and too briefly trained to solve these problems: expect a
 zero, beside the cheap guessers. Offline, give directories in the upstream formats:
 
 Usage: python -m distill_jax.main --config configs/gsm8k_tiny.py --workdir runs/gsm8k_tiny \\
-           --config.task_options.directory=DIR_OF_GSM8K --config.tokenizer.name=DIR_OF_GPT2_TOKENIZER
+           --config.task_options.directory=DIR_OF_GSM8K \\
+           --config.tokenizer.name=DIR_OF_GPT2_TOKENIZER
 """
 
 from ml_collections import ConfigDict

@@ -1,6 +1,7 @@
 """What a run says while it runs: `metrics.jsonl`, and a progress bar or plain lines."""
 
 import contextlib
+import datetime
 import json
 import pathlib
 import sys
@@ -55,9 +56,27 @@ class Terminal:
         self._quiet = quiet
         self._is_terminal = sys.stdout.isatty()
         self._start = time.monotonic()
+        self._log: pathlib.Path | None = None
+        self._unwritten: list[dict[str, str]] = []
+
+    def keep_log(self, path: pathlib.Path) -> None:
+        """From now on, and for what was said before, write a line of JSON per line said."""
+        if self._log is None:
+            self._log = path
+            for record in self._unwritten:
+                self._append(record)
+
+    def _append(self, record: dict[str, str]) -> None:
+        if self._log is None:
+            self._unwritten.append(record)
+            return
+        with open(self._log, "a", encoding="utf-8") as file:
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
     def say(self, text: str) -> None:
         """One line, with the minutes and seconds since the start."""
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self._append({"time": now, "message": text})
         if not self._quiet:
             minutes, seconds = divmod(int(time.monotonic() - self._start), 60)
             print(f"[{minutes:02d}:{seconds:02d}] {text}", flush=True)

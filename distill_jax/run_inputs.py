@@ -84,6 +84,7 @@ class RunInputs:
         """Raise UserError where the directory holds a run of another identity."""
         if self.workdir.config.exists():
             self.workdir.check_identity(self.identity())
+            self.terminal.keep_log(self.workdir.log)
 
     def collect_annotations(self) -> tuple[list[records.Annotation], list[Rejected]]:
         """The verified training annotations, and those that were rejected.
@@ -124,6 +125,7 @@ class RunInputs:
         # The config first: files without it would belong to nobody after a crash.
         workdir.write_config(self.config.to_dict(), self.identity())
         write_json(workdir.environment, _environment())
+        self.terminal.keep_log(workdir.log)
         if not workdir.annotations.exists():
             lines = [records.to_json(each) + "\n" for each in rejected]
             write_text(workdir.rejected_annotations, "".join(lines))

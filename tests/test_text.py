@@ -43,7 +43,10 @@ ANSWERS = TEXT.map(lambda text: text.replace("\n", " "))
 STEPS = st.lists(st.builds(Step, TEXT, TEXT), min_size=1, max_size=4).map(tuple)
 
 
-def annotation(question="q", answer="4", steps=(Step("a?", "2 + 2 = 4"),)):
+ONE_STEP = (Step("a?", "2 + 2 = 4"),)
+
+
+def annotation(question="q", answer="4", steps=ONE_STEP):
     return Annotation("test/0", question, answer, tuple(steps), {"kind": "gold"})
 
 

@@ -55,7 +55,7 @@ def test_a_row_is_shifted_by_one_exactly_once():
 
 def test_rows_that_cannot_be_trained_on_are_refused():
     good = Row([1, 2, 3], [-1, 0, 0])
-    with pytest.raises(UserError, match="1 of 2 rows .* longer than 2 tokens .longest: 3"):
+    with pytest.raises(UserError, match=r"1 of 2 rows .* longer than 2 tokens \(longest: 3\)"):
         batches.StudentRows([good, Row([1, 2, 3, 4], [-1, 0, 0, 0])], 2, "s")
     with pytest.raises(UserError, match="row 1 of student 's' has no token to learn"):
         batches.StudentRows([good, Row([1, 2], [-1, -1])], 0, "s")

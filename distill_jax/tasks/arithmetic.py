@@ -4,13 +4,13 @@ A problem tells a story about one quantity: an opening gives its first value, th
 changes the value it has at that moment, so the last answer cannot be had without the ones before
 it. Distractor sentences bring numbers that do not matter. For example:
 
-    >>> print(load("test")[0].question)
-    Ben has 7 pens. Leo has 7 apples. Later Leo wins 9 apples. Leo loses 4 of them. How many apples \
-does Leo have now?
-    >>> for step in load_annotations("test")[0].steps:
+    >>> print(load("test")[2].question)
+    Kim has 4 books. 3 of the books break. It is day 3 of the month. Kim picks up 7 books. How \
+many books does Kim have now?
+    >>> for step in load_annotations("test")[2].steps:
     ...     print(step.subquestion, "->", step.solution)
-    How many are there after winning 9? -> 7 + 9 = 16
-    Finally, how many are there after losing 4? -> 16 - 4 = 12
+    How many are there after 3 break? -> 4 - 3 = 1
+    Finally, how many are there after picking up 7? -> 1 + 7 = 8
 
 Difficulties: `easy` has 2 or 3 steps, + - x and halving, values up to 20; `medium` 2 to 4 steps,
 division, values up to 99; `hard` 2 to 6 steps, also percentages and comparisons with other
