@@ -41,7 +41,15 @@ def get_config() -> ConfigDict:
     # The task: a module with load, load_annotations and grade (see tasks/arithmetic.py), yours too.
     config.task = "distill_jax.tasks.arithmetic"
     # Keyword arguments of its load() and load_annotations().
-    config.task_options = ConfigDict({"difficulty": "easy", "seed": 0, "train_problems": 50_000})
+    config.task_options = ConfigDict(
+        {
+            "difficulty": "easy",  # easy, medium, hard
+            "seed": 0,
+            "train_problems": 50_000,
+            "dev_problems": 500,
+            "test_problems": 1_000,
+        }
+    )
 
     # Decides initialisation, data order and sampling.
     config.seed = 0
