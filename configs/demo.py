@@ -10,10 +10,9 @@ def get_config():
     """The demo config."""
     config = base_config()
     config.task_options.train_problems = 40_000
-    config.train.token_budget = 3_400_000
+    config.train.token_budget = 5_000_000
     for student in config.model:
         config.model[student].layers = 3
         config.model[student].heads = 2
         config.model[student].context = 192
-        config.optimizer[student].learning_rate = 2e-3
     return config

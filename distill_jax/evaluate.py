@@ -5,7 +5,7 @@
 
 import sys
 
-from distill_jax import command_line, errors
+from distill_jax import command_line, errors, host_memory
 
 
 def main(argv: list[str]) -> None:
@@ -15,6 +15,7 @@ def main(argv: list[str]) -> None:
     rest, overrides = command_line.split_overrides(argv)
     arguments = parser.parse_args(rest)
 
+    host_memory.keep_freed_memory()
     from distill_jax import experiment
 
     experiment.evaluate(arguments.workdir, overrides)

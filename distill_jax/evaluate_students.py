@@ -156,6 +156,6 @@ def _say_result(
         say(f"one dialogue ({shown.id}, {'right' if shown.correct else 'wrong'}):")
         print(f"  problem: {shown.question}")
         for turn in shown.turns:
-            print(f"  {turn.role}: {turn.text}")
+            print(f"  {turn.role}: {turn.text or '(ends the dialogue)'}")
         print(f"  answer: {shown.answer}")
     say(f"report: {inputs.workdir.report_html}")

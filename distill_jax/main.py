@@ -2,7 +2,7 @@
 
 import sys
 
-from distill_jax import command_line, errors
+from distill_jax import command_line, errors, host_memory
 
 
 def main(argv: list[str]) -> None:
@@ -18,6 +18,7 @@ def main(argv: list[str]) -> None:
     config = command_line.load_config(arguments.config)
     command_line.apply_overrides(config, overrides)
 
+    host_memory.keep_freed_memory()
     from distill_jax import experiment
 
     if arguments.show_batch:

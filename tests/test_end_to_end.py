@@ -124,7 +124,7 @@ def test_another_identity_is_refused_with_all_keys(finished_run):
     changed = ["--config.seed=7", "--config.optimizer.solver.learning_rate=0.5"]
     message = one_error_line(run("main", *TINY, *changed, "--workdir", workdir))
     assert "config.seed was 0, now 7" in message
-    assert "config.optimizer.solver.learning_rate was 0.002, now 0.5" in message
+    assert "config.optimizer.solver.learning_rate was 0.001, now 0.5" in message
 
 
 def test_a_second_process_on_the_same_workdir_is_refused(finished_run):
