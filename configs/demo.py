@@ -10,7 +10,6 @@ def get_config():
     """The demo config."""
     config = base_config()
     config.task_options.train_problems = 40_000
-    config.train.token_budget = 5_000_000
     for student in config.model:
         config.model[student].layers = 3
         config.model[student].heads = 2

@@ -87,3 +87,13 @@ def run_command(main: Callable[[list[str]], None], argv: list[str]) -> int:
             print(f"error: no space left on the disk of {place}: free some", file=sys.stderr)
             return EXIT_USER
         raise
+    except RuntimeError as error:  # XlaRuntimeError: its class is not worth importing jax for
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        line = str(error).split("\n")[0][:200]
+        print(
+            f"error: out of memory ({line}): lower config.train.batch_size, "
+            "config.sampling.batch_size or the students' size",
+            file=sys.stderr,
+        )
+        return EXIT_USER

@@ -211,6 +211,28 @@ def test_a_stopped_run_continues_to_the_same_parameters(kind, finished_run, tmp_
         assert curve(workdir, name) == curve(finished_run[0], name)
 
 
+def test_a_signal_during_compilation_leaves_at_once(tmp_path):
+    process = subprocess.Popen(
+        command("main", *TINY, "--workdir", tmp_path / "w"),
+        cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while "student decomposer:" not in process.stdout.readline():
+        assert process.poll() is None
+    time.sleep(0.5)  # the step is compiled right after this line, which takes seconds
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 75 and errors.count("\n") == 1
+    assert not (tmp_path / "w" / "checkpoints" / "decomposer" / "60").exists()
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path):
+    wild = ["--config.optimizer.decomposer.learning_rate=1e30", "--config.train.log_every=1"]
+    done = run("main", *TINY, *wild, "--workdir", tmp_path / "w")
+    message = one_error_line(done)
+    assert "loss of student 'decomposer' is nan" in message or "is inf" in message
+    assert "lower config.optimizer.decomposer.learning_rate" in message
+
+
 def curve(workdir, name):
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").open()]
     return [(row["step"], row[name]) for row in rows if name in row]
@@ -377,3 +399,78 @@ def test_a_wheel_works_from_another_directory(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert (elsewhere / "w" / "report.html").stat().st_size > 10_000
+
+
+def test_gsm8k_in_the_upstream_format(tmp_path):
+    """The config of the real data on our own rows, with a small byte-level tokenizer."""
+    from distill_jax.text.tokenizer import train_tokenizer
+
+    fixtures = ROOT / "tests" / "fixtures" / "gsm8k"
+    train_tokenizer([(fixtures / "train.jsonl").read_text()], 400).save(tmp_path / "tokenizer")
+    arguments = [
+        "--config=configs/gsm8k_tiny.py",
+        f"--config.task_options.directory={fixtures}",
+        f"--config.tokenizer.name={tmp_path / 'tokenizer'}",
+        "--config.train.steps=3",
+        "--config.sampling.max_tokens=32",
+    ]
+    done = run("main", *arguments, "--workdir", tmp_path / "w")
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in (tmp_path / "w" / "annotations.jsonl").open()]
+    assert rows[0]["id"] == "gsm8k/train/0" and rows[0]["steps"][0]["subquestion"].endswith("?")
+    assert json.loads((tmp_path / "w" / "report.json").read_text())["n"] == 3
+
+
+def test_a_terminal_gets_a_progress_bar(tmp_path):
+    """Under a pseudo-terminal: a bar that redraws itself instead of a line now and then."""
+    import pty
+
+    main_end, child_end = pty.openpty()
+    arguments = [*TINY, "--config.train.steps=10", "--workdir", tmp_path / "w"]
+    process = subprocess.Popen(
+        command("main", *arguments), cwd=ROOT, env={**environment(), "TERM": "xterm"},
+        stdout=child_end, stderr=child_end, stdin=child_end,
+    )  # fmt: skip
+    os.close(child_end)
+    shown = b""
+    while True:
+        try:
+            part = os.read(main_end, 4096)
+        except OSError:  # the other end is closed
+            break
+        if not part:
+            break
+        shown += part
+    assert process.wait() == 0
+    text = shown.decode(errors="replace")
+    assert "training decomposer" in text and "10/10" in text and "tokens/s" in text
+    assert "left 0:00" not in text and "\x1b[" in text
+
+
+@pytest.mark.slow
+def test_the_demo_reaches_its_accuracy(tmp_path):
+    """`configs/demo.py` as it is: at least 60 % of 200 test problems, above every guesser."""
+    done = run("main", "--config=configs/demo.py", "--workdir", tmp_path / "w")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "w" / "report.json").read_text())
+    assert report["n"] == 200 and report["accuracy"] >= 0.6
+    assert all(guesser["excluded"] for guesser in report["guessers"].values())
+
+
+@pytest.mark.slow
+def test_real_gsm8k_from_files(tmp_path):
+    data = os.environ.get("DISTILL_JAX_DATA")
+    if not data:
+        pytest.skip("DISTILL_JAX_DATA is not set: no GSM8K, no GPT-2 tokenizer")
+    arguments = [
+        "--config=configs/gsm8k_tiny.py",
+        f"--config.task_options.directory={data}/gsm8k",
+        f"--config.tokenizer.name={data}/gpt2_tokenizer",
+        "--config.train.steps=4",
+        "--config.evaluation.problems=8",
+    ]
+    done = run("main", *arguments, "--workdir", tmp_path / "w")
+    assert done.returncode == 0, done.stderr
+    facts = json.loads((tmp_path / "w" / "training_data.json").read_text())
+    assert facts["decomposer"]["rows"] == facts["solver"]["rows"] == 7473
+    assert json.loads((tmp_path / "w" / "report.json").read_text())["n"] == 8

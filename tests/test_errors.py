@@ -1,0 +1,48 @@
+"""Exit codes and their one line."""
+
+import errno
+
+import jax.numpy as jnp
+import pytest
+
+from distill_jax import errors
+
+
+def outcome(action, capsys):
+    code = errors.run_command(lambda argv: action(), [])
+    return code, capsys.readouterr().err
+
+
+def fail(error):
+    raise error
+
+
+def test_user_errors_are_one_line(capsys):
+    code, text = outcome(lambda: fail(errors.UserError("a\nb")), capsys)
+    assert (code, text) == (2, "error: a b\n")
+
+
+def test_success_and_interruption(capsys):
+    assert outcome(lambda: None, capsys) == (0, "")
+    code, text = outcome(lambda: fail(errors.Interrupted()), capsys)
+    assert code == 75 and text.count("\n") == 1
+
+
+def test_disk_full_is_one_line(capsys):
+    code, text = outcome(lambda: fail(OSError(errno.ENOSPC, "No space", "w/x")), capsys)
+    assert (code, text.count("\n")) == (2, 1) and "w/x" in text
+
+
+def test_out_of_memory_says_what_to_lower(capsys):
+    def too_large():
+        jnp.zeros((1 << 46,), jnp.float32).block_until_ready()
+
+    code, text = outcome(too_large, capsys)
+    assert code == 2 and text.count("\n") == 1
+    assert text.startswith("error: out of memory") and "config.train.batch_size" in text
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), RuntimeError("ours"), KeyError(1)])
+def test_our_own_bugs_keep_their_traceback(error):
+    with pytest.raises(type(error)):
+        errors.run_command(lambda argv: fail(error), [])
