@@ -17,7 +17,7 @@ def model(layers, heads, width, context=96):
     return gpt2.GPT2Config(PADDED, context, layers, heads, width)
 
 
-SMALL, LARGE = model(2, 2, 32), model(3, 4, 48)
+SMALL, LARGE = model(1, 2, 32), model(2, 4, 48)
 
 
 def random_params(config, seed):
@@ -71,7 +71,7 @@ PLANS = {
     ),
     "short_context": make_plan(
         (
-            decode.ViewPlan("asker", model(2, 2, 32, 30), BOTH),
+            decode.ViewPlan("asker", model(1, 2, 32, 30), BOTH),
             decode.ViewPlan("answerer", LARGE, BOTH),
         ),
         (0, 1),
@@ -182,7 +182,7 @@ def test_forced_tokens_replace_what_a_role_would_write():
     forced = np.full((3, plan.max_tokens), decode.FREE, np.int32)
     forced[0, :4] = [1, 2, END_OF_TURN, 5]
     forced[2, 3] = 7
-    tokens, lengths, active = generate._pad(prompts, [0, 1, 2], 32, 3)
+    tokens, lengths, active = generate.pad_prompts(prompts, [0, 1, 2], 32, 3)
     state = decode.run_dialogues(
         plan, params, tokens, lengths, active, keys, jnp.float32(0), jnp.array(forced)
     )

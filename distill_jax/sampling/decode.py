@@ -176,10 +176,13 @@ def _feed(plan, params, state: DialogueState) -> tuple[jax.Array, tuple[gpt2.Cac
 def _pick(logits, allowed, state: DialogueState, keys, temperature, forced):
     """The next token of each row and its log-probability: int32 [B], float32 [B]."""
     logits = jnp.where(allowed, logits, -jnp.inf)
-    step_keys = jax.vmap(jax.random.fold_in)(keys, state.count)
-    warm = logits / jnp.where(temperature > 0, temperature, 1.0)
-    sampled = jax.vmap(jax.random.categorical)(step_keys, warm)
-    token = jnp.where(temperature > 0, sampled, jnp.argmax(logits, axis=-1))
+
+    def sample():
+        step_keys = jax.vmap(jax.random.fold_in)(keys, state.count)
+        return jax.vmap(jax.random.categorical)(step_keys, logits / temperature)
+
+    # A branch, so that greedy runs draw no random numbers: one per row and word is a lot.
+    token = jax.lax.cond(temperature > 0, sample, lambda: jnp.argmax(logits, axis=-1))
     last = forced.shape[1] - 1
     ordered = jnp.take_along_axis(forced, jnp.minimum(state.count, last)[:, None], axis=1)[:, 0]
     token = jnp.where(ordered == FREE, token, ordered).astype(jnp.int32)

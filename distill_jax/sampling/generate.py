@@ -72,7 +72,7 @@ def generate(
         lower = bucket
         for start in range(0, len(members), batch_size):
             chosen = members[start : start + batch_size]
-            batch = _pad(prompts, chosen, bucket, batch_size)
+            batch = pad_prompts(prompts, chosen, bucket, batch_size)
             # Rows that fill up the last batch repeat its first key; they write nothing.
             rows = np.array(chosen + [chosen[0]] * (batch_size - len(chosen)))
             forced = jnp.full((batch_size, plan.max_tokens), decode.FREE, jnp.int32)
@@ -86,10 +86,13 @@ def generate(
     return results
 
 
-def _pad(
+def pad_prompts(
     prompts: Sequence[list[int]], chosen: list[int], bucket: int, batch_size: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Prompts int32 [B, P] right-padded with 0, lengths int32 [B] and active bool [B]."""
+    """The prompts of one batch: int32 [B, P] right-padded with 0, lengths int32 [B], bool [B].
+
+    The last is False for the rows after the `chosen` ones, which only fill up the batch.
+    """
     tokens = np.zeros((batch_size, bucket), np.int32)
     lengths = np.ones(batch_size, np.int32)
     for row, index in enumerate(chosen):
