@@ -104,7 +104,7 @@ def read_json_lines(path: str | pathlib.Path) -> list[tuple[int, dict[str, Any]]
     """
     path = pathlib.Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # a byte order mark is read over
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except UnicodeDecodeError as error:

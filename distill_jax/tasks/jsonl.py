@@ -115,9 +115,6 @@ def _read(split: str, directory: str) -> list[tuple[str, dict[str, Any], Problem
 
 
 def _json_lines(path: pathlib.Path, example: str) -> list[tuple[int, dict[str, Any]]]:
-    with path.open("rb") as file:
-        if file.read(3) == b"\xef\xbb\xbf":
-            raise UserError(f"{path}:1: starts with a byte order mark: save as UTF-8 without BOM")
     rows = read_json_lines(path)
     if not rows:
         raise UserError(f"{path}: empty: its rows look like {example}")
