@@ -117,9 +117,10 @@ def read_json_lines(path: str | pathlib.Path) -> list[tuple[int, dict[str, Any]]
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise UserError(
-                f"{path}:{number}: not JSON ({error.msg}, column {error.colno})"
-            ) from None
+            column = f"column {error.colno}"
+            raise UserError(f"{path}:{number}: not JSON ({error.msg}, {column})") from None
+        except (ValueError, RecursionError) as error:  # a number of 5,000 digits, 5,000 brackets
+            raise UserError(f"{path}:{number}: JSON that cannot be read ({error})") from None
         if not isinstance(row, dict):
             raise UserError(f"{path}:{number}: a JSON object is expected, not {type(row).__name__}")
         rows.append((number, row))

@@ -187,6 +187,14 @@ def test_byte_order_mark_is_read_over_and_other_encodings_are_refused(tmp_path):
         jsonl.load("dev", directory=str(tmp_path))
 
 
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 100_000 + "]" * 100_000])
+def test_json_that_python_cannot_hold_is_a_user_error(tmp_path, value):
+    path = tmp_path / "dev.jsonl"
+    path.write_text(json.dumps(problem()) + f'\n{{"question": "q", "answer": {value}}}\n')
+    with pytest.raises(UserError, match=r"dev\.jsonl:2: JSON that cannot be read"):
+        jsonl.load("dev", directory=str(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("completion", "answer", "prediction", "correct"),
     [
