@@ -94,11 +94,7 @@ def apply_overrides(config: ml_collections.ConfigDict, overrides: dict[str, str]
             kind = type(known[key]).__name__
             mistakes.append(f"config.{key}={text!r} is not of type {kind} (now {known[key]!r})")
             continue
-        section, _, name = key.rpartition(".")
-        target = config
-        for part in section.split(".") if section else ():
-            target = target[part]
-        target[name] = value
+        config.update_from_flattened_dict({key: value})
     if mistakes:
         raise UserError("; ".join(mistakes))
 

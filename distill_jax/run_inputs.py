@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
-import ml_collections
-
 from distill_jax import command_line, metrics, records
 from distill_jax.annotations.verify import Rejected, verify
 from distill_jax.errors import UserError
@@ -33,8 +31,10 @@ CAPS = ("max_turns", "max_turn_tokens", "max_tokens")
 class RunInputs:
     """A checked config with its task, scheme and working directory."""
 
-    def __init__(self, config: ml_collections.ConfigDict, workdir: Workdir):
-        """Raises UserError for everything in `config` that can be checked without data."""
+    def __init__(self, config: Any, workdir: Workdir):
+        """`config` is a ConfigDict (its keys are attributes that type checkers cannot know).
+
+        Raises UserError for everything in `config` that can be checked without data."""
         self.config = config
         self.workdir = workdir
         self.terminal = metrics.Terminal()

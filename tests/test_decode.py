@@ -188,7 +188,7 @@ def test_forced_tokens_replace_what_a_role_would_write():
     )
     for row in range(3):
         written, _ = obvious_loop(plan, params, prompts[row], keys[row], 0.0, forced[row])
-        assert state.tokens[row, : state.count[row]].tolist() == [entry[0] for entry in written]
+        assert state.tokens[row, : state.written[row]].tolist() == [entry[0] for entry in written]
 
 
 def test_prompt_longer_than_the_context_is_not_run():

@@ -15,7 +15,7 @@ _VARIABLES = {
     **{color: f"var(--series-{i})" for i, color in enumerate(_SERIES)},
 }
 _MAX_POINTS = 500
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "distill_jax",
     "text.parse_math": False,

@@ -2,6 +2,7 @@
 
 import collections
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import Any
 
 from distill_jax.evaluation.statistics import wilson_interval
@@ -32,7 +33,7 @@ def guess(
     if train_problems:
         counts = collections.Counter(problem.answer for problem in train_problems)
         guesses[MOST_FREQUENT] = [counts.most_common(1)[0][0]] * len(problems)
-    guesses[SUM] = [format_value(sum(found)) if found else None for found in numbers]
+    guesses[SUM] = [format_value(sum(found, Fraction(0))) if found else None for found in numbers]
     return {name: _graded(answers, problems, grade) for name, answers in guesses.items()}
 
 

@@ -62,7 +62,7 @@ class DialoguePlan:
 
 
 class DialogueState(NamedTuple):
-    """What the loop carries; `count` tokens of a row are written so far."""
+    """What the loop carries; `written` tokens of a row are written so far."""
 
     caches: tuple[gpt2.Cache, ...]  # [W] each layer k, v float32 [B, S, N, H]
     pending: jax.Array  # int32 [W, B] last token of what a view sees
@@ -70,7 +70,7 @@ class DialogueState(NamedTuple):
     writer: jax.Array  # int32 [B] role whose turn it is
     turns: jax.Array  # int32 [B] turns that have ended
     turn_tokens: jax.Array  # int32 [B] tokens of the current turn
-    count: jax.Array  # int32 [B]
+    written: jax.Array  # int32 [B]
     status: jax.Array  # int32 [B]
     tokens: jax.Array  # int32 [B, M]
     writers: jax.Array  # int32 [B, M]
@@ -103,7 +103,7 @@ def run_dialogues(
     keys         a key per row, [B]; token i of a row is drawn with fold_in(key, i)
     temperature  float32 []; 0 is greedy
     forced       int32 [B, M]; tokens written in place of the role's own, FREE elsewhere
-    returns the last state; tokens[i, :count[i]] is what row i wrote.
+    returns the last state; tokens[i, :written[i]] is what row i wrote.
     """
     state = _prefill(plan, params, prompts, lengths, active)
     allowed = allowed_tokens(plan)
@@ -141,7 +141,7 @@ def _prefill(plan, params, prompts, lengths, active) -> DialogueState:
         writer=zeros,
         turns=zeros,
         turn_tokens=zeros,
-        count=zeros,
+        written=zeros,
         status=jnp.where(active, RUNNING, FINISHED).astype(jnp.int32),
         tokens=jnp.zeros((rows, plan.max_tokens), jnp.int32),
         writers=jnp.zeros((rows, plan.max_tokens), jnp.int32),
@@ -152,7 +152,7 @@ def _prefill(plan, params, prompts, lengths, active) -> DialogueState:
 def _feed(plan, params, state: DialogueState) -> tuple[jax.Array, tuple[gpt2.Cache, ...]]:
     """Feed each view its pending token; logits [B, V] of the view whose role writes, caches."""
     role_view = jnp.array(plan.role_view)[state.writer]  # [B]
-    chosen = None
+    logits = []  # [W] of [B, V]
     caches = []
     for index, view in enumerate(plan.views):
         slots = state.caches[index][0]["k"].shape[1]
@@ -165,11 +165,11 @@ def _feed(plan, params, state: DialogueState) -> tuple[jax.Array, tuple[gpt2.Cac
             mask,
             state.caches[index],
         )
-        logits = gpt2.logits(params[view.student], hidden[:, 0])
+        logits.append(gpt2.logits(params[view.student], hidden[:, 0]))
         caches.append(cache)
-        chosen = (
-            logits if chosen is None else jnp.where(role_view[:, None] == index, logits, chosen)
-        )
+    chosen = logits[0]
+    for index in range(1, len(logits)):
+        chosen = jnp.where(role_view[:, None] == index, logits[index], chosen)
     return chosen, tuple(caches)
 
 
@@ -178,13 +178,13 @@ def _pick(logits, allowed, state: DialogueState, keys, temperature, forced):
     logits = jnp.where(allowed, logits, -jnp.inf)
 
     def sample():
-        step_keys = jax.vmap(jax.random.fold_in)(keys, state.count)
+        step_keys = jax.vmap(jax.random.fold_in)(keys, state.written)
         return jax.vmap(jax.random.categorical)(step_keys, logits / temperature)
 
     # A branch, so that greedy runs draw no random numbers: one per row and word is a lot.
     token = jax.lax.cond(temperature > 0, sample, lambda: jnp.argmax(logits, axis=-1))
     last = forced.shape[1] - 1
-    ordered = jnp.take_along_axis(forced, jnp.minimum(state.count, last)[:, None], axis=1)[:, 0]
+    ordered = jnp.take_along_axis(forced, jnp.minimum(state.written, last)[:, None], axis=1)[:, 0]
     token = jnp.where(ordered == FREE, token, ordered).astype(jnp.int32)
     log_probs = jax.nn.log_softmax(logits, axis=-1)
     return token, jnp.take_along_axis(log_probs, token[:, None], axis=1)[:, 0]
@@ -197,17 +197,17 @@ def _advance(plan, state: DialogueState, token, log_prob) -> DialogueState:
     passed = token == plan.end_of_turn
     rows = jnp.arange(token.shape[0])
     # Rows that have stopped write outside of the buffer, where the write is dropped.
-    slot = jnp.where(alive, state.count, plan.max_tokens)
+    slot = jnp.where(alive, state.written, plan.max_tokens)
     sees = jnp.array([view.sees for view in plan.views])[:, state.writer] & alive  # [W, B]
     position = state.position + sees
     contexts = jnp.array([view.model.context for view in plan.views])[:, None]
-    count = state.count + alive
+    written = state.written + alive
     turns = state.turns + (alive & (ended | passed))
     turn_tokens = state.turn_tokens + alive
 
     status = jnp.where(jnp.any(position >= contexts, axis=0), CONTEXT, RUNNING)
     too_long = (turn_tokens >= plan.max_turn_tokens) & ~passed
-    status = jnp.where(too_long | (count >= plan.max_tokens), TOKEN_CAP, status)
+    status = jnp.where(too_long | (written >= plan.max_tokens), TOKEN_CAP, status)
     status = jnp.where(passed & (turns >= plan.max_turns), TURN_CAP, status)
     status = jnp.where(ended, FINISHED, status)
     return DialogueState(
@@ -217,7 +217,7 @@ def _advance(plan, state: DialogueState, token, log_prob) -> DialogueState:
         writer=jnp.where(alive & passed, (state.writer + 1) % len(plan.role_view), state.writer),
         turns=turns,
         turn_tokens=jnp.where(passed, 0, turn_tokens),
-        count=count,
+        written=written,
         status=jnp.where(alive, status, state.status).astype(jnp.int32),
         tokens=state.tokens.at[rows, slot].set(token, mode="drop"),
         writers=state.writers.at[rows, slot].set(state.writer, mode="drop"),

@@ -103,15 +103,15 @@ def pad_prompts(
 
 def unpack(plan: decode.DialoguePlan, state: decode.DialogueState) -> list[Dialogue]:
     """The rows of a last state as dialogues."""
-    tokens, writers, log_probs, count, status = jax.device_get(
-        (state.tokens, state.writers, state.log_probs, state.count, state.status)
+    tokens, writers, log_probs, written, status = jax.device_get(
+        (state.tokens, state.writers, state.log_probs, state.written, state.status)
     )
     dialogues = []
-    for row in range(len(count)):
+    for row in range(len(written)):
         turns, start = [], 0
-        for i in range(count[row]):
+        for i in range(written[row]):
             is_mark = tokens[row, i] in (plan.end_of_turn, plan.end_of_text)
-            if is_mark or i == count[row] - 1:
+            if is_mark or i == written[row] - 1:
                 text = tokens[row, start : i if is_mark else i + 1].tolist()
                 log_probability = float(log_probs[row, start : i + 1].sum())
                 turns.append(

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,7 @@ class StudentRows:
     def __len__(self) -> int:
         return len(self._offsets) - 1
 
-    def __getitem__(self, index) -> dict[str, np.ndarray]:
+    def __getitem__(self, index) -> dict[str, Any]:
         start, stop = self._offsets[index], self._offsets[index + 1]
         tokens, writers = self._tokens[start:stop], self._writers[start:stop]
         inputs = np.zeros(self.shape.seq_len, np.int32)
@@ -81,7 +82,7 @@ class StudentRows:
         }
 
 
-def make_batches(rows: StudentRows, seed: int, batch_size: int):
+def make_batches(rows: StudentRows, seed: int, batch_size: int) -> Any:
     """A grain dataset whose element `step` is batch number `step`, for ever: dict of [B, ...].
 
     Every epoch has an order of its own from (seed, epoch); a batch may span two epochs.
