@@ -35,7 +35,8 @@ def train(
     """
     first = int(state.step)
     metrics_file.forget_after(first, f"train/{student}/")
-    tokens, since, pending = 0, time.monotonic(), None
+    log = _Log(student, metrics_file, progress)
+    tokens, pending = 0, None
     with errors.signals_deferred():
         for step in range(first, steps):
             batch = batches[step]
@@ -43,13 +44,11 @@ def train(
             state, values = step_function(state, sharding.put_batch(mesh, batch))
             done = step + 1
             if done % log_every == 0 or done == steps:
-                # The values of the log before: the device is never waited for.
-                pending = _log(student, pending, metrics_file, progress)
-                now = time.monotonic()
-                pending = (done, values, float(schedule(step)), tokens / (now - since))
-                tokens, since = 0, now
+                # The values of the log before: this step is never waited for.
+                log.write(pending)
+                pending = (done, values, float(schedule(step)), tokens)
             if done == steps or done % save_every == 0 or errors.interrupted():
-                _log(student, pending, metrics_file, progress)
+                log.write(pending)
                 pending = None
                 checkpoints.save(done, state)
             if errors.interrupted():
@@ -57,22 +56,31 @@ def train(
     return state
 
 
-def _log(
-    student: str,
-    pending: tuple[int, dict[str, jax.Array], float, float] | None,
-    metrics_file: metrics.MetricsFile,
-    progress: metrics.Progress,
-) -> None:
-    """Write one line of metrics and move the bar; UserError where the loss is not finite."""
-    if pending is None:
-        return
-    step, values, learning_rate, speed = pending
-    values = {name: float(value) for name, value in values.items()}
-    if not math.isfinite(values["loss"]):
-        raise UserError(
-            f"the loss of student {student!r} is {values['loss']} at step {step}: lower "
-            f"config.optimizer.{student}.learning_rate; the last checkpoint is kept"
-        )
-    values |= {"learning_rate": learning_rate, "tokens_per_second": speed}
-    metrics_file.write(step, {f"train/{student}/{k}": round(v, 8) for k, v in values.items()})
-    progress.update(step, f"loss {values['loss']:.3f} {speed:,.0f} tokens/s")
+class _Log:
+    """Writes metrics and moves the bar; speed is tokens between the ends of two logged steps."""
+
+    def __init__(self, student: str, metrics_file: metrics.MetricsFile, progress: metrics.Progress):
+        self._student, self._metrics_file, self._progress = student, metrics_file, progress
+        self._time, self._tokens = time.monotonic(), 0
+
+    def write(self, pending: tuple[int, dict[str, jax.Array], float, int] | None) -> None:
+        """Wait for the values of a step (step, values, learning rate, tokens so far), write them.
+
+        Raises UserError where the loss is not finite.
+        """
+        if pending is None:
+            return
+        step, arrays, learning_rate, tokens = pending
+        values = {name: float(value) for name, value in arrays.items()}
+        now = time.monotonic()  # the step has ended: steps are dispatched long before they run
+        speed = (tokens - self._tokens) / (now - self._time)
+        self._time, self._tokens = now, tokens
+        if not math.isfinite(values["loss"]):
+            raise UserError(
+                f"the loss of student {self._student!r} is {values['loss']} at step {step}: lower "
+                f"config.optimizer.{self._student}.learning_rate; the last checkpoint is kept"
+            )
+        values |= {"learning_rate": learning_rate, "tokens_per_second": speed}
+        prefix = f"train/{self._student}/"
+        self._metrics_file.write(step, {f"{prefix}{k}": round(v, 8) for k, v in values.items()})
+        self._progress.update(step, f"loss {values['loss']:.3f} {speed:,.0f} tokens/s")
