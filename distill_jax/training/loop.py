@@ -50,6 +50,7 @@ def train(
             if done == steps or done % save_every == 0 or errors.interrupted():
                 log.write(pending)
                 pending = None
+                _refuse_not_finite(student, done, float(values["loss"]))
                 checkpoints.save(done, state)
             if errors.interrupted():
                 break
@@ -75,12 +76,16 @@ class _Log:
         now = time.monotonic()  # the step has ended: steps are dispatched long before they run
         speed = (tokens - self._tokens) / (now - self._time)
         self._time, self._tokens = now, tokens
-        if not math.isfinite(values["loss"]):
-            raise UserError(
-                f"the loss of student {self._student!r} is {values['loss']} at step {step}: lower "
-                f"config.optimizer.{self._student}.learning_rate; the last checkpoint is kept"
-            )
+        _refuse_not_finite(self._student, step, values["loss"])
         values |= {"learning_rate": learning_rate, "tokens_per_second": speed}
         prefix = f"train/{self._student}/"
         self._metrics_file.write(step, {f"{prefix}{k}": round(v, 8) for k, v in values.items()})
         self._progress.update(step, f"loss {values['loss']:.3f} {speed:,.0f} tokens/s")
+
+
+def _refuse_not_finite(student: str, step: int, loss: float) -> None:
+    if not math.isfinite(loss):
+        raise UserError(
+            f"the loss of student {student!r} is {loss} at step {step}: lower "
+            f"config.optimizer.{student}.learning_rate; the last checkpoint is kept"
+        )
