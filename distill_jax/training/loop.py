@@ -47,12 +47,13 @@ def train(
                 # The values of the log before: this step is never waited for.
                 log.write(pending)
                 pending = (done, values, float(schedule(step)), tokens)
-            if done == steps or done % save_every == 0 or errors.interrupted():
+            stopping = errors.interrupted()  # asked once: a later signal waits for the next step
+            if done == steps or done % save_every == 0 or stopping:
                 log.write(pending)
                 pending = None
                 _refuse_not_finite(student, done, float(values["loss"]))
                 checkpoints.save(done, state)
-            if errors.interrupted():
+            if stopping:
                 break
     return state
 
