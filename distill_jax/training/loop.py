@@ -75,7 +75,7 @@ class _Log:
         step, arrays, learning_rate, tokens = pending
         values = {name: float(value) for name, value in arrays.items()}
         now = time.monotonic()  # the step has ended: steps are dispatched long before they run
-        speed = (tokens - self._tokens) / (now - self._time)
+        speed = (tokens - self._tokens) / max(now - self._time, 1e-9)
         self._time, self._tokens = now, tokens
         _refuse_not_finite(self._student, step, values["loss"])
         values |= {"learning_rate": learning_rate, "tokens_per_second": speed}
