@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 EXIT_BUG = 1
 EXIT_USER = 2
@@ -97,3 +98,16 @@ def run_command(main: Callable[[list[str]], None], argv: list[str]) -> int:
             file=sys.stderr,
         )
         return EXIT_USER
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with `code`; after an interruption without tearing the interpreter down.
+
+    A compilation or an input pipeline may still run in threads of their own then, and they crash
+    (segmentation fault) when the interpreter goes away under them.
+    """
+    if code == EXIT_INTERRUPTED:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -28,4 +28,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(errors.run_command(main, sys.argv[1:]))
+    errors.leave(errors.run_command(main, sys.argv[1:]))

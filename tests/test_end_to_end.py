@@ -211,14 +211,15 @@ def test_a_stopped_run_continues_to_the_same_parameters(kind, finished_run, tmp_
         assert curve(workdir, name) == curve(finished_run[0], name)
 
 
-def test_a_signal_during_compilation_leaves_at_once(tmp_path):
+@pytest.mark.parametrize("delay_s", [0.0, 0.5, 1.5])
+def test_a_signal_during_compilation_leaves_at_once(delay_s, tmp_path):
     process = subprocess.Popen(
         command("main", *TINY, "--workdir", tmp_path / "w"),
         cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     while "student decomposer:" not in process.stdout.readline():
         assert process.poll() is None
-    time.sleep(0.5)  # the step is compiled right after this line, which takes seconds
+    time.sleep(delay_s)  # the step is compiled right after this line, which takes seconds
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 75 and errors.count("\n") == 1
