@@ -20,7 +20,7 @@ setuptools.setup(
     install_requires=[
         "jax>=0.10,<0.12",
         "flax>=0.12,<0.13",
-        "optax>=0.2.5",
+        "optax>=0.2.8",
         "orbax-checkpoint>=0.11.30,<0.13",
         "transformers>=5,<6",
         "tokenizers>=0.22",
