@@ -110,4 +110,4 @@ def get_config() -> ConfigDict:
             "max_too_long_share": 0.05,  # of questions over the context (counted as wrong)
         }
     )
-    return config
+    return config.lock()  # a misspelt key in a config file is an error

@@ -60,7 +60,8 @@ def load_config(path: str) -> ml_collections.ConfigDict:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"--config={path}: {type(error).__name__}: {error}") from error
+        reason = str(error).split("\n")[0]
+        raise UserError(f"--config={path}: {type(error).__name__}: {reason}") from error
     config.lock()
     return config
 

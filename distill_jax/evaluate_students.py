@@ -43,6 +43,7 @@ def evaluate_students(inputs: RunInputs, *, headline: bool) -> dict[str, Any]:
         lines = [records.to_json(prediction) + "\n" for prediction in predictions]
         write_text(predictions_path, "".join(lines))
         write_json(report_path, result)
+        inputs.terminal.say(f"predictions: {predictions_path}")
     if headline:
         write_headline(inputs, predictions, result)
     return result
@@ -156,6 +157,7 @@ def _say_result(
         say(f"one dialogue ({shown.id}, {'right' if shown.correct else 'wrong'}):")
         print(f"  problem: {shown.question}")
         for turn in shown.turns:
-            print(f"  {turn.role}: {turn.text or '(ends the dialogue)'}")
-        print(f"  answer: {shown.answer}")
+            text = turn.text.strip().replace("\n", "\n    ") or "(nothing)"
+            print(f"  {turn.role}: {text}")
+        print(f"  right answer: {shown.answer}")
     say(f"report: {inputs.workdir.report_html}")

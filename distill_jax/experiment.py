@@ -3,6 +3,8 @@
 annotations.jsonl -> tokenizer/ -> rows -> checkpoints/<student>/ -> evaluations/ -> report.html
 """
 
+import tempfile
+
 import ml_collections
 
 from distill_jax import command_line
@@ -30,9 +32,13 @@ def run(config: ml_collections.ConfigDict, path: str) -> None:
         evaluate_students(inputs, headline=True)
 
 
-def show_batch(config: ml_collections.ConfigDict, path: str) -> None:
-    """Print the first training row of every view; writes nothing."""
-    inputs = RunInputs(config, Workdir(path))
+def show_batch(config: ml_collections.ConfigDict) -> None:
+    """Print the first training row of every view, from the task itself; writes nothing."""
+    with tempfile.TemporaryDirectory() as nowhere:
+        _show_rows(RunInputs(config, Workdir(nowhere)))
+
+
+def _show_rows(inputs: RunInputs) -> None:
     annotations, _ = inputs.collect_annotations()
     tokenizer = inputs.tokenizer(annotations)
     for view in inputs.views:

@@ -8,13 +8,15 @@ from distill_jax import command_line, errors, host_memory
 def main(argv: list[str]) -> None:
     """Parse, check, and hand over to `experiment`, which imports what is heavy."""
     parser = command_line.parser("main", "Train students and evaluate them; continues a run.")
-    parser.add_argument("--config", default="configs/demo.py", help="a file with get_config()")
-    parser.add_argument("--workdir", default="runs/demo", help="where everything is written")
+    parser.add_argument("--config", required=True, help="a file with get_config()")
+    parser.add_argument("--workdir", help="where everything is written; needed but to show a batch")
     parser.add_argument(
         "--show_batch", action="store_true", help="print the first training row of each role, exit"
     )
     rest, overrides = command_line.split_overrides(argv)
     arguments = parser.parse_args(rest)
+    if not arguments.workdir and not arguments.show_batch:
+        parser.error("--workdir is required")
     config = command_line.load_config(arguments.config)
     command_line.apply_overrides(config, overrides)
 
@@ -22,7 +24,7 @@ def main(argv: list[str]) -> None:
     from distill_jax import experiment
 
     if arguments.show_batch:
-        experiment.show_batch(config, arguments.workdir)
+        experiment.show_batch(config)
     else:
         experiment.run(config, arguments.workdir)
 

@@ -3,7 +3,6 @@
 import importlib
 import inspect
 import os
-import pathlib
 import platform
 import shutil
 import sys
@@ -25,6 +24,26 @@ from distill_jax.workdir import Workdir, write_json, write_text
 # Sections and keys that do not decide what the students are: they may differ from run to run.
 NOT_IDENTITY = ("sampling.", "evaluation.", "mesh.")
 NOT_IDENTITY_KEYS = ("train.log_every", "train.save_every", "train.keep", "train.students")
+# The least value of keys for which a smaller one makes no sense.
+LEAST = {
+    "seed": 0,
+    "tokenizer.vocab_size": 258,  # all bytes and two end marks
+    "data.train_problems": 0,
+    "data.seq_len": 0,
+    "train.steps": 0,
+    "train.token_budget": 0,
+    "train.batch_size": 1,
+    "train.log_every": 1,
+    "train.save_every": 1,
+    "train.keep": 1,
+    "sampling.temperature": 0.0,
+    "sampling.max_turns": 1,
+    "sampling.max_turn_tokens": 1,
+    "sampling.max_tokens": 1,
+    "sampling.batch_size": 1,
+    "evaluation.problems": 0,
+    "evaluation.max_too_long_share": 0.0,
+}
 CAPS = ("max_turns", "max_turn_tokens", "max_tokens")
 
 
@@ -60,9 +79,10 @@ class RunInputs:
                     f"config.train.students names {student!r}: this scheme has "
                     f"{', '.join(self.students)}"
                 )
-        for key in ("batch_size", "log_every", "save_every", "keep"):
-            if config.train[key] < 1:
-                raise UserError(f"config.train.{key}={config.train[key]}: must be at least 1")
+        flat = command_line.flatten(config)
+        for key, least in LEAST.items():
+            if flat[key] < least:
+                raise UserError(f"config.{key}={flat[key]}: must be at least {least}")
         if config.train.steps <= 0 and config.train.token_budget <= 0:
             raise UserError("set config.train.steps or config.train.token_budget above 0")
 
@@ -185,10 +205,9 @@ def _import_task(name: str) -> Any:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(error.name + ".")):
-            shipped = sorted(p.stem for p in pathlib.Path(__file__).parent.glob("tasks/[a-z]*.py"))
             raise UserError(
-                f"config.task={name!r}: no such module; a module of yours, or distill_jax.tasks."
-                f"{{{', '.join(shipped)}}}"
+                f"config.task={name!r}: no such module; give distill_jax.tasks.arithmetic, "
+                "gsm8k or jsonl, or a module of yours in this directory or on PYTHONPATH"
             ) from None
         raise UserError(f"config.task={name!r} needs {error.name!r}: install it") from None
     finally:

@@ -103,10 +103,16 @@ class Workdir:
         self.check_version()
         stored = read_json(self.config)["identity"]
         missing = "(not set)"
+        keys = [
+            key
+            for key in stored.keys() | identity.keys()
+            if stored.get(key, missing) != identity.get(key, missing)
+        ]
+        # Keys that both have come first; those of a student that one run lacks follow from them.
+        keys.sort(key=lambda key: (key not in stored or key not in identity, key))
         different = [
             f"config.{key} was {stored.get(key, missing)!r}, now {identity.get(key, missing)!r}"
-            for key in sorted(stored.keys() | identity.keys())
-            if stored.get(key, missing) != identity.get(key, missing)
+            for key in keys
         ]
         if different:
             raise UserError(

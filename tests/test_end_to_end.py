@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -231,7 +232,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path):
     done = run("main", *TINY, *wild, "--workdir", tmp_path / "w")
     message = one_error_line(done)
     assert "loss of student 'decomposer' is nan" in message or "is inf" in message
-    assert "lower config.optimizer.decomposer.learning_rate" in message
+    assert "lower config.optimizer.decomposer.learning_rate" in message and "--workdir" in message
 
 
 def curve(workdir, name):
@@ -246,7 +247,7 @@ def test_all_config_mistakes_are_listed_at_once(tmp_path):
         "--config.train.batch_size=many",
         "--config.model=3",
     ]
-    message = one_error_line(run("main", *mistakes, "--workdir", tmp_path / "w"))
+    message = one_error_line(run("main", *TINY, *mistakes, "--workdir", tmp_path / "w"))
     assert "unknown key config.train.stepz (did you mean train.steps?)" in message
     assert "unknown key config.nothing" in message
     assert "config.train.batch_size='many' is not of type int" in message
@@ -270,7 +271,10 @@ def test_all_config_mistakes_are_listed_at_once(tmp_path):
         (["--config.tokenizer.name=./nowhere"], "no such directory"),
         (["--config.train.batch_size=0"], "must be at least 1"),
         (["--config.evaluation.split=valid"], "no split 'valid'"),
-        (["--config.sampling.max_turns=0"], "must be >= 1"),
+        (["--config.sampling.max_turns=0"], "config.sampling.max_turns=0: must be at least 1"),
+        (["--config.sampling.temperature=-1"], "must be at least 0"),
+        (["--config.seed=-1"], "config.seed=-1: must be at least 0"),
+        (["--config.train.steps=-5"], "config.train.steps=-5: must be at least 0"),
         (
             ["--config=configs/gsm8k_tiny.py", "--config.task_options.directory=/no/such/place"],
             "/no/such/place",
@@ -290,8 +294,22 @@ def test_a_mistake_is_one_line_and_leaves_no_files(arguments, expected, tmp_path
 
 
 def test_unknown_flags_are_usage_errors():
-    done = run("main", "--nonsense")
+    done = run("main", "--config=configs/demo.py", "--nonsense")
     assert done.returncode == 2 and "unrecognized arguments: --nonsense" in done.stderr
+    assert "--workdir is required" in run("main", "--config=configs/demo.py").stderr
+    assert "required: --config" in run("main").stderr
+
+
+def test_a_misspelt_key_in_a_config_file_is_refused(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from distill_jax.configs.base import get_config as base_config\n"
+        "def get_config():\n"
+        "    config = base_config()\n"
+        "    config.train.stepz = 4\n"
+        "    return config\n"
+    )
+    message = one_error_line(run("main", "--config", tmp_path / "mine.py", "--show_batch"))
+    assert "mine.py" in message and "stepz" in message
 
 
 @pytest.mark.parametrize("module", ["main", "evaluate"])
@@ -353,6 +371,17 @@ def test_own_jsonl_and_prompts_longer_than_the_context(tmp_path):
     assert (last["status"], last["correct"], last["turns"]) == ("prompt_too_long", False, [])
 
 
+def test_the_task_of_the_readme_works_as_it_stands_there(tmp_path):
+    """The two Python blocks of README, saved under the names that it gives them."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "my_task.py").write_text(blocks[0])
+    (tmp_path / "my_config.py").write_text(blocks[1])
+    arguments = ["--config=my_config.py", *OWN, "--workdir=w"]
+    done = run("main", *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "w" / "report.json").read_text())["task"] == "my_task"
+
+
 def test_a_broken_row_is_named_by_file_and_line(tmp_path):
     own_data(tmp_path / "data")
     train = tmp_path / "data" / "train.jsonl"
@@ -372,6 +401,7 @@ def test_a_broken_row_is_named_by_file_and_line(tmp_path):
 
 def test_show_batch_marks_the_loss_and_writes_nothing(tmp_path):
     done = run("main", *TINY, "--show_batch", "--workdir", tmp_path / "w")
+    assert run("main", *TINY, "--show_batch").stdout == done.stdout
     assert done.returncode == 0, done.stderr
     assert "--- student decomposer as decomposer" in done.stdout
     assert "--- student solver as solver" in done.stdout

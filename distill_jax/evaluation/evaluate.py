@@ -24,10 +24,8 @@ def make_plan(
 ) -> decode.DialoguePlan:
     """The sampler's plan of a scheme: roles become indices, text becomes ids.
 
-    A lone role cannot pass the turn: it ends the text instead. Raises UserError for caps below 1.
+    A lone role cannot pass the turn: it ends the text instead.
     """
-    if min(max_turns, max_turn_tokens, max_tokens) < 1:
-        raise UserError("config.sampling.max_turns, max_turn_tokens and max_tokens must be >= 1")
     several = len(scheme.roles) > 1
     return decode.DialoguePlan(
         views=tuple(
@@ -71,8 +69,6 @@ def predict(
     UserError where more than `max_too_long_share` of the questions do not fit.
     """
     prompts = check_prompts(problems, tokenizer, plan.context, max_too_long_share)
-    if batch_size < 1 or temperature < 0:
-        raise UserError("config.sampling: batch_size must be >= 1 and temperature >= 0")
     dialogues = generate.generate(
         plan,
         params,

@@ -87,6 +87,6 @@ class _Log:
 def _refuse_not_finite(student: str, step: int, loss: float) -> None:
     if not math.isfinite(loss):
         raise UserError(
-            f"the loss of student {student!r} is {loss} at step {step}: lower "
-            f"config.optimizer.{student}.learning_rate; the last checkpoint is kept"
+            f"the loss of student {student!r} is {loss} at step {step}: start a new "
+            f"--workdir with a lower config.optimizer.{student}.learning_rate"
         )
