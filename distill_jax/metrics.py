@@ -33,13 +33,19 @@ class MetricsFile:
         return rows
 
     def forget_after(self, step: int, prefix: str) -> None:
-        """Drop the lines of `prefix` after `step`: a resumed run writes them again."""
+        """Drop the lines of `prefix` after `step`: a resumed run writes them again.
+
+        A torn last line goes too, or the next one would be written onto its end.
+        """
+        if not self._path.exists():
+            return
         rows = self.rows()
         kept = [
             row for row in rows if row["step"] <= step or not any(k.startswith(prefix) for k in row)
         ]
-        if len(kept) < len(rows):
-            workdir.write_text(self._path, "".join(json.dumps(row) + "\n" for row in kept))
+        text = "".join(json.dumps(row) + "\n" for row in kept)
+        if text != self._path.read_text(encoding="utf-8"):
+            workdir.write_text(self._path, text)
 
     def curve(self, name: str) -> list[tuple[int, float]]:
         """(step, value) of one metric, in order."""

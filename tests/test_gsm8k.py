@@ -6,6 +6,7 @@ import pathlib
 import re
 import shutil
 
+import datasets
 import pytest
 
 from distill_jax.errors import UserError
@@ -33,7 +34,6 @@ def real():
 @pytest.fixture
 def hub_layout(tmp_path, monkeypatch):
     """A folder laid out like the data set repository on the Hub."""
-    datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     configs = ["---", "configs:"]
     for name, suffix in (("main", ""), ("socratic", "_socratic")):
@@ -86,7 +86,6 @@ def test_hub_rows_equal_those_of_the_files(hub_layout):
 
 
 def test_hub_failure_is_one_line_with_the_remedy(tmp_path, monkeypatch):
-    datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError) as caught:
@@ -98,7 +97,6 @@ def test_hub_failure_is_one_line_with_the_remedy(tmp_path, monkeypatch):
 
 
 def test_broken_hub_row_is_named(hub_layout):
-    datasets = pytest.importorskip("datasets")
     rows = [{"question": "How many?", "answer": "7"}]
     file = f"{hub_layout}/main/test-00000-of-00001.parquet"
     datasets.Dataset.from_list(rows).to_parquet(file)

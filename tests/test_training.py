@@ -244,6 +244,19 @@ def test_metrics_file_forgets_what_a_resumed_run_writes_again(tmp_path):
         json.loads(line)
 
 
+def test_a_line_after_a_torn_one_is_not_lost(tmp_path):
+    from distill_jax.metrics import MetricsFile
+
+    file = MetricsFile(tmp_path / "metrics.jsonl")
+    file.forget_after(0, "train/solver/")  # no file yet
+    file.write(10, {"train/solver/loss": 1.0})
+    with open(tmp_path / "metrics.jsonl", "a") as torn:
+        torn.write('{"step": 20, "train/sol')
+    file.forget_after(10, "train/solver/")
+    file.write(20, {"train/solver/loss": 2.0})
+    assert file.curve("train/solver/loss") == [(10, 1.0), (20, 2.0)]
+
+
 def test_clipping_scales_the_gradient_to_the_norm():
     params = gpt2.init_params(MODEL, jax.random.key(0))
     huge = jax.tree.map(lambda leaf: jnp.full_like(leaf, 100.0), params)
