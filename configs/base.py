@@ -10,10 +10,19 @@ def model_size() -> ConfigDict:
     """The shape of one student; the vocabulary comes from the tokenizer."""
     return ConfigDict(
         {
+            # Parameters to start from; the size is then theirs. A Hub id such as
+            # openai-community/gpt2, a directory in Hugging Face format, or a student of another
+            # run, RUN/checkpoints/STUDENT[/STEP]. "" = random ones.
+            "init_from": "",
+            # gpt2, gpt2-medium, gpt2-large, gpt2-xl, distilgpt2; "" = the four numbers below.
+            "preset": "",
             "layers": 4,
             "heads": 4,
             "width": 128,  # of the residual stream; a multiple of heads
             "context": 256,  # learned positions: the most tokens of a question and its dialogue
+            "embedding_dropout": 0.0,
+            "attention_dropout": 0.0,
+            "residual_dropout": 0.0,
         }
     )
 
@@ -72,7 +81,13 @@ def get_config() -> ConfigDict:
         {
             "train_split": "train",
             "train_problems": 0,  # use the first N; 0 = all
-            "seq_len": 0,  # tokens of a training row; 0 = the longest row, rounded up to 8
+            # Of the dev split: dev loss, best checkpoint, early stopping. Never the test split.
+            "dev_split": "",  # one of the task; "" = held out of the training problems, by a hash
+            "dev_problems": 100,  # at most; held out at most a tenth; 0 = no dev split
+            "packing": False,  # several problems in a row, which do not see each other
+            # Tokens of a row; 0 = the longest row rounded up to 8 (packed: the context).
+            "seq_len": 0,
+            "max_dropped_share": 0.01,  # of rows longer than context or seq_len: more is an error
         }
     )
 
@@ -85,14 +100,38 @@ def get_config() -> ConfigDict:
             "steps": 0,  # per student; 0 = as many as token_budget pays for
             "token_budget": 5_000_000,  # non-padding tokens fed, summed over the students
             "batch_size": 16,  # rows per step over all devices
+            "accumulation": 1,  # micro-batches that a step is cut into, to need less memory
+            "dtype": "float32",  # of activations: float32, bfloat16 (GPU, TPU)
+            "remat": False,  # compute blocks again in the backward pass, to need less memory
+            "attention": "auto",  # kernel: auto, xla, cudnn, triton, splash (model/attention.py)
+            "loss_chunk": 2048,  # loss tokens per device whose logits exist at a time
             "log_every": 20,  # steps
-            "save_every": 200,  # steps; interruption and the end save too
-            "keep": 2,  # newest checkpoints kept per student
+            "eval_every": 200,  # steps between measurements on dev
+            # The dev value that decides on the best checkpoint: loss; exact (rows in which every
+            # learned token is the most likely one); accuracy (of dev_dialogues).
+            "best_by": "loss",
+            # Dev problems answered by whole dialogues at every measurement, where the other
+            # students are trained already; 0 = none.
+            "dev_dialogues": 0,
+            "patience": 0,  # stop after N measurements without a better one; 0 = never
+            "save_every": 200,  # steps; interruption, the end and a new best save too
+            "keep": 2,  # newest checkpoints kept per student, besides the best
             "students": (),  # train only these now, e.g. on another machine; () = all
         }
     )
+    config.checkpoint_dir = ""  # local or gs://; "" = WORKDIR/checkpoints
     # Devices per axis; -1 = all that are left.
     config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
+    # Several processes: each runs the same command with its own number.
+    config.distributed = ConfigDict(
+        {
+            "processes": 1,  # 0 = ask the surroundings (TPU pod, Slurm, Open MPI, Kubernetes)
+            "process": 0,
+            "coordinator": "",  # HOST:PORT of process 0
+            "initialization_timeout_s": 300,
+            "heartbeat_timeout_s": 100,  # a dead process aborts the others after this time
+        }
+    )
 
     config.sampling = ConfigDict(
         {
@@ -106,6 +145,7 @@ def get_config() -> ConfigDict:
     config.evaluation = ConfigDict(
         {
             "split": "test",
+            "checkpoint": "last",  # last, or best on dev
             "problems": 200,  # use the first N; 0 = all
             "max_too_long_share": 0.05,  # of questions over the context (counted as wrong)
         }

@@ -10,6 +10,7 @@ def get_config():
     """The demo config."""
     config = base_config()
     config.task_options.train_problems = 40_000
+    config.data.dev_split = "dev"
     for student in config.model:
         config.model[student].layers = 3
         config.model[student].heads = 2

@@ -27,8 +27,11 @@ def get_config():
         config.model[student].context = 640  # the longest row has 564 tokens
         config.optimizer[student].learning_rate = 3e-3
         config.optimizer[student].warmup_steps = 30
+    config.data.packing = True
+    config.data.dev_problems = 200
     config.train.steps = 300
     config.train.batch_size = 4
+    config.train.eval_every = 100
     config.train.save_every = 50
     config.sampling.max_turns = 24
     config.sampling.max_turn_tokens = 96

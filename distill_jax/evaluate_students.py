@@ -7,13 +7,10 @@ from typing import Any
 
 import jax
 
-from distill_jax import records, sharding
-from distill_jax.errors import UserError
+from distill_jax import distributed, records, run_data, sharding
 from distill_jax.evaluation import evaluate, guessers, report, summary
 from distill_jax.run_inputs import RunInputs
-from distill_jax.text.tokenizer import Tokenizer
-from distill_jax.train_students import finished_students, make_optimizer
-from distill_jax.training import checkpoint, step
+from distill_jax.train_students import evaluated_steps, restore_params
 from distill_jax.workdir import read_json, write_json, write_text
 
 
@@ -24,27 +21,22 @@ def evaluate_students(inputs: RunInputs, *, headline: bool) -> dict[str, Any]:
     already. With `headline` the report also becomes the run's report.json and report.html.
     Returns the content of report.json.
     """
-    finished = finished_students(inputs)
-    missing = [student for student in inputs.students if student not in finished]
-    if missing:
-        raise UserError(
-            f"{inputs.workdir.path}: student {', '.join(missing)} is not trained to the end: run "
-            "`python -m distill_jax.main` with the same config and workdir first"
-        )
+    finished = evaluated_steps(inputs)
     directory = inputs.workdir.evaluations / evaluation_name(inputs, finished)
     predictions_path, report_path = directory / "predictions.jsonl", directory / "report.json"
-    if report_path.exists():
+    if distributed.from_first(report_path.exists):
         inputs.terminal.say(f"evaluation: nothing left to do ({directory})")
         result = read_json(report_path)
         rows = records.read_json_lines(predictions_path)
         predictions = [records.prediction_from_dict(row) for _, row in rows]
     else:
         predictions, result = _evaluate(inputs, finished)
-        lines = [records.to_json(prediction) + "\n" for prediction in predictions]
-        write_text(predictions_path, "".join(lines))
-        write_json(report_path, result)
+        if distributed.is_first():
+            lines = [records.to_json(prediction) + "\n" for prediction in predictions]
+            write_text(predictions_path, "".join(lines))
+            write_json(report_path, result)
         inputs.terminal.say(f"predictions: {predictions_path}")
-    if headline:
+    if headline and distributed.is_first():
         write_headline(inputs, predictions, result)
     return result
 
@@ -62,31 +54,12 @@ def evaluation_name(inputs: RunInputs, finished: dict[str, int]) -> str:
     return f"{task}-{inputs.config.evaluation.split}-{steps}-{digest}"
 
 
-def restore_params(inputs: RunInputs, tokenizer: Tokenizer, finished: dict[str, int]) -> Any:
-    """{student: parameters} of the finished students, laid out on the mesh that is set."""
-    mesh = sharding.make_mesh(**inputs.config.mesh)
-    params = {}
-    for student, steps in finished.items():
-        optimizer, _ = make_optimizer(inputs, student, steps)
-        abstract = step.abstract_state(mesh, inputs.models(tokenizer)[student], optimizer)
-        checkpoints = checkpoint.Checkpoints(
-            inputs.workdir.checkpoints / student, inputs.config.train.keep
-        )
-        if checkpoints.damaged(steps):
-            raise UserError(
-                f"{inputs.workdir.checkpoints / student / str(steps)} is damaged: delete it and "
-                "run `python -m distill_jax.main` again"
-            )
-        params[student] = checkpoints.restore(steps, abstract).params
-    return params
-
-
 def _evaluate(
     inputs: RunInputs, finished: dict[str, int]
 ) -> tuple[list[records.Prediction], dict[str, Any]]:
     config = inputs.config
-    problems = inputs.evaluation_problems()
-    tokenizer = inputs.tokenizer([])
+    problems = inputs.evaluation_problems(run_data.collect(inputs).dev)
+    tokenizer = inputs.tokenizer()
     plan = inputs.plan(tokenizer)
     inputs.terminal.say(f"evaluating on {len(problems)} {config.evaluation.split} problems")
     began = time.monotonic()
@@ -99,7 +72,7 @@ def _evaluate(
             inputs.scheme,
             tokenizer,
             plan,
-            restore_params(inputs, tokenizer, finished),
+            restore_params(inputs, inputs.models(tokenizer), finished),
             inputs.task.grade,
             seed=config.seed,
             temperature=config.sampling.temperature,
@@ -118,7 +91,7 @@ def _evaluate(
         identity=inputs.identity(),
         seed=config.seed,
         seconds=seconds,
-        checkpoint_rule="last",
+        checkpoint_rule=config.evaluation.checkpoint,
         sampling=config.sampling.to_dict(),
     )
 

@@ -3,11 +3,13 @@
 annotations.jsonl -> tokenizer/ -> rows -> checkpoints/<student>/ -> evaluations/ -> report.html
 """
 
+import contextlib
 import tempfile
+from collections.abc import Iterator
 
 import ml_collections
 
-from distill_jax import command_line
+from distill_jax import command_line, distributed, run_data
 from distill_jax.evaluate_students import evaluate_students
 from distill_jax.run_inputs import RunInputs
 from distill_jax.text import rows as text_rows
@@ -17,10 +19,13 @@ from distill_jax.workdir import Workdir
 
 def run(config: ml_collections.ConfigDict, path: str) -> None:
     """The whole experiment in `path`; skips what is finished."""
+    distributed.initialize(**dict(config.distributed))
     workdir = Workdir(path)
-    with workdir.locked():
+    with _locked(workdir):
         inputs = RunInputs(config, workdir)
-        inputs.check_workdir()
+        distributed.from_first(inputs.check_workdir)
+        if distributed.is_first() and workdir.config.exists():
+            inputs.terminal.keep_log(workdir.log)
         trained = train_students(inputs)
         missing = [student for student in inputs.students if student not in trained]
         if missing:
@@ -32,6 +37,14 @@ def run(config: ml_collections.ConfigDict, path: str) -> None:
         evaluate_students(inputs, headline=True)
 
 
+@contextlib.contextmanager
+def _locked(workdir: Workdir) -> Iterator[None]:
+    """Process 0 holds the directory; where it cannot, all of them stop."""
+    with contextlib.ExitStack() as stack:
+        distributed.from_first(lambda: stack.enter_context(workdir.locked()))
+        yield
+
+
 def show_batch(config: ml_collections.ConfigDict) -> None:
     """Print the first training row of every view, from the task itself; writes nothing."""
     with tempfile.TemporaryDirectory() as nowhere:
@@ -39,7 +52,7 @@ def show_batch(config: ml_collections.ConfigDict) -> None:
 
 
 def _show_rows(inputs: RunInputs) -> None:
-    annotations, _ = inputs.collect_annotations()
+    annotations = run_data.collect(inputs).train
     tokenizer = inputs.tokenizer(annotations)
     for view in inputs.views:
         rows = text_rows.encode_rows(annotations[:1], inputs.scheme, [view], tokenizer)
@@ -55,9 +68,10 @@ def evaluate(path: str, overrides: dict[str, str]) -> None:
     workdir = Workdir(path)
     config = command_line.config_from_dict(workdir.stored_config())
     command_line.apply_overrides(config, overrides)
-    with workdir.locked():
+    distributed.initialize(**dict(config.distributed))
+    with _locked(workdir):
         inputs = RunInputs(config, workdir)
-        workdir.check_identity(inputs.identity())
+        distributed.from_first(inputs.check_workdir)
         result = evaluate_students(inputs, headline=False)
     low, high = result["accuracy_interval"]
     inputs.terminal.say(

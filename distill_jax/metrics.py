@@ -14,17 +14,19 @@ from distill_jax import workdir
 class MetricsFile:
     """One JSON object per line: {"step": 20, "train/solver/loss": 3.1, ...}."""
 
-    def __init__(self, path: pathlib.Path):
+    def __init__(self, path: pathlib.Path | None):
+        """`path` None writes nothing: only process 0 of several does."""
         self._path = path
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """Append one line; a line is written whole or, at a power cut, is the last one."""
-        with open(self._path, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
+        if self._path is not None:
+            with open(self._path, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, **values}) + "\n")
 
     def rows(self) -> list[dict[str, float]]:
         """All lines so far; a torn last line is left out."""
-        if not self._path.exists():
+        if self._path is None or not self._path.exists():
             return []
         rows = []
         for line in self._path.read_text(encoding="utf-8").split("\n"):
@@ -37,7 +39,7 @@ class MetricsFile:
 
         A torn last line goes too, or the next one would be written onto its end.
         """
-        if not self._path.exists():
+        if self._path is None or not self._path.exists():
             return
         rows = self.rows()
         kept = [

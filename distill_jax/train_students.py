@@ -1,19 +1,27 @@
 """The training stage: every student of a run, one after another."""
 
-import hashlib
 from typing import Any
 
 import jax
+import numpy as np
 
-from distill_jax import sharding
+from distill_jax import (
+    distributed,
+    errors,
+    run_data,
+    sharding,
+    student_source,
+)
 from distill_jax.errors import UserError
 from distill_jax.evaluation.evaluate import check_prompts
 from distill_jax.model import gpt2
 from distill_jax.run_inputs import RunInputs
 from distill_jax.sampling import decode
+from distill_jax.student_setup import StudentSetup, say_setup, student_seed, student_setup
 from distill_jax.text import rows as text_rows
-from distill_jax.training import batches, checkpoint, loop, optimizer, step
-from distill_jax.workdir import read_json, write_json
+from distill_jax.text.tokenizer import Tokenizer
+from distill_jax.training import checkpoint, loop, step
+from distill_jax.workdir import write_json
 
 
 def train_students(inputs: RunInputs) -> dict[str, int]:
@@ -27,162 +35,195 @@ def train_students(inputs: RunInputs) -> dict[str, int]:
         inputs.terminal.say(f"training: nothing left to do ({_describe(finished)})")
         return finished
     inputs.terminal.say("reading annotations and making training rows")
-    annotations, rejected = inputs.collect_annotations()
-    tokenizer = inputs.tokenizer(annotations)
-    models = inputs.models(tokenizer)
-    rows = text_rows.encode_rows(annotations, inputs.scheme, inputs.views, tokenizer)
     mesh = sharding.make_mesh(**inputs.config.mesh)
-    todo = {}
-    for student in chosen:
-        if student not in finished:
-            seq_len = inputs.config.data.seq_len
-            todo[student] = batches.StudentRows(rows[student], seq_len, student)
-            _check_fit(inputs, student, todo[student], models[student], mesh)
+    todo = [student for student in chosen if student not in finished]
+    data, tokenizer, setups = prepare(inputs, todo, mesh, jax.default_backend())
     check_prompts(
-        inputs.evaluation_problems(),
+        inputs.evaluation_problems(data.dev),
         tokenizer,
         inputs.plan(tokenizer).context,
         inputs.config.evaluation.max_too_long_share,
     )
+    for student in todo:
+        distributed.check_shared(inputs.checkpoint_directory(student).parent)
     # Whatever the user can get wrong is known by now: from here on the directory is written to.
-    inputs.write(annotations, rejected, tokenizer)
-    allowed = decode.allowed_tokens(inputs.plan(tokenizer))
-    for student, student_rows in todo.items():
-        _train(inputs, student, student_rows, models[student], allowed, mesh)
+    run_data.write(inputs, data, tokenizer)
+    for setup in setups:
+        with jax.set_mesh(mesh):
+            _train(inputs, setup, mesh, tokenizer, data)
     return finished_students(inputs)
 
 
+def prepare(
+    inputs: RunInputs, students: list[str], mesh: jax.sharding.Mesh, platform: str
+) -> tuple[run_data.RunData, Tokenizer, list[StudentSetup]]:
+    """Everything that is made before the first compilation; writes nothing."""
+    data = run_data.collect(inputs)
+    tokenizer = inputs.tokenizer(data.train)
+    models = inputs.models(tokenizer)
+    rows, dev_rows = (
+        text_rows.encode_rows(part, inputs.scheme, inputs.views, tokenizer)
+        for part in (data.train, data.dev)
+    )
+    allowed = decode.allowed_tokens(inputs.plan(tokenizer))
+    setups = [
+        student_setup(
+            inputs, student, rows[student], dev_rows[student], models[student],
+            np.asarray(allowed), mesh, platform,
+        )
+        for student in students
+    ]  # fmt: skip
+    return data, tokenizer, setups
+
+
 def finished_students(inputs: RunInputs) -> dict[str, int]:
-    """{student: steps} of those whose last checkpoint is the last one of their training."""
-    facts = read_json(inputs.workdir.training_data) if inputs.workdir.training_data.exists() else {}
+    """{student: last step} of those that are trained to the end, or stopped early by patience."""
+    facts = inputs.facts()
     finished = {}
     for student in inputs.students:
-        steps = checkpoint.complete_steps(inputs.workdir.checkpoints / student)
-        if steps and student in facts and steps[-1] == facts[student]["steps"]:
-            finished[student] = steps[-1]
+        last = facts.get(student, {}).get("finished_at")
+        directory = inputs.checkpoint_directory(student)
+        if last is not None and last in checkpoint.complete_steps(directory):
+            finished[student] = last
     return finished
-
-
-def make_optimizer(inputs: RunInputs, student: str, steps: int):
-    """(optimizer, schedule) of a student that trains for `steps`."""
-    settings = dict(inputs.config.optimizer[student])
-    schedule_keys = ("learning_rate", "final_learning_rate", "warmup_steps")
-    schedule = optimizer.learning_rate_schedule(
-        steps=steps, **{key: settings.pop(key) for key in schedule_keys}
-    )
-    return optimizer.make_optimizer(schedule, **settings), schedule
-
-
-def student_key(seed: int, student: str) -> jax.Array:
-    """The key of a student's initial parameters: from seed and name, not from the order."""
-    number = int.from_bytes(hashlib.sha256(student.encode()).digest()[:4], "big")
-    return jax.random.fold_in(jax.random.key(seed), number)
 
 
 def _train(
     inputs: RunInputs,
-    student: str,
-    rows: batches.StudentRows,
-    model: gpt2.GPT2Config,
-    allowed: jax.Array,
+    setup: StudentSetup,
     mesh: jax.sharding.Mesh,
+    tokenizer: Tokenizer,
+    data: run_data.RunData,
 ) -> None:
     """Train one student from its last checkpoint, or from the start, to its last step."""
-    config, terminal = inputs.config, inputs.terminal
-    facts = _facts(inputs, rows, model)
-    _write_facts(inputs, student, facts)
-    terminal.say(
-        f"student {student}: {facts['parameters']:,} parameters, {facts['rows']:,} rows, "
-        f"{facts['steps']:,} steps of {config.train.batch_size} x {rows.shape.seq_len} tokens "
-        f"({facts['useful_share']:.0%} useful), {facts['epochs']:.2f} epochs"
+    config, terminal, student = inputs.config, inputs.terminal, setup.student
+    say_setup(inputs, setup, mesh)
+    abstract = step.abstract_state(mesh, setup.trainer.config, setup.trainer.optimizer)
+    checkpoints = checkpoint.Checkpoints(inputs.checkpoint_directory(student), config.train.keep)
+    state, weights_dtype = _first_state(inputs, setup, abstract, checkpoints)
+    _write_facts(inputs, student, setup.facts | {"weights_dtype": weights_dtype})
+    terminal.say(f"student {student}: compiling the training step")
+    compiled = step.lower_step(mesh, abstract, _global_shapes(setup.data), setup.trainer).compile()
+    pace = loop.Pace(
+        setup.facts["steps"],
+        config.train.log_every,
+        config.train.save_every,
+        config.train.eval_every if setup.dev else 0,
+        config.train.patience,
     )
-    optimizer_, schedule = make_optimizer(inputs, student, facts["steps"])
-    data = batches.make_batches(rows, config.seed, config.train.batch_size)
-    with jax.set_mesh(mesh):
-        abstract = step.abstract_state(mesh, model, optimizer_)
-        directory = inputs.workdir.checkpoints / student
-        checkpoints = checkpoint.Checkpoints(directory, config.train.keep)
-        # A resumed run goes on; a new one starts from random parameters.
-        restored = checkpoints.restore_latest(abstract)
-        if restored is None:
-            init = step.make_init(abstract, model, optimizer_)
-            state = init(student_key(config.seed, student))
-        else:
-            state = restored[1]
-            terminal.say(f"student {student}: going on from step {restored[0]}")
-        step_function = step.compile_step(mesh, abstract, data[0], model, optimizer_, allowed)
-        done = int(state.step)
-        with terminal.progress(f"training {student}", facts["steps"], done) as progress:
-            loop.train(
-                student,
-                step_function=step_function,
-                state=state,
-                batches=data,
-                mesh=mesh,
-                steps=facts["steps"],
-                log_every=config.train.log_every,
-                save_every=config.train.save_every,
-                schedule=schedule,
-                checkpoints=checkpoints,
-                metrics_file=inputs.metrics_file,
-                progress=progress,
-            )
+    with terminal.progress(f"training {student}", pace.steps, int(state.step)) as progress:
+        state = loop.train(
+            student,
+            step_function=compiled,
+            state=state,
+            batches=setup.data,
+            mesh=mesh,
+            pace=pace,
+            measure=_Measure(setup, mesh, config.train.best_by),
+            schedule=setup.schedule,
+            flops_per_token=setup.facts["flops_per_token"],
+            checkpoints=checkpoints,
+            metrics_file=inputs.metrics_file,
+            progress=progress,
+        )
+    ended = {"finished_at": int(state.step), "best_step": int(state.best_step)}
+    _write_facts(inputs, student, inputs.facts()[student] | ended)
+    if int(state.step) < pace.steps:
+        terminal.say(
+            f"student {student}: stopped at step {int(state.step)}, no better on dev than at step "
+            f"{int(state.best_step)}"
+        )
 
 
-def _facts(inputs: RunInputs, rows: batches.StudentRows, model: gpt2.GPT2Config) -> dict[str, Any]:
-    """What a student trains on. Its steps are given, or what its share of the budget pays for."""
-    settings = inputs.config.train
-    per_step = settings.batch_size * rows.tokens / len(rows)
-    budget = settings.token_budget / len(inputs.students)
-    steps = settings.steps or max(1, round(budget / per_step))
-    shapes = jax.eval_shape(lambda: gpt2.init_params(model, jax.random.key(0)))
+def _first_state(
+    inputs: RunInputs, setup: StudentSetup, abstract: Any, checkpoints: checkpoint.Checkpoints
+) -> tuple[step.TrainState, str]:
+    """A resumed run goes on; a new one starts from given parameters, or else from random ones.
+
+    Returns the dtype of the files that the parameters came from, too.
+    """
+    student, trainer = setup.student, setup.trainer
+    restored = checkpoints.restore_latest(abstract)
+    if restored is not None:
+        inputs.terminal.say(f"student {student}: going on from step {restored[0]}")
+        return restored[1], inputs.facts()[student]["weights_dtype"]
+    section = inputs.config.model[student]
+    params, weights_dtype = student_source.given_params(section, student, trainer.config)
+    if params is not None:
+        inputs.terminal.say(f"student {student}: starting from {section.init_from}")
+        return step.state_from_params(abstract, trainer.optimizer, params), weights_dtype
+    key = jax.random.key(student_seed(inputs.config, student))
+    return step.random_state(abstract, trainer.config, trainer.optimizer, key), weights_dtype
+
+
+class _Measure:
+    """`measure(params)` of `loop.train`: dev loss, exact rows; compiled when first asked."""
+
+    def __init__(self, setup: StudentSetup, mesh: jax.sharding.Mesh, best_by: str):
+        self._setup, self._mesh, self._best_by = setup, mesh, best_by
+        self._step = step.make_dev_step(mesh, setup.trainer)
+
+    def __call__(self, params: Any) -> tuple[float, dict[str, float]]:
+        totals: dict[str, float] = {}
+        for batch in self._setup.dev:
+            if jax.process_count() == 1 and errors.interrupted():
+                raise loop.MeasurementInterrupted
+            sums = self._step(params, sharding.put_batch(self._mesh, batch))
+            totals = {name: totals.get(name, 0.0) + float(sums[name]) for name in sums}
+        values = {
+            "loss": totals["loss_sum"] / totals["loss_tokens"],
+            "exact": totals["exact"] / totals["rows"],
+        }
+        return (values["loss"] if self._best_by == "loss" else -values["exact"]), values
+
+
+def _global_shapes(data: Any) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes of a batch over all processes."""
     return {
-        "steps": steps,
-        "tokens": round(steps * per_step),
-        "loss_tokens": round(steps * settings.batch_size * rows.loss_tokens / len(rows)),
-        "epochs": steps * settings.batch_size / len(rows),
-        "rows": len(rows),
-        "seq_len": rows.shape.seq_len,
-        "useful_share": rows.tokens / (len(rows) * rows.shape.seq_len),
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(shapes)),
+        name: jax.ShapeDtypeStruct((data.batch_size, *value.shape), value.dtype)
+        for name, value in data.row(0).items()
     }
 
 
 def _write_facts(inputs: RunInputs, student: str, facts: dict[str, Any]) -> None:
-    path = inputs.workdir.training_data
-    known = read_json(path) if path.exists() else {}
-    write_json(path, known | {student: facts})
-
-
-def _check_fit(
-    inputs: RunInputs,
-    student: str,
-    rows: batches.StudentRows,
-    model: gpt2.GPT2Config,
-    mesh: jax.sharding.Mesh,
-) -> None:
-    """Raise UserError where the rows exceed the context, or sizes do not divide over the mesh."""
-    if rows.shape.seq_len > model.context:
-        raise UserError(
-            f"training rows of student {student!r} have {rows.shape.seq_len} tokens, its context "
-            f"is {model.context}: raise config.model.{student}.context"
-        )
-    shape = mesh.shape
-    checks = (
-        (
-            "config.train.batch_size",
-            inputs.config.train.batch_size,
-            shape["data"] * shape["fsdp"],
-            "data x fsdp",
-        ),
-        (f"config.model.{student}.width", model.width, shape["fsdp"], "fsdp"),
-        (f"config.model.{student}.heads", model.heads, shape["tensor"], "tensor"),
-        ("the padded vocabulary", model.vocab_size, shape["tensor"], "tensor"),
-    )
-    for name, value, parts, axes in checks:
-        if value % parts:
-            raise UserError(f"{name}={value} does not divide by {parts} (config.mesh: {axes})")
+    known = inputs.facts()
+    if distributed.is_first():
+        write_json(inputs.workdir.training_data, known | {student: facts})
 
 
 def _describe(finished: dict[str, int]) -> str:
     return ", ".join(f"{student} at step {steps}" for student, steps in finished.items())
+
+
+def check_finished(inputs: RunInputs) -> dict[str, int]:
+    """`finished_students`; UserError where one is missing."""
+    finished = finished_students(inputs)
+    missing = [student for student in inputs.students if student not in finished]
+    if missing:
+        raise UserError(
+            f"{inputs.workdir.path}: student {', '.join(missing)} is not trained to the end: run "
+            "`python -m distill_jax.main` with the same config and workdir first"
+        )
+    return finished
+
+
+def evaluated_steps(inputs: RunInputs) -> dict[str, int]:
+    """{student: step} of the checkpoints that config.evaluation.checkpoint chooses."""
+    finished = check_finished(inputs)
+    if inputs.config.evaluation.checkpoint == "last":
+        return finished
+    facts = inputs.facts()
+    return {student: facts[student]["best_step"] for student in finished}
+
+
+def restore_params(
+    inputs: RunInputs, models: dict[str, gpt2.GPT2Config], steps: dict[str, int]
+) -> dict[str, Any]:
+    """{student: parameters} at the given steps, laid out on the mesh of the config."""
+    mesh = sharding.make_mesh(**inputs.config.mesh)
+    params = {}
+    for student, number in steps.items():
+        abstract = step.abstract_params(mesh, models[student])
+        checkpoints = checkpoint.Checkpoints(inputs.checkpoint_directory(student), keep=1)
+        params[student] = checkpoints.restore_params(number, abstract)
+    return params

@@ -10,7 +10,7 @@ from typing import Any
 
 from distill_jax.errors import UserError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
@@ -44,6 +44,7 @@ class Workdir:
         self.metrics = self.path / "metrics.jsonl"
         self.tokenizer = self.path / "tokenizer"
         self.annotations = self.path / "annotations.jsonl"
+        self.dev_annotations = self.path / "annotations.dev.jsonl"
         self.rejected_annotations = self.path / "annotations.rejected.jsonl"
         self.training_data = self.path / "training_data.json"
         self.checkpoints = self.path / "checkpoints"

@@ -3,17 +3,21 @@
 Shapes: B batch, T tokens, S cache length, N heads, H head dim, D embed, V vocabulary (padded).
 Parameter names follow the Hugging Face checkpoint: wte wpe h_0/{ln_1, attn/{c_attn, c_proj},
 ln_2, mlp/{c_fc, c_proj}} ln_f. `c_attn` is held as [D, 3, N, H], so that sharding the heads needs
-no communication.
+no communication. Parameters are float32; `GPT2.dtype` is what is computed in.
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec as P
 
 from distill_jax.errors import UserError
+from distill_jax.model import attention
+from distill_jax.model.affine import Affine
 
 LAYER_NORM_EPSILON = 1e-5  # flax's default is 1e-6
 
@@ -29,6 +33,9 @@ class GPT2Config:
     layers: int
     heads: int
     width: int
+    embedding_dropout: float = 0.0
+    attention_dropout: float = 0.0
+    residual_dropout: float = 0.0
 
     def __post_init__(self):
         if min(self.context, self.layers, self.heads, self.width) < 1 or self.width % self.heads:
@@ -37,101 +44,134 @@ class GPT2Config:
                 f"context={self.context} cannot be built: all must be at least 1, and heads must "
                 "divide width (config.model.<student>)"
             )
+        rates = (self.embedding_dropout, self.attention_dropout, self.residual_dropout)
+        if not all(0.0 <= rate < 1.0 for rate in rates):
+            raise UserError(f"dropout rates {rates} (config.model.<student>): 0 <= rate < 1")
 
     @property
     def head_dim(self) -> int:
         return self.width // self.heads
 
-
-class Attention(nn.Module):
-    """Multi-head attention; with a cache, keys and values are written at `positions` first."""
-
-    config: GPT2Config
-
-    @nn.compact
-    def __call__(self, x, positions, attention_mask, cache):
-        config = self.config
-        features = (3, config.heads, config.head_dim)
-        qkv = nn.DenseGeneral(features, kernel_init=_normal(), name="c_attn")(x)
-        q, k, v = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]  # [B, T, N, H]
-        if cache is not None:
-            rows = jnp.arange(x.shape[0])[:, None]
-            k = cache["k"].at[rows, positions].set(k)
-            v = cache["v"].at[rows, positions].set(v)
-            cache = {"k": k, "v": v}
-        scores = jnp.einsum("BTNH,BSNH->BNTS", q, k) * config.head_dim**-0.5
-        scores = jnp.where(attention_mask[:, None], scores, jnp.finfo(scores.dtype).min)
-        weights = jax.nn.softmax(scores, axis=-1)
-        x = jnp.einsum("BNTS,BSNH->BTNH", weights, v)
-        # Residual projections start smaller, as in GPT-2: their sum over layers keeps its size.
-        init = _normal(0.02 * (2 * config.layers) ** -0.5)
-        x = nn.DenseGeneral(config.width, axis=(-2, -1), kernel_init=init, name="c_proj")(x)
-        return x, cache
+    @property
+    def dropout(self) -> bool:
+        """Whether any site drops, so that training needs a key."""
+        return max(self.embedding_dropout, self.attention_dropout, self.residual_dropout) > 0
 
 
-class MLP(nn.Module):
-    """Two dense layers with the tanh approximation of gelu in between."""
+class GPT2(nn.Module):
+    """The network up to the last LayerNorm; `logits` is the tied head.
+
+    __call__(tokens, positions, segments, attention_mask, cache):
+      tokens          int32 [B, T]
+      positions       int32 [B, T]; with a cache also the slots that are written
+      segments        int32 [B, T] or None; without a cache a token sees itself and what came
+                      before it in its own segment (None: in its row)
+      attention_mask  with a cache: bool [B or 1, T, S]; True = may attend
+      cache           a Cache, or None
+    returns (hidden [B, T, D] of `dtype`, the cache with the new keys and values, or None).
+
+    Dropout acts where `apply` is given rngs={"dropout": key}. `remat` keeps only the input of a
+    block for the backward pass and computes the rest again.
+    """
 
     config: GPT2Config
+    dtype: Any = jnp.float32
+    remat: bool = False
+    kernel: str = "xla"  # of attention without a cache; model/attention.py
+    layout: P | None = None  # of activations [B, T, D]; None = what the compiler chooses
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(
+        self, tokens, positions, segments=None, attention_mask=None, cache: Cache | None = None
+    ):
         config = self.config
-        x = nn.Dense(4 * config.width, kernel_init=_normal(), name="c_fc")(x)
-        x = nn.gelu(x, approximate=True)
-        init = _normal(0.02 * (2 * config.layers) ** -0.5)
-        return nn.Dense(config.width, kernel_init=init, name="c_proj")(x)
+        wte = nn.Embed(config.vocab_size, config.width, embedding_init=_normal(), name="wte")
+        wpe = nn.Embed(config.context, config.width, embedding_init=_normal(0.01), name="wpe")
+        # Looked up in float32 and cast then: so their gradients are summed in float32.
+        words = _lookup(wte.embedding, tokens, P("tensor", None), self.layout)
+        x = (words + _lookup(wpe.embedding, positions, P(), self.layout)).astype(self.dtype)
+        x = _dropout(self, config.embedding_dropout, x)
+        block = nn.remat(Block) if self.remat and cache is None else Block
+        new_cache = []
+        for layer in range(config.layers):
+            x, layer_cache = block(config, self.dtype, self.kernel, name=f"h_{layer}")(
+                x, positions, segments, attention_mask, None if cache is None else cache[layer]
+            )
+            new_cache.append(layer_cache)
+        x = _layer_norm(self.dtype, "ln_f")(x)
+        return x, None if cache is None else tuple(new_cache)
 
 
 class Block(nn.Module):
     """A transformer block with LayerNorm before each part."""
 
     config: GPT2Config
+    dtype: Any
+    kernel: str
 
     @nn.compact
-    def __call__(self, x, positions, attention_mask, cache):
-        norm = nn.LayerNorm(epsilon=LAYER_NORM_EPSILON, name="ln_1")(x)
-        attended, cache = Attention(self.config, name="attn")(
-            norm, positions, attention_mask, cache
+    def __call__(self, x, positions, segments, attention_mask, cache):
+        config = self.config
+        norm = _layer_norm(self.dtype, "ln_1")(x)
+        attended, cache = Attention(config, self.dtype, self.kernel, name="attn")(
+            norm, positions, segments, attention_mask, cache
         )
-        x = x + attended
-        norm = nn.LayerNorm(epsilon=LAYER_NORM_EPSILON, name="ln_2")(x)
-        return x + MLP(self.config, name="mlp")(norm), cache
+        x = x + _dropout(self, config.residual_dropout, attended)
+        norm = _layer_norm(self.dtype, "ln_2")(x)
+        out = MLP(config, self.dtype, name="mlp")(norm)
+        return x + _dropout(self, config.residual_dropout, out), cache
 
 
-class GPT2(nn.Module):
-    """The network up to the last LayerNorm; `logits` is the tied head.
-
-    __call__(tokens, positions, attention_mask, cache):
-      tokens          int32 [B, T]
-      positions       int32 [B, T]; with a cache also the slots that are written
-      attention_mask  bool [B or 1, T, T], with a cache [B or 1, T, S]; True = may attend
-      cache           a Cache, or None
-    returns (hidden float32 [B, T, D], the cache with the new keys and values, or None).
-    """
+class Attention(nn.Module):
+    """Multi-head attention; with a cache, keys and values are written at `positions` first."""
 
     config: GPT2Config
+    dtype: Any
+    kernel: str
 
     @nn.compact
-    def __call__(self, tokens, positions, attention_mask, cache: Cache | None = None):
+    def __call__(self, x, positions, segments, attention_mask, cache):
         config = self.config
-        wte = nn.Embed(config.vocab_size, config.width, embedding_init=_normal(), name="wte")
-        wpe = nn.Embed(config.context, config.width, embedding_init=_normal(0.01), name="wpe")
-        x = wte(tokens) + wpe(positions)
-        new_cache = []
-        for layer in range(config.layers):
-            layer_cache = None if cache is None else cache[layer]
-            x, layer_cache = Block(config, name=f"h_{layer}")(
-                x, positions, attention_mask, layer_cache
-            )
-            new_cache.append(layer_cache)
-        x = nn.LayerNorm(epsilon=LAYER_NORM_EPSILON, name="ln_f")(x)
-        return x, None if cache is None else tuple(new_cache)
+        features = (3, config.heads, config.head_dim)
+        qkv = Affine(1, features, self.dtype, _normal(), name="c_attn")(x)
+        q, k, v = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]  # [B, T, N, H]
+        if cache is None:
+            drop = config.attention_dropout > 0 and self.has_rng("dropout")
+            key = self.make_rng("dropout") if drop else None
+            x = attention.attend(self.kernel, q, k, v, segments, config.attention_dropout, key)
+        else:
+            rows = jnp.arange(x.shape[0])[:, None]
+            k = cache["k"].at[rows, positions].set(k)
+            v = cache["v"].at[rows, positions].set(v)
+            cache = {"k": k, "v": v}
+            scores = jnp.einsum("BTNH,BSNH->BNTS", q, k, preferred_element_type=jnp.float32)
+            scores = scores * config.head_dim**-0.5
+            scores = jnp.where(attention_mask[:, None], scores, jnp.finfo(scores.dtype).min)
+            weights = jax.nn.softmax(scores, axis=-1).astype(self.dtype)
+            x = jnp.einsum("BNTS,BSNH->BTNH", weights, v)
+        return Affine(2, (config.width,), self.dtype, _residual_init(config), name="c_proj")(
+            x
+        ), cache
+
+
+class MLP(nn.Module):
+    """Two affine maps with the tanh approximation of gelu in between."""
+
+    config: GPT2Config
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x):
+        width = self.config.width
+        x = Affine(1, (4 * width,), self.dtype, _normal(), name="c_fc")(x)
+        x = nn.gelu(x, approximate=True)
+        return Affine(1, (width,), self.dtype, _residual_init(self.config), name="c_proj")(x)
 
 
 def logits(params: Any, hidden: jax.Array) -> jax.Array:
-    """The tied head: float32 [..., D] to float32 [..., V]."""
-    return hidden @ params["wte"]["embedding"].T
+    """The tied head: float [..., D] to float32 [..., V], in hidden's dtype up to the sum."""
+    embedding = params["wte"]["embedding"].astype(hidden.dtype)
+    return jnp.matmul(hidden, embedding.T, preferred_element_type=jnp.float32)
 
 
 def empty_cache(config: GPT2Config, rows: int, cache_len: int) -> Cache:
@@ -151,7 +191,39 @@ def causal_mask(length: int) -> jax.Array:
 def init_params(config: GPT2Config, key: jax.Array) -> Any:
     """Random parameters as GPT-2 initialises them (normal 0.02, positions 0.01)."""
     tokens = jnp.zeros((1, 1), jnp.int32)
-    return GPT2(config).init(key, tokens, tokens, causal_mask(1))["params"]
+    return GPT2(config).init(key, tokens, tokens)["params"]
+
+
+def parameter_count(config: GPT2Config) -> int:
+    """Trained numbers, the padding of the vocabulary included."""
+    shapes = jax.eval_shape(lambda: init_params(config, jax.random.key(0)))
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
+
+
+def _lookup(table: jax.Array, ids: jax.Array, table_layout: P, layout: P | None) -> jax.Array:
+    """Rows of a table. Left alone, the compiler splits the result as the table is split, by width,
+    and moves data in every layer to undo it."""
+    if layout is None:
+        return jnp.take(table, ids, axis=0)
+    table = jax.lax.with_sharding_constraint(table, table_layout)
+    return jax.lax.with_sharding_constraint(jnp.take(table, ids, axis=0), layout)
+
+
+def _layer_norm(dtype, name: str) -> nn.LayerNorm:
+    return nn.LayerNorm(epsilon=LAYER_NORM_EPSILON, dtype=dtype, name=name)  # statistics: float32
+
+
+def _dropout(module: nn.Module, rate: float, x: jax.Array) -> jax.Array:
+    """x with numbers set to 0 at `rate` and the others scaled up, where there is a key."""
+    if rate == 0.0 or not module.has_rng("dropout"):
+        return x
+    kept = jax.random.bernoulli(module.make_rng("dropout"), 1.0 - rate, x.shape)
+    return jnp.where(kept, x / (1.0 - rate), 0.0).astype(x.dtype)
+
+
+def _residual_init(config: GPT2Config):
+    # Residual projections start smaller, as in GPT-2: their sum over layers keeps its size.
+    return _normal(0.02 * (2 * config.layers) ** -0.5)
 
 
 def _normal(stddev: float = 0.02):

@@ -127,8 +127,8 @@ def _prefill(plan, params, prompts, lengths, active) -> DialogueState:
             {"params": params[view.student]},
             prompts,
             positions,
-            gpt2.causal_mask(bucket),
-            gpt2.empty_cache(view.model, rows, bucket),
+            attention_mask=gpt2.causal_mask(bucket),
+            cache=gpt2.empty_cache(view.model, rows, bucket),
         )
         padding = ((0, 0), (0, slots - bucket), (0, 0), (0, 0))
         caches.append(jax.tree.map(lambda leaf, padding=padding: jnp.pad(leaf, padding), cache))
@@ -162,8 +162,8 @@ def _feed(plan, params, state: DialogueState) -> tuple[jax.Array, tuple[gpt2.Cac
             {"params": params[view.student]},
             state.pending[index][:, None],
             position,
-            mask,
-            state.caches[index],
+            attention_mask=mask,
+            cache=state.caches[index],
         )
         logits.append(gpt2.logits(params[view.student], hidden[:, 0]))
         caches.append(cache)

@@ -1,4 +1,4 @@
-"""A student's training rows in memory, and `batch(step)` as a pure function of (seed, step)."""
+"""A student's training rows in memory, and `batches[step]` as a pure function of (seed, step)."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,86 +8,209 @@ import numpy as np
 
 from distill_jax.errors import UserError
 from distill_jax.text.rows import NO_LOSS, Row
-
-
-@dataclasses.dataclass(frozen=True)
-class RowShape:
-    """The shape every row of a student is padded to."""
-
-    seq_len: int  # input tokens
-    loss_capacity: int  # most loss tokens of a row: the head is computed only where loss counts
+from distill_jax.training.packing import PackedStream
 
 
 class StudentRows:
-    """Rows of one student, ragged in memory, padded one at a time.
+    """Ragged rows of one student from one source, in memory.
 
-    `rows[i]` is a dict for one row, here for the row of tokens 5 6 1 7 0 with loss on 7 and 0:
-
-        inputs          int32 [seq_len]        5 6 1 7 ...   tokens but the last, then zeros
-        loss_positions  int32 [loss_capacity]  2 3 ...       where in inputs a loss token is next
-        targets         int32 [loss_capacity]  7 0 ...       that token
-        writers         int32 [loss_capacity]  0 0 -1 ...    the role that wrote it, -1 = no loss
-        length          int32 []               4             inputs that are not padding
-
-    Padding needs no attention mask: it comes last, and attention only looks back.
+    For the row of tokens 5 6 1 7 0 with loss on 7 and 0, `inputs(i)` is 5 6 1 7, and `losses(i)`
+    is where in it a loss token is next, that token, and the role that wrote it: 2 3, 7 0, 0 0.
     """
 
-    def __init__(self, rows: Sequence[Row], seq_len: int, student: str):
-        """`seq_len` 0 takes the longest row, rounded up to 8.
+    def __init__(
+        self, rows: Sequence[Row], student: str, max_tokens: int, max_dropped_share: float
+    ):
+        """Rows of more than `max_tokens` inputs are dropped; `dropped` counts them.
 
-        Raises UserError for rows that are longer than `seq_len`, have no loss token, or where
-        there are none at all.
+        Raises UserError where they are more than `max_dropped_share` of the rows, where a row has
+        no loss token, or where there are none at all.
         """
         if not rows:
             raise UserError(f"no training rows for student {student!r}: are there annotations?")
-        lengths = np.array([len(row.tokens) for row in rows])
-        longest = int(lengths.max()) - 1
-        seq_len = seq_len or -(-longest // 8) * 8
-        if longest > seq_len:
-            over = int((lengths - 1 > seq_len).sum())
+        kept = [row for row in rows if len(row.tokens) - 1 <= max_tokens]
+        self.dropped = len(rows) - len(kept)
+        if self.dropped > max_dropped_share * len(rows) or not kept:
+            longest = max(range(len(rows)), key=lambda i: len(rows[i].tokens))
             raise UserError(
-                f"{over} of {len(rows)} rows of student {student!r} are longer than "
-                f"{seq_len} tokens (longest: {longest}): raise config.data.seq_len and "
-                f"config.model.{student}.context"
+                f"{self.dropped} of {len(rows)} rows of student {student!r} are longer than "
+                f"{max_tokens} tokens (longest: row {longest} with {len(rows[longest].tokens) - 1})"
+                f": raise config.model.{student}.context and config.data.seq_len, or "
+                "config.data.max_dropped_share to train without them"
             )
+        lengths = np.array([len(row.tokens) for row in kept])
         self._offsets = np.concatenate([[0], np.cumsum(lengths)])
-        self._tokens = np.concatenate([np.array(row.tokens, np.int32) for row in rows])
-        self._writers = np.concatenate([np.array(row.writers, np.int32) for row in rows])
-        loss_counts = np.add.reduceat(self._writers != NO_LOSS, self._offsets[:-1])
-        if loss_counts.min() == 0:
+        self._tokens = np.concatenate([np.array(row.tokens, np.int32) for row in kept])
+        self._writers = np.concatenate([np.array(row.writers, np.int32) for row in kept])
+        self._loss_counts = np.add.reduceat(self._writers != NO_LOSS, self._offsets[:-1])
+        if self._loss_counts.min() == 0:
             raise UserError(
-                f"row {int(loss_counts.argmin())} of student {student!r} has no token to learn: "
-                "config.reads or the annotation is wrong"
+                f"row {int(self._loss_counts.argmin())} of student {student!r} has no token to "
+                "learn: config.reads or the annotation is wrong"
             )
-        self.shape = RowShape(seq_len, -(-int(loss_counts.max()) // 4) * 4)
-        self.tokens = int(lengths.sum() - len(rows))  # inputs that are not padding
-        self.loss_tokens = int(loss_counts.sum())
+        self.longest = int(lengths.max()) - 1
+        self.tokens = int(lengths.sum() - len(kept))
+        self.loss_tokens = int(self._loss_counts.sum())
+        self.most_loss_tokens = int(self._loss_counts.max())
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
 
-    def __getitem__(self, index) -> dict[str, Any]:
+    def length(self, index: int) -> int:
+        """Inputs of row `index`."""
+        return int(self._offsets[index + 1] - self._offsets[index]) - 1
+
+    def inputs(self, index: int) -> np.ndarray:
+        """int32 [length]: the tokens but the last."""
+        return self._tokens[self._offsets[index] : self._offsets[index + 1] - 1]
+
+    def losses(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(positions in the inputs, targets, writers) of the loss tokens: int32 each."""
         start, stop = self._offsets[index], self._offsets[index + 1]
         tokens, writers = self._tokens[start:stop], self._writers[start:stop]
-        inputs = np.zeros(self.shape.seq_len, np.int32)
-        inputs[: len(tokens) - 1] = tokens[:-1]
         (positions,) = np.nonzero(writers[1:] != NO_LOSS)
-        padding = (0, self.shape.loss_capacity - len(positions))
-        return {
-            "inputs": inputs,
-            "loss_positions": np.pad(positions.astype(np.int32), padding),
-            "targets": np.pad(tokens[positions + 1], padding),
-            "writers": np.pad(writers[positions + 1], padding, constant_values=NO_LOSS),
-            "length": np.int32(len(tokens) - 1),
-        }
+        return positions.astype(np.int32), tokens[positions + 1], writers[positions + 1]
 
 
-def make_batches(rows: StudentRows, seed: int, batch_size: int) -> Any:
-    """A grain dataset whose element `step` is batch number `step`, for ever: dict of [B, ...].
+@dataclasses.dataclass(frozen=True)
+class RowShape:
+    """The shape of one row of a batch."""
 
-    Every epoch has an order of its own from (seed, epoch); a batch may span two epochs.
+    seq_len: int  # input tokens
+    loss_capacity: int  # slots for loss tokens
+    packed: bool
+
+
+def row_shape(sources: Sequence[StudentRows], seq_len: int, packed: bool) -> RowShape:
+    """`seq_len`, or where it is 0 the longest row rounded up to 8; room for every loss token."""
+    seq_len = seq_len or -(-max(rows.longest for rows in sources) // 8) * 8
+    # How many loss tokens meet in a bin depends on the epoch; unused slots cost next to nothing.
+    most = seq_len if packed else max(rows.most_loss_tokens for rows in sources)
+    return RowShape(seq_len, -(-most // 4) * 4, packed)
+
+
+def assemble(rows: Sequence[tuple[StudentRows, int]], shape: RowShape) -> dict[str, Any]:
+    """One row of a batch that holds these (source, index) rows, one after the other.
+
+    For the row above in front of another of tokens 8 1 9 0 with loss on 9 and 0, packed into 12:
+
+        inputs          int32 [seq_len]        5 6 1 7 8 1 9 0 0 0 0 0
+        segments        int32 [seq_len]        1 1 1 1 2 2 2 0 0 0 0 0   only where packed
+        positions       int32 [seq_len]        0 1 2 3 0 1 2 0 0 0 0 0   only where packed
+        loss_positions  int32 [loss_capacity]  2 3 5 6 0 ...
+        targets         int32 [loss_capacity]  7 0 9 0 0 ...
+        writers         int32 [loss_capacity]  0 0 0 0 -1 ...            -1 = unused
+        length          int32 []               7
+        problems        int32 []               2
+
+    Without packing there is one row, and its padding needs no mask: attention only looks back.
     """
+    out: dict[str, Any] = {"inputs": np.zeros(shape.seq_len, np.int32)}
+    if shape.packed:
+        out["segments"] = np.zeros(shape.seq_len, np.int32)
+        out["positions"] = np.zeros(shape.seq_len, np.int32)
+    out["loss_positions"] = np.zeros(shape.loss_capacity, np.int32)
+    out["targets"] = np.zeros(shape.loss_capacity, np.int32)
+    out["writers"] = np.full(shape.loss_capacity, NO_LOSS, np.int32)
+    start = slot = 0
+    for number, (source, index) in enumerate(rows, start=1):
+        inputs = source.inputs(index)
+        stop = start + len(inputs)
+        out["inputs"][start:stop] = inputs
+        if shape.packed:
+            out["segments"][start:stop] = number
+            out["positions"][start:stop] = np.arange(len(inputs))
+        positions, targets, writers = source.losses(index)
+        end = slot + len(positions)
+        out["loss_positions"][slot:end] = positions + start
+        out["targets"][slot:end] = targets
+        out["writers"][slot:end] = writers
+        start, slot = stop, end
+    return out | {"length": np.int32(start), "problems": np.int32(len(rows))}
+
+
+class Batches:
+    """`batches[step]` is this process's part of a batch: dict of arrays [rows per process, ...].
+
+    Sources are mixed by weight, problem by problem; each has an order of its own in every epoch,
+    from (seed, epoch). Row r of step s is row s * batch_size + r of one endless sequence, of which
+    process p of P holds a stretch of batch_size / P.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[StudentRows],
+        shape: RowShape,
+        *,
+        seed: int,
+        batch_size: int,
+        weights: Sequence[float] | None = None,
+        process: int = 0,
+        processes: int = 1,
+    ):
+        """`weights` are shares of the problems (None: by length). Raises UserError where the
+        batch does not divide over the processes."""
+        if batch_size % processes:
+            raise UserError(
+                f"config.train.batch_size={batch_size} does not divide by {processes} processes"
+            )
+        self.shape, self.batch_size = shape, batch_size
+        self._sources = sources
+        self._process, self._processes = process, processes
+        self._stream = _shuffled_stream(sources, weights, seed)
+        self._packed = None
+        if shape.packed:
+            window = sum(len(rows) for rows in sources)
+            self._packed = PackedStream(self._stream, self._length, shape.seq_len, window)
+
+    def __getitem__(self, step: int) -> dict[str, np.ndarray]:
+        share = self.batch_size // self._processes
+        first = step * self.batch_size + self._process * share
+        rows = [self.row(number) for number in range(first, first + share)]
+        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+    def row(self, number: int) -> dict[str, np.ndarray]:
+        """Row `number` of the endless sequence."""
+        keys = [self._stream[number]] if self._packed is None else self._packed[number]
+        return assemble([(self._sources[source], index) for source, index in keys], self.shape)
+
+    def rows_per_epoch(self) -> int:
+        """Batch rows that hold every problem once (packed: of the first epoch)."""
+        if self._packed is None:
+            return sum(len(rows) for rows in self._sources)
+        return self._packed.bins_per_window()
+
+    def _length(self, key: tuple[int, int]) -> int:
+        return self._sources[key[0]].length(key[1])
+
+
+def _shuffled_stream(sources: Sequence[StudentRows], weights, seed: int) -> Any:
+    """A grain dataset of (source, index) without end; element i is a pure function of i."""
     import grain
 
-    dataset = grain.MapDataset.source(rows).seed(seed).shuffle().repeat()
-    return dataset.batch(batch_size)
+    parts = [
+        grain.MapDataset.source([(number, index) for index in range(len(rows))])
+        .seed(seed + number)
+        .shuffle()
+        .repeat()
+        for number, rows in enumerate(sources)
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    return grain.MapDataset.mix(parts, weights or [len(rows) for rows in sources])
+
+
+def dev_batches(
+    rows: StudentRows, shape: RowShape, batch_size: int, process: int, processes: int
+) -> list[dict[str, np.ndarray]]:
+    """This process's part of batches that hold every row once; empty rows fill up the last one."""
+    share = batch_size // processes
+    batches = []
+    for start in range(0, len(rows), batch_size):
+        first = start + process * share
+        members = [
+            assemble([(rows, index)] if index < len(rows) else [], shape)
+            for index in range(first, first + share)
+        ]
+        batches.append({name: np.stack([row[name] for row in members]) for name in members[0]})
+    return batches

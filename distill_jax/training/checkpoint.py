@@ -1,16 +1,24 @@
-"""Checkpoints of one student: orbax, and a SHA-256 manifest that is written last.
+"""Checkpoints of one student: orbax in the background, and a SHA-256 manifest written last.
+
+    <directory>/<step>/params/     the parameters alone: all that sampling and export read
+    <directory>/<step>/training/   step, optimizer state, best dev value
+    <directory>/<step>/manifest.json
 
 Orbax does not notice flipped bits; the manifest does. A step directory without a manifest is not
-complete and is never restored.
+complete and is never restored. Several processes write one checkpoint together; the first one
+writes the manifest and deletes.
 """
 
 import hashlib
+import json
 import logging
-import pathlib
-import shutil
+import threading
 from typing import Any
 
-from distill_jax import workdir
+import jax
+from etils import epath
+
+from distill_jax import distributed
 from distill_jax.errors import UserError
 
 MANIFEST = "manifest.json"
@@ -19,55 +27,122 @@ log = logging.getLogger(__name__)
 
 
 class Checkpoints:
-    """Saves and restores the train state of one student under `directory/<step>/`."""
+    """Saves and restores the train state of one student; `directory` may be local or gs://."""
 
-    def __init__(self, directory: pathlib.Path, keep: int):
+    def __init__(self, directory: Any, keep: int):
         import orbax.checkpoint as ocp
 
-        self._directory = directory.absolute()
+        self._directory = epath.Path(directory)
+        if "://" not in str(directory):
+            self._directory = epath.Path(directory).resolve()
         self._keep = keep
-        self._checkpointer = ocp.StandardCheckpointer()
+        self._ocp = ocp
+        self._checkpointer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
+        self._finishing: threading.Thread | None = None
+        self._failure: Exception | None = None
 
     def steps(self) -> list[int]:
         """Steps of complete checkpoints, ascending."""
         return complete_steps(self._directory)
 
-    def save(self, step: int, state: Any) -> None:
-        """Write the state of `step` and wait for it; then delete all but the newest `keep`."""
-        target = self._directory / str(step)
-        if (target / MANIFEST).exists():
-            return
-        self._checkpointer.save(target / "state", state, force=True)
-        self._checkpointer.wait_until_finished()
-        workdir.write_json(target / MANIFEST, _hashes(target))
-        for old in self.steps()[: -self._keep]:
-            shutil.rmtree(self._directory / str(old))
+    def save(self, step: int, state: Any, best_step: int = -1) -> None:
+        """Copy `state` off the devices and go on; a thread writes it.
 
-    def restore_latest(self, abstract: Any) -> tuple[int, Any] | None:
-        """(step, state) of the newest undamaged checkpoint, or None where there is none.
+        Once it is complete, all checkpoints but the newest `keep` and `best_step` are deleted.
+        Waits for the save before. Raises UserError where the disk is full.
+        """
+        self.wait()
+        target = self._directory / str(step)
+        if distributed.send((target / MANIFEST).exists()):
+            return
+        save = self._ocp.args.StandardSave
+        params, training = _split(state)
+        try:
+            self._checkpointer.save(
+                target,
+                args=self._ocp.args.Composite(params=save(params), training=save(training)),
+                force=True,
+            )
+        except Exception as error:
+            raise _readable(error, target) from error
+        self._finishing = threading.Thread(target=self._finish, args=(target, best_step))
+        self._finishing.start()
+
+    def wait(self) -> None:
+        """Return once the last save is complete in this process; raise what went wrong in it."""
+        if self._finishing is not None:
+            self._finishing.join()
+            self._finishing = None
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+
+    def close(self) -> None:
+        """Wait for the last save in every process, and release the threads."""
+        self.wait()
+        distributed.wait_for_all("checkpoints")
+        self._checkpointer.close()
+
+    def _finish(self, target: epath.Path, best_step: int) -> None:
+        try:
+            self._checkpointer.wait_until_finished()
+            if jax.process_index() == 0:
+                write_manifest(target)
+                self._delete_old(best_step)
+        except Exception as error:
+            self._failure = _readable(error, target)
+
+    def _delete_old(self, best_step: int) -> None:
+        for old in self.steps()[: -self._keep]:
+            if old != best_step:
+                # The manifest first: what is half-deleted must not look complete.
+                (self._directory / str(old) / MANIFEST).unlink()
+                (self._directory / str(old)).rmtree()
+
+    def latest_undamaged(self) -> int | None:
+        """The newest step that can be restored, None where there is no checkpoint.
 
         A damaged one is named in a warning and the one before is used. Raises UserError where
-        checkpoints exist but none is undamaged, or where shapes differ from `abstract`.
+        there are checkpoints but all are damaged.
         """
         steps = self.steps()
         for step in reversed(steps):
-            if self.damaged(step):
-                log.warning(
-                    "%s is damaged: using the checkpoint before", self._directory / str(step)
-                )
-                continue
-            return step, self.restore(step, abstract)
+            if not self.damaged(step):
+                return step
+            log.warning("%s is damaged: using the checkpoint before", self._directory / str(step))
         if steps:
             raise UserError(
                 f"{self._directory}: every checkpoint is damaged: delete it to start anew"
             )
         return None
 
-    def restore(self, step: int, abstract: Any) -> Any:
-        """The state of `step`, laid out as `abstract` says; UserError where it does not fit."""
-        source = self._directory / str(step) / "state"
+    def restore_latest(self, abstract: Any) -> tuple[int, Any] | None:
+        """(step, state) of the newest undamaged checkpoint, laid out as `abstract` says, or None.
+
+        Raises UserError where shapes differ from `abstract`.
+        """
+        step = distributed.send(self.latest_undamaged() if distributed.is_first() else None)
+        if step is None:
+            return None
+        params, training = _split(abstract)
+        found = self._restore(step, params=params, training=training)
+        return step, abstract.replace(params=found.params, **found.training)
+
+    def restore_params(self, step: int, abstract: Any) -> Any:
+        """Only the parameters of `step`; UserError where it is damaged or does not fit."""
+        if distributed.send(distributed.is_first() and self.damaged(step)):
+            raise UserError(
+                f"{self._directory / str(step)} is damaged: delete it and run "
+                "`python -m distill_jax.main` again"
+            )
+        return self._restore(step, params=abstract).params
+
+    def _restore(self, step: int, **parts: Any) -> Any:
+        source = self._directory / str(step)
+        restore = self._ocp.args.StandardRestore
+        arguments = {name: restore(abstract) for name, abstract in parts.items()}
         try:
-            return self._checkpointer.restore(source, abstract)
+            return self._checkpointer.restore(source, args=self._ocp.args.Composite(**arguments))
         except (ValueError, KeyError) as error:
             reason = str(error).strip().split("\n")[0]
             raise UserError(f"{source} does not fit this config ({reason})") from error
@@ -75,12 +150,17 @@ class Checkpoints:
     def damaged(self, step: int) -> bool:
         """Whether any file of `step` is not what it was when the checkpoint was written."""
         directory = self._directory / str(step)
-        return workdir.read_json(directory / MANIFEST) != _hashes(directory)
+        try:
+            manifest = json.loads((directory / MANIFEST).read_text())
+        except ValueError:
+            return True
+        return manifest != _hashes(directory)
 
 
-def complete_steps(directory: pathlib.Path) -> list[int]:
+def complete_steps(directory: Any) -> list[int]:
     """Steps under `directory` that have a manifest, ascending."""
-    if not directory.is_dir():
+    directory = epath.Path(directory)
+    if not directory.exists():
         return []
     return sorted(
         int(path.name)
@@ -89,11 +169,47 @@ def complete_steps(directory: pathlib.Path) -> list[int]:
     )
 
 
-def _hashes(directory: pathlib.Path) -> dict[str, str]:
-    """SHA-256 of every file under `directory` but the manifest, by relative path."""
-    files = sorted(path for path in directory.rglob("*") if path.is_file())
-    return {
-        str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in files
-        if path.name != MANIFEST
+def write_manifest(directory: epath.Path) -> None:
+    """The last file of a checkpoint: SHA-256 of all the others."""
+    temporary = directory / f".{MANIFEST}.tmp"
+    temporary.write_text(json.dumps(_hashes(directory), indent=2) + "\n")
+    temporary.rename(directory / MANIFEST)
+
+
+def _split(state: Any) -> tuple[Any, dict[str, Any]]:
+    training = {
+        name: getattr(state, name) for name in state.__dataclass_fields__ if name != "params"
     }
+    return state.params, training
+
+
+def _readable(error: Exception, target: epath.Path) -> Exception:
+    """The error itself, or one line where the disk is full."""
+    text = str(error)
+    if "No space left" in text or "RESOURCE_EXHAUSTED" in text or "ENOSPC" in text:
+        return UserError(
+            f"no space left on the disk of {target}: free some and run the same command again "
+            "(older checkpoints are intact)"
+        )
+    return error
+
+
+def _hashes(directory: epath.Path) -> dict[str, str]:
+    """SHA-256 of every file under `directory` but the manifest, by relative path."""
+    hashes = {}
+    for path in sorted(_files(directory)):
+        name = path.relative_to(directory).as_posix()
+        if MANIFEST not in name:
+            digest = hashlib.sha256()
+            with path.open("rb") as file:
+                while block := file.read(1 << 24):
+                    digest.update(block)
+            hashes[name] = digest.hexdigest()
+    return hashes
+
+
+def _files(directory: epath.Path) -> list[epath.Path]:
+    found = []
+    for path in directory.iterdir():
+        found += _files(path) if path.is_dir() else [path]
+    return found

@@ -1,15 +1,34 @@
-"""Train one student: resume, step, log, save, stop when asked to."""
+"""Train one student: resume, step, log, measure on dev, save, stop when asked to."""
 
+import concurrent.futures
+import contextlib
+import dataclasses
 import math
 import time
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 
-from distill_jax import errors, metrics, sharding
+from distill_jax import distributed, errors, metrics, sharding
 from distill_jax.errors import UserError
 from distill_jax.training.checkpoint import Checkpoints
+
+
+@dataclasses.dataclass(frozen=True)
+class Pace:
+    """How often what happens, in steps. 0 = never, where it says so."""
+
+    steps: int
+    log_every: int
+    save_every: int
+    eval_every: int  # measure on dev; 0 = never
+    patience: int  # stop after so many measurements without a better one; 0 = never
+
+
+class MeasurementInterrupted(Exception):
+    """A signal arrived between two parts of a measurement, which is made again after a resume."""
 
 
 def train(
@@ -19,50 +38,109 @@ def train(
     state: Any,
     batches: Any,
     mesh: jax.sharding.Mesh,
-    steps: int,
-    log_every: int,
-    save_every: int,
+    pace: Pace,
+    measure: Callable[[Any], tuple[float, dict[str, float]]],
     schedule: Callable[[int], Any],
+    flops_per_token: float,
     checkpoints: Checkpoints,
     metrics_file: metrics.MetricsFile,
     progress: metrics.Progress,
 ) -> Any:
-    """Take `state` from its step to `steps`; returns the last state, which is saved.
+    """Take `state` from its step to the last one, which is saved; returns the last state.
 
-    `batches[step]` is the host batch of a step, so a resumed run sees the same data. On SIGINT or
-    SIGTERM the state is saved and `Interrupted` raised. Raises UserError where the loss is not
+    `batches[step]` is this process's part of a step's batch, so a resumed run sees the same data.
+    `measure(params)` gives a value (lower is better) and metrics of the dev split; it is asked
+    every `pace.eval_every` steps and at the end, and the best step's checkpoint is kept. On SIGINT
+    or SIGTERM the state is saved and `Interrupted` raised. Raises UserError where the loss is not
     finite; the last checkpoint stays as it was.
     """
     first = int(state.step)
     metrics_file.forget_after(first, f"train/{student}/")
-    log = _Log(student, metrics_file, progress)
-    tokens, pending = 0, None
-    with errors.signals_deferred():
-        for step in range(first, steps):
-            batch = batches[step]
-            tokens += int(batch["length"].sum())
-            state, values = step_function(state, sharding.put_batch(mesh, batch))
-            done = step + 1
-            if done % log_every == 0 or done == steps:
-                # The values of the log before: this step is never waited for.
-                log.write(pending)
-                pending = (done, values, float(schedule(step)), tokens)
-            stopping = errors.interrupted()  # asked once: a later signal waits for the next step
-            if done == steps or done % save_every == 0 or stopping:
+    metrics_file.forget_after(first, f"dev/{student}/")
+    log = _Log(student, metrics_file, progress, flops_per_token)
+    dev = _Dev(student, measure, metrics_file, pace, state)
+    tokens, done, pending, loss = 0, first, None, None
+    with (
+        errors.signals_deferred(),
+        contextlib.closing(checkpoints),
+        concurrent.futures.ThreadPoolExecutor(1) as ahead,
+    ):
+        following = ahead.submit(batches.__getitem__, first)
+        while True:
+            state, improved, stopping = dev.look(state, done)
+            ended = done == pace.steps or dev.patience_is_over()
+            logging = done > first and (done % pace.log_every == 0 or ended)
+            # Several processes must stop at the same step: they agree when they log.
+            if jax.process_count() == 1:
+                stopping = stopping or errors.interrupted()
+            elif logging or ended:
+                stopping = distributed.any_process(errors.interrupted())
+            if ended or stopping or improved or done % pace.save_every == 0:
                 log.write(pending)
                 pending = None
-                _refuse_not_finite(student, done, float(values["loss"]))
-                checkpoints.save(done, state)
-            if stopping:
+                if loss is not None:
+                    _refuse_not_finite(student, done, float(loss))
+                    checkpoints.save(done, state, dev.best_step)
+            if ended or stopping:
                 break
+            batch = following.result()
+            following = ahead.submit(batches.__getitem__, done + 1)
+            tokens += int(batch["length"].sum()) * jax.process_count()
+            state, values = step_function(state, sharding.put_batch(mesh, batch))
+            done, loss = done + 1, values["loss"]
+            if done % pace.log_every == 0 or done == pace.steps:
+                # The values of the log before: this step is never waited for.
+                log.write(pending)
+                pending = (done, values, float(schedule(done - 1)), tokens)
     return state
+
+
+class _Dev:
+    """Measures when it is time to, and remembers the best in the train state itself."""
+
+    def __init__(self, student: str, measure, metrics_file: metrics.MetricsFile, pace: Pace, state):
+        self._student, self._measure, self._file = student, measure, metrics_file
+        self._pace = pace
+        self._measured, self.best_step = int(state.measured_step), int(state.best_step)
+        self._best_value = float(state.best_value)
+
+    def look(self, state: Any, done: int) -> tuple[Any, bool, bool]:
+        """(state, whether it is the best so far, whether a signal came in between)."""
+        every = self._pace.eval_every
+        due = every and done > 0 and (done % every == 0 or done == self._pace.steps)
+        if not due or self._measured >= done:
+            return state, False, False
+        try:
+            value, values = self._measure(state.params)
+        except MeasurementInterrupted:
+            return state, False, True
+        prefix = f"dev/{self._student}/"
+        self._file.write(done, {f"{prefix}{k}": round(v, 8) for k, v in values.items()})
+        improved = value < self._best_value
+        self._measured = done
+        if improved:
+            self.best_step, self._best_value = done, value
+        changes = {
+            "measured_step": np.int32(done),
+            "best_step": np.int32(self.best_step),
+            "best_value": np.float32(self._best_value),
+        }
+        place = state.step.sharding
+        placed = {name: jax.device_put(value, place) for name, value in changes.items()}
+        return state.replace(**placed), improved, False
+
+    def patience_is_over(self) -> bool:
+        """Whether too many measurements have passed since the best one."""
+        waited = self._pace.patience * self._pace.eval_every
+        return bool(waited) and 0 <= self.best_step <= self._measured - waited
 
 
 class _Log:
     """Writes metrics and moves the bar; speed is tokens between the ends of two logged steps."""
 
-    def __init__(self, student: str, metrics_file: metrics.MetricsFile, progress: metrics.Progress):
-        self._student, self._metrics_file, self._progress = student, metrics_file, progress
+    def __init__(self, student: str, metrics_file: metrics.MetricsFile, progress, flops: float):
+        self._student, self._file, self._progress = student, metrics_file, progress
+        self._flops = flops
         self._time, self._tokens = time.monotonic(), 0
 
     def write(self, pending: tuple[int, dict[str, jax.Array], float, int] | None) -> None:
@@ -78,15 +156,19 @@ class _Log:
         speed = (tokens - self._tokens) / max(now - self._time, 1e-9)
         self._time, self._tokens = now, tokens
         _refuse_not_finite(self._student, step, values["loss"])
-        values |= {"learning_rate": learning_rate, "tokens_per_second": speed}
+        values |= {
+            "learning_rate": learning_rate,
+            "tokens_per_second": speed,
+            "tflops_per_second": speed * self._flops / 1e12,
+        }
         prefix = f"train/{self._student}/"
-        self._metrics_file.write(step, {f"{prefix}{k}": round(v, 8) for k, v in values.items()})
+        self._file.write(step, {f"{prefix}{k}": round(v, 8) for k, v in values.items()})
         self._progress.update(step, f"loss {values['loss']:.3f} {speed:,.0f} tokens/s")
 
 
 def _refuse_not_finite(student: str, step: int, loss: float) -> None:
     if not math.isfinite(loss):
         raise UserError(
-            f"the loss of student {student!r} is {loss} at step {step}: start a new "
-            f"--workdir with a lower config.optimizer.{student}.learning_rate"
+            f"the loss of student {student!r} is {loss} at step {step} (the last checkpoint is "
+            f"kept): start a new --workdir with a lower config.optimizer.{student}.learning_rate"
         )

@@ -1,5 +1,7 @@
-"""The train state and the one jitted training step."""
+"""The train state, the one jitted training step, and the one that measures the dev loss."""
 
+import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,72 +13,161 @@ from jax.sharding import Mesh, PartitionSpec
 
 from distill_jax import sharding
 from distill_jax.model import gpt2, partition
+from distill_jax.training import loss
 
 
 class TrainState(flax.struct.PyTreeNode):
     """Everything a checkpoint holds. `step` counts completed updates."""
 
     step: jax.Array  # int32 []
-    params: Any
+    params: Any  # float32
     opt_state: Any
+    measured_step: jax.Array  # int32 [] the last step measured on dev, -1 = none yet
+    best_step: jax.Array  # int32 [] the one with the best dev value so far, -1 = none yet
+    best_value: jax.Array  # float32 [] that value, lower is better
 
 
-def loss_sums(
-    config: gpt2.GPT2Config, params: Any, batch: dict[str, jax.Array], allowed: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Cross entropy in nats summed over the loss tokens, and their number: float32 [], [].
+@dataclasses.dataclass(frozen=True)
+class Computation:
+    """How a student is computed in training; none of it changes what is learned but for rounding.
 
-    batch    what `training/batches.py` describes, [B, ...]
-    allowed  bool [R, V]: what each role may write; anything else has no probability
+    dtype         "float32" or "bfloat16": of activations; parameters and sums stay float32
+    kernel        of attention, model/attention.py
+    remat         keep only the inputs of blocks for the backward pass
+    accumulation  micro-batches per step, one after the other
+    loss_chunk    loss tokens per device whose logits exist at a time
     """
+
+    dtype: str = "float32"
+    kernel: str = "xla"
+    remat: bool = False
+    accumulation: int = 1
+    loss_chunk: int = 1024
+
+    def network(self, config: gpt2.GPT2Config) -> gpt2.GPT2:
+        """The network of `config`, computed this way."""
+        dtype = jnp.dtype(self.dtype)
+        return gpt2.GPT2(config, dtype, self.remat, self.kernel, sharding.BATCH)
+
+
+@dataclasses.dataclass(frozen=True)
+class Trainer:
+    """What a student's steps are made of; `allowed` is bool [R, V], what each role may write."""
+
+    config: gpt2.GPT2Config
+    optimizer: optax.GradientTransformation
+    computation: Computation
+    allowed: Any
+    seed: int  # of dropout
+
+
+def loss_tokens(
+    trainer: Trainer, params: Any, batch: dict[str, jax.Array], dropout_key: jax.Array | None
+) -> loss.LossTokens:
+    """What the network says before each loss token of a batch (see `training/batches.py`)."""
     inputs = batch["inputs"]
-    length = inputs.shape[1]
-    positions = jnp.broadcast_to(jnp.arange(length), inputs.shape)
-    hidden, _ = gpt2.GPT2(config).apply(
-        {"params": params}, inputs, positions, gpt2.causal_mask(length)
+    positions = batch.get("positions")
+    if positions is None:
+        # Padding may reach beyond the context; nothing looks at it there.
+        count = jnp.minimum(jnp.arange(inputs.shape[1]), trainer.config.context - 1)
+        positions = jnp.broadcast_to(count, inputs.shape)
+    rngs = {} if dropout_key is None else {"dropout": dropout_key}
+    hidden, _ = trainer.computation.network(trainer.config).apply(
+        {"params": params}, inputs, positions, batch.get("segments"), rngs=rngs
     )
-    hidden = jnp.take_along_axis(hidden, batch["loss_positions"][..., None], axis=1)
-    logits = gpt2.logits(params, hidden)  # [B, loss_capacity, V]
-    logits = jnp.where(allowed[batch["writers"]], logits, jnp.finfo(logits.dtype).min)
-    losses = optax.losses.softmax_cross_entropy_with_integer_labels(logits, batch["targets"])
-    mask = batch["writers"] >= 0
-    return jnp.sum(losses, where=mask), jnp.sum(mask, dtype=jnp.float32)
+    return loss.gather(hidden, batch)
 
 
 def train_step(
-    state: TrainState,
-    batch: dict[str, jax.Array],
-    *,
-    config: gpt2.GPT2Config,
-    optimizer: optax.GradientTransformation,
-    allowed: jax.Array,
+    state: TrainState, batch: dict[str, jax.Array], *, trainer: Trainer
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-    """One update. Loss is sum / sum over the loss tokens of the whole batch, on all devices."""
+    """One update. Loss is sum / sum over the loss tokens of the whole batch, on all devices.
 
-    def mean_loss(params):
-        total, count = loss_sums(config, params, batch, allowed)
-        return total / jnp.maximum(count, 1.0)
+    Micro-batch i of A takes the rows i, i + A, i + 2 A, ...: each device then cuts its own rows.
+    """
+    parts = trainer.computation.accumulation
+    count = jnp.maximum(jnp.sum(batch["writers"] >= 0, dtype=jnp.float32), 1.0)
+    chunk = trainer.computation.loss_chunk
 
-    loss, grads = jax.value_and_grad(mean_loss)(state.params)
-    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    def mean_loss(params, micro_batch, key):
+        tokens = loss_tokens(trainer, params, micro_batch, key)
+        embedding = params["wte"]["embedding"]
+        total: Any = loss.loss_sum(chunk, embedding, tokens, trainer.allowed)
+        return total / count
+
+    key = None
+    if trainer.config.dropout:
+        key = jax.random.fold_in(jax.random.key(trainer.seed), state.step)
+    if parts == 1:
+        value, grads = jax.value_and_grad(mean_loss)(state.params, batch, key)
+    else:
+        split = jax.tree.map(
+            lambda x: jnp.moveaxis(x.reshape(-1, parts, *x.shape[1:]), 1, 0), batch
+        )
+
+        def add(sums, numbered):
+            number, micro_batch = numbered
+            micro_key = None if key is None else jax.random.fold_in(key, number)
+            new = jax.value_and_grad(mean_loss)(state.params, micro_batch, micro_key)
+            return jax.tree.map(jnp.add, sums, new), None
+
+        zeros = (jnp.float32(0.0), jax.tree.map(jnp.zeros_like, state.params))
+        (value, grads), _ = jax.lax.scan(add, zeros, (jnp.arange(parts), split))
+    updates, opt_state = trainer.optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    metrics = {"loss": loss, "grad_norm": optax.tree.norm(grads)}
-    return TrainState(state.step + 1, params, opt_state), metrics
+    metrics = {"loss": value, "grad_norm": optax.tree.norm(grads)}
+    return state.replace(step=state.step + 1, params=params, opt_state=opt_state), metrics
 
 
-def init_state(
-    config: gpt2.GPT2Config, optimizer: optax.GradientTransformation, key: jax.Array
-) -> TrainState:
-    """Random parameters, zero moments, step 0."""
-    params = gpt2.init_params(config, key)
-    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+def dev_step(params: Any, batch: dict[str, jax.Array], *, trainer: Trainer) -> dict[str, jax.Array]:
+    """Sums over a batch of whole rows, without dropout: float32 [] each.
+
+    loss_sum nats, loss_tokens their number, exact rows whose every loss token is the most likely
+    one, rows that have any.
+    """
+    tokens = loss_tokens(trainer, params, batch, None)
+    losses, right = loss.token_losses(
+        trainer.computation.loss_chunk, params["wte"]["embedding"], tokens, trainer.allowed
+    )
+    real = batch["length"] > 0
+    return {
+        "loss_sum": jnp.sum(losses),
+        "loss_tokens": jnp.sum(batch["writers"] >= 0, dtype=jnp.float32),
+        "exact": jnp.sum(jnp.all(right, axis=1) & real, dtype=jnp.float32),
+        "rows": jnp.sum(real, dtype=jnp.float32),
+    }
+
+
+def init_state(params: Any, optimizer: optax.GradientTransformation) -> TrainState:
+    """These parameters, zero moments, step 0."""
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        opt_state=optimizer.init(params),
+        measured_step=jnp.full((), -1, jnp.int32),
+        best_step=jnp.full((), -1, jnp.int32),
+        best_value=jnp.full((), jnp.inf, jnp.float32),
+    )
 
 
 def abstract_state(
     mesh: Mesh, config: gpt2.GPT2Config, optimizer: optax.GradientTransformation
 ) -> TrainState:
     """Shapes, dtypes and shardings of `init_state`, without any memory."""
-    shapes = jax.eval_shape(lambda key: init_state(config, optimizer, key), jax.random.key(0))
+    return _laid_out(
+        mesh,
+        jax.eval_shape(
+            lambda key: init_state(gpt2.init_params(config, key), optimizer), jax.random.key(0)
+        ),
+    )
+
+
+def abstract_params(mesh: Mesh, config: gpt2.GPT2Config) -> Any:
+    """Shapes, dtypes and shardings of a student's parameters alone."""
+    return _laid_out(mesh, jax.eval_shape(lambda: gpt2.init_params(config, jax.random.key(0))))
+
+
+def _laid_out(mesh: Mesh, shapes: Any) -> Any:
     layout = sharding.shardings(mesh, sharding.match_rules(partition.RULES, shapes))
     return jax.tree.map(
         lambda shape, place: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=place),
@@ -85,36 +176,61 @@ def abstract_state(
     )
 
 
-def make_init(
-    abstract: TrainState, config: gpt2.GPT2Config, optimizer: optax.GradientTransformation
-) -> Callable[[jax.Array], TrainState]:
-    """`init_state` jitted so that nothing is ever held unsharded."""
+def random_state(
+    abstract: TrainState, config: gpt2.GPT2Config, optimizer: optax.GradientTransformation, key
+) -> TrainState:
+    """Random parameters, made where they belong: nothing is ever held unsharded."""
     places = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-    return jax.jit(lambda key: init_state(config, optimizer, key), out_shardings=places)
+    init = jax.jit(
+        lambda key: init_state(gpt2.init_params(config, key), optimizer), out_shardings=places
+    )
+    return init(key)
 
 
-def compile_step(
-    mesh: Mesh,
-    abstract: TrainState,
-    batch: dict[str, Any],
-    config: gpt2.GPT2Config,
-    optimizer: optax.GradientTransformation,
-    allowed: jax.Array,
-):
-    """Compile `train_step` for the shapes of `abstract` and of one host `batch`.
+def state_from_params(
+    abstract: TrainState, optimizer: optax.GradientTransformation, params: Any
+) -> TrainState:
+    """The first state of given parameters (host arrays float32), each device gets its part."""
+    placed = jax.tree.map(
+        lambda value, leaf: jax.make_array_from_callback(
+            leaf.shape, leaf.sharding, functools.partial(_part, value)
+        ),
+        params,
+        abstract.params,
+    )
+    places = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+    return jax.jit(lambda params: init_state(params, optimizer), out_shardings=places)(placed)
 
-    Returns a function (state, batch) -> (state, metrics); it gives the state's memory away. To be
-    called under `jax.set_mesh(mesh)`.
+
+def _part(value, index):
+    return value[index]
+
+
+def lower_step(
+    mesh: Mesh, abstract: TrainState, batch: dict[str, Any], trainer: Trainer
+) -> jax.stages.Lowered:
+    """`train_step` traced for the shapes of `abstract` and of one global `batch` (shapes suffice).
+
+    Compiled it is a function (state, batch) -> (state, metrics) that gives the state's memory away.
+    To be called under `jax.set_mesh(mesh)`.
     """
     places = jax.tree.map(lambda leaf: leaf.sharding, abstract)
     rows = sharding.shardings(mesh, jax.tree.map(lambda _: sharding.BATCH, batch))
     nowhere = sharding.shardings(mesh, PartitionSpec())
-
-    def step(state, batch):
-        return train_step(state, batch, config=config, optimizer=optimizer, allowed=allowed)
-
     jitted = jax.jit(
-        step, in_shardings=(places, rows), out_shardings=(places, nowhere), donate_argnums=0
+        functools.partial(train_step, trainer=trainer),
+        in_shardings=(places, rows),
+        out_shardings=(places, nowhere),
+        donate_argnums=0,
     )
     shapes = {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in batch.items()}
-    return jitted.lower(abstract, shapes).compile()
+    return jitted.lower(abstract, shapes)
+
+
+def make_dev_step(mesh: Mesh, trainer: Trainer) -> Callable[[Any, dict[str, jax.Array]], Any]:
+    """`dev_step` jitted, with the kernel that takes rows of any length; its sums are on every
+    device."""
+    computation = dataclasses.replace(trainer.computation, kernel="xla", remat=False)
+    trainer = dataclasses.replace(trainer, computation=computation)
+    nowhere = sharding.shardings(mesh, PartitionSpec())
+    return jax.jit(functools.partial(dev_step, trainer=trainer), out_shardings=nowhere)

@@ -1,0 +1,149 @@
+"""Several processes, each with its own devices and its own part of every batch.
+
+Every process runs the same command. Process 0 writes the working directory; the others are sent
+what they need of it, so that only checkpoints need a place that all of them see.
+"""
+
+import json
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from distill_jax.errors import UserError
+
+
+def initialize(
+    *,
+    processes: int,
+    process: int,
+    coordinator: str,
+    initialization_timeout_s: int,
+    heartbeat_timeout_s: int,
+) -> None:
+    """Join the other processes (config.distributed); does nothing where `processes` is 1.
+
+    `processes` 0 asks the surroundings (TPU pods, Slurm, Open MPI, Kubernetes), as jax.distributed
+    does. When a process dies, the others are aborted with exit code 134 within
+    `heartbeat_timeout_s`, instead of waiting for ever. To be called before anything else of jax.
+    """
+    if processes == 1:
+        return
+    import jax
+
+    given: dict[str, Any] = {}
+    if processes > 1:
+        if not coordinator or not 0 <= process < processes:
+            raise UserError(
+                f"config.distributed.processes={processes} needs "
+                f"config.distributed.coordinator=HOST:PORT of process 0, and in each process its "
+                f"number, config.distributed.process=0 to {processes - 1} (now {process})"
+            )
+        given = {
+            "coordinator_address": coordinator,
+            "num_processes": processes,
+            "process_id": process,
+        }
+    try:
+        jax.distributed.initialize(
+            initialization_timeout=initialization_timeout_s,
+            heartbeat_timeout_seconds=heartbeat_timeout_s,
+            **given,
+        )
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(
+            f"the processes cannot find each other ({reason}): set config.distributed.processes, "
+            "process and coordinator"
+        ) from None
+
+
+def send(value: Any) -> Any:
+    """`value` of process 0, in every process; the others' is not looked at. JSON types only."""
+    import jax
+
+    if jax.process_count() == 1:
+        return value
+    import numpy as np
+    from jax.experimental import multihost_utils
+
+    first = jax.process_index() == 0
+    data = json.dumps(value).encode() if first else b""
+    size = int(multihost_utils.broadcast_one_to_all(np.int64(len(data))))
+    buffer = np.zeros(size, np.uint8)
+    if first:
+        buffer[:] = np.frombuffer(data, np.uint8)
+    received = np.asarray(multihost_utils.broadcast_one_to_all(buffer), np.uint8)
+    return json.loads(received.tobytes())
+
+
+def any_process(flag: bool) -> bool:
+    """Whether `flag` is true in any process; all of them must ask."""
+    import jax
+
+    if jax.process_count() == 1:
+        return flag
+    import numpy as np
+    from jax.experimental import multihost_utils
+
+    return bool(np.any(multihost_utils.process_allgather(np.array([flag]))))
+
+
+def wait_for_all(name: str) -> None:
+    """Return once every process is here."""
+    import jax
+
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(name)
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes."""
+    import jax
+
+    return jax.process_index() == 0
+
+
+def check_shared(directory: Any) -> None:
+    """Raise UserError in every process where one does not see `directory` of process 0."""
+    import jax
+
+    if jax.process_count() == 1:
+        return
+    name = send(f".shared-{uuid.uuid4().hex}")
+    probe = directory / name
+    if is_first():
+        directory.mkdir(parents=True, exist_ok=True)
+        probe.write_text("")
+    wait_for_all(name)
+    missing = any_process(not probe.exists())
+    wait_for_all(name + "-seen")
+    if is_first():
+        probe.unlink()
+    if missing:
+        raise UserError(
+            f"{directory} is not seen by all {jax.process_count()} processes: set "
+            "config.checkpoint_dir to a place they share (a network disk, or gs://BUCKET/DIR)"
+        )
+
+
+def from_first(make: Callable[[], Any]) -> Any:
+    """What `make()` returns in process 0 (JSON types), in every process.
+
+    A UserError in process 0 is raised in all of them, so that none waits for the others.
+    """
+    import jax
+
+    if jax.process_count() == 1:
+        return make()
+    result: dict[str, Any] = {}
+    if is_first():
+        try:
+            result = {"value": make()}
+        except UserError as error:
+            result = {"error": str(error)}
+    result = send(result)
+    if "error" in result:
+        raise UserError(result["error"])
+    return result["value"]

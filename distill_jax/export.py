@@ -1,0 +1,31 @@
+"""Export a run for transformers: `python -m distill_jax.export --workdir runs/demo --output out`.
+
+Every student that is trained to the end becomes a directory `out/<student>/`.
+"""
+
+import sys
+
+from distill_jax import command_line, errors, host_memory
+
+
+def main(argv: list[str]) -> None:
+    """Open the directory, apply the overrides, write the students."""
+    parser = command_line.parser("export", "Write the students of a run in Hugging Face format.")
+    parser.add_argument("--workdir", required=True, help="the directory of the run")
+    parser.add_argument("--output", required=True, help="where <student>/ is written, one each")
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "float16", "bfloat16"),
+        help="of the weights in the files; default: that of the training run",
+    )
+    rest, overrides = command_line.split_overrides(argv)
+    arguments = parser.parse_args(rest)
+
+    host_memory.keep_freed_memory()
+    from distill_jax import export_students
+
+    export_students.export(arguments.workdir, arguments.output, arguments.dtype, overrides)
+
+
+if __name__ == "__main__":
+    errors.leave(errors.run_command(main, sys.argv[1:]))

@@ -1,0 +1,194 @@
+"""Weights out: a student as a directory that transformers, and servers built on it, load."""
+
+import os
+import pathlib
+import shutil
+from collections.abc import Sequence
+from typing import Any
+
+import ml_dtypes  # noqa: F401  (with it numpy, and so safetensors, knows bfloat16)
+import numpy as np
+import safetensors.numpy
+from flax import traverse_util
+
+from distill_jax.errors import UserError
+from distill_jax.model.gpt2 import LAYER_NORM_EPSILON, GPT2Config
+from distill_jax.model.hugging_face_files import PREFIX, SINGLE, tensor_layout
+from distill_jax.text.tokenizer import END_OF_TEXT, END_OF_TURN
+from distill_jax.workdir import write_json, write_text
+
+# A chat is what a training row is: every message, whoever wrote it, and an end of turn.
+CHAT_TEMPLATE = (
+    "{%- for message in messages -%}{{- message['content'] + '" + END_OF_TURN + "' -}}"
+    "{%- endfor -%}"
+)
+
+
+def save_params(
+    path_of_model_safetensors: pathlib.Path, params: Any, vocab_size: int, dtype: str
+) -> None:
+    """Write parameters shaped like `gpt2.init_params` makes them; `load_params` is the inverse.
+
+    Of wte the first `vocab_size` rows are written. `dtype` is float32, float16 or bfloat16; raises
+    UserError naming the tensor where a value is not finite in it.
+    """
+    path = path_of_model_safetensors
+    flat: dict[tuple[str, ...], Any] = traverse_util.flatten_dict(params)
+    width, _, heads, _ = flat["h_0", "attn", "c_attn", "kernel"].shape
+    layout = tensor_layout(
+        layers=sum(name.startswith("h_") for name in params),
+        heads=heads,
+        width=width,
+        context=flat["wpe", "embedding"].shape[0],
+        vocab_size=vocab_size,
+    )
+    tensors = {}
+    for name, tensor in layout.items():
+        value = np.asarray(flat[tensor.path], np.float32)
+        rows = value[:vocab_size] if name == "wte.weight" else value
+        with np.errstate(over="ignore"):
+            cast = rows.reshape(tensor.file_shape).astype(dtype)
+        if not np.isfinite(cast).all():
+            raise UserError(
+                f"{path}: {name} has values that {dtype} cannot hold: give --dtype=float32, or, "
+                "where that does not help, train the student anew with a lower learning rate"
+            )
+        tensors[PREFIX + name] = np.ascontiguousarray(cast)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        # transformers refuses files that do not say which framework's layout they have.
+        safetensors.numpy.save_file(tensors, temporary, metadata={"format": "pt"})
+        temporary.chmod(mode)  # safetensors lets nobody else read it: no server could
+        _sync(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_target(output: pathlib.Path, student: str) -> pathlib.Path:
+    """The directory of an exported student; UserError where something is there already."""
+    target = output / student
+    if target.is_dir() and any(target.iterdir()):
+        raise UserError(f"{target} is not empty: delete it, or choose another --output")
+    for place in (output, target):
+        if place.exists() and not place.is_dir():
+            raise UserError(f"--output: {place} is not a directory: choose another")
+    return target
+
+
+def export_student(
+    output: pathlib.Path,
+    student: str,
+    params: Any,
+    model: GPT2Config,
+    tokenizer_directory: pathlib.Path,
+    dtype: str,
+    card: str,
+    never_writes: Sequence[int] = (),
+) -> pathlib.Path:
+    """Write `output/student/` with weights, config, tokenizer and model card; returns its path.
+
+    params                shaped like `gpt2.init_params(model, ...)` makes them
+    tokenizer_directory   the run's: its tokenizer.json decides ids and the vocabulary's size
+    dtype                 of the weights in the file: float32, float16 or bfloat16
+    card                  the text of README.md
+    never_writes          ids that no role of the student may write: generation leaves them out
+
+    Built beside its place and renamed, so that what is there is whole. Raises UserError where
+    something is there already, and like `save_params`.
+    """
+    import tokenizers
+
+    target = check_target(output, student)
+    temporary = output / f".{student}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)  # of an export that was killed
+    temporary.mkdir(parents=True)
+    try:
+        backend = tokenizers.Tokenizer.from_file(str(tokenizer_directory / "tokenizer.json"))
+        size = backend.get_vocab_size(with_added_tokens=True)
+        save_params(temporary / SINGLE, params, size, dtype)
+        _write_configs(temporary, backend, model, dtype, never_writes)
+        _write_tokenizer(temporary, backend, model.context)
+        write_text(temporary / "README.md", card)
+        _sync(temporary)
+        os.replace(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def _write_configs(
+    directory: pathlib.Path,
+    backend: Any,
+    model: GPT2Config,
+    dtype: str,
+    never_writes: Sequence[int],
+) -> None:
+    """config.json, so that transformers computes what our network does; generation_config.json."""
+    import transformers
+
+    end_of_text = backend.token_to_id(END_OF_TEXT)
+    config = transformers.GPT2Config(
+        architectures=["GPT2LMHeadModel"],
+        vocab_size=backend.get_vocab_size(with_added_tokens=True),
+        n_positions=model.context,
+        n_embd=model.width,
+        n_layer=model.layers,
+        n_head=model.heads,
+        activation_function="gelu_new",
+        layer_norm_epsilon=LAYER_NORM_EPSILON,
+        embd_pdrop=model.embedding_dropout,
+        attn_pdrop=model.attention_dropout,
+        resid_pdrop=model.residual_dropout,
+        bos_token_id=end_of_text,
+        eos_token_id=end_of_text,
+        pad_token_id=end_of_text,
+        dtype=dtype,
+    )
+    write_text(directory / "config.json", config.to_json_string())
+    generation = {
+        "bos_token_id": end_of_text,
+        "do_sample": False,
+        "eos_token_id": [end_of_text, backend.token_to_id(END_OF_TURN)],
+        "pad_token_id": end_of_text,
+        "transformers_version": transformers.__version__,
+    }
+    # Training leaves these out of the softmax, so that their logits mean nothing.
+    if never_writes:
+        generation["suppress_tokens"] = sorted(never_writes)
+    write_json(directory / "generation_config.json", generation)
+
+
+def _write_tokenizer(directory: pathlib.Path, backend: Any, context: int) -> None:
+    """tokenizer.json and what transformers wants beside it.
+
+    The class is the one that takes tokenizer.json as it is, in every version of transformers: a
+    class of a model, such as GPT-2's, would put its own splitting of text into its place.
+    """
+    import tokenizers
+
+    if backend.num_special_tokens_to_add(is_pair=False):
+        # Our rows have no tokens that nobody wrote, such as one for the beginning of a text.
+        backend.post_processor = tokenizers.processors.ByteLevel(trim_offsets=False)
+    write_text(directory / "tokenizer.json", backend.to_str(pretty=True))
+    tokenizer_config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": END_OF_TEXT,
+        "pad_token": END_OF_TEXT,
+        "additional_special_tokens": [END_OF_TURN],
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": context,
+        "chat_template": CHAT_TEMPLATE,
+    }
+    write_json(directory / "tokenizer_config.json", tokenizer_config)
+
+
+def _sync(path: pathlib.Path) -> None:
+    """Wait until a file, or the names in a directory, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

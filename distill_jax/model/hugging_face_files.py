@@ -1,0 +1,169 @@
+"""Files of a GPT-2 in Hugging Face format: which tensors there are, and where they lie.
+
+Only safetensors files are read: a header with names, dtypes and shapes, then the plain bytes.
+Names and layouts are those of transformers' `modeling_gpt2.py`: its Conv1D weights are [in, out],
+as ours are, and the three parts of `c_attn` lie one after the other, each with its heads in order.
+"""
+
+import contextlib
+import json
+import pathlib
+import re
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import ml_dtypes  # noqa: F401  (with it numpy, and so safetensors, knows bfloat16)
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from distill_jax.errors import UserError
+
+DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}  # safetensors' names, numpy's
+PREFIX = "transformer."  # before every name where a model with a head was saved
+HEAD = "lm_head.weight"
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+# Old files hold the causal mask of every layer; it is no parameter.
+_MASK = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")
+
+
+class Tensor(NamedTuple):
+    """One parameter: its path in our tree, its shape in a file, its shape in our tree."""
+
+    path: tuple[str, ...]
+    file_shape: tuple[int, ...]
+    shape: tuple[int, ...]
+
+
+class Stored(NamedTuple):
+    """A tensor as the header of a file announces it; `name` has the prefix that the file gives."""
+
+    file: pathlib.Path
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def tensor_layout(
+    *, layers: int, heads: int, width: int, context: int, vocab_size: int
+) -> dict[str, Tensor]:
+    """{name in a file, without prefix: Tensor} of every parameter of a GPT-2 of this size."""
+    head = width // heads
+    layout = {
+        "wte.weight": Tensor(("wte", "embedding"), (vocab_size, width), (vocab_size, width)),
+        "wpe.weight": Tensor(("wpe", "embedding"), (context, width), (context, width)),
+    }
+
+    def norm(name: str, *path: str) -> None:
+        layout[f"{name}.weight"] = Tensor((*path, "scale"), (width,), (width,))
+        layout[f"{name}.bias"] = Tensor((*path, "bias"), (width,), (width,))
+
+    def dense(name: str, path: tuple[str, ...], inside: tuple[int, ...], outside: tuple[int, ...]):
+        rows, columns = int(np.prod(inside)), int(np.prod(outside))
+        layout[f"{name}.weight"] = Tensor((*path, "kernel"), (rows, columns), (*inside, *outside))
+        layout[f"{name}.bias"] = Tensor((*path, "bias"), (columns,), outside)
+
+    for i in range(layers):
+        name, block = f"h.{i}", f"h_{i}"
+        norm(f"{name}.ln_1", block, "ln_1")
+        dense(f"{name}.attn.c_attn", (block, "attn", "c_attn"), (width,), (3, heads, head))
+        dense(f"{name}.attn.c_proj", (block, "attn", "c_proj"), (heads, head), (width,))
+        norm(f"{name}.ln_2", block, "ln_2")
+        dense(f"{name}.mlp.c_fc", (block, "mlp", "c_fc"), (width,), (4 * width,))
+        dense(f"{name}.mlp.c_proj", (block, "mlp", "c_proj"), (4 * width,), (width,))
+    norm("ln_f", "ln_f")
+    return layout
+
+
+def read_json(path: pathlib.Path, where: str) -> dict[str, Any]:
+    """The object in a JSON file of somebody else; UserError, begun with `where`, if there is none.
+
+    `workdir.read_json` is for files of our own.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            f"{where}: {path} is missing: give a directory in Hugging Face format"
+        ) from None
+    except (ValueError, OSError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+        raise UserError(f"{where}: {path} cannot be read ({error}): fetch it again") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{where}: {path} is not a JSON object: fetch it again")
+    return content
+
+
+def weight_files(directory: pathlib.Path, where: str) -> list[pathlib.Path]:
+    """The safetensors files of a model: one, or the shards that its index names."""
+    if (directory / SINGLE).is_file():
+        return [directory / SINGLE]
+    if not (directory / INDEX).is_file():
+        raise UserError(
+            f"{where}: {directory} has no {SINGLE}; pickle files (pytorch_model.bin) are not read, "
+            "as they can run code when loaded: convert one that you trust with `"
+            "AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(OUT)`, and give OUT"
+        )
+    weight_map = read_json(directory / INDEX, where).get("weight_map")
+    names = sorted(set(map(str, weight_map.values()))) if isinstance(weight_map, dict) else []
+    if not names:
+        raise UserError(f"{where}: {directory / INDEX} names no files: fetch it again")
+    for name in names:
+        # An index from elsewhere must not lead out of its directory.
+        if name != pathlib.PurePath(name).name or not (directory / name).is_file():
+            raise UserError(
+                f"{where}: {directory / INDEX} names {name!r}, which is not there: fetch the "
+                "model again, with all its shards"
+            )
+    return [directory / name for name in names]
+
+
+@contextlib.contextmanager
+def open_file(path: pathlib.Path, where: str):
+    """The file as safetensors gives it; UserError where it is cut short or no such file."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        reason = str(error).split("\n")[0]
+        raise UserError(
+            f"{where}: {path} is damaged or cut short ({reason}): fetch it again"
+        ) from None
+
+
+def read_headers(paths: Iterable[pathlib.Path], where: str) -> dict[str, Stored]:
+    """{name without prefix: what its file's header says} of every tensor but the masks."""
+    stored: dict[str, Stored] = {}
+    for path in paths:
+        with open_file(path, where) as file:
+            for name in file.keys():  # noqa: SIM118  (not a dict)
+                plain = name.removeprefix(PREFIX)
+                if _MASK.fullmatch(plain):
+                    continue
+                if plain in stored:
+                    raise UserError(f"{where}: {path}: tensor {name} is there twice: remove one")
+                part = file.get_slice(name)
+                stored[plain] = Stored(path, name, part.get_dtype(), tuple(part.get_shape()))
+    return stored
+
+
+def check_tensors(stored: dict[str, Stored], sizes: dict[str, int], where: str) -> None:
+    """Raise UserError unless the files hold exactly the tensors of a GPT-2 of these sizes."""
+    layout = tensor_layout(**sizes)
+    remedy = "config.json and the weights must be of one GPT-2"
+    for name, tensor in layout.items():
+        if name not in stored:
+            files = ", ".join(sorted({str(each.file) for each in stored.values()})) or "the file"
+            raise UserError(f"{where}: tensor {name} is missing in {files}: {remedy}")
+        found = stored[name]
+        if found.shape != tensor.file_shape:
+            raise UserError(
+                f"{where}: {found.file}: tensor {found.name} has shape {found.shape}, not "
+                f"{tensor.file_shape}: {remedy}"
+            )
+    for name, found in stored.items():
+        if name not in layout and name != HEAD:
+            raise UserError(f"{where}: {found.file}: unexpected tensor {found.name}: {remedy}")
+        if found.dtype not in DTYPES:
+            raise UserError(
+                f"{where}: {found.file}: tensor {found.name} is {found.dtype}: save the model in "
+                "float32, float16 or bfloat16"
+            )

@@ -1,0 +1,176 @@
+"""The model card (README.md) of an exported student."""
+
+import html
+import json
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from distill_jax.records import Annotation
+from distill_jax.text.rows import View
+from distill_jax.text.tokenizer import END_OF_TEXT, END_OF_TURN
+from distill_jax.text.transcript import Scheme, render
+
+_GENERATE = """\
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+directory = "."  # where this file lies, or the Hub id
+tokenizer = AutoTokenizer.from_pretrained(directory)
+model = AutoModelForCausalLM.from_pretrained(directory)
+messages = [
+{messages}
+]
+prompt = tokenizer.apply_chat_template(messages, return_dict=True, return_tensors="pt")
+output = model.generate(**prompt, max_new_tokens=64)
+print(tokenizer.decode(output[0, prompt["input_ids"].shape[1] :]))
+"""
+
+
+def model_card(
+    student: str,
+    *,
+    config: Any,
+    scheme: Scheme,
+    views: Sequence[View],
+    annotation: Annotation,
+    facts: Mapping[str, Any],
+    report: Mapping[str, Any] | None,
+) -> str:
+    """Markdown with YAML front matter.
+
+    views       those of this student
+    annotation  a training annotation, for the worked example
+    facts       the student's part of training_data.json
+    report      report.json of the run, or None where it was not evaluated
+    """
+    # Runs from before students could be initialised from others do not have the key.
+    base = config.model[student].get("init_from", "")
+    parts = [
+        _front_matter(base),
+        _introduction(student, config, scheme, views, base),
+        _prompting(scheme, views, annotation),
+        _training(config, facts),
+        _result(scheme, report),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def plain(value: Any) -> str:
+    """Anything as text inside of a line that Markdown and HTML leave alone."""
+    escaped = re.sub(r"([\\`*_\[\]|~$:])", r"\\\1", str(value))
+    return html.escape(" ".join(escaped.split()), quote=False)
+
+
+def fenced(text: str, language: str) -> str:
+    """A code block; its fence is longer than any row of backticks in `text`."""
+    longest = max(map(len, re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text.rstrip()}\n{fence}\n"
+
+
+def _front_matter(base: str) -> str:
+    lines = ["library_name: transformers", "pipeline_tag: text-generation"]
+    # The Hub knows ids only, not the directories of one machine. JSON strings are YAML strings.
+    if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", base) and not pathlib.Path(base).exists():
+        lines.append(f"base_model: {json.dumps(base, ensure_ascii=False)}")
+    return "\n".join(["---", *lines, "---", ""])
+
+
+def _introduction(
+    student: str, config: Any, scheme: Scheme, views: Sequence[View], base: str
+) -> str:
+    written = [scheme.roles[role] for view in views for role in view.writes]
+    others = [role for role in scheme.roles if role not in written]
+    start = f"initialised from {plain(base)}" if base else "trained from random parameters"
+    lines = [
+        f"# {plain(student)}",
+        "",
+        f"A GPT-2 student, {start}, for the task {plain(config.task)}.",
+        "",
+        f"- scheme: {plain(scheme.name)} (roles in turn: {', '.join(scheme.roles)})",
+        f"- this student writes as: {', '.join(written)}",
+    ]
+    for view in views:
+        reads = sorted(view.sees.difference(scheme.roles[role] for role in view.writes))
+        who = ", ".join(scheme.roles[role] for role in view.writes)
+        also = "".join(f", and those of {role}" for role in reads)
+        lines.append(f"- as {who} it reads the question, its own turns{also}")
+    if others:
+        lines += [
+            "",
+            f"**This student alone does not hold the dialogue.** It writes one turn at a time; the "
+            f"turns of {', '.join(others)} are the work of another student of the same run, and "
+            "something has to pass them to and fro, as distill\\_jax does when it evaluates.",
+        ]
+    elif len(scheme.roles) > 1:
+        lines += [
+            "",
+            "**One call does not hold the dialogue.** Each call writes one turn; whoever calls has "
+            "to append it and call again, as distill\\_jax does when it evaluates.",
+        ]
+    return "\n".join([*lines, ""])
+
+
+def _prompting(scheme: Scheme, views: Sequence[View], annotation: Annotation) -> str:
+    parts = [
+        "## How to prompt it\n\n"
+        f"A prompt is the question and the turns so far, each followed by `{END_OF_TURN}`; there "
+        "is no system message and nothing else in between. The chat template writes just that: the "
+        "question and the turns of others are messages of the user, its own turns those of the "
+        f"assistant. A reply ends with `{END_OF_TURN}`, or with `{END_OF_TEXT}` where the dialogue "
+        "is over. Text that spells one of these marks is taken for the mark: remove it first.\n"
+    ]
+    for view in views:
+        for index in view.writes:
+            messages, reply = _example(scheme, view, scheme.roles[index], annotation)
+            code = _GENERATE.format(messages="\n".join(f"    {each!r}," for each in messages))
+            parts += [
+                f"As {scheme.roles[index]}, on a question of the training data:\n",
+                fenced(code, "python"),
+                "The training data goes on with\n",
+                fenced(reply, "text"),
+            ]
+    return "\n".join(parts)
+
+
+def _example(
+    scheme: Scheme, view: View, role: str, annotation: Annotation
+) -> tuple[list[dict[str, str]], str]:
+    """The messages before the first turn of `role`, as `view` sees them, and this turn."""
+    own = {scheme.roles[index] for index in view.writes}
+    messages = [{"role": "user", "content": annotation.question}]
+    for writer, text in render(annotation, scheme):
+        if writer == role:
+            return messages, text
+        if writer in view.sees:
+            messages.append({"role": "assistant" if writer in own else "user", "content": text})
+    raise ValueError(f"{annotation.id}: no turn of {role}")
+
+
+def _training(config: Any, facts: Mapping[str, Any]) -> str:
+    rows = [("seed", config.seed), ("task", config.task), *facts.items()]
+    lines = [f"| {plain(name)} | {plain(_number(value))} |" for name, value in rows]
+    return "\n".join(["## Training", "", "| | |", "|---|---|", *lines, ""])
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _result(scheme: Scheme, report: Mapping[str, Any] | None) -> str:
+    if report is None:
+        return "## Result\n\nThis run was not evaluated.\n"
+    low, high = report["accuracy_interval"]
+    whose = "of the dialogues of all students of the run" if len(scheme.roles) > 1 else "of its own"
+    return (
+        f"## Result\n\nAccuracy {whose}: **{report['accuracy']:.1%}** "
+        f"({plain(report['accuracy_interval_method'])} interval {low:.1%} to {high:.1%}) on "
+        f"n = {report['n']} problems of the split {plain(report['split'])}, seed {report['seed']}, "
+        f"{plain(report['checkpoint_rule'])} checkpoint, "
+        f"temperature {report['sampling']['temperature']:g}.\n"
+    )

@@ -1,0 +1,165 @@
+"""What one student's training is made of: rows, batches, network, optimizer, dev measurement."""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+
+from distill_jax.errors import UserError
+from distill_jax.model import attention, flops, gpt2
+from distill_jax.run_inputs import RunInputs
+from distill_jax.text.rows import Row
+from distill_jax.training import batches, optimizer, step
+
+
+@dataclasses.dataclass(frozen=True)
+class StudentSetup:
+    """Built from the config alone: the same in every process but for `data` and `dev`."""
+
+    student: str
+    trainer: step.Trainer
+    schedule: Callable[[int], Any]
+    data: batches.Batches
+    dev: list[dict[str, Any]]  # this process's part of the dev batches
+    facts: dict[str, Any]  # for training_data.json
+    kernel_reason: str
+
+
+def student_setup(
+    inputs: RunInputs,
+    student: str,
+    rows: Sequence[Row],
+    dev_rows: Sequence[Row],
+    model: gpt2.GPT2Config,
+    allowed: Any,
+    mesh: jax.sharding.Mesh,
+    platform: str,
+) -> StudentSetup:
+    """Raises UserError for what does not fit: rows and context, sizes and mesh, kernel."""
+    config = inputs.config
+    limit = model.context
+    if config.data.seq_len:
+        limit = min(limit, config.data.seq_len)
+    source = batches.StudentRows(rows, student, limit, config.data.max_dropped_share)
+    packed = config.data.packing
+    seq_len = config.data.seq_len or (model.context if packed else 0)
+    shape = batches.row_shape([source], seq_len, packed)
+    check_mesh(mesh, student, model, config.train.batch_size // config.train.accumulation)
+    processes: Any = {"process": jax.process_index(), "processes": jax.process_count()}
+    data = batches.Batches(
+        [source], shape, seed=config.seed, batch_size=config.train.batch_size, **processes
+    )
+    kernel, reason = attention.choose_kernel(
+        config.train.attention,
+        platform,
+        dtype=config.train.dtype,
+        seq_len=shape.seq_len,
+        head_dim=model.head_dim,
+        dropout=model.attention_dropout,
+    )
+    computation = step.Computation(
+        config.train.dtype,
+        kernel,
+        config.train.remat,
+        config.train.accumulation,
+        config.train.loss_chunk,
+    )
+    facts = _facts(inputs, source, data, model)
+    optimizer_, schedule = make_optimizer(inputs, student, facts["steps"])
+    trainer = step.Trainer(model, optimizer_, computation, allowed, student_seed(config, student))
+    dev = _dev_batches(inputs, student, dev_rows, limit, processes)
+    return StudentSetup(student, trainer, schedule, data, dev, facts, reason)
+
+
+def make_optimizer(inputs: RunInputs, student: str, steps: int):
+    """(optimizer, schedule) of a student that trains for `steps`."""
+    settings = dict(inputs.config.optimizer[student])
+    schedule_keys = ("learning_rate", "final_learning_rate", "warmup_steps")
+    schedule = optimizer.learning_rate_schedule(
+        steps=steps, **{key: settings.pop(key) for key in schedule_keys}
+    )
+    return optimizer.make_optimizer(schedule, **settings), schedule
+
+
+def student_seed(config: Any, student: str) -> int:
+    """Of a student's initial parameters and dropout: from seed and name, not from the order."""
+    number = int.from_bytes(hashlib.sha256(student.encode()).digest()[:4], "big")
+    return (config.seed * 1_000_003 + number) % 2**32
+
+
+def check_mesh(
+    mesh: jax.sharding.Mesh, student: str, model: gpt2.GPT2Config, micro_batch: int
+) -> None:
+    """Raise UserError where rows or sizes do not divide over the mesh."""
+    shape = mesh.shape
+    checks = (
+        (
+            "config.train.batch_size / accumulation",
+            micro_batch,
+            shape["data"] * shape["fsdp"],
+            "data x fsdp",
+        ),
+        (f"width of student {student!r}:", model.width, shape["fsdp"], "fsdp"),
+        (f"heads of student {student!r}:", model.heads, shape["tensor"], "tensor"),
+        ("the padded vocabulary:", model.vocab_size, shape["tensor"], "tensor"),
+    )
+    for name, value, parts, axes in checks:
+        if value % parts:
+            raise UserError(f"{name} {value} does not divide by {parts} (config.mesh: {axes})")
+
+
+def _facts(
+    inputs: RunInputs, rows: batches.StudentRows, data: batches.Batches, model: gpt2.GPT2Config
+) -> dict[str, Any]:
+    """What a student trains on. Its steps are given, or what its share of the budget pays for."""
+    settings = inputs.config.train
+    epoch_rows = data.rows_per_epoch()
+    share = settings.batch_size / epoch_rows  # of an epoch, per step
+    budget = settings.token_budget / len(inputs.students)
+    steps = settings.steps or max(1, round(budget / (share * rows.tokens)))
+    pairs = sum(flops.causal_pairs(rows.length(index)) for index in range(len(rows)))
+    return {
+        "steps": steps,
+        "tokens": round(steps * share * rows.tokens),
+        "loss_tokens": round(steps * share * rows.loss_tokens),
+        "epochs": steps * share,
+        "rows": len(rows),
+        "dropped_rows": rows.dropped,
+        "seq_len": data.shape.seq_len,
+        "packed": data.shape.packed,
+        "useful_share": rows.tokens / (epoch_rows * data.shape.seq_len),
+        "flops_per_token": flops.train_flops(model, rows.tokens, pairs, rows.loss_tokens)
+        / rows.tokens,
+        "parameters": gpt2.parameter_count(model),
+        "model": dataclasses.asdict(model),
+    }
+
+
+def _dev_batches(inputs, student, rows, limit, processes) -> list[dict[str, Any]]:
+    if not rows or not inputs.config.train.eval_every:
+        return []
+    source = batches.StudentRows(rows, student, limit, max_dropped_share=1.0)
+    # Whole rows, each by itself: what is exact is counted row by row.
+    dev_shape = batches.row_shape([source], 0, packed=False)
+    size = inputs.config.train.batch_size
+    return batches.dev_batches(source, dev_shape, size, **processes)
+
+
+def say_setup(inputs: RunInputs, setup: StudentSetup, mesh: jax.sharding.Mesh) -> None:
+    """What will be trained, on the terminal."""
+    facts, computation = setup.facts, setup.trainer.computation
+    dropped = f" ({facts['dropped_rows']} too long, dropped)" if facts["dropped_rows"] else ""
+    inputs.terminal.say(
+        f"student {setup.student}: {facts['parameters']:,} parameters, {facts['rows']:,} rows"
+        f"{dropped}, {facts['steps']:,} steps of {inputs.config.train.batch_size} x "
+        f"{facts['seq_len']} tokens ({facts['useful_share']:.0%} useful), "
+        f"{facts['epochs']:.2f} epochs"
+    )
+    axes = " x ".join(f"{name} {size}" for name, size in mesh.shape.items())
+    processes = f", {jax.process_count()} processes" if jax.process_count() > 1 else ""
+    inputs.terminal.say(
+        f"student {setup.student}: {computation.dtype}, attention by {computation.kernel} "
+        f"({setup.kernel_reason}), {axes} devices{processes}"
+    )

@@ -1,0 +1,104 @@
+"""Where a student's size and first parameters come from: config.model.<student>.
+
+Random ones of a given size or preset, a GPT-2 in Hugging Face format, or a student of another run.
+"""
+
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+
+from distill_jax.errors import UserError
+from distill_jax.model import gpt2, hugging_face, presets
+from distill_jax.text.tokenizer import Tokenizer, load_tokenizer
+from distill_jax.training import checkpoint
+from distill_jax.workdir import read_json
+
+_SIZE = ("layers", "heads", "width", "context")
+
+
+def model_config(section: Any, student: str, tokenizer: Tokenizer) -> gpt2.GPT2Config:
+    """The size of a student as its config section (a ConfigDict) says; reads no weights.
+
+    Raises UserError for a preset or a source that does not exist, or that does not fit the
+    tokenizer.
+    """
+    key = f"config.model.{student}"
+    dropout = {name: section[name] for name in section if name.endswith("_dropout")}
+    if not section.init_from:
+        size = {name: section[name] for name in _SIZE}
+        if section.preset:
+            size = presets.preset_size(section.preset, f"{key}.preset")
+        return gpt2.GPT2Config(vocab_size=tokenizer.padded_size, **size, **dropout)
+    if section.preset:
+        raise UserError(f"{key}.init_from brings its own size: leave {key}.preset empty")
+    other = _other_run(section.init_from)
+    if other is not None:
+        run, other_student = other
+        facts = read_json(run / "training_data.json")
+        if other_student not in facts:
+            raise UserError(f"{key}.init_from: {run} has no student {other_student!r}")
+        _check_same_tokenizer(run, tokenizer, key)
+        size = {name: facts[other_student]["model"][name] for name in _SIZE}
+    else:
+        source = hugging_face.find(section.init_from, f"{key}.init_from")
+        # The end of turn is ours: a tokenizer that came with the weights does not have it.
+        if not source.vocab_size <= tokenizer.size <= source.vocab_size + 1:
+            raise UserError(
+                f"{key}.init_from={section.init_from} has {source.vocab_size} words, the tokenizer "
+                f"{tokenizer.size}: set config.tokenizer.name to the one of these weights"
+            )
+        size = {name: getattr(source, name) for name in _SIZE}
+    return gpt2.GPT2Config(vocab_size=tokenizer.padded_size, **size, **dropout)
+
+
+def given_params(section: Any, student: str, model: gpt2.GPT2Config) -> tuple[Any, str]:
+    """(host parameters float32, dtype of the files) of config.model.<student>.init_from.
+
+    (None, "float32") where there is no such source and the parameters are to be random.
+    """
+    if not section.init_from:
+        return None, "float32"
+    if _other_run(section.init_from) is None:
+        source = hugging_face.find(section.init_from, f"config.model.{student}.init_from")
+        return hugging_face.load_params(source, model.vocab_size), source.dtype
+    step = _other_step(section.init_from, student)
+    shapes = jax.eval_shape(lambda: gpt2.init_params(model, jax.random.key(0)))
+    place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    abstract = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes
+    )
+    checkpoints = checkpoint.Checkpoints(step.parent, keep=1)
+    return jax.tree.map(np.asarray, checkpoints.restore_params(int(step.name), abstract)), "float32"
+
+
+def _other_run(name: str) -> tuple[pathlib.Path, str] | None:
+    """(RUN, STUDENT) of RUN/checkpoints/STUDENT[/STEP]; None where `name` is something else."""
+    path = pathlib.Path(name)
+    for directory in (path, path.parent):
+        if directory.parent.name == "checkpoints":
+            return directory.parent.parent, directory.name
+    return None
+
+
+def _check_same_tokenizer(run: pathlib.Path, tokenizer: Tokenizer, key: str) -> None:
+    other = load_tokenizer(str(run / "tokenizer"))
+    probe = [" ".join(str(n) for n in range(100)), "Natalia sold clips to 48 of her friends."]
+    if other.size != tokenizer.size or other.encode(probe) != tokenizer.encode(probe):
+        raise UserError(
+            f"{key}.init_from is of a run with another tokenizer: set "
+            f"config.tokenizer.name={run / 'tokenizer'}"
+        )
+
+
+def _other_step(name: str, student: str) -> epath.Path:
+    """The directory of the checkpoint that config.model.<student>.init_from names."""
+    path = epath.Path(name).resolve()
+    if path.parent.name != "checkpoints":
+        return path
+    steps = checkpoint.complete_steps(path)
+    if not steps:
+        raise UserError(f"config.model.{student}.init_from={name}: no complete checkpoint there")
+    return path / str(steps[-1])

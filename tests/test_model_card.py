@@ -1,0 +1,80 @@
+"""The README.md of an exported student."""
+
+import re
+
+import pytest
+import yaml
+
+from distill_jax import model_card
+from distill_jax.records import Annotation, Step
+from distill_jax.text import rows as text_rows
+from distill_jax.text.transcript import SCHEMES
+
+
+class Settings(dict):
+    """A config as far as a card looks at it: keys are attributes too."""
+
+    __getattr__ = dict.__getitem__
+
+
+def card(scheme="socratic", report=None, base="", question="Q?", views=None, **facts):
+    if views is None:
+        both = frozenset(["decomposer", "solver"])
+        views = [text_rows.View("solver", both, (1,) if scheme == "socratic" else (0,))]
+    steps = (Step("What first?", "1+1 = 2"), Step("And then?", "2+2 = 4"))
+    config = Settings(task="my_task", seed=3, model={"solver": {"init_from": base}})
+    return model_card.model_card(
+        "solver",
+        config=config,
+        scheme=SCHEMES[scheme],
+        views=views,
+        annotation=Annotation("x/0", question, "4", steps, {"kind": "gold"}),
+        facts={"steps": 1200, "epochs": 0.5, **facts},
+        report=report,
+    )
+
+
+def front_matter(text):
+    return yaml.safe_load(text.split("---\n")[1])
+
+
+def test_the_card_says_what_the_student_is():
+    result = {
+        "accuracy": 0.4,
+        "accuracy_interval": [0.3, 0.5],
+        "accuracy_interval_method": "Wilson 95 %",
+        "n": 100,
+        "split": "test",
+        "seed": 3,
+        "checkpoint_rule": "last",
+        "sampling": {"temperature": 0.0},
+    }
+    text = card(report=result, base="openai-community/gpt2")
+    assert front_matter(text) == {
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "base_model": "openai-community/gpt2",
+    }
+    assert "does not hold the dialogue" in text and "1,200" in text
+    assert "**40.0%** (Wilson 95 % interval 30.0% to 50.0%) on n = 100" in text
+    assert "was not evaluated" in card()
+    assert "does not hold" not in card("chain")
+    unified = text_rows.View("solver", frozenset(["decomposer", "solver"]), (0, 1))
+    text = card(views=[unified])
+    assert "writes as: decomposer, solver" in text and "One call does not hold" in text
+    assert "{'role': 'assistant', 'content': 'What first?'}" in text
+
+
+@pytest.mark.parametrize("base", ["", "./runs/a", "/runs/a: b", "a/b/c", "tests"])
+def test_a_base_that_is_no_hub_id_is_not_in_the_front_matter(base):
+    assert "base_model" not in front_matter(card(base=base))
+
+
+def test_the_card_escapes_what_comes_from_data():
+    evil = "```\n<script>alert(1)</script>\n# Not a heading\n```` {x}"
+    text = card(question=evil, base="<b>*x*</b>|`", note="a | b\n# c <i>")
+    outside = re.sub(r"(?ms)^(`{3,})\w*\n.*?^\1$", "", text)
+    assert "alert" not in outside and "alert(1)" in text
+    assert "<b>" not in outside and "<i>" not in outside and "&lt;i&gt;" in outside
+    assert "\n# Not" not in outside and "\n# c" not in outside
+    assert repr(evil) in text
