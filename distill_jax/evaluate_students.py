@@ -9,8 +9,8 @@ import jax
 
 from distill_jax import distributed, records, run_data, sharding
 from distill_jax.evaluation import evaluate, guessers, report, summary
+from distill_jax.restore_students import check_finished, chosen_steps, restore_params
 from distill_jax.run_inputs import RunInputs
-from distill_jax.train_students import evaluated_steps, restore_params
 from distill_jax.workdir import read_json, write_json, write_text
 
 
@@ -21,7 +21,7 @@ def evaluate_students(inputs: RunInputs, *, headline: bool) -> dict[str, Any]:
     already. With `headline` the report also becomes the run's report.json and report.html.
     Returns the content of report.json.
     """
-    finished = evaluated_steps(inputs)
+    finished = chosen_steps(inputs, check_finished(inputs))
     directory = inputs.workdir.evaluations / evaluation_name(inputs, finished)
     predictions_path, report_path = directory / "predictions.jsonl", directory / "report.json"
     if distributed.from_first(report_path.exists):

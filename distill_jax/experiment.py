@@ -6,8 +6,7 @@ annotations.jsonl -> tokenizer/ -> rows -> checkpoints/<student>/ -> evaluations
 import contextlib
 import tempfile
 from collections.abc import Iterator
-
-import ml_collections
+from typing import Any
 
 from distill_jax import command_line, distributed, run_data
 from distill_jax.evaluate_students import evaluate_students
@@ -17,7 +16,7 @@ from distill_jax.train_students import train_students
 from distill_jax.workdir import Workdir
 
 
-def run(config: ml_collections.ConfigDict, path: str) -> None:
+def run(config: Any, path: str) -> None:
     """The whole experiment in `path`; skips what is finished."""
     distributed.initialize(**dict(config.distributed))
     workdir = Workdir(path)
@@ -45,7 +44,7 @@ def _locked(workdir: Workdir) -> Iterator[None]:
         yield
 
 
-def show_batch(config: ml_collections.ConfigDict) -> None:
+def show_batch(config: Any) -> None:
     """Print the first training row of every view, from the task itself; writes nothing."""
     with tempfile.TemporaryDirectory() as nowhere:
         _show_rows(RunInputs(config, Workdir(nowhere)))
@@ -66,7 +65,7 @@ def _show_rows(inputs: RunInputs) -> None:
 def evaluate(path: str, overrides: dict[str, str]) -> None:
     """Only the evaluation, of the run in `path` with its own config and these overrides."""
     workdir = Workdir(path)
-    config = command_line.config_from_dict(workdir.stored_config())
+    config: Any = command_line.config_from_dict(workdir.stored_config())
     command_line.apply_overrides(config, overrides)
     distributed.initialize(**dict(config.distributed))
     with _locked(workdir):

@@ -9,9 +9,9 @@ import numpy as np
 from distill_jax import command_line, model_card, records, sharding
 from distill_jax.errors import UserError
 from distill_jax.model import hugging_face_export
+from distill_jax.restore_students import chosen_steps, finished_students, restore_params
 from distill_jax.run_inputs import RunInputs
 from distill_jax.text.tokenizer import Tokenizer
-from distill_jax.train_students import evaluated_steps, finished_students, restore_params
 from distill_jax.workdir import Workdir, read_json
 
 
@@ -36,7 +36,7 @@ def export(path: str, output: str, dtype: str | None, overrides: dict[str, str])
             )
         for student in finished:  # before the first of them is written
             hugging_face_export.check_target(pathlib.Path(output), student)
-        for student, steps in finished.items():
+        for student, steps in chosen_steps(inputs, finished).items():
             target = _export_one(inputs, student, steps, pathlib.Path(output), dtype)
             inputs.terminal.say(f"student {student}: {target}")
     unfinished = [student for student in inputs.students if student not in finished]

@@ -6,15 +6,15 @@ import jax
 import numpy as np
 
 from distill_jax import (
+    dev_measurement,
     distributed,
-    errors,
     run_data,
     sharding,
     student_source,
 )
-from distill_jax.errors import UserError
+from distill_jax.dev_measurement import DevMeasurement
 from distill_jax.evaluation.evaluate import check_prompts
-from distill_jax.model import gpt2
+from distill_jax.restore_students import finished_students
 from distill_jax.run_inputs import RunInputs
 from distill_jax.sampling import decode
 from distill_jax.student_setup import StudentSetup, say_setup, student_seed, student_setup
@@ -44,6 +44,7 @@ def train_students(inputs: RunInputs) -> dict[str, int]:
         inputs.plan(tokenizer).context,
         inputs.config.evaluation.max_too_long_share,
     )
+    dev_measurement.check_order(inputs, todo)
     for student in todo:
         distributed.check_shared(inputs.checkpoint_directory(student).parent)
     # Whatever the user can get wrong is known by now: from here on the directory is written to.
@@ -74,18 +75,6 @@ def prepare(
         for student in students
     ]  # fmt: skip
     return data, tokenizer, setups
-
-
-def finished_students(inputs: RunInputs) -> dict[str, int]:
-    """{student: last step} of those that are trained to the end, or stopped early by patience."""
-    facts = inputs.facts()
-    finished = {}
-    for student in inputs.students:
-        last = facts.get(student, {}).get("finished_at")
-        directory = inputs.checkpoint_directory(student)
-        if last is not None and last in checkpoint.complete_steps(directory):
-            finished[student] = last
-    return finished
 
 
 def _train(
@@ -119,7 +108,7 @@ def _train(
             batches=setup.data,
             mesh=mesh,
             pace=pace,
-            measure=_Measure(setup, mesh, config.train.best_by),
+            measure=DevMeasurement(inputs, setup, mesh, tokenizer, data.dev),
             schedule=setup.schedule,
             flops_per_token=setup.facts["flops_per_token"],
             checkpoints=checkpoints,
@@ -156,27 +145,6 @@ def _first_state(
     return step.random_state(abstract, trainer.config, trainer.optimizer, key), weights_dtype
 
 
-class _Measure:
-    """`measure(params)` of `loop.train`: dev loss, exact rows; compiled when first asked."""
-
-    def __init__(self, setup: StudentSetup, mesh: jax.sharding.Mesh, best_by: str):
-        self._setup, self._mesh, self._best_by = setup, mesh, best_by
-        self._step = step.make_dev_step(mesh, setup.trainer)
-
-    def __call__(self, params: Any) -> tuple[float, dict[str, float]]:
-        totals: dict[str, float] = {}
-        for batch in self._setup.dev:
-            if jax.process_count() == 1 and errors.interrupted():
-                raise loop.MeasurementInterrupted
-            sums = self._step(params, sharding.put_batch(self._mesh, batch))
-            totals = {name: totals.get(name, 0.0) + float(sums[name]) for name in sums}
-        values = {
-            "loss": totals["loss_sum"] / totals["loss_tokens"],
-            "exact": totals["exact"] / totals["rows"],
-        }
-        return (values["loss"] if self._best_by == "loss" else -values["exact"]), values
-
-
 def _global_shapes(data: Any) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes of a batch over all processes."""
     return {
@@ -193,37 +161,3 @@ def _write_facts(inputs: RunInputs, student: str, facts: dict[str, Any]) -> None
 
 def _describe(finished: dict[str, int]) -> str:
     return ", ".join(f"{student} at step {steps}" for student, steps in finished.items())
-
-
-def check_finished(inputs: RunInputs) -> dict[str, int]:
-    """`finished_students`; UserError where one is missing."""
-    finished = finished_students(inputs)
-    missing = [student for student in inputs.students if student not in finished]
-    if missing:
-        raise UserError(
-            f"{inputs.workdir.path}: student {', '.join(missing)} is not trained to the end: run "
-            "`python -m distill_jax.main` with the same config and workdir first"
-        )
-    return finished
-
-
-def evaluated_steps(inputs: RunInputs) -> dict[str, int]:
-    """{student: step} of the checkpoints that config.evaluation.checkpoint chooses."""
-    finished = check_finished(inputs)
-    if inputs.config.evaluation.checkpoint == "last":
-        return finished
-    facts = inputs.facts()
-    return {student: facts[student]["best_step"] for student in finished}
-
-
-def restore_params(
-    inputs: RunInputs, models: dict[str, gpt2.GPT2Config], steps: dict[str, int]
-) -> dict[str, Any]:
-    """{student: parameters} at the given steps, laid out on the mesh of the config."""
-    mesh = sharding.make_mesh(**inputs.config.mesh)
-    params = {}
-    for student, number in steps.items():
-        abstract = step.abstract_params(mesh, models[student])
-        checkpoints = checkpoint.Checkpoints(inputs.checkpoint_directory(student), keep=1)
-        params[student] = checkpoints.restore_params(number, abstract)
-    return params

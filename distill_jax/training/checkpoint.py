@@ -2,6 +2,7 @@
 
     <directory>/<step>/params/     the parameters alone: all that sampling and export read
     <directory>/<step>/training/   step, optimizer state, best dev value
+    <directory>/<step>/arrays.json   name, shape and dtype of every array
     <directory>/<step>/manifest.json
 
 Orbax does not notice flipped bits; the manifest does. A step directory without a manifest is not
@@ -22,6 +23,7 @@ from distill_jax import distributed
 from distill_jax.errors import UserError
 
 MANIFEST = "manifest.json"
+ARRAYS = "arrays.json"
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +67,8 @@ class Checkpoints:
             )
         except Exception as error:
             raise _readable(error, target) from error
-        self._finishing = threading.Thread(target=self._finish, args=(target, best_step))
+        arrays = _describe({"params": params, "training": training})
+        self._finishing = threading.Thread(target=self._finish, args=(target, arrays, best_step))
         self._finishing.start()
 
     def wait(self) -> None:
@@ -83,10 +86,11 @@ class Checkpoints:
         distributed.wait_for_all("checkpoints")
         self._checkpointer.close()
 
-    def _finish(self, target: epath.Path, best_step: int) -> None:
+    def _finish(self, target: epath.Path, arrays: dict[str, str], best_step: int) -> None:
         try:
             self._checkpointer.wait_until_finished()
             if jax.process_index() == 0:
+                (target / ARRAYS).write_text(json.dumps(arrays, indent=2) + "\n")
                 write_manifest(target)
                 self._delete_old(best_step)
         except Exception as error:
@@ -139,13 +143,10 @@ class Checkpoints:
 
     def _restore(self, step: int, **parts: Any) -> Any:
         source = self._directory / str(step)
+        _check_arrays(source, parts)
         restore = self._ocp.args.StandardRestore
         arguments = {name: restore(abstract) for name, abstract in parts.items()}
-        try:
-            return self._checkpointer.restore(source, args=self._ocp.args.Composite(**arguments))
-        except (ValueError, KeyError) as error:
-            reason = str(error).strip().split("\n")[0]
-            raise UserError(f"{source} does not fit this config ({reason})") from error
+        return self._checkpointer.restore(source, args=self._ocp.args.Composite(**arguments))
 
     def damaged(self, step: int) -> bool:
         """Whether any file of `step` is not what it was when the checkpoint was written."""
@@ -174,6 +175,33 @@ def write_manifest(directory: epath.Path) -> None:
     temporary = directory / f".{MANIFEST}.tmp"
     temporary.write_text(json.dumps(_hashes(directory), indent=2) + "\n")
     temporary.rename(directory / MANIFEST)
+
+
+def _describe(parts: dict[str, Any]) -> dict[str, str]:
+    """{"params/wte/embedding": "float32[512, 128]", ...} of arrays or of their shapes."""
+    leaves = jax.tree_util.tree_leaves_with_path(parts)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): f"{x.dtype}{list(x.shape)}"
+        for path, x in leaves
+    }
+
+
+def _check_arrays(source: epath.Path, parts: dict[str, Any]) -> None:
+    """Raise UserError naming the arrays of `parts` that the checkpoint has otherwise or not."""
+    stored = json.loads((source / ARRAYS).read_text())
+    stored = {name: kind for name, kind in stored.items() if name.split("/")[0] in parts}
+    wanted = _describe(parts)
+    names = [name for name in stored | wanted if stored.get(name) != wanted.get(name)]
+    if names:
+        first = "; ".join(
+            f"{name} is {stored.get(name, 'missing')}, now {wanted.get(name, 'missing')}"
+            for name in names[:3]
+        )
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        raise UserError(
+            f"{source} does not fit this config ({first}{more}): choose another --workdir, or the "
+            "sizes that it was trained with"
+        )
 
 
 def _split(state: Any) -> tuple[Any, dict[str, Any]]:

@@ -1,0 +1,100 @@
+"""What a student is measured by while it trains: dev loss, exact rows, accuracy of dialogues."""
+
+from typing import Any
+
+import jax
+
+from distill_jax import errors, sharding
+from distill_jax.errors import UserError
+from distill_jax.evaluation import evaluate
+from distill_jax.records import Annotation, Problem
+from distill_jax.restore_students import finished_students, restore_params
+from distill_jax.run_inputs import RunInputs
+from distill_jax.student_setup import StudentSetup
+from distill_jax.text.tokenizer import Tokenizer
+from distill_jax.training import loop, step
+
+
+class DevMeasurement:
+    """`measure(params)` of `loop.train`; what it runs is compiled when it is first asked."""
+
+    def __init__(
+        self,
+        inputs: RunInputs,
+        setup: StudentSetup,
+        mesh: jax.sharding.Mesh,
+        tokenizer: Tokenizer,
+        dev: list[Annotation],
+    ):
+        self._inputs, self._setup, self._mesh, self._tokenizer = inputs, setup, mesh, tokenizer
+        self._step = step.make_dev_step(mesh, setup.trainer)
+        others = [student for student in inputs.students if student != setup.student]
+        finished = finished_students(inputs)
+        count = inputs.config.train.dev_dialogues
+        self._problems: list[Problem] = []
+        if count and all(student in finished for student in others):
+            self._problems = [Problem(a.id, a.question, a.answer, "dev") for a in dev[:count]]
+            models = inputs.models(tokenizer)
+            self._others = restore_params(inputs, models, {s: finished[s] for s in others})
+
+    def __call__(self, params: Any) -> tuple[float, dict[str, float]]:
+        """(the value of config.train.best_by, lower is better; all values by name).
+
+        loss      nats per loss token of the dev rows
+        exact     share of dev rows in which every loss token is the most likely one, given what
+                  stands before it
+        accuracy  share of dev problems that whole dialogues solve, where the others are trained
+        """
+        totals: dict[str, float] = {}
+        for batch in self._setup.dev:
+            _leave_if_interrupted()
+            sums = self._step(params, sharding.put_batch(self._mesh, batch))
+            totals = {name: totals.get(name, 0.0) + float(sums[name]) for name in sums}
+        values = {
+            "loss": totals["loss_sum"] / totals["loss_tokens"],
+            "exact": totals["exact"] / totals["rows"],
+        }
+        if self._problems:
+            values["accuracy"] = self._accuracy(params)
+        best_by = self._inputs.config.train.best_by
+        return (values["loss"] if best_by == "loss" else -values[best_by]), values
+
+    def _accuracy(self, params: Any) -> float:
+        config = self._inputs.config
+        predictions = evaluate.predict(
+            self._problems,
+            self._inputs.scheme,
+            self._tokenizer,
+            self._inputs.plan(self._tokenizer),
+            self._others | {self._setup.student: params},
+            self._inputs.task.grade,
+            seed=config.seed,
+            temperature=0.0,
+            batch_size=config.sampling.batch_size,
+            max_too_long_share=1.0,
+            on_batch=lambda done: _leave_if_interrupted(),
+        )
+        return sum(prediction.correct for prediction in predictions) / len(predictions)
+
+
+def check_order(inputs: RunInputs, students: list[str]) -> None:
+    """Raise UserError where dialogues decide on the best checkpoint of a student whose partner is
+    not trained by then; `students` will be trained in this order."""
+    if inputs.config.train.best_by != "accuracy":
+        return
+    trained = set(finished_students(inputs))
+    for student in students:
+        missing = set(inputs.students) - trained - {student}
+        if missing:
+            raise UserError(
+                f"config.train.best_by='accuracy': student {student!r} is trained before "
+                f"{', '.join(sorted(missing))}, with which it would take turns: train the others "
+                "first (--config.train.students), or choose loss or exact"
+            )
+        trained.add(student)
+
+
+def _leave_if_interrupted() -> None:
+    # Several processes must go through the same programs; they stop when all of them agree.
+    if jax.process_count() == 1 and errors.interrupted():
+        raise loop.MeasurementInterrupted

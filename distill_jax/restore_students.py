@@ -1,0 +1,54 @@
+"""Which checkpoints of a run are there, and their parameters."""
+
+from typing import Any
+
+from distill_jax import sharding
+from distill_jax.errors import UserError
+from distill_jax.model import gpt2
+from distill_jax.run_inputs import RunInputs
+from distill_jax.training import checkpoint, step
+
+
+def finished_students(inputs: RunInputs) -> dict[str, int]:
+    """{student: last step} of those that are trained to the end, or stopped early by patience."""
+    facts = inputs.facts()
+    finished = {}
+    for student in inputs.students:
+        last = facts.get(student, {}).get("finished_at")
+        directory = inputs.checkpoint_directory(student)
+        if last is not None and last in checkpoint.complete_steps(directory):
+            finished[student] = last
+    return finished
+
+
+def check_finished(inputs: RunInputs) -> dict[str, int]:
+    """`finished_students`; UserError where one is missing."""
+    finished = finished_students(inputs)
+    missing = [student for student in inputs.students if student not in finished]
+    if missing:
+        raise UserError(
+            f"{inputs.workdir.path}: student {', '.join(missing)} is not trained to the end: run "
+            "`python -m distill_jax.main` with the same config and workdir first"
+        )
+    return finished
+
+
+def chosen_steps(inputs: RunInputs, finished: dict[str, int]) -> dict[str, int]:
+    """{student: step} of the checkpoints that config.evaluation.checkpoint chooses."""
+    if inputs.config.evaluation.checkpoint == "last":
+        return finished
+    facts = inputs.facts()
+    return {student: facts[student]["best_step"] for student in finished}
+
+
+def restore_params(
+    inputs: RunInputs, models: dict[str, gpt2.GPT2Config], steps: dict[str, int]
+) -> dict[str, Any]:
+    """{student: parameters} at the given steps, laid out on the mesh of the config."""
+    mesh = sharding.make_mesh(**inputs.config.mesh)
+    params = {}
+    for student, number in steps.items():
+        abstract = step.abstract_params(mesh, models[student])
+        checkpoints = checkpoint.Checkpoints(inputs.checkpoint_directory(student), keep=1)
+        params[student] = checkpoints.restore_params(number, abstract)
+    return params

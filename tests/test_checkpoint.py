@@ -1,0 +1,144 @@
+"""Checkpoints: bit for bit, damaged, of another shape, in the background, on a full disk."""
+
+import os
+import shutil
+import subprocess
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tiny_student import MODEL, OPTIMIZER, make_mesh
+
+from distill_jax.errors import UserError
+from distill_jax.model import gpt2
+from distill_jax.training import checkpoint, step
+
+
+def small_state(seed=0, model=MODEL):
+    state = step.init_state(gpt2.init_params(model, jax.random.key(seed)), OPTIMIZER)
+    return state.replace(step=jnp.int32(seed))
+
+
+def abstract(state):
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
+    )
+
+
+def assert_equal_states(a, b):
+    for left, right in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        assert (np.asarray(left) == np.asarray(right)).all()
+
+
+def saved(path, steps, keep, **more):
+    kept = checkpoint.Checkpoints(path / "s", keep=keep)
+    for number in steps:
+        kept.save(number, small_state(number), **more)
+    kept.wait()
+    return kept
+
+
+def test_checkpoints_come_back_bit_for_bit_and_old_ones_go(tmp_path):
+    assert checkpoint.Checkpoints(tmp_path / "s", 2).restore_latest(abstract(small_state())) is None
+    kept = saved(tmp_path, (1, 2, 3), keep=2)
+    assert kept.steps() == [2, 3]
+    found, state = kept.restore_latest(abstract(small_state()))
+    assert found == 3
+    assert_equal_states(state, small_state(3))
+    assert_equal_states(
+        kept.restore_params(2, abstract(small_state()).params), small_state(2).params
+    )
+
+
+def test_the_best_checkpoint_stays(tmp_path):
+    assert saved(tmp_path, (1, 2, 3, 4), keep=1, best_step=2).steps() == [2, 4]
+
+
+def test_a_save_does_not_see_what_is_trained_after_it(tmp_path):
+    """The step gives the state's memory away while the save still runs."""
+    kept = checkpoint.Checkpoints(tmp_path / "s", keep=9)
+    add = jax.jit(lambda x: jax.tree.map(lambda leaf: leaf + 1, x), donate_argnums=0)
+    state = small_state()
+    expected = {}
+    for number in range(1, 6):
+        state = add(state)
+        expected[number] = jax.tree.map(lambda leaf: np.array(leaf, copy=True), state)
+        kept.save(number, state)
+    kept.wait()
+    for number, state in expected.items():
+        params = kept.restore_params(number, abstract(small_state()).params)
+        assert_equal_states(params, state.params)
+
+
+@pytest.mark.parametrize("damage", ["bit", "truncated", "manifest"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_used(damage, tmp_path, caplog):
+    kept = saved(tmp_path, (1, 2), keep=3)
+    newest = tmp_path / "s" / "2"
+    files = [p for p in (newest / "params").rglob("*") if p.is_file()]
+    largest = max(files, key=lambda p: p.stat().st_size)
+    if damage == "manifest":
+        largest = newest / checkpoint.MANIFEST
+    content = bytearray(largest.read_bytes())
+    if damage == "bit":
+        content[len(content) // 2] ^= 1
+    else:
+        content = content[: len(content) // 2]
+    largest.write_bytes(content)
+    found, state = kept.restore_latest(abstract(small_state()))
+    assert found == 1 and "2 is damaged" in caplog.text
+    assert_equal_states(state, small_state(1))
+    with pytest.raises(UserError, match="2 is damaged"):
+        kept.restore_params(2, abstract(small_state()).params)
+    largest = tmp_path / "s" / "1" / checkpoint.MANIFEST
+    largest.write_text("{}")
+    with pytest.raises(UserError, match="every checkpoint is damaged"):
+        kept.restore_latest(abstract(small_state()))
+
+
+def test_an_incomplete_checkpoint_is_not_looked_at_and_can_be_saved_again(tmp_path):
+    kept = saved(tmp_path, (1, 2), keep=3)
+    (tmp_path / "s" / "2" / checkpoint.MANIFEST).unlink()
+    assert kept.steps() == [1]
+    kept.save(2, small_state(2))
+    kept.wait()
+    assert kept.restore_latest(abstract(small_state()))[0] == 2
+
+
+def test_a_checkpoint_of_another_shape_is_refused(tmp_path):
+    kept = saved(tmp_path, (1,), keep=1)
+    wider = gpt2.GPT2Config(vocab_size=128, context=32, layers=2, heads=2, width=32)
+    with pytest.raises(UserError, match=r"params/h_0/attn/c_attn/bias is float32\[3, 2, 8\], now"):
+        kept.restore_latest(abstract(small_state(model=wider)))
+    deeper = gpt2.GPT2Config(vocab_size=128, context=32, layers=3, heads=2, width=16)
+    with pytest.raises(UserError, match=r"params/h_2/.* is missing, now .* and \d+ more"):
+        kept.restore_latest(abstract(small_state(model=deeper)))
+
+
+def test_another_mesh_reads_what_one_device_wrote(tmp_path):
+    kept = saved(tmp_path, (1,), keep=1)
+    mesh = make_mesh((2, 2, 2))
+    found, state = kept.restore_latest(step.abstract_state(mesh, MODEL, OPTIMIZER))
+    assert found == 1
+    assert_equal_states(state, small_state(1))
+    assert len(state.params["wte"]["embedding"].sharding.device_set) == 8
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="mounting a small disk needs root")
+def test_a_full_disk_is_one_line_and_older_checkpoints_stay(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk])
+    if mounted.returncode:
+        pytest.skip("this machine does not allow mounting a small disk")
+    try:
+        kept = checkpoint.Checkpoints(disk / "s", keep=100)
+        with pytest.raises(UserError, match=r"no space left on the disk of .*older checkpoints"):
+            for number in range(1, 60):
+                kept.save(number, small_state(number))
+                kept.wait()
+        steps = kept.steps()
+        assert steps and not any(kept.damaged(number) for number in steps)
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+        shutil.rmtree(disk, ignore_errors=True)
