@@ -104,7 +104,7 @@ def get_config() -> ConfigDict:
             "dtype": "float32",  # of activations: float32, bfloat16 (GPU, TPU)
             "remat": False,  # compute blocks again in the backward pass, to need less memory
             "attention": "auto",  # kernel: auto, xla, cudnn, triton, splash (model/attention.py)
-            "loss_chunk": 2048,  # loss tokens per device whose logits exist at a time
+            "loss_chunk": 1024,  # loss tokens per device whose logits exist at a time
             "log_every": 20,  # steps
             "eval_every": 200,  # steps between measurements on dev
             # The dev value that decides on the best checkpoint: loss; exact (rows in which every

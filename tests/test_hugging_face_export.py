@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 import tokenizers
-from test_end_to_end import TINY, command, environment, one_error_line, run
+from experiment_runs import TINY, command, environment, one_error_line, run
 from test_hugging_face import DTYPES, KEY, network_logits, tensors
 
 from distill_jax.errors import UserError

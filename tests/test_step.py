@@ -61,13 +61,18 @@ def test_loss_equals_an_obvious_loop(seed, packed):
     assert float(total) == pytest.approx(expected, rel=1e-4)
 
 
+def at_loss_tokens(tokens):
+    """[B, K, D]"""
+    return jnp.take_along_axis(tokens.hidden, tokens.positions[..., None], axis=1)
+
+
 def whole_loss(params, batch, allowed=ALLOWED):
     """The same loss with [B, T, V] logits, by plain autodiff."""
     made = trainer()
 
     def total(params):
         tokens = step.loss_tokens(made, params, batch, None)
-        logits = gpt2.logits(params, tokens.hidden)
+        logits = gpt2.logits(params, at_loss_tokens(tokens))
         logits = jnp.where(jnp.asarray(allowed)[tokens.writers], logits, -1e30)
         chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), tokens.targets[..., None], -1)
         return -jnp.sum(chosen[..., 0], where=tokens.writers >= 0)
@@ -110,7 +115,7 @@ def test_the_dev_step_counts_loss_and_exact_rows():
     with jax.set_mesh(mesh):
         made = trainer(step.Computation(loss_chunk=5))
         sums = step.make_dev_step(mesh, made)(params, sharding.put_batch(mesh, batch))
-        said = jax.jit(lambda params, batch: step.loss_tokens(made, params, batch, None).hidden)
+        said = jax.jit(lambda p, b: at_loss_tokens(step.loss_tokens(made, p, b, None)))
         hidden = said(params, batch)
     expected, _ = whole_loss(params, batch)
     assert float(sums["loss_sum"]) == pytest.approx(float(expected), rel=1e-6)

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 
 from distill_jax.sampling import decode
 
@@ -103,9 +104,10 @@ def pad_prompts(
 
 def unpack(plan: decode.DialoguePlan, state: decode.DialogueState) -> list[Dialogue]:
     """The rows of a last state as dialogues."""
-    tokens, writers, log_probs, written, status = jax.device_get(
-        (state.tokens, state.writers, state.log_probs, state.written, state.status)
-    )
+    fields = (state.tokens, state.writers, state.log_probs, state.written, state.status)
+    if jax.process_count() > 1:  # no process may hold all of it
+        fields = multihost_utils.process_allgather(fields, tiled=True)
+    tokens, writers, log_probs, written, status = jax.device_get(fields)
     dialogues = []
     for row in range(len(written)):
         turns, start = [], 0

@@ -81,9 +81,8 @@ class Checkpoints:
             raise failure
 
     def close(self) -> None:
-        """Wait for the last save in every process, and release the threads."""
+        """Wait for the last save, and release the threads."""
         self.wait()
-        distributed.wait_for_all("checkpoints")
         self._checkpointer.close()
 
     def _finish(self, target: epath.Path, arrays: dict[str, str], best_step: int) -> None:

@@ -1,10 +1,14 @@
 """Cross entropy at the loss tokens only, in chunks, so that [B, T, V] logits never exist.
 
-Shapes: B rows, K loss slots per row, D embed, V vocabulary (padded), R roles, C slots per chunk.
-Each device works through the loss tokens of its own rows; the vocabulary may be split over
-`tensor`. The gradient is computed together with the loss, chunk by chunk: once a chunk's logits are
-there, both of its products follow at once and nothing is computed twice. The idea is that of
-Liger Kernel's fused linear cross entropy (https://arxiv.org/abs/2410.10989, section 3.2).
+Shapes: B rows of a device, T tokens, K loss slots per row, D embed, V vocabulary (padded), R roles,
+C tokens of a chunk. Each device moves the loss tokens of its own rows together and works through
+them, C at a time; the vocabulary may be split over `tensor`. The gradient is computed with the
+loss: once a chunk's logits are there, both of its products follow at once and nothing is computed
+twice. The idea is that of Liger Kernel's fused linear cross entropy (https://arxiv.org/abs/2410.10989,
+section 3.2). Two rows with loss tokens a b c and d, and chunks of 2:
+
+    slots        a b c . | d . . .
+    compact      a b | c d | . . | . .     only the first two chunks are computed
 """
 
 import functools
@@ -19,24 +23,30 @@ _DEVICE_ROWS = ("data", "fsdp")
 
 
 class LossTokens(NamedTuple):
-    """Where loss counts. Used slots of a row come first; an unused slot's writer is -1."""
+    """What the network said, and where its loss counts; an unused slot's writer is -1."""
 
-    hidden: jax.Array  # [B, K, D] the network's output before the token
-    targets: jax.Array  # int32 [B, K] the token
+    hidden: jax.Array  # [B, T, D] the network's output
+    positions: jax.Array  # int32 [B, K] where in T a loss token is next
+    targets: jax.Array  # int32 [B, K] that token
     writers: jax.Array  # int32 [B, K] index of the role that wrote it
 
 
-def gather(hidden: jax.Array, batch: dict[str, jax.Array]) -> LossTokens:
-    """The loss tokens of `hidden` [B, T, D] and a batch as in `training/batches.py`."""
-    chosen = jnp.take_along_axis(hidden, batch["loss_positions"][..., None], axis=1)
-    return LossTokens(chosen, batch["targets"], batch["writers"])
+class _Chunks(NamedTuple):
+    """The loss tokens of a device, moved together; `used` of the chunks hold any."""
+
+    hidden: jax.Array  # [number, C, D]
+    targets: jax.Array  # int32 [number, C]
+    writers: jax.Array  # int32 [number, C], -1 behind the last one
+    source: jax.Array  # int32 [number, C] index into B * T, B * T behind the last one
+    slot: jax.Array  # int32 [B * K] the place of each slot in number * C; unused ones: out of range
+    used: jax.Array  # int32 []
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def loss_sum(chunk: int, embedding: jax.Array, tokens: LossTokens, allowed: jax.Array) -> jax.Array:
     """Nats summed over all loss tokens of all devices: float32 [].
 
-    chunk      loss tokens per device whose logits exist at a time (at least one slot per row)
+    chunk      loss tokens per device whose logits exist at a time
     embedding  float32 [V, D], the tied head
     allowed    bool [R, V]: what each role may write; anything else has no probability
 
@@ -62,7 +72,7 @@ def _loss_sum_backward(chunk, gradients, scale):
     d_hidden, d_embedding = gradients
     d_hidden = d_hidden * scale.astype(d_hidden.dtype)
     nothing: Any = None  # integers and truth values have no gradient
-    return d_embedding * scale, LossTokens(d_hidden, nothing, nothing), None
+    return d_embedding * scale, LossTokens(d_hidden, nothing, nothing, nothing), None
 
 
 loss_sum.defvjp(_loss_sum_forward, _loss_sum_backward)
@@ -86,84 +96,84 @@ def token_losses(
 
 def _with_gradients(chunk, embedding, tokens, allowed):
     """One device's share: (sum over all devices, d hidden, d embedding summed over devices)."""
-    chunks, used = _split(chunk, tokens)
+    chunks = _compact(chunk, tokens)
     weights = embedding.astype(tokens.hidden.dtype)
 
     def body(index, carry):
         total, d_hidden, d_embedding = carry
-        part = jax.tree.map(lambda x: x[index], chunks)
-        log_probs, losses, hits = _chunk(weights, part, allowed)
-        d_logits = jnp.where(part.writers[:, None] >= 0, jnp.exp(log_probs) - hits, 0.0)
+        hidden, writers = chunks.hidden[index], chunks.writers[index]
+        log_probs, losses, hits = _chunk(weights, chunks, index, allowed)
+        d_logits = jnp.where(writers[:, None] >= 0, jnp.exp(log_probs) - hits, 0.0)
         d_logits = d_logits.astype(weights.dtype)
         d_part = jax.lax.psum(jnp.matmul(d_logits, weights), "tensor")
-        d_embedding += jnp.matmul(d_logits.T, part.hidden, preferred_element_type=jnp.float32)
-        return total + jnp.sum(losses), d_hidden.at[index].set(d_part), d_embedding
+        d_hidden = d_hidden.at[chunks.source[index]].set(d_part, mode="drop")
+        d_embedding += jnp.matmul(d_logits.T, hidden, preferred_element_type=jnp.float32)
+        return total + jnp.sum(losses), d_hidden, d_embedding
 
+    flat = tokens.hidden.reshape(-1, tokens.hidden.shape[-1])
     zeros = jnp.zeros(embedding.shape, jnp.float32)
-    start = (jnp.float32(0.0), jnp.zeros_like(chunks.hidden), zeros)
-    total, d_hidden, d_embedding = jax.lax.fori_loop(0, used, body, start)
+    start = (jnp.float32(0.0), jnp.zeros_like(flat), zeros)
+    total, d_hidden, d_embedding = jax.lax.fori_loop(0, chunks.used, body, start)
     d_embedding = jax.lax.psum_scatter(d_embedding, "fsdp", scatter_dimension=1, tiled=True)
     d_embedding = jax.lax.psum(d_embedding, "data")
-    return jax.lax.psum(total, _DEVICE_ROWS), _join(d_hidden, tokens), d_embedding
+    d_hidden = d_hidden.reshape(tokens.hidden.shape)
+    return jax.lax.psum(total, _DEVICE_ROWS), d_hidden, d_embedding
 
 
 def _losses_only(chunk, embedding, tokens, allowed):
-    chunks, used = _split(chunk, tokens)
+    chunks = _compact(chunk, tokens)
     weights = embedding.astype(tokens.hidden.dtype)
 
     def body(index, carry):
         all_losses, all_right = carry
-        part = jax.tree.map(lambda x: x[index], chunks)
-        log_probs, losses, _ = _chunk(weights, part, allowed)
+        log_probs, losses, _ = _chunk(weights, chunks, index, allowed)
         best = jax.lax.pmax(jnp.max(log_probs, axis=-1), "tensor")
-        right = (-losses >= best) | (part.writers < 0)
-        return all_losses.at[index].set(losses), all_right.at[index].set(right)
+        return all_losses.at[index].set(losses), all_right.at[index].set(-losses >= best)
 
-    shape = chunks.targets.shape
-    start = (jnp.zeros(shape, jnp.float32), jnp.ones(shape, bool))
-    losses, right = jax.lax.fori_loop(0, used, body, start)
-    return _join(losses, tokens), _join(right, tokens)
+    start = (jnp.zeros(chunks.targets.shape, jnp.float32), jnp.ones(chunks.targets.shape, bool))
+    losses, right = jax.lax.fori_loop(0, chunks.used, body, start)
+    shape = tokens.targets.shape
+    losses = losses.ravel().at[chunks.slot].get(mode="fill", fill_value=0.0)
+    right = right.ravel().at[chunks.slot].get(mode="fill", fill_value=True)
+    return losses.reshape(shape), right.reshape(shape)
 
 
-def _chunk(weights, part, allowed):
-    """Of n loss tokens and v words of this device: log-probabilities float32 [n, v],
-    nats float32 [n] (0 in unused slots), bool [n, v] where the word is the target."""
-    logits = jnp.matmul(part.hidden, weights.T, preferred_element_type=jnp.float32)
+def _chunk(weights, chunks, index, allowed):
+    """Of C loss tokens and v words of this device: log-probabilities float32 [C, v],
+    nats float32 [C] (0 behind the last one), bool [C, v] where the word is the target."""
+    targets, writers = chunks.targets[index], chunks.writers[index]
+    logits = jnp.matmul(chunks.hidden[index], weights.T, preferred_element_type=jnp.float32)
     # Writer -1 reads the last role's line; its result is thrown away.
-    logits = jnp.where(allowed[part.writers], logits, jnp.finfo(jnp.float32).min)
+    logits = jnp.where(allowed[writers], logits, jnp.finfo(jnp.float32).min)
     highest = jax.lax.pmax(jnp.max(logits, axis=-1), "tensor")
     total = jax.lax.psum(jnp.sum(jnp.exp(logits - highest[:, None]), axis=-1), "tensor")
     log_probs = logits - (highest + jnp.log(total))[:, None]
     first = jax.lax.axis_index("tensor") * weights.shape[0]
-    hits = (first + jnp.arange(weights.shape[0]))[None] == part.targets[:, None]
+    hits = (first + jnp.arange(weights.shape[0]))[None] == targets[:, None]
     chosen = jax.lax.psum(jnp.sum(log_probs, axis=-1, where=hits), "tensor")
-    return log_probs, jnp.where(part.writers >= 0, -chosen, 0.0), hits
+    return log_probs, jnp.where(writers >= 0, -chosen, 0.0), hits
 
 
-def _split(chunk: int, tokens: LossTokens) -> tuple[LossTokens, jax.Array]:
-    """Chunks [number, B * C, ...] of the slots, and how many of them hold any loss token.
-
-    With B = 2, K = 5 and chunk = 4: C = 2, so slots 0 1 | 2 3 | 4 and one of padding.
-    """
+def _compact(chunk: int, tokens: LossTokens) -> _Chunks:
+    """Move the used slots of this device's rows together, in order."""
     rows, slots = tokens.targets.shape
-    size = max(1, min(slots, chunk // rows))
-    number = -(-slots // size)
+    length, width = tokens.hidden.shape[1:]
+    size = min(chunk, rows * slots)
+    number = -(-rows * slots // size)
+    used = tokens.writers.ravel() >= 0
+    slot = jnp.where(used, jnp.cumsum(used) - 1, number * size)
 
-    def split(x, fill):
-        padding = ((0, 0), (0, number * size - slots)) + ((0, 0),) * (x.ndim - 2)
-        x = jnp.pad(x, padding, constant_values=fill)
-        x = x.reshape(rows, number, size, *x.shape[2:]).swapaxes(0, 1)
-        return x.reshape(number, rows * size, *x.shape[3:])
+    def move(values, fill):
+        out = jnp.full((number * size,), fill, jnp.int32)
+        return out.at[slot].set(values.ravel(), mode="drop").reshape(number, size)
 
-    longest = jnp.max(jnp.sum(tokens.writers >= 0, axis=1))
-    chunks = LossTokens(
-        split(tokens.hidden, 0), split(tokens.targets, 0), split(tokens.writers, -1)
+    source = move(tokens.positions + jnp.arange(rows)[:, None] * length, rows * length)
+    hidden = tokens.hidden.reshape(-1, width).at[source].get(mode="fill", fill_value=0)
+    return _Chunks(
+        hidden,
+        move(tokens.targets, 0),
+        move(tokens.writers, -1),
+        source,
+        slot,
+        -(-jnp.sum(used) // size),
     )
-    return chunks, -(-longest // size)
-
-
-def _join(x: jax.Array, tokens: LossTokens) -> jax.Array:
-    """The inverse of `_split`: [number, B * C, ...] to [B, K, ...]."""
-    rows, slots = tokens.targets.shape
-    x = x.reshape(x.shape[0], rows, -1, *x.shape[2:]).swapaxes(0, 1)
-    return x.reshape(rows, -1, *x.shape[3:])[:, :slots]

@@ -64,7 +64,7 @@ class Trainer:
 def loss_tokens(
     trainer: Trainer, params: Any, batch: dict[str, jax.Array], dropout_key: jax.Array | None
 ) -> loss.LossTokens:
-    """What the network says before each loss token of a batch (see `training/batches.py`)."""
+    """What the network says, and the loss tokens of a batch (see `training/batches.py`)."""
     inputs = batch["inputs"]
     positions = batch.get("positions")
     if positions is None:
@@ -75,7 +75,7 @@ def loss_tokens(
     hidden, _ = trainer.computation.network(trainer.config).apply(
         {"params": params}, inputs, positions, batch.get("segments"), rngs=rngs
     )
-    return loss.gather(hidden, batch)
+    return loss.LossTokens(hidden, batch["loss_positions"], batch["targets"], batch["writers"])
 
 
 def train_step(

@@ -1,0 +1,81 @@
+"""What every result says about the machine, and a JSON file that is whole at any time."""
+
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+from typing import Any
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch", "transformers", "tokenizers")
+
+
+class Results:
+    """A growing JSON object; after every change the file holds all of it."""
+
+    def __init__(self, output: str, arguments: Any):
+        self.values: dict[str, Any] = {
+            "arguments": {k: v for k, v in vars(arguments).items() if k != "output"},
+            "machine": machine(),
+        }
+        self._path = pathlib.Path(output) if output else None
+        self._write()
+
+    def add(self, section: str, name: str, value: Any) -> None:
+        """Put `value` under section and name, and write."""
+        self.values.setdefault(section, {})[name] = value
+        self._write()
+
+    def show(self) -> None:
+        """Print all of it."""
+        print(json.dumps(self.values, indent=1), flush=True)
+
+    def _write(self) -> None:
+        if self._path is None:
+            return
+        beside = self._path.with_name(f"{self._path.name}.part")
+        beside.write_text(json.dumps(self.values, indent=1) + "\n", encoding="utf-8")
+        os.replace(beside, self._path)
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores, versions."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "processor": _processor(),
+        "cores": len(usable_cores()),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+
+
+def usable_cores() -> list[int]:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def _processor() -> str:
+    try:
+        text = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor()
+    names = [line.split(":", 1)[1].strip() for line in text.splitlines() if "model name" in line]
+    return names[0] if names else platform.processor()
+
+
+def significant(value: float) -> float:
+    """Four significant digits: more are noise."""
+    return float(f"{value:.4g}")
+
+
+def say(text: str) -> None:
+    """A line of progress."""
+    print(f"# {text}", flush=True)

@@ -1,0 +1,98 @@
+"""From the command to the first training step, with an empty and with a filled compile cache.
+
+The second run is the same command in a new working directory; both share
+JAX_COMPILATION_CACHE_DIR. A step counts as ended when its line is in metrics.jsonl, which is
+written once the next step has been handed to the device.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+from benchmarks.results import Results, say, significant
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+COMPILING = "compiling the training step"
+
+
+def main(arguments: Any) -> None:
+    """Run the command twice."""
+    results = Results(arguments.output, arguments)
+    with tempfile.TemporaryDirectory() as directory:
+        for cache in ("cold", "warm"):
+            say(f"{cache} compile cache")
+            result = _first_step(arguments, pathlib.Path(directory), cache)
+            results.add("startup", cache, result)
+            say(f"{cache} compile cache: {result}")
+    results.show()
+
+
+def _first_step(arguments: Any, directory: pathlib.Path, name: str) -> dict[str, Any]:
+    """Seconds since the start of the command: to the compilation, and to the first step."""
+    workdir, output = directory / name, directory / f"{name}.txt"
+    command = [
+        sys.executable, "-m", "distill_jax.main", f"--config={arguments.config}",
+        f"--workdir={workdir}", "--config.train.steps=50", "--config.train.log_every=1",
+        *(f"--config.{override}" for override in arguments.override),
+    ]  # fmt: skip
+    environment = {
+        **os.environ,
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        "JAX_COMPILATION_CACHE_DIR": str(directory / "cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    start = time.monotonic()
+    with (
+        output.open("w") as file,
+        subprocess.Popen(command, env=environment, stdout=file, stderr=file) as process,
+    ):
+        try:
+            compiling = _wait(process, start, arguments, lambda: COMPILING in output.read_text())
+            first = _wait(process, start, arguments, lambda: _has_step(workdir / "metrics.jsonl"))
+        except RuntimeError as error:
+            raise SystemExit(f"error: {error}: {output.read_text()[-2000:]}") from None
+        finally:
+            _stop(process)
+    return {
+        "to_compilation_s": significant(compiling),
+        "to_first_step_s": significant(first),
+        "compilation_and_first_step_s": significant(first - compiling),
+    }
+
+
+def _wait(process, start: float, arguments: Any, happened) -> float:
+    """Seconds since `start` when something had happened."""
+    while not happened():
+        if process.poll() is not None:
+            raise RuntimeError(f"the command ended with code {process.returncode}")
+        if time.monotonic() - start > arguments.limit_s:
+            raise RuntimeError(f"no step in {arguments.limit_s:.0f} s")
+        time.sleep(0.02)
+    return time.monotonic() - start
+
+
+def _has_step(metrics: pathlib.Path) -> bool:
+    """Whether a whole line of a training step is there."""
+    if not metrics.is_file():
+        return False
+    whole, _, _ = metrics.read_text(encoding="utf-8").rpartition("\n")
+    return any(key.startswith("train/") for line in whole.splitlines() for key in json.loads(line))
+
+
+def _stop(process: subprocess.Popen) -> None:
+    """The rest of the run is not needed: interrupt it, and if it does not leave, end it."""
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -1,0 +1,89 @@
+"""Measure training on this machine; JSON on the terminal and in --output.
+
+    python benchmarks/train.py cpu --data DIR      against a PyTorch loop, on two cores, float32
+    python benchmarks/train.py gpu                 share of one GPU's peak, and against PyTorch
+    python benchmarks/train.py startup             from the command to the first training step
+
+DIR holds gsm8k/ (train.jsonl, train_socratic.jsonl) and gpt2_tokenizer/ (tokenizer.json). The
+PyTorch peer needs torch and transformers; without torch the gpu part measures ours alone.
+"""
+
+import argparse
+import pathlib
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:  # so that it runs where the package is not installed
+    sys.path.insert(0, str(ROOT))
+
+
+def main(argv: list[str]) -> None:
+    """Parse the arguments and hand over to the part that was asked for."""
+    arguments = parser().parse_args(argv)
+    if arguments.part == "cpu":
+        from benchmarks import cpu_peers as part
+    elif arguments.part == "gpu":
+        from benchmarks import gpu_utilisation as part
+    else:
+        from benchmarks import startup as part
+    from benchmarks.peers import PeerError
+
+    try:
+        part.main(arguments)
+    except PeerError as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+def parser() -> argparse.ArgumentParser:
+    """All arguments of all parts."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parts = parser.add_subparsers(dest="part", required=True)
+    cpu = parts.add_parser("cpu", help="against PyTorch on a CPU", allow_abbrev=False)
+    cpu.add_argument("--data", required=True, help="directory with gsm8k/ and gpt2_tokenizer/")
+    cpu.add_argument("--models", default="gpt2,gpt2-4-layers", help="presets; gpt2-4-layers")
+    cpu.add_argument("--repeats", type=int, default=3, help="rounds of each peer, taking turns")
+    cpu.add_argument("--steps", type=int, default=4, help="timed steps of each round")
+    cpu.add_argument("--warmup", type=int, default=1, help="steps before that are not timed")
+    cpu.add_argument("--cores", type=int, default=2)
+    cpu.add_argument("--padded-rows", type=int, default=4, help="rows of a padded batch, of both")
+    cpu.add_argument("--packed-rows", type=int, default=4, help="packed rows of a batch of ours")
+    cpu.add_argument("--row-length", type=int, default=544, help="tokens of a packed row")
+    cpu.add_argument("--parts", default="padded,packed")
+    _add_size(cpu)
+    gpu = parts.add_parser("gpu", help="share of a GPU's peak", allow_abbrev=False)
+    gpu.add_argument("--data", default="", help="as for cpu; '' = rows of random tokens")
+    gpu.add_argument("--models", default="gpt2,gpt2-medium,gpt2-large", help="presets")
+    gpu.add_argument(
+        "--measurements",
+        default="cudnn,torch,cudnn_no_segments,xla,triton,remat,deterministic",
+        help="which, and in which order",
+    )
+    gpu.add_argument("--batches", default="64,32,16,8", help="rows to try, until they fit")
+    gpu.add_argument("--row-length", type=int, default=1024)
+    gpu.add_argument("--steps", type=int, default=20)
+    gpu.add_argument("--warmup", type=int, default=3)
+    gpu.add_argument("--limit-s", type=float, default=240, help="of one measurement")
+    gpu.add_argument("--total-limit-s", type=float, default=560, help="none is begun after it")
+    gpu.add_argument("--device", default="gpu", choices=("gpu", "cpu"), help="cpu: to try the code")
+    _add_size(gpu)
+    startup = parts.add_parser("startup", help="command to first step", allow_abbrev=False)
+    startup.add_argument("--config", default="configs/demo.py")
+    startup.add_argument("--override", action="append", default=[], metavar="KEY=VALUE")
+    startup.add_argument("--limit-s", type=float, default=600, help="of one run")
+    for part in (cpu, gpu):
+        part.add_argument("--loss-chunk", type=int, default=2048, help="config.train.loss_chunk")
+    for part in (cpu, gpu, startup):
+        part.add_argument("--output", default="", help="file for the JSON")
+    return parser
+
+
+def _add_size(parser: argparse.ArgumentParser) -> None:
+    for size in ("layers", "heads", "width"):
+        parser.add_argument(f"--{size}", type=int, help="a model of this size instead of --models")
+    parser.add_argument("--context", type=int, default=1024)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
