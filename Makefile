@@ -3,14 +3,17 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 SETUP := setup.py constraints.txt pyproject.toml
+# `make test EXTRAS=dev,peers,tpu` also compares with PyTorch and compiles for TPUs.
+EXTRAS ?= dev
+WORKERS ?= 2
 
-.PHONY: demo test test_slow lint clean
+.PHONY: demo test test_slow lint bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m distill_jax.main --config configs/demo.py --workdir runs/demo
 
 test: $(VENV)/.installed_dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS)
 
 test_slow: $(VENV)/.installed_dev
 	$(BIN)/python -m pytest -m slow
@@ -18,6 +21,11 @@ test_slow: $(VENV)/.installed_dev
 lint: $(VENV)/.installed_dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python distill_jax
+
+# Training against PyTorch on this machine's CPU; DATA holds gsm8k/ and gpt2_tokenizer/.
+bench: $(VENV)/.installed_dev
+	$(BIN)/python benchmarks/train.py cpu --data $(DATA) --output bench_train_cpu.json
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -30,7 +38,7 @@ $(VENV)/.installed: $(VENV)/.python $(SETUP)
 	touch $@
 
 $(VENV)/.installed_dev: $(VENV)/.python $(SETUP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	touch $@ $(VENV)/.installed
 
 clean:

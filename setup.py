@@ -4,7 +4,7 @@ import pathlib
 
 import setuptools
 
-TEST = ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "build>=1.2", "setuptools>=77"]
+TEST = ["pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "pyyaml>=6", "hypothesis>=6.100", "build>=1.2", "setuptools>=77"]
 
 setuptools.setup(
     name="distill-jax",
@@ -28,6 +28,10 @@ setuptools.setup(
         "ml-collections>=1.0",
         "grain>=0.2.15",
         "numpy>=2",
+        "ml_dtypes>=0.5",
+        "etils[epath]>=1.9",
+        "safetensors>=0.5",
+        "huggingface_hub>=1",
         "scipy>=1.14",
         "rich>=13",
         "jinja2>=3.1",
@@ -36,6 +40,8 @@ setuptools.setup(
     extras_require={
         "test": TEST,
         "dev": [*TEST, "ruff>=0.12", "pyright>=1.1.400"],
+        # What tests and benchmarks compare with; on Linux a plain install brings CUDA along.
+        "peers": ["torch>=2.5"],
         "tpu": ["jax[tpu]>=0.10,<0.12"],
         "cuda": ["jax[cuda12]>=0.10,<0.12"],
         "notebook": ["notebook>=7", "nbmake>=1.5"],

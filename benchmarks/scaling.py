@@ -4,7 +4,7 @@
 
 Needs libtpu (`pip install 'distill-jax[tpu]'`) and no TPU. Hours on a small machine: each compiled
 step goes to the results as it is done, and a second run compiles what is missing. `--models` and
-`--topologies` take a part of the table; `--models= ` only writes the page again.
+`--topologies` take a part of the table; `--models=` only writes the page again.
 """
 
 import argparse
@@ -152,7 +152,7 @@ def _fill(arguments: argparse.Namespace) -> dict[str, Any]:
     path = pathlib.Path(arguments.results)
     table = read_json(path) if path.exists() else {"cells": {}}
     table["machine"] = results.machine()
-    for model in filter(None, arguments.models.strip().split(",")):
+    for model in filter(None, arguments.models.split(",")):
         for topology in arguments.topologies.split(","):
             cell = table["cells"].setdefault(f"{model} {topology}", {})
             more = True
@@ -175,6 +175,10 @@ def main() -> None:
     parser.add_argument("--one", nargs=3, metavar=("MODEL", "TOPOLOGY", "OPTION"),
                         help="compile one option in this process and print its JSON")  # fmt: skip
     arguments = parser.parse_args()
+    for name, known in (("models", MODELS), ("topologies", TOPOLOGIES)):
+        for given in filter(None, getattr(arguments, name).split(",")):
+            if given not in known:
+                parser.error(f"--{name}: {given} is none of {', '.join(known)}")
     if arguments.one:
         version = {"libtpu": importlib.metadata.version("libtpu")}
         print(json.dumps(compile_one(*arguments.one) | version))

@@ -3,7 +3,8 @@
 import pathlib
 from typing import Any
 
-from distill_jax.chips import CHIPS, Chip
+from distill_jax.chips import CHIPS, TOPOLOGIES, Chip
+from distill_jax.model.presets import PRESETS
 from distill_jax.workdir import write_text
 
 HEAD = """# What a training step needs on TPU slices
@@ -28,7 +29,7 @@ fit by arithmetic is not compiled.
   remat those of the second forward pass too) at the chip's peak. Memory: the state read once and
   written once, nothing else. Links: the bytes sent, over all links of a chip at once; a ring along
   one side of a slice uses fewer. A real step takes longer than the largest of the three, in bold.
-- **compile**: seconds on {cores} cores ({processor}), beside other work.
+- **compile**: seconds of work for one core ({processor}).
 """
 
 COLUMNS = (
@@ -40,11 +41,12 @@ COLUMNS = (
 def write(path: pathlib.Path, table: dict[str, Any]) -> None:
     """Render all cells of {"cells": {"gpt2 v5e:2x4": {option: report}}, "machine": ...}."""
     machine = table["machine"]
-    text = HEAD.format(cores=machine["cores"], processor=machine["processor"])
+    text = HEAD.format(processor=machine["processor"])
     models: dict[str, list[str]] = {}
     notes = []
-    for cell, attempts in table["cells"].items():
+    for cell in sorted(table["cells"], key=_place):
         model, topology = cell.split(" ")
+        attempts = table["cells"][cell]
         chip = CHIPS[topology.partition(":")[0]]
         models.setdefault(model, []).append(_row(topology, chip, attempts))
         notes += [f"- {cell}, {_layout(report)}: {why}" for report, why in _failures(attempts)]
@@ -71,6 +73,12 @@ def roofline(report: dict[str, Any], chip: Chip, devices: int) -> dict[str, floa
     }
 
 
+def _place(cell: str) -> tuple[int, int]:
+    """Where "gpt2 v5e:2x4" stands: by model, then by slice."""
+    model, topology = cell.split(" ")
+    return list(PRESETS).index(model), TOPOLOGIES.index(topology)
+
+
 def _row(topology: str, chip: Chip, attempts: dict[str, Any]) -> str:
     report = next((report for report in attempts.values() if report.get("fits")), None)
     if report is None:
@@ -93,7 +101,7 @@ def _row(topology: str, chip: Chip, attempts: dict[str, Any]) -> str:
             str(report["rematerialisations"]),
             *(f"**{1e3 * value:.1f}**" if name == slowest else f"{1e3 * value:.1f}"
               for name, value in times.items()),
-            f"{report['compile_seconds']:.0f}",
+            f"{report['compile_cpu_seconds']:.0f}",
         ]
     )  # fmt: skip
 
@@ -108,9 +116,9 @@ def _failures(attempts: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
             needs = report["least_bytes"] / 2**30
             found.append((report, f"at least {needs:.1f} GiB by arithmetic; not compiled"))
         elif report["fits"] is False:
-            needs = report.get("needed_bytes") or report.get("memory", {}).get("peak")
-            said = f"{needs / 2**30:.1f} GiB" if needs else report["message"]
-            found.append((report, f"the compiler needs {said}"))
+            peak = report.get("memory", {}).get("peak", 0) / 2**30
+            said = report.get("message") or f"compiled, with a peak of {peak:.1f} GiB"
+            found.append((report, said.split(". ")[0]))
     return found
 
 

@@ -9,18 +9,33 @@ def main(argv: list[str]) -> None:
     """Parse, check, and hand over to `experiment`, which imports what is heavy."""
     parser = command_line.parser("main", "Train students and evaluate them; continues a run.")
     parser.add_argument("--config", required=True, help="a file with get_config()")
-    parser.add_argument("--workdir", help="where everything is written; needed but to show a batch")
+    parser.add_argument("--workdir", help="where everything is written; needed to train")
     parser.add_argument(
         "--show_batch", action="store_true", help="print the first training row of each role, exit"
     )
+    parser.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="compile the training steps, print memory, FLOPs and communication, exit",
+    )
+    parser.add_argument(
+        "--topology", metavar="v5e:2x4", help="dry run for a TPU slice that need not be there"
+    )
     rest, overrides = command_line.split_overrides(argv)
     arguments = parser.parse_args(rest)
-    if not arguments.workdir and not arguments.show_batch:
+    if arguments.topology and not arguments.dry_run:
+        parser.error("--topology needs --dry_run")
+    if not (arguments.workdir or arguments.show_batch or arguments.dry_run):
         parser.error("--workdir is required")
     config = command_line.load_config(arguments.config)
     command_line.apply_overrides(config, overrides)
 
     host_memory.keep_freed_memory()
+    if arguments.dry_run:
+        from distill_jax import dry_run
+
+        dry_run.run(config, arguments.workdir, arguments.topology)
+        return
     from distill_jax import experiment
 
     if arguments.show_batch:

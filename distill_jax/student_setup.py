@@ -39,10 +39,10 @@ def student_setup(
 ) -> StudentSetup:
     """Raises UserError for what does not fit: rows and context, sizes and mesh, kernel."""
     config = inputs.config
-    limit = model.context
-    if config.data.seq_len:
-        limit = min(limit, config.data.seq_len)
-    source = batches.StudentRows(rows, student, limit, config.data.max_dropped_share)
+    limit, limit_key = model.context, f"config.model.{student}.context"
+    if config.data.seq_len and config.data.seq_len < limit:
+        limit, limit_key = config.data.seq_len, "config.data.seq_len"
+    source = batches.StudentRows(rows, student, limit, config.data.max_dropped_share, limit_key)
     packed = config.data.packing
     seq_len = config.data.seq_len or (model.context if packed else 0)
     shape = batches.row_shape([source], seq_len, packed)

@@ -162,17 +162,38 @@ def test_a_stopped_run_continues_to_the_same_parameters(kind, finished_run, tmp_
 
 @pytest.mark.parametrize("delay_s", [0.0, 0.5, 1.5])
 def test_a_signal_during_compilation_leaves_at_once(delay_s, tmp_path):
+    env = {k: v for k, v in environment().items() if k != "JAX_COMPILATION_CACHE_DIR"}
     process = subprocess.Popen(
         command("main", *TINY, "--workdir", tmp_path / "w"),
-        cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    while "student decomposer:" not in process.stdout.readline():
+    while "compiling the training step" not in process.stdout.readline():
         assert process.poll() is None
-    time.sleep(delay_s)  # the step is compiled right after this line, which takes seconds
+    time.sleep(delay_s)  # which takes seconds
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 75 and errors.count("\n") == 1
     assert not (tmp_path / "w" / "checkpoints" / "decomposer" / "60").exists()
+
+
+def test_a_signal_during_the_evaluation_leaves_at_once_and_it_is_done_again(finished_run, tmp_path):
+    process = subprocess.Popen(
+        command("main", *TINY, "--workdir", tmp_path / "w"),
+        cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while "evaluating on" not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 75 and errors.count("\n") == 1
+    assert not (tmp_path / "w" / "report.json").exists()
+    again = run("main", *TINY, "--workdir", tmp_path / "w")
+    assert again.returncode == 0 and "training: nothing left to do" in again.stdout
+    names = ("accuracy", "status", "turns", "tokens", "checkpoint_steps")
+    reports = [
+        json.loads((w / "report.json").read_text()) for w in (finished_run[0], tmp_path / "w")
+    ]
+    assert all(reports[0][name] == reports[1][name] for name in names if name in reports[0])
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path):

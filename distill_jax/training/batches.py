@@ -19,9 +19,15 @@ class StudentRows:
     """
 
     def __init__(
-        self, rows: Sequence[Row], student: str, max_tokens: int, max_dropped_share: float
+        self,
+        rows: Sequence[Row],
+        student: str,
+        max_tokens: int,
+        max_dropped_share: float,
+        limit_key: str = "config.data.seq_len",
     ):
-        """Rows of more than `max_tokens` inputs are dropped; `dropped` counts them.
+        """Rows of more than `max_tokens` inputs are dropped; `dropped` counts them. `limit_key` is
+        what the user may raise to keep them.
 
         Raises UserError where they are more than `max_dropped_share` of the rows, where a row has
         no loss token, or where there are none at all.
@@ -35,8 +41,7 @@ class StudentRows:
             raise UserError(
                 f"{self.dropped} of {len(rows)} rows of student {student!r} are longer than "
                 f"{max_tokens} tokens (longest: row {longest} with {len(rows[longest].tokens) - 1})"
-                f": raise config.model.{student}.context and config.data.seq_len, or "
-                "config.data.max_dropped_share to train without them"
+                f": raise {limit_key}, or config.data.max_dropped_share to train without them"
             )
         lengths = np.array([len(row.tokens) for row in kept])
         self._offsets = np.concatenate([[0], np.cumsum(lengths)])

@@ -1,0 +1,188 @@
+"""Dry runs of a tiny student, for this machine and for a TPU slice."""
+
+import importlib.util
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import types
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from distill_jax import chips, command_line, dry_run, run_data, sharding
+from distill_jax.errors import UserError
+from distill_jax.run_inputs import RunInputs
+from distill_jax.text import rows as text_rows
+from distill_jax.training import loss, step
+from distill_jax.workdir import Workdir
+
+
+def test_warnings_of_the_compiler_are_counted_and_the_rest_goes_on(capfd):
+    with dry_run.watched_stderr() as found:
+        os.write(2, b"E0101 spmd.cc:1] [SPMD] Involuntary full rematerialization. The compiler\n")
+        os.write(2, b"W0101 llo.h:2] a warning of libtpu\nsomething else\n")
+    assert len(found) == 1
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "something else\nafter\n"
+
+
+@pytest.mark.parametrize(("rows", "slots", "chunk"), [(16, 20, 64), (4, 7, 1), (8, 64, 4096)])
+def test_bound_of_the_loss_loop(rows, slots, chunk):
+    mesh = jax.make_mesh((2, 1, 1), sharding.AXES, devices=jax.devices()[:2])
+    model: Any = None  # not looked at
+    trainer = step.Trainer(model, model, step.Computation(loss_chunk=chunk), None, 0)
+    numbers = [jnp.zeros((rows // 2, slots), jnp.int32)] * 3
+    part = loss.LossTokens(jnp.zeros((rows // 2, 30, 3)), *numbers)
+    chunks = jax.eval_shape(lambda tokens: loss._compact(chunk, tokens), part)
+    batch = {"targets": jnp.zeros((rows, slots))}
+    assert dry_run.loss_loop_trips(mesh, trainer, batch) == chunks.targets.shape[0]
+
+
+def test_chips_by_device_kind():
+    kinds = {"TPU v5 lite": "v5e", "TPU v5": "v5p", "TPU v6 lite": "v6e", "NVIDIA H200": "H200"}
+    for kind, name in kinds.items():
+        assert chips.chip_of(types.SimpleNamespace(device_kind=kind)) is chips.CHIPS[name]
+    assert chips.chip_of(jax.devices()[0]) is None
+
+
+CONFIG = """
+from distill_jax.configs.base import get_config as base_config
+
+def get_config():
+    config = base_config()
+    config.scheme = "answer_only"
+    config.task_options.train_problems = 60
+    config.tokenizer.vocab_size = 300
+    config.train.steps = 10
+    for student in config.model:
+        config.model[student].layers = 1
+        config.model[student].heads = 2
+        config.model[student].width = 128
+    return config
+"""
+MESH = ("--config.mesh.data=2", "--config.mesh.fsdp=2", "--config.mesh.tensor=2")
+LIBTPU = importlib.util.find_spec("libtpu") is not None
+
+
+def command(tmp_path: pathlib.Path, *arguments: str, before: str = "") -> tuple[int, str, str]:
+    """(exit code, stdout, stderr) of a dry run of CONFIG in a process of its own."""
+    (tmp_path / "tiny.py").write_text(CONFIG)
+    code = f"import sys\n{before}\nfrom distill_jax import errors, main\n"
+    code += "errors.leave(errors.run_command(main.main, sys.argv[1:]))"
+    environment = os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "COLUMNS": "200",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--config", "tiny.py", "--dry_run", *arguments],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+def state_bytes(vocabulary: int, width: int, context: int) -> int:
+    """Per device of a 2 x 2 x 2 mesh: three float32 numbers per parameter, and six counters."""
+    half = width // 2
+    embeddings = vocabulary // 2 * half + context * half
+    attention = half * 3 * half + 3 * half + half * half + width  # c_attn, c_proj
+    mlp = half * 2 * width + 2 * width + 2 * width * half + width  # c_fc, c_proj
+    norms = 3 * 2 * width
+    return 3 * 4 * (embeddings + attention + mlp + norms) + 6 * 4
+
+
+def test_a_real_dry_run_on_eight_devices(tmp_path):
+    code, out, err = command(tmp_path, *MESH, "--config.train.loss_chunk=8")
+    assert code == 0, err
+    report = json.loads(out.rstrip("\n").split("\n")[-1])
+    assert (report["target"], report["devices"]) == ("cpu", 8)
+    student = report["students"]["solver"]
+
+    config = command_line.load_config(str(tmp_path / "tiny.py"))
+    inputs = RunInputs(config, Workdir(tmp_path / "nothing"))
+    annotations = run_data.collect(inputs).train
+    tokenizer = inputs.tokenizer(annotations)
+    (rows,) = text_rows.encode_rows(annotations, inputs.scheme, inputs.views, tokenizer).values()
+    lengths = [len(row.tokens) - 1 for row in rows]
+    learned = [sum(writer != text_rows.NO_LOSS for writer in row.writers) for row in rows]
+    vocabulary, width, batch = 384, 128, 16
+
+    multiplications = 12 * width**2 * sum(lengths) + 2 * width * sum(
+        n * (n + 1) / 2 for n in lengths
+    )
+    multiplications += vocabulary * width * sum(learned)
+    assert student["useful_flops"] == pytest.approx(
+        6 * multiplications * batch / len(rows), rel=2e-3
+    )
+
+    tokens = -(-max(lengths) // 8) * 8
+    slots = -(-max(learned) // 4) * 4
+    assert (student["seq_len"], student["rows"]) == (tokens, batch)
+    state = state_bytes(vocabulary, width, context=256)
+    memory = student["memory"]
+    assert memory["aliased"] == state
+    assert memory["arguments"] == state + 4 * (batch // 4) * (tokens + 3 * slots)
+    assert student["fits"] is True and memory["peak"] > memory["arguments"]
+
+    kinds = student["collective_totals"]["kinds"]
+    # The head's gradient is scattered over fsdp and then summed over data.
+    assert kinds["reduce-scatter"]["bytes"] == 4 * vocabulary // 2 * width
+    assert kinds["all-reduce"]["count"] > 0 and kinds["all-gather"]["count"] > 0
+    inside = [group for group in student["collectives"] if group["loop"]]
+    assert inside and all(group["trips"] is None for group in inside)
+    assert [loop["most_trips"] for loop in student["loops"]] == [-(-batch // 4 * slots // 8)]
+    assert "all-gather" in out and "counts each loop body once" in out
+
+
+def test_topology_without_libtpu_is_one_line(tmp_path):
+    blocked = "sys.modules['libtpu'] = None"
+    code, out, err = command(tmp_path, "--topology=v5e:2x4", before=blocked)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("error: --topology=v5e:2x4") and "distill-jax[tpu]" in err
+
+
+@pytest.mark.skipif(not LIBTPU, reason="libtpu is not installed (pip install 'distill-jax[tpu]')")
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (("--topology=v5e:3x5",), "known are v5e:2x4"),
+        (("--topology=v5e:2x4", "--config.mesh.data=3"), "config.mesh data=3"),
+        (("--topology=v5e:2x4", *MESH, "--config.train.batch_size=6"), "does not divide by 4"),
+    ],
+)
+def test_mistakes_about_a_topology_are_one_line(tmp_path, arguments, part):
+    code, _, err = command(tmp_path, *arguments)
+    assert (code, err.count("\n")) == (2, 1) and part in err
+
+
+@pytest.mark.skipif(not LIBTPU, reason="libtpu is not installed (pip install 'distill-jax[tpu]')")
+def test_a_real_dry_run_for_a_topology(tmp_path):
+    packed = ("--config.data.packing=true", "--config.data.seq_len=256")
+    code, out, err = command(
+        tmp_path, "--topology=v5e:2x4", *MESH, *packed, "--config.train.dtype=bfloat16"
+    )
+    assert code == 0, err
+    report = json.loads(out.rstrip("\n").split("\n")[-1])
+    student = report["students"]["solver"]
+    assert (report["target"], report["devices"], student["kernel"]) == ("v5e:2x4", 8, "splash")
+    assert report["memory_per_device"] == 16 << 30 and student["fits"] is True
+    # TPU memory is handed out in tiles, so arrays take somewhat more than their numbers.
+    assert student["memory"]["aliased"] >= state_bytes(384, 128, context=256)
+    assert {"all-reduce", "all-gather"} <= set(student["collective_totals"]["kinds"])
+
+
+def test_topology_needs_dry_run():
+    with pytest.raises(SystemExit) as caught:
+        from distill_jax import main
+
+        main.main(["--config", "configs/demo.py", "--workdir", "x", "--topology=v5e:2x4"])
+    assert caught.value.code == 2
+
+
+def test_mesh_that_does_not_fit_a_machine():
+    with pytest.raises(UserError, match="does not fit 8"):
+        dry_run.machine_target({"data": 3, "fsdp": 1, "tensor": 1})
