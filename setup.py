@@ -4,7 +4,15 @@ import pathlib
 
 import setuptools
 
-TEST = ["pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "pyyaml>=6", "hypothesis>=6.100", "build>=1.2", "setuptools>=77"]
+TEST = [
+    "pytest>=8",
+    "pytest-timeout>=2.3",
+    "pytest-xdist>=3.6",
+    "pyyaml>=6",
+    "hypothesis>=6.100",
+    "build>=1.2",
+    "setuptools>=77",
+]
 
 setuptools.setup(
     name="distill-jax",

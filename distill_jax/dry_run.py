@@ -7,7 +7,6 @@ nothing is written.
 import contextlib
 import dataclasses
 import json
-import math
 import os
 import re
 import sys
@@ -18,11 +17,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
-from jax.sharding import AxisType, Mesh
+from jax.sharding import Mesh
 
 from distill_jax import chips, compiled_report, hlo_program, sharding, train_students
 from distill_jax.dry_run_table import show
-from distill_jax.errors import UserError
 from distill_jax.run_inputs import RunInputs
 from distill_jax.student_setup import StudentSetup
 from distill_jax.training import step
@@ -88,19 +86,7 @@ def machine_target(sizes: Mapping[str, int]) -> Target:
 def topology_target(name: str, sizes: Mapping[str, int]) -> Target:
     """A TPU slice with a mesh of these axis sizes (one may be -1); UserError as for a machine."""
     devices = chips.topology_devices(name)
-    shape = [sizes[axis] for axis in sharding.AXES]
-    if shape.count(-1) == 1:
-        known = -math.prod(shape)
-        shape[shape.index(-1)] = len(devices) // known if known > 0 else 0
-    if min(shape) < 1 or math.prod(shape) != len(devices):
-        wanted = " ".join(f"{axis}={sizes[axis]}" for axis in sharding.AXES)
-        raise UserError(
-            f"config.mesh {wanted} does not fit the {len(devices)} devices of --topology={name}: "
-            "the product must be their number, and one axis may be -1"
-        )
-    mesh = jax.make_mesh(
-        tuple(shape), sharding.AXES, axis_types=(AxisType.Auto,) * 3, devices=devices
-    )
+    mesh = sharding.make_mesh(**sizes, devices=devices)
     chip = chips.chip_of(devices[0])
     return Target(name, "tpu", mesh, chip, chip.memory if chip else None)
 
@@ -108,10 +94,6 @@ def topology_target(name: str, sizes: Mapping[str, int]) -> Target:
 def _student(setup: StudentSetup, target: Target) -> dict[str, Any]:
     """The report of one student."""
     facts, computation = setup.facts, setup.trainer.computation
-    batch = {
-        name: jax.ShapeDtypeStruct((setup.data.batch_size, *value.shape), value.dtype)
-        for name, value in setup.data.row(0).items()
-    }
     report = {
         "parameters": facts["parameters"],
         "rows": setup.data.batch_size,
@@ -119,7 +101,7 @@ def _student(setup: StudentSetup, target: Target) -> dict[str, Any]:
         **dataclasses.asdict(computation),
         "useful_flops": round(facts["flops_per_token"] * facts["tokens"] / facts["steps"]),
     }
-    return report | measure(target, setup.trainer, batch)
+    return report | measure(target, setup.trainer, setup.data.global_shapes())
 
 
 def measure(target: Target, trainer: step.Trainer, batch: dict[str, Any]) -> dict[str, Any]:

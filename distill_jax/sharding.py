@@ -15,22 +15,22 @@ BATCH = PartitionSpec(("data", "fsdp"))  # rows over both; tensor devices share 
 Rules = Sequence[tuple[str, PartitionSpec]]
 
 
-def make_mesh(data: int, fsdp: int, tensor: int) -> Mesh:
-    """A mesh over all devices; one axis may be -1, for what the others leave.
+def make_mesh(data: int, fsdp: int, tensor: int, devices: Sequence[Any] | None = None) -> Mesh:
+    """A mesh over `devices` (None: all); one axis may be -1, for what the others leave.
 
     Raises UserError where the product is not the number of devices.
     """
-    devices = jax.device_count()
+    count = jax.device_count() if devices is None else len(devices)
     shape = [data, fsdp, tensor]
     if shape.count(-1) == 1:
         known = -(data * fsdp * tensor)
-        shape[shape.index(-1)] = devices // known if known > 0 else 0
-    if min(shape) < 1 or shape[0] * shape[1] * shape[2] != devices:
+        shape[shape.index(-1)] = count // known if known > 0 else 0
+    if min(shape) < 1 or shape[0] * shape[1] * shape[2] != count:
         raise UserError(
-            f"config.mesh data={data} fsdp={fsdp} tensor={tensor} does not fit {devices} "
+            f"config.mesh data={data} fsdp={fsdp} tensor={tensor} does not fit {count} "
             "device(s): the product must be their number, and one axis may be -1"
         )
-    return jax.make_mesh(tuple(shape), AXES, axis_types=(AxisType.Auto,) * 3)
+    return jax.make_mesh(tuple(shape), AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
 
 
 def match_rules(rules: Rules, tree: Any) -> Any:

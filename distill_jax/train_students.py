@@ -92,7 +92,7 @@ def _train(
     state, weights_dtype = _first_state(inputs, setup, abstract, checkpoints)
     _write_facts(inputs, student, setup.facts | {"weights_dtype": weights_dtype})
     terminal.say(f"student {student}: compiling the training step")
-    compiled = step.lower_step(mesh, abstract, _global_shapes(setup.data), setup.trainer).compile()
+    compiled = step.lower_step(mesh, abstract, setup.data.global_shapes(), setup.trainer).compile()
     pace = loop.Pace(
         setup.facts["steps"],
         config.train.log_every,
@@ -143,14 +143,6 @@ def _first_state(
         return step.state_from_params(abstract, trainer.optimizer, params), weights_dtype
     key = jax.random.key(student_seed(inputs.config, student))
     return step.random_state(abstract, trainer.config, trainer.optimizer, key), weights_dtype
-
-
-def _global_shapes(data: Any) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes of a batch over all processes."""
-    return {
-        name: jax.ShapeDtypeStruct((data.batch_size, *value.shape), value.dtype)
-        for name, value in data.row(0).items()
-    }
 
 
 def _write_facts(inputs: RunInputs, student: str, facts: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from distill_jax.errors import UserError
@@ -178,6 +179,13 @@ class Batches:
         """Row `number` of the endless sequence."""
         keys = [self._stream[number]] if self._packed is None else self._packed[number]
         return assemble([(self._sources[source], index) for source, index in keys], self.shape)
+
+    def global_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shapes and dtypes of a batch over all processes."""
+        return {
+            name: jax.ShapeDtypeStruct((self.batch_size, *value.shape), value.dtype)
+            for name, value in self.row(0).items()
+        }
 
     def rows_per_epoch(self) -> int:
         """Batch rows that hold every problem once (packed: of the first epoch)."""
