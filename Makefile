@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 SETUP := setup.py constraints.txt pyproject.toml
 # `make test EXTRAS=dev,peers,tpu` also compares with PyTorch and compiles for TPUs.
 EXTRAS ?= dev
-WORKERS ?= 2
+# Tests of one file stay together: they share runs.
+PARALLEL ?= -n 2 --dist loadfile
 
 .PHONY: demo test test_slow lint bench clean
 
@@ -13,10 +14,10 @@ demo: $(VENV)/.installed
 	$(BIN)/python -m distill_jax.main --config configs/demo.py --workdir runs/demo
 
 test: $(VENV)/.installed_dev
-	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS)
+	$(BIN)/python -m pytest -m "not slow" $(PARALLEL)
 
 test_slow: $(VENV)/.installed_dev
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow $(PARALLEL)
 
 lint: $(VENV)/.installed_dev
 	$(BIN)/ruff check .

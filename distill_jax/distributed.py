@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from distill_jax import errors
 from distill_jax.errors import UserError
 
 
@@ -49,6 +50,7 @@ def initialize(
             heartbeat_timeout_seconds=heartbeat_timeout_s,
             **given,
         )
+        errors.handle_signals()
     except (ValueError, RuntimeError) as error:
         reason = str(error).strip().split("\n")[0]
         raise UserError(
@@ -96,6 +98,14 @@ def wait_for_all(name: str) -> None:
         from jax.experimental import multihost_utils
 
         multihost_utils.sync_global_devices(name)
+
+
+def leave_together() -> None:
+    """End the connection once every process is here: one that went first would abort the others."""
+    import jax
+
+    if jax.process_count() > 1:
+        jax.distributed.shutdown()
 
 
 def is_first() -> bool:

@@ -64,10 +64,18 @@ def signals_deferred() -> Iterator[None]:
         raise Interrupted()
 
 
-def run_command(main: Callable[[list[str]], None], argv: list[str]) -> int:
-    """Run `main(argv)` and return the exit code described above; one line for user errors."""
+def handle_signals() -> None:
+    """SIGINT and SIGTERM from now on as described above.
+
+    To be called again after a library has taken them over: jax.distributed takes SIGTERM.
+    """
     signal.signal(signal.SIGINT, _handle)
     signal.signal(signal.SIGTERM, _handle)
+
+
+def run_command(main: Callable[[list[str]], None], argv: list[str]) -> int:
+    """Run `main(argv)` and return the exit code described above; one line for user errors."""
+    handle_signals()
     try:
         main(argv)
         return 0

@@ -17,7 +17,7 @@ def last_line(workdir):
     """Where a killed run was: the last line of its log, or that there was none."""
     log = workdir / "log.jsonl"
     lines = log.read_text().split("\n") if log.exists() else []
-    return json.loads(lines[-2])["text"][:60] if len(lines) > 1 else "before the first line"
+    return json.loads(lines[-2])["message"][:60] if len(lines) > 1 else "before the first line"
 
 
 @pytest.mark.slow
@@ -33,7 +33,7 @@ def test_twenty_kills_do_not_change_the_parameters(tmp_path):
             cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         # From the imports to some way beyond the first steps; later ones may find it finished.
-        time.sleep(rng.uniform(1.0, 14.0))
+        time.sleep(rng.uniform(1.0, 12.0))
         process.kill()
         _, errors = process.communicate()
         assert process.returncode in (-9, 0), errors

@@ -92,7 +92,11 @@ def train(
                 # The values of the log before: this step is never waited for.
                 log.write(pending)
                 pending = (done, values, float(schedule(done - 1)), tokens)
-    distributed.wait_for_all(f"{student} is trained")  # process 0 has completed the last checkpoint
+        checkpoints.wait()
+        distributed.wait_for_all(f"{student} is saved")  # complete: process 0 writes the manifest
+        if stopping:
+            distributed.leave_together()
+            raise errors.Interrupted
     return state
 
 
