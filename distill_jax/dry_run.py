@@ -86,7 +86,8 @@ def machine_target(sizes: Mapping[str, int]) -> Target:
 def topology_target(name: str, sizes: Mapping[str, int]) -> Target:
     """A TPU slice with a mesh of these axis sizes (one may be -1); UserError as for a machine."""
     devices = chips.topology_devices(name)
-    mesh = sharding.make_mesh(*(sizes[axis] for axis in sharding.AXES), devices=devices)
+    data, fsdp, tensor = (sizes[axis] for axis in sharding.AXES)
+    mesh = sharding.make_mesh(data, fsdp, tensor, devices)
     chip = chips.chip_of(devices[0])
     return Target(name, "tpu", mesh, chip, chip.memory if chip else None)
 
