@@ -68,7 +68,7 @@ def run(config: Any, path: str | None, topology: str | None) -> None:
     print(json.dumps(report), flush=True)
 
 
-def machine_target(sizes: Mapping[str, int]) -> Target:
+def machine_target(sizes: Mapping[str, Any]) -> Target:
     """The devices of this machine. The memory of a host is shared by its devices."""
     mesh = sharding.make_mesh(**sizes)
     device = mesh.devices.flat[0]
