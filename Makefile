@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 SETUP := setup.py constraints.txt pyproject.toml
 # `make test EXTRAS=dev,peers,tpu` also compares with PyTorch and compiles for TPUs.
 EXTRAS ?= dev
-# Tests of one file stay together: they share runs.
-PARALLEL ?= -n 2 --dist loadfile
+# Two tests at a time.
+PARALLEL ?= -n 2 --dist worksteal
 
 .PHONY: demo test test_slow lint bench clean
 

@@ -7,6 +7,7 @@ no communication. Parameters are float32; `GPT2.dtype` is what is computed in.
 """
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -164,7 +165,7 @@ class MLP(nn.Module):
     def __call__(self, x):
         width = self.config.width
         x = Affine(1, (4 * width,), self.dtype, _normal(), name="c_fc")(x)
-        x = nn.gelu(x, approximate=True)
+        x = jax.checkpoint(functools.partial(nn.gelu, approximate=True))(x)
         return Affine(1, (width,), self.dtype, _residual_init(self.config), name="c_proj")(x)
 
 
