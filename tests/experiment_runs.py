@@ -24,17 +24,23 @@ TINY = [
 ] + [f"--config.model.{s}.{k}" for s in ("decomposer", "solver") for k in ("layers=1", "width=32")]
 
 
-def environment():
-    return {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+# Compiling is most of what a tiny run does: half of it goes without the last optimisations.
+QUICK_COMPILATION = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+
+
+def environment(flags=QUICK_COMPILATION):
+    """For a process of a test; `flags` are XLA's."""
+    fixed = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+    return {**os.environ, **fixed, "XLA_FLAGS": flags}
 
 
 def command(module, *arguments):
     return [sys.executable, "-m", f"distill_jax.{module}", *map(str, arguments)]
 
 
-def run(module, *arguments, cwd=ROOT):
+def run(module, *arguments, cwd=ROOT, flags=QUICK_COMPILATION):
     return subprocess.run(
-        command(module, *arguments), cwd=cwd, env=environment(), capture_output=True, text=True
+        command(module, *arguments), cwd=cwd, env=environment(flags), capture_output=True, text=True
     )
 
 

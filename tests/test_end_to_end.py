@@ -162,7 +162,7 @@ def test_a_stopped_run_continues_to_the_same_parameters(kind, finished_run, tmp_
 
 @pytest.mark.parametrize("delay_s", [0.0, 0.5, 1.5])
 def test_a_signal_during_compilation_leaves_at_once(delay_s, tmp_path):
-    env = {k: v for k, v in environment().items() if k != "JAX_COMPILATION_CACHE_DIR"}
+    env = {k: v for k, v in environment("").items() if k != "JAX_COMPILATION_CACHE_DIR"}
     process = subprocess.Popen(
         command("main", *TINY, "--workdir", tmp_path / "w"),
         cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -447,7 +447,7 @@ def test_the_demo_reaches_its_accuracy(tmp_path):
     """`configs/demo.py` with 72 % of its budget, to save time: at least 60 % of 200 test problems,
     above every guesser."""
     budget = "--config.train.token_budget=3_600_000"
-    done = run("main", "--config=configs/demo.py", budget, "--workdir", tmp_path / "w")
+    done = run("main", "--config=configs/demo.py", budget, "--workdir", tmp_path / "w", flags="")
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "w" / "report.json").read_text())
     assert report["n"] == 200 and report["accuracy"] >= 0.6
@@ -466,7 +466,7 @@ def test_real_gsm8k_from_files(tmp_path):
         "--config.train.steps=4",
         "--config.evaluation.problems=8",
     ]
-    done = run("main", *arguments, "--workdir", tmp_path / "w")
+    done = run("main", *arguments, "--workdir", tmp_path / "w", flags="")
     assert done.returncode == 0, done.stderr
     facts = json.loads((tmp_path / "w" / "training_data.json").read_text())
     assert facts["decomposer"]["rows"] == facts["solver"]["rows"] == 7473

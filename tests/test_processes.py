@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import pytest
-from experiment_runs import ROOT, TINY, command, curve, environment, run
+from experiment_runs import QUICK_COMPILATION, ROOT, TINY, command, curve, environment, run
 
 ARGUMENTS = [
     *TINY,
@@ -29,7 +29,7 @@ def free_port():
 def start(count, workdir, *more, devices=2):
     """`count` processes of one run, with `devices` devices each."""
     port = free_port()
-    flags = f"--xla_force_host_platform_device_count={devices}"
+    flags = f"{QUICK_COMPILATION} --xla_force_host_platform_device_count={devices}"
     return [
         subprocess.Popen(
             command(
@@ -39,7 +39,7 @@ def start(count, workdir, *more, devices=2):
                 f"--config.distributed.coordinator=127.0.0.1:{port}",
                 "--config.distributed.heartbeat_timeout_s=10", *more,
             ),
-            cwd=ROOT, env={**environment(), "XLA_FLAGS": flags},
+            cwd=ROOT, env=environment(flags),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
         for number in range(count)
