@@ -38,7 +38,14 @@ def chosen_steps(inputs: RunInputs, finished: dict[str, int]) -> dict[str, int]:
     if inputs.config.evaluation.checkpoint == "last":
         return finished
     facts = inputs.facts()
-    return {student: facts[student]["best_step"] for student in finished}
+    best = {student: facts[student]["best_step"] for student in finished}
+    unmeasured = [student for student, step in best.items() if step < 0]
+    if unmeasured:
+        raise UserError(
+            f"config.evaluation.checkpoint='best': student {', '.join(unmeasured)} was never "
+            "measured on dev (are there enough training problems to hold a tenth out?): choose last"
+        )
+    return best
 
 
 def restore_params(

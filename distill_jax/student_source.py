@@ -96,9 +96,12 @@ def _check_same_tokenizer(run: pathlib.Path, tokenizer: Tokenizer, key: str) -> 
 def _other_step(name: str, student: str) -> epath.Path:
     """The directory of the checkpoint that config.model.<student>.init_from names."""
     path = epath.Path(name).resolve()
-    if path.parent.name != "checkpoints":
-        return path
-    steps = checkpoint.complete_steps(path)
-    if not steps:
-        raise UserError(f"config.model.{student}.init_from={name}: no complete checkpoint there")
-    return path / str(steps[-1])
+    directory = path if path.parent.name == "checkpoints" else path.parent
+    steps = [str(step) for step in checkpoint.complete_steps(directory)]
+    wanted = path.name if path != directory else (steps[-1] if steps else "")
+    if wanted not in steps:
+        there = f"there are {', '.join(steps)}" if steps else "there is none"
+        raise UserError(
+            f"config.model.{student}.init_from={name}: no complete checkpoint ({there})"
+        )
+    return directory / wanted

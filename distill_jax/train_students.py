@@ -13,6 +13,7 @@ from distill_jax import (
     student_source,
 )
 from distill_jax.dev_measurement import DevMeasurement
+from distill_jax.errors import UserError
 from distill_jax.evaluation.evaluate import check_prompts
 from distill_jax.restore_students import finished_students
 from distill_jax.run_inputs import RunInputs
@@ -134,6 +135,11 @@ def _first_state(
     student, trainer = setup.student, setup.trainer
     restored = checkpoints.restore_latest(abstract)
     if restored is not None:
+        if student not in inputs.facts():
+            raise UserError(
+                f"{inputs.checkpoint_directory(student)} holds checkpoints of another run: choose "
+                "another config.checkpoint_dir"
+            )
         inputs.terminal.say(f"student {student}: going on from step {restored[0]}")
         return restored[1], inputs.facts()[student]["weights_dtype"]
     section = inputs.config.model[student]

@@ -90,6 +90,10 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(damage, tmp_path,
     assert_equal_states(state, small_state(1))
     with pytest.raises(UserError, match="2 is damaged"):
         kept.restore_params(2, abstract(small_state()).params)
+    kept.save(2, small_state(2))  # training comes by again
+    kept.wait()
+    assert not kept.damaged(2)
+    (tmp_path / "s" / "2" / checkpoint.MANIFEST).write_text("{}")
     largest = tmp_path / "s" / "1" / checkpoint.MANIFEST
     largest.write_text("{}")
     with pytest.raises(UserError, match="every checkpoint is damaged"):

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import transformers
 from tiny_student import make_mesh
 
 from distill_jax.model import attention, gpt2, hugging_face, hugging_face_files
@@ -14,7 +15,6 @@ from distill_jax.text.rows import Row
 from distill_jax.training import batches, loss, optimizer, step
 
 torch = pytest.importorskip("torch", reason="pip install torch==2.13.0 (to compare with)")
-transformers = pytest.importorskip("transformers")
 
 SHAPES = {
     "small": {"vocab_size": 120, "context": 40, "layers": 2, "heads": 2, "width": 16},

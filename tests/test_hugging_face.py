@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
+import transformers
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
@@ -17,7 +18,6 @@ from distill_jax.model import gpt2, hugging_face, hugging_face_export
 torch = pytest.importorskip(
     "torch", reason="no PyTorch: pip install torch --index-url https://download.pytorch.org/whl/cpu"
 )
-transformers = pytest.importorskip("transformers")
 
 KEY = "config.model.solver.init_from"
 SIZE = {"vocab_size": 70, "n_positions": 24, "n_embd": 12, "n_layer": 2, "n_head": 3}

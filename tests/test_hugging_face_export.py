@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 import tokenizers
+import transformers
 from experiment_runs import TINY, command, environment, one_error_line, run
 from test_hugging_face import DTYPES, KEY, network_logits, tensors
 
@@ -21,7 +22,6 @@ from distill_jax.text.tokenizer import END_OF_TURN, load_tokenizer, train_tokeni
 torch = pytest.importorskip(
     "torch", reason="no PyTorch: pip install torch --index-url https://download.pytorch.org/whl/cpu"
 )
-transformers = pytest.importorskip("transformers")
 
 TEXT = "Anna has 15 apples and buys 27 more. How many in all?\n15+27 = 42\n#### 42"
 

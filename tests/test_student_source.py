@@ -7,6 +7,7 @@ import pathlib
 import jax
 import numpy as np
 import pytest
+import transformers
 from experiment_runs import TINY, contents, curve, one_error_line, run
 
 from distill_jax import student_source
@@ -88,6 +89,13 @@ def test_a_student_starts_from_one_of_another_run(source, tmp_path):
     assert done.returncode == 0, done.stderr
     assert f"starting from {workdir / 'checkpoints' / 'solver'}" in done.stdout
     assert contents(workdir) == before
+    missing = f"--config.model.solver.init_from={workdir / 'checkpoints' / 'solver' / '7'}"
+    message = one_error_line(run("main", *ALONE, missing, same, "--workdir", tmp_path / "v"))
+    assert "no complete checkpoint (there are " in message
+    stolen = f"--config.checkpoint_dir={workdir / 'checkpoints'}"
+    size = ["--config.model.solver.layers=1", same]
+    message = one_error_line(run("main", *ALONE, *size, stolen, "--workdir", tmp_path / "u"))
+    assert "holds checkpoints of another run" in message
     last = json.loads((workdir / "training_data.json").read_text())["solver"]["finished_at"]
     ours, theirs = (
         restored(path) for path in (tmp_path / "w" / "checkpoints" / "solver" / "2",
@@ -127,7 +135,6 @@ def test_presets_are_the_published_sizes():
 
 def test_parameters_from_a_directory_in_hugging_face_format(tmp_path):
     torch = pytest.importorskip("torch", reason="pip install torch==2.13.0")
-    transformers = pytest.importorskip("transformers")
     tokenizer = tokenizer_of(300)
     torch.manual_seed(0)
     # Without the end of turn, as published weights are.

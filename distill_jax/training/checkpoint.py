@@ -42,6 +42,7 @@ class Checkpoints:
         self._checkpointer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
         self._finishing: threading.Thread | None = None
         self._failure: Exception | None = None
+        self._damaged: set[int] = set()  # known to be; saved again when training comes by
 
     def steps(self) -> list[int]:
         """Steps of complete checkpoints, ascending."""
@@ -55,7 +56,7 @@ class Checkpoints:
         """
         self.wait()
         target = self._directory / str(step)
-        if distributed.send((target / MANIFEST).exists()):
+        if distributed.send((target / MANIFEST).exists() and step not in self._damaged):
             return
         save = self._ocp.args.StandardSave
         params, training = _split(state)
@@ -112,6 +113,7 @@ class Checkpoints:
         for step in reversed(steps):
             if not self.damaged(step):
                 return step
+            self._damaged.add(step)
             log.warning("%s is damaged: using the checkpoint before", self._directory / str(step))
         if steps:
             raise UserError(
@@ -152,7 +154,7 @@ class Checkpoints:
         directory = self._directory / str(step)
         try:
             manifest = json.loads((directory / MANIFEST).read_text())
-        except ValueError:
+        except (ValueError, FileNotFoundError):
             return True
         return manifest != _hashes(directory)
 
