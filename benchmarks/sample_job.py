@@ -1,0 +1,148 @@
+"""What both sides of the sampling comparison are given: dialogues, caps, students.
+
+Two students take turns: role 0, the decomposer, begins and alone may end the dialogue; role 1 is
+the solver. Both read everything. Nothing here needs PyTorch but `write_students`.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+from distill_jax.tasks import gsm8k
+from distill_jax.text.rows import View, encode_rows, prompt_tokens
+from distill_jax.text.tokenizer import load_tokenizer
+from distill_jax.text.transcript import SCHEMES
+
+ROLES = SCHEMES["socratic"].roles  # in turn order
+ENDER = ROLES.index(SCHEMES["socratic"].ender)
+
+
+@dataclasses.dataclass(frozen=True)
+class Caps:
+    """End marks and limits of a dialogue, as in `distill_jax.sampling.decode.DialoguePlan`.
+
+    vocab_size       ids from here on are padding of the embedding
+    max_turns        status turn_cap when so many turns have ended
+    max_turn_tokens  status token_cap when a turn is so long, its end mark counted
+    max_tokens       status token_cap when so much is written in all
+    """
+
+    end_of_turn: int
+    end_of_text: int
+    vocab_size: int
+    max_turns: int
+    max_turn_tokens: int
+    max_tokens: int
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleSetting:
+    """One side: where it runs, and the students it loads.
+
+    weights      directory in Hugging Face format of each role's student
+    cores        0 = all
+    environment  variables set before anything is imported
+    """
+
+    weights: tuple[str, str]
+    device: str = "cpu"
+    dtype: str = "float32"
+    cores: int = 0
+    environment: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleJob:
+    """One measured run.
+
+    prompts      ids of each question with its end of turn
+    forced       what is written for each prompt, end marks included, whatever the students would
+                 write; None = they write themselves
+    variant      PyTorch's way of going from turn to turn: see `turn_by_turn.run`
+    temperature  0 = greedy
+    """
+
+    prompts: Sequence[list[int]]
+    forced: Sequence[list[int]] | None
+    caps: Caps
+    batch_size: int
+    variant: str = "carry"
+    temperature: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class GoldDialogues:
+    """GSM8K's Socratic test dialogues: `written[i]` follows `prompts[i]`, ends in end_of_text."""
+
+    prompts: list[list[int]]
+    written: list[list[int]]
+    end_of_turn: int
+    end_of_text: int
+    vocab_size: int  # ids that the tokenizer knows
+
+    def caps(self) -> Caps:
+        """The smallest under which none of these dialogues is cut."""
+        turn_lengths = []
+        for tokens in self.written:
+            ends = [i for i, t in enumerate(tokens) if t in (self.end_of_turn, self.end_of_text)]
+            starts = [-1, *ends[:-1]]
+            turn_lengths.append([end - start for start, end in zip(starts, ends, strict=True)])
+        return Caps(
+            self.end_of_turn,
+            self.end_of_text,
+            self.vocab_size,
+            max_turns=max(map(len, turn_lengths)),
+            # A dialogue that ends with the last token it may write has finished.
+            max_turn_tokens=max(map(max, turn_lengths)),
+            max_tokens=max(map(len, self.written)),
+        )
+
+
+def gsm8k_dialogues(data: str, count: int = 0) -> GoldDialogues:
+    """The first `count` (0 = all) gold dialogues of GSM8K's test split, in GPT-2's tokens.
+
+    `data` holds gsm8k/ (upstream's files) and gpt2_tokenizer/.
+    """
+    directory = pathlib.Path(data)
+    annotations = gsm8k.load_annotations("test", directory=str(directory / "gsm8k"))
+    annotations = annotations[: count or None]
+    tokenizer = load_tokenizer(str(directory / "gpt2_tokenizer"))
+    scheme = SCHEMES["socratic"]
+    # The ender's row holds every turn and the end of the text.
+    view = View(scheme.ender, frozenset(scheme.roles), (ENDER,))
+    rows = encode_rows(annotations, scheme, [view], tokenizer)[scheme.ender]
+    questions = tokenizer.encode([annotation.question for annotation in annotations])
+    prompts = [prompt_tokens(question, tokenizer.end_of_turn) for question in questions]
+    written = [row.tokens[len(prompt) :] for row, prompt in zip(rows, prompts, strict=True)]
+    marks = tokenizer.end_of_turn, tokenizer.end_of_text
+    return GoldDialogues(prompts, written, *marks, tokenizer.size)
+
+
+def write_students(
+    directory: str, size: dict[str, int], vocab_size: int, seed: int = 0
+) -> tuple[str, str]:
+    """Two GPT-2s with random weights in Hugging Face format, one per role; their directories.
+
+    size        layers, heads, width, context
+    vocab_size  ids; the embedding is padded to a multiple of 128
+    """
+    import torch
+    import transformers
+
+    config = transformers.GPT2Config(
+        vocab_size=-(-vocab_size // 128) * 128,
+        n_layer=size["layers"],
+        n_head=size["heads"],
+        n_embd=size["width"],
+        n_positions=size["context"],
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    paths = []
+    for number, role in enumerate(ROLES):
+        torch.manual_seed(seed + number)
+        path = pathlib.Path(directory) / role
+        path.mkdir(parents=True, exist_ok=True)
+        transformers.GPT2LMHeadModel(config).save_pretrained(path)
+        paths.append(str(path))
+    return paths[0], paths[1]
