@@ -59,6 +59,12 @@ class Tokenizer:
         """The text of ids; special tokens are spelt out, bytes that are no UTF-8 become U+FFFD."""
         return self._backend.decode(list(tokens), skip_special_tokens=False)
 
+    def token_texts(self) -> list[str]:
+        """The text of every id, [size]; empty for special tokens, which are no text."""
+        texts = [self.decode([token]) for token in range(self.size)]
+        texts[self.end_of_text] = texts[self.end_of_turn] = ""
+        return texts
+
     def save(self, directory: pathlib.Path) -> None:
         """Write the files from which `load_tokenizer` and transformers load it again."""
         self._tokenizer.save_pretrained(directory)
