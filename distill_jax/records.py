@@ -50,8 +50,27 @@ class Turn:
 
 
 @dataclasses.dataclass(frozen=True)
+class Sample:
+    """One of several transcripts for a problem, graded. Fields are named as in Prediction."""
+
+    index: int  # from 0, in the order in which they were drawn
+    completion: str
+    turns: tuple[Turn, ...]
+    prediction: str | None
+    correct: bool
+    scores: dict[str, bool]
+    status: str
+    log_probability: float  # natural log, summed over the tokens of all turns
+    tokens: int  # of all turns
+
+
+@dataclasses.dataclass(frozen=True)
 class Prediction:
-    """A student's transcript for one problem, graded."""
+    """A student's transcript for one problem, graded.
+
+    Where several samples were drawn, the fields are those of the sample that stands for the
+    majority's answer (evaluation/votes.py).
+    """
 
     id: str
     question: str
@@ -63,6 +82,7 @@ class Prediction:
     scores: dict[str, bool]  # strict, flexible, normalised
     status: str  # finished | turn_cap | token_cap | context | prompt_too_long | unparsed
     attributes: dict[str, Any] = dataclasses.field(default_factory=dict)
+    samples: tuple[Sample, ...] = ()  # all of them, or () where one was drawn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,10 +110,15 @@ def annotation_from_dict(row: dict[str, Any]) -> Annotation:
 
 
 def prediction_from_dict(row: dict[str, Any]) -> Prediction:
-    """Build a Prediction from parsed JSON; raises KeyError on a missing field."""
+    """Build a Prediction from parsed JSON; raises KeyError on a missing field but "samples"."""
+    row = {"samples": (), **row}  # rows written before there were several samples
     fields = {f.name: row[f.name] for f in dataclasses.fields(Prediction)}
-    fields["turns"] = tuple(Turn(**turn) for turn in row["turns"])
-    return Prediction(**fields)
+    samples = tuple(Sample(**{**s, "turns": _turns(s["turns"])}) for s in row["samples"])
+    return Prediction(**{**fields, "turns": _turns(row["turns"]), "samples": samples})
+
+
+def _turns(rows: Iterable[dict[str, Any]]) -> tuple[Turn, ...]:
+    return tuple(Turn(**row) for row in rows)
 
 
 def read_json_lines(path: str | pathlib.Path) -> list[tuple[int, dict[str, Any]]]:

@@ -1,5 +1,6 @@
 """report.html, read back with a parser of its own."""
 
+import dataclasses
 import os
 import re
 import threading
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from distill_jax.evaluation import report
 from distill_jax.evaluation.summary import summarise
+from distill_jax.evaluation.votes import combine
 from distill_jax.records import Prediction, Turn
 
 BADGE_OF_STATUS = {
@@ -137,6 +139,53 @@ def test_unfinished_but_counted_as_right_says_so(tmp_path):
     (dialogue,) = page.dialogues()
     assert "unfinished" in dialogue["text"]
     assert "counted as right" in dialogue["text"]
+
+
+def test_every_status_is_counted(tmp_path):
+    predictions = [*mixed(8), prediction(8, "context")]
+    page = write(tmp_path / "report.html", predictions)
+    cells = [[cell["text"] for cell in page.find("td", "", row)] for row in page.find("tr")]
+    counts = {row[0]: row[1] for row in cells if len(row) > 1}
+    for status, meaning in report.STATUS_MEANING.items():
+        expected = sum(p.status == status for p in predictions)
+        assert counts[status + meaning] == str(expected)
+    assert counts["contextstopped where the model's context was full"] == "2"
+
+
+def voted(answers, number=0):
+    """The vote over samples with these answers; 7 is right."""
+    return combine(
+        [
+            dataclasses.replace(prediction(number, correct=answer == "7"), prediction=answer)
+            for answer in answers
+        ]
+    )
+
+
+def test_votes(tmp_path):
+    rows = [voted(["7", "8", INJECTION, None, "7"]), voted(["8", "8", "7", "8", "8"], 1)]
+    page = write(tmp_path / "report.html", rows)
+    text = re.sub(r"\s+", " ", page.find("main")[0]["text"])
+    assert "answered right by majority vote over 5 samples each," in text
+    for fact in ("Samples per problem5", "Majority vote, right50.0 %", "on average30.0 %"):
+        assert fact in text
+    # Of 5 samples 2 and 1 are right: 1 - C(3, k) / C(5, k) and 1 - C(4, k) / C(5, k).
+    assert re.findall(r"pass@(\d)(\S+) %", text) == [
+        ("1", "30.0"),
+        ("2", "55.0"),
+        ("4", "90.0"),
+        ("5", "100.0"),
+    ]
+    assert not page.find("script")
+    first, second = page.dialogues()
+    assert f"7: 2, 8: 1, {INJECTION}: 1, none could be read: 1" in first["text"]
+    assert "8: 4, 7: 1" in second["text"]
+
+
+def test_one_sample_says_nothing_of_votes(tmp_path):
+    page = write(tmp_path / "report.html", mixed(8))
+    for word in ("vote", "Votes", "pass@", "amples"):
+        assert word not in page.source
 
 
 def test_speakers_have_colours_of_their_own(tmp_path):

@@ -1,11 +1,13 @@
 """report.json worked out by hand."""
 
+import dataclasses
 import json
 
 import pytest
 
 from distill_jax.evaluation.statistics import wilson_interval
 from distill_jax.evaluation.summary import summarise
+from distill_jax.evaluation.votes import combine
 from distill_jax.records import Prediction, Turn
 
 SETTINGS = {
@@ -100,6 +102,55 @@ def test_without_predictions():
     assert summary["by_steps"] == []
     assert summary["turns"] == {"mean": 0.0}
     assert summary["checkpoint_rule"] == "best on dev"
+
+
+def voted(number, outcomes):
+    """Right samples say 1, wrong ones 0; every sample writes 5 tokens in 2 turns."""
+    rows = [prediction(number, (False, right, right), tokens=(2, 3)) for right in outcomes]
+    return combine([dataclasses.replace(row, prediction=str(int(row.correct))) for row in rows])
+
+
+def test_votes_by_hand():
+    rows = [
+        voted(0, (True, True, False, False, True)),
+        voted(1, (False, False, True, False, False)),
+        voted(2, (False, False, False, False, False)),
+    ]
+    summary = summarise(rows, guessers={}, **SETTINGS)
+    headline = {"accuracy": 1 / 3, "interval": list(wilson_interval(1, 3))}
+    assert summary["samples"] == 5
+    assert summary["votes"] == summary["scores"]["normalised"] == headline
+    assert (summary["accuracy"], summary["accuracy_interval"]) == tuple(headline.values())
+    assert summary["sample_accuracy"] == 4 / 15
+    # Of 5 samples 3, 1 and 0 are right: without C(2, k), C(4, k) and C(5, k) of the C(5, k) draws.
+    expected = {"1": 3 / 5 + 1 / 5, "2": 9 / 10 + 4 / 10, "4": 1 + 4 / 5, "5": 2}
+    assert list(summary["pass_at_k"]) == list(expected)
+    for k, total in expected.items():
+        assert summary["pass_at_k"][k] == pytest.approx(total / 3, rel=1e-15)
+    assert summary["tokens"] == {"generated": 75, "mean": 25.0}
+    assert summary["turns"] == {"mean": 2.0}
+    assert summary["status"] == {"finished": 3}
+    assert json.loads(json.dumps(summary)) == summary
+
+
+@pytest.mark.parametrize(("n", "ks"), [(2, "1 2"), (3, "1 2 3"), (8, "1 2 4 8")])
+def test_which_k(n, ks):
+    summary = summarise([voted(0, [True] * n)], guessers={}, **SETTINGS)
+    assert summary["pass_at_k"] == dict.fromkeys(ks.split(), 1.0)
+
+
+def test_one_sample_adds_nothing():
+    assert not {"samples", "votes", "sample_accuracy", "pass_at_k"} & set(
+        summarise(PREDICTIONS, guessers={}, **SETTINGS)
+    )
+
+
+@pytest.mark.parametrize("other", [(True,), (True, True, True)])
+def test_different_numbers_of_samples_are_refused(other):
+    rows = [voted(0, (True, False)), voted(1, other)]
+    for order in (rows, rows[::-1]):
+        with pytest.raises(ValueError, match="numbers of samples"):
+            summarise(order, guessers={}, **SETTINGS)
 
 
 @pytest.mark.parametrize("extra", ["exact", "zz"])

@@ -1,5 +1,6 @@
 """report.html: one offline file that says how well the students do, and shows what they write."""
 
+import collections
 import json
 import pathlib
 import re
@@ -82,7 +83,7 @@ def write_report(
             name: {key: _exact(value) for key, value in _flatten(summary[section]).items()}
             for name, section in (("Sampling", "sampling"), ("Identity of the run", "identity"))
         },
-        dialogues=[(outcome(prediction), prediction) for prediction in dialogues],
+        dialogues=[(outcome(p), p, _votes(p)) for p in dialogues],
         badges=BADGES,
         colors=colors,
     )
@@ -193,6 +194,11 @@ def _guesser_sentences(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
         text = f"gets {percent(guesser['accuracy'])}. {verdict}"
         sentences.append({"name": name, "excluded": guesser["excluded"], "text": text})
     return sentences
+
+
+def _votes(prediction: Prediction) -> list[tuple[str | None, int]]:
+    """(answer, number of samples that gave it), the most frequent first; [] for one sample."""
+    return collections.Counter(s.prediction for s in prediction.samples).most_common()
 
 
 def _flatten(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distill_jax.evaluation.statistics import wilson_interval
+from distill_jax.evaluation.votes import pass_at_k
 from distill_jax.records import Prediction
 
 EXTRACTORS = ("strict", "flexible", "normalised")
@@ -30,11 +31,15 @@ def summarise(
     `guessers` is what `guessers.guess` returned. Each gets "excluded": whether the students'
     interval excludes the guesser's accuracy and lies above it. `seconds` is the time the evaluation
     took. Without predictions the accuracies are 0.0 with the interval [0.0, 1.0].
+
+    Where the predictions are votes, `_voting` adds its keys; "tokens" are then those of all
+    samples, while everything else is about the samples that stand for the votes. Raises ValueError
+    where predictions have different numbers of samples.
     """
     n = len(predictions)
     headline = _accuracy([prediction.correct for prediction in predictions])
     low = headline["interval"][0]
-    generated = sum(turn.tokens for prediction in predictions for turn in prediction.turns)
+    generated = sum(_tokens(prediction) for prediction in predictions)
     turns = sum(len(prediction.turns) for prediction in predictions)
     return {
         "task": task,
@@ -44,6 +49,7 @@ def summarise(
         "accuracy_interval": headline["interval"],
         "accuracy_interval_method": INTERVAL_METHOD,
         "headline_extractor": HEADLINE_EXTRACTOR,
+        **_voting(predictions, headline),
         "scores": _scores(predictions),
         "guessers": {
             name: {**result, "excluded": low > result["accuracy"]}
@@ -60,6 +66,36 @@ def summarise(
         "sampling": dict(sampling),
         "identity": dict(identity),
     }
+
+
+def _voting(predictions: Sequence[Prediction], headline: dict[str, Any]) -> dict[str, Any]:
+    """{} where one sample per problem was drawn, else
+
+    samples          their number n per problem
+    votes            accuracy and interval of the majority's answers, which is the headline
+    sample_accuracy  mean over all samples; without an interval, since samples of one problem are
+                     not independent
+    pass_at_k        {"1": ...}: mean over problems, for the powers of two up to n and for n
+    """
+    if not any(prediction.samples for prediction in predictions):
+        return {}
+    n = len(predictions[0].samples)
+    if any(len(prediction.samples) != n for prediction in predictions):
+        raise ValueError("predictions with different numbers of samples")
+    right = [sum(sample.correct for sample in p.samples) for p in predictions]
+    ks = [*(2**i for i in range(n.bit_length()) if 2**i < n), n]
+    return {
+        "samples": n,
+        "votes": headline,
+        "sample_accuracy": sum(right) / (n * len(right)),
+        "pass_at_k": {str(k): sum(pass_at_k(n, c, k) for c in right) / len(right) for k in ks},
+    }
+
+
+def _tokens(prediction: Prediction) -> int:
+    if prediction.samples:
+        return sum(sample.tokens for sample in prediction.samples)
+    return sum(turn.tokens for turn in prediction.turns)
 
 
 def _accuracy(outcomes: Sequence[bool]) -> dict[str, Any]:

@@ -1,0 +1,83 @@
+"""Several samples per problem: the majority's answer, and the chance that some sample is right."""
+
+import collections
+import dataclasses
+import math
+from collections.abc import Sequence
+
+from distill_jax.records import Prediction, Sample
+
+
+def majority(answers: Sequence[str | None], log_probabilities: Sequence[float]) -> int:
+    """The index of the sample that stands for the most frequent answer.
+
+    Majority vote over final answers, as in self-consistency (Wang et al., 2022,
+    https://arxiv.org/abs/2203.11171). `log_probabilities` are natural logs per token, one mean per
+    sample. Of equally frequent answers the one whose samples have the higher mean of them wins,
+    then the one that occurs first; the answer's most probable sample stands for it, of equally
+    probable ones the first. None, an answer that could not be read, wins only if there is no other.
+
+    Raises ValueError where there is no sample, or not one log probability for each.
+    """
+    groups: dict[str | None, list[int]] = collections.defaultdict(list)
+    for index, (answer, _) in enumerate(zip(answers, log_probabilities, strict=True)):
+        groups[answer].append(index)
+    if len(groups) > 1:
+        groups.pop(None, None)
+
+    def votes(samples: list[int]) -> tuple[int, float]:
+        total = sum(log_probabilities[index] for index in samples)
+        return len(samples), total / len(samples)
+
+    # max() returns the first of equals, and the groups are in the order of their first samples.
+    winner = max(groups.values(), key=votes)
+    return max(winner, key=lambda index: log_probabilities[index])
+
+
+def combine(predictions: Sequence[Prediction]) -> Prediction:
+    """One voted Prediction from those of a problem's samples, in the order of the samples.
+
+    Its fields are those of the sample that `majority` names, its `samples` are all of them. A
+    single prediction comes back as it is. Raises ValueError where there is none, where they are of
+    several problems, and where one is a vote itself.
+    """
+    if len({prediction.id for prediction in predictions}) != 1:
+        raise ValueError(f"samples of one problem, not of {[p.id for p in predictions]}")
+    if any(prediction.samples for prediction in predictions):
+        raise ValueError(f"{predictions[0].id}: a vote is no sample")
+    if len(predictions) == 1:
+        return predictions[0]
+    samples = tuple(_sample(index, prediction) for index, prediction in enumerate(predictions))
+    winner = majority(
+        [sample.prediction for sample in samples],
+        # A prompt that left no room to write has no tokens.
+        [sample.log_probability / max(sample.tokens, 1) for sample in samples],
+    )
+    return dataclasses.replace(predictions[winner], samples=samples)
+
+
+def pass_at_k(n: int, c: int, k: int) -> float:
+    """The chance that of k samples, drawn from n of which c are right, at least one is right.
+
+    The unbiased estimator 1 - C(n-c, k) / C(n, k) of Chen et al., 2021, equation 1
+    (https://arxiv.org/abs/2107.03374), exact to the last bit since the binomials are integers.
+    Raises ValueError unless 0 <= c <= n and 1 <= k <= n.
+    """
+    if not (0 <= c <= n and 1 <= k <= n):
+        raise ValueError(f"pass@{k} of {n} samples of which {c} are right")
+    total = math.comb(n, k)
+    return (total - math.comb(n - c, k)) / total
+
+
+def _sample(index: int, prediction: Prediction) -> Sample:
+    return Sample(
+        index=index,
+        completion=prediction.completion,
+        turns=prediction.turns,
+        prediction=prediction.prediction,
+        correct=prediction.correct,
+        scores=prediction.scores,
+        status=prediction.status,
+        log_probability=math.fsum(turn.log_probability for turn in prediction.turns),
+        tokens=sum(turn.tokens for turn in prediction.turns),
+    )

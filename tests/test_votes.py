@@ -1,0 +1,148 @@
+"""Majority votes and pass@k, by hand and by enumeration; records of several samples."""
+
+import dataclasses
+import itertools
+import json
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distill_jax import records
+from distill_jax.evaluation.votes import combine, majority, pass_at_k
+from distill_jax.records import Prediction, Sample, Turn
+
+
+@pytest.mark.parametrize(
+    ("answers", "log_probabilities", "winner"),
+    [
+        (["7"], [-1.0], 0),
+        (["7", "8", "8"], [-0.1, -2.0, -1.0], 2),  # the most frequent; its most probable sample
+        (["7", "8"], [-2.0, -1.0], 1),  # one each: the more probable
+        (["7", "8", "7", "8"], [-1.0, -1.5, -4.0, -1.5], 1),  # means -2.5 and -1.5
+        (["7", "8", "7", "8"], [-1.0, -2.0, -2.0, -1.0], 0),  # equal means: the first
+        (["8", "7", "7"], [-9.0, -1.0, -1.0], 1),  # equally probable samples: the first
+        ([None, None, "7"], [-0.1, -0.1, -9.0], 2),  # what cannot be read never wins
+        ([None, None, None], [-3.0, -1.0, -2.0], 1),  # unless nothing can be
+    ],
+)
+def test_majority_by_hand(answers, log_probabilities, winner):
+    assert majority(answers, log_probabilities) == winner
+
+
+ANSWERS = st.sampled_from(["7", "8", "9", None])
+# Quarters: their sums are exact in any order.
+LOG_PROBABILITIES = st.integers(-8, 0).map(lambda n: n / 4)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(ANSWERS, LOG_PROBABILITIES), min_size=1, max_size=8))
+def test_nothing_beats_the_winner(samples):
+    answers, log_probabilities = zip(*samples, strict=True)
+    winner = majority(answers, log_probabilities)
+
+    def rank(index):
+        mine = [p for a, p in samples if a == answers[index]]
+        first = answers.index(answers[index])
+        readable = answers[index] is not None
+        return readable, len(mine), sum(mine) / len(mine), -first, samples[index][1], -index
+
+    assert winner == max(range(len(samples)), key=rank)
+
+
+def test_majority_refuses():
+    with pytest.raises(ValueError):
+        majority([], [])
+    with pytest.raises(ValueError):
+        majority(["7", "8"], [-1.0])
+
+
+@pytest.mark.parametrize("n", range(1, 8))
+def test_pass_at_k_is_the_share_of_draws_with_a_right_sample(n):
+    for c, k in itertools.product(range(n + 1), range(1, n + 1)):
+        outcomes = [True] * c + [False] * (n - c)
+        draws = [any(draw) for draw in itertools.combinations(outcomes, k)]
+        assert pass_at_k(n, c, k) == sum(draws) / len(draws)
+
+
+def test_pass_at_k_of_many_samples():
+    assert pass_at_k(10_000, 1, 100) == 0.01
+    assert pass_at_k(10**4, 1, 1) == 1e-4
+    # As a product of small factors, the form of the paper's program.
+    product = math.prod(1 - 100 / i for i in range(10_000 - 50 + 1, 10_000 + 1))
+    assert pass_at_k(10_000, 50, 100) == pytest.approx(1 - product, rel=1e-12)
+    assert pass_at_k(10_000, 9_950, 100) == 1.0
+
+
+@pytest.mark.parametrize(("n", "c", "k"), [(5, 6, 1), (5, -1, 1), (5, 2, 0), (5, 2, 6), (0, 0, 1)])
+def test_pass_at_k_refuses(n, c, k):
+    with pytest.raises(ValueError, match="pass@"):
+        pass_at_k(n, c, k)
+
+
+def drawn(answer, log_probability=-1.0, tokens=(2, 3), number=0, status="finished"):
+    """One sample as a prediction; its log probability is the same in every turn."""
+    turns = tuple(Turn("solver", f"{answer}.", count, log_probability) for count in tokens)
+    correct = answer == "7"
+    return Prediction(
+        id=f"test/{number}",
+        question="q",
+        answer="7",
+        completion=f"so {answer} at {log_probability}",
+        turns=turns,
+        prediction=answer,
+        correct=correct,
+        scores={"strict": False, "normalised": correct},
+        status=status,
+        attributes={"steps": 2},
+    )
+
+
+def test_combine():
+    drawings = [drawn("8", -0.5), drawn("7", -4.0), drawn(None, 0.0, status="unparsed")]
+    drawings.append(drawn("7", -3.0, tokens=(4, 4)))
+    voted = combine(drawings)
+    assert dataclasses.replace(voted, samples=()) == drawings[3]
+    assert [sample.index for sample in voted.samples] == [0, 1, 2, 3]
+    assert [sample.prediction for sample in voted.samples] == ["8", "7", None, "7"]
+    assert [sample.log_probability for sample in voted.samples] == [-1.0, -8.0, 0.0, -6.0]
+    assert [sample.tokens for sample in voted.samples] == [5, 5, 5, 8]
+    shared = {f.name for f in dataclasses.fields(Sample)} - {"index", "log_probability", "tokens"}
+    for sample, drawing in zip(voted.samples, drawings, strict=True):
+        for name in shared:
+            assert getattr(sample, name) == getattr(drawing, name)
+
+
+def test_ties_are_broken_per_token():
+    # The sum of "8" is lower, its mean per token is higher: -6 / 20 against -4 / 4.
+    voted = combine([drawn("7", -4.0, tokens=(4,)), drawn("8", -6.0, tokens=(20,))])
+    assert voted.prediction == "8"
+
+
+def test_combine_of_one_and_of_nothing_written():
+    alone = drawn("7")
+    assert combine([alone]) is alone
+    empty = drawn(None, tokens=(), status="prompt_too_long")
+    voted = combine([empty, empty])
+    assert (voted.prediction, voted.status, len(voted.samples)) == (None, "prompt_too_long", 2)
+
+
+def test_combine_refuses():
+    with pytest.raises(ValueError, match="one problem"):
+        combine([])
+    with pytest.raises(ValueError, match="one problem"):
+        combine([drawn("7"), drawn("7", number=1)])
+    with pytest.raises(ValueError, match="no sample"):
+        combine([combine([drawn("7"), drawn("8")]), drawn("7")])
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_predictions_survive_json(count):
+    voted = combine([drawn(answer, -0.1) for answer in ["7", None, "8"][:count]])
+    row = json.loads(records.to_json(voted))
+    assert records.prediction_from_dict(row) == voted
+    assert len(row["samples"]) == (0 if count == 1 else count)
+    if count == 1:  # as written before there were samples
+        del row["samples"]
+        assert records.prediction_from_dict(row) == voted
