@@ -136,16 +136,28 @@ def get_config() -> ConfigDict:
     config.sampling = ConfigDict(
         {
             "temperature": 0.0,  # 0 = greedy
+            "top_k": 0,  # draw from the k most likely tokens; 0 = all
+            "top_p": 1.0,  # draw from the fewest tokens that together have p; 1 = all
+            "samples": 1,  # dialogues per problem; their most frequent answer counts
             "max_turns": 16,  # of all roles together
             "max_turn_tokens": 64,
             "max_tokens": 192,  # of a whole dialogue
-            "batch_size": 100,  # dialogues at a time
+            "slots": 0,  # dialogues at a time; 0 = as many as are useful and fit
+            "dtype": "float32",  # of activations and caches: float32, bfloat16 (GPU, TPU)
+            "calculator": False,  # fill in the value where the solver writes <<48/2=
+            # What is not written by the decomposer but given: subquestions (the gold ones), nothing
+            # (it says nothing, until the solver writes ####), history (each gold step by itself;
+            # the solver's next step is graded); "" = it writes all.
+            "given": "",
+            "given_steps": 0,  # of "subquestions": how many, the rest is written; 0 = all
         }
     )
     config.evaluation = ConfigDict(
         {
+            "task": "",  # another task than the run's; "" = config.task with its options
+            "task_options": (),  # of that task: directory=DIR,difficulty=hard
             "split": "test",
-            "checkpoint": "last",  # last, or best on dev
+            "checkpoint": "last",  # last, best on dev, a step, or solver=400,decomposer=200
             "problems": 200,  # use the first N; 0 = all
             "max_too_long_share": 0.05,  # of questions over the context (counted as wrong)
         }

@@ -36,5 +36,4 @@ def get_config():
     config.sampling.max_turns = 24
     config.sampling.max_turn_tokens = 96
     config.sampling.max_tokens = 384
-    config.sampling.batch_size = 50
     return config

@@ -1,5 +1,6 @@
 """What a student is measured by while it trains: dev loss, exact rows, accuracy of dialogues."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -7,6 +8,7 @@ import jax
 from distill_jax import errors, sharding
 from distill_jax.errors import UserError
 from distill_jax.evaluation import evaluate
+from distill_jax.evaluation.sampler import Sampler
 from distill_jax.records import Annotation, Problem
 from distill_jax.restore_students import finished_students, restore_params
 from distill_jax.run_inputs import RunInputs
@@ -61,18 +63,25 @@ class DevMeasurement:
 
     def _accuracy(self, params: Any) -> float:
         config = self._inputs.config
-        predictions = evaluate.predict(
-            self._problems,
+        # Greedy, one sample, nothing given: what decides on checkpoints does not change with
+        # settings of the evaluation.
+        settings = dataclasses.replace(
+            self._inputs.sampling, temperature=0.0, samples=1, given="", given_steps=0
+        )
+        sampler = Sampler(
+            self._inputs.plan(self._tokenizer),
             self._inputs.scheme,
             self._tokenizer,
-            self._inputs.plan(self._tokenizer),
             self._others | {self._setup.student: params},
+            settings,
+            config.seed,
+        )
+        predictions, _ = evaluate.predict(
+            [(problem, ()) for problem in self._problems],
+            sampler,
             self._inputs.task.grade,
-            seed=config.seed,
-            temperature=0.0,
-            batch_size=config.sampling.batch_size,
             max_too_long_share=1.0,
-            on_batch=lambda done: _leave_if_interrupted(),
+            on_chunk=_leave_if_interrupted,
         )
         return sum(prediction.correct for prediction in predictions) / len(predictions)
 

@@ -102,7 +102,7 @@ def run_command(main: Callable[[list[str]], None], argv: list[str]) -> int:
         line = str(error).split("\n")[0][:200]
         print(
             f"error: out of memory ({line}): lower config.train.batch_size, "
-            "config.sampling.batch_size or the students' size",
+            "config.sampling.slots or the students' size",
             file=sys.stderr,
         )
         return EXIT_USER

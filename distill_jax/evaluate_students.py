@@ -8,21 +8,26 @@ from typing import Any
 import jax
 
 from distill_jax import distributed, records, run_data, sharding
-from distill_jax.evaluation import evaluate, guessers, report, summary
-from distill_jax.restore_students import check_finished, chosen_steps, restore_params
+from distill_jax.dry_run_table import size
+from distill_jax.evaluation import evaluate, given, guessers, report, summary
+from distill_jax.evaluation.partial import PartialPredictions
+from distill_jax.evaluation.sampler import Sampler
+from distill_jax.restore_students import chosen_steps, restore_params
 from distill_jax.run_inputs import RunInputs
+from distill_jax.sampling import slots
+from distill_jax.sampling.generate import Work
 from distill_jax.workdir import read_json, write_json, write_text
 
 
 def evaluate_students(inputs: RunInputs, *, headline: bool) -> dict[str, Any]:
-    """Evaluate the finished students as config.evaluation and config.sampling say.
+    """Evaluate the students as config.evaluation and config.sampling say.
 
     Writes evaluations/<name>/{predictions.jsonl, report.json}, or reads them where they are there
     already. With `headline` the report also becomes the run's report.json and report.html.
     Returns the content of report.json.
     """
-    finished = chosen_steps(inputs, check_finished(inputs))
-    directory = inputs.workdir.evaluations / evaluation_name(inputs, finished)
+    steps = chosen_steps(inputs)
+    directory = inputs.workdir.evaluations / evaluation_name(inputs, steps)
     predictions_path, report_path = directory / "predictions.jsonl", directory / "report.json"
     if distributed.from_first(report_path.exists):
         inputs.terminal.say(f"evaluation: nothing left to do ({directory})")
@@ -30,69 +35,114 @@ def evaluate_students(inputs: RunInputs, *, headline: bool) -> dict[str, Any]:
         rows = records.read_json_lines(predictions_path)
         predictions = [records.prediction_from_dict(row) for _, row in rows]
     else:
-        predictions, result = _evaluate(inputs, finished)
+        partial = PartialPredictions(directory)
+        predictions, result = _evaluate(inputs, steps, partial)
         if distributed.is_first():
             lines = [records.to_json(prediction) + "\n" for prediction in predictions]
             write_text(predictions_path, "".join(lines))
             write_json(report_path, result)
+        distributed.wait_for_all("evaluated")
+        partial.remove()
         inputs.terminal.say(f"predictions: {predictions_path}")
     if headline and distributed.is_first():
         write_headline(inputs, predictions, result)
     return result
 
 
-def evaluation_name(inputs: RunInputs, finished: dict[str, int]) -> str:
+def evaluation_name(inputs: RunInputs, steps: dict[str, int]) -> str:
     """<task>-<split>-<step>-<hash of what decides the predictions>."""
     keys = {
         "sampling": inputs.config.sampling.to_dict(),
         "evaluation": inputs.config.evaluation.to_dict(),
-        "steps": finished,
+        "steps": steps,
     }
     digest = hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()[:8]
-    task = inputs.config.task.rpartition(".")[2]
-    steps = "-".join(str(n) for n in sorted(set(finished.values())))
-    return f"{task}-{inputs.config.evaluation.split}-{steps}-{digest}"
+    task = inputs.evaluated.name.rpartition(".")[2]
+    numbers = "-".join(str(n) for n in sorted(set(steps.values())))
+    return f"{task}-{inputs.config.evaluation.split}-{numbers}-{digest}"
 
 
 def _evaluate(
-    inputs: RunInputs, finished: dict[str, int]
+    inputs: RunInputs, steps: dict[str, int], partial: PartialPredictions
 ) -> tuple[list[records.Prediction], dict[str, Any]]:
     config = inputs.config
-    problems = inputs.evaluation_problems(run_data.collect(inputs).dev)
+    held_out = run_data.collect(inputs).dev
+    problems = inputs.evaluation_problems(held_out)
+    gold = inputs.gold_annotations(held_out) if given.needs_gold(inputs.sampling) else {}
     tokenizer = inputs.tokenizer()
-    plan = inputs.plan(tokenizer)
-    inputs.terminal.say(f"evaluating on {len(problems)} {config.evaluation.split} problems")
     began = time.monotonic()
-    with (
-        jax.set_mesh(sharding.make_mesh(**config.mesh)),
-        inputs.terminal.progress("evaluating", len(problems)) as progress,
-    ):
-        predictions = evaluate.predict(
-            problems,
-            inputs.scheme,
-            tokenizer,
-            plan,
-            restore_params(inputs, inputs.models(tokenizer), finished),
-            inputs.task.grade,
-            seed=config.seed,
-            temperature=config.sampling.temperature,
-            batch_size=config.sampling.batch_size,
-            max_too_long_share=config.evaluation.max_too_long_share,
-            on_batch=progress.update,
-        )
-    seconds = time.monotonic() - began
+    with jax.set_mesh(sharding.make_mesh(**config.mesh)):
+        params = restore_params(inputs, inputs.models(tokenizer), steps)
+        plan = inputs.plan(tokenizer)
+        sampler = Sampler(plan, inputs.scheme, tokenizer, params, inputs.sampling, config.seed)
+        asked = given.with_scripts(problems, gold, sampler)
+        predictions, work = _predict(inputs, sampler, asked, partial)
     train_problems = inputs.task.load(config.data.train_split, **inputs.task_options)
     return predictions, summary.summarise(
         predictions,
-        task=config.task,
+        task=inputs.evaluated.name,
         split=config.evaluation.split,
-        guessers=guessers.guess(problems, train_problems, inputs.task.grade),
-        checkpoint_steps=finished,
+        guessers=guessers.guess(
+            [problem for problem, _ in asked], train_problems, inputs.evaluated.module.grade
+        ),
+        checkpoint_steps=steps,
         identity=inputs.identity(),
         seed=config.seed,
-        seconds=seconds,
+        seconds=time.monotonic() - began,
         checkpoint_rule=config.evaluation.checkpoint,
-        sampling=config.sampling.to_dict(),
+        sampling=config.sampling.to_dict() | {"slots": work.slots},
+    )
+
+
+def _predict(
+    inputs: RunInputs, sampler: Sampler, asked: given.Problems, partial: PartialPredictions
+) -> tuple[list[records.Prediction], Work]:
+    """The predictions of all problems; those that are known already are not made again."""
+    say, samples = inputs.terminal.say, inputs.sampling.samples
+    wanted = {(problem.id, sample) for problem, _ in asked for sample in range(samples)}
+    known = {key: value for key, value in partial.read().items() if key in wanted}
+    total = len(wanted)
+    say(
+        f"evaluating on {len(asked)} {inputs.config.evaluation.split} problems"
+        + (f", {samples} dialogues each" if samples > 1 else "")
+        + (f": {len(known)} of {total} dialogues are there already" if known else "")
+    )
+    say(_memory_line(sampler, total - len(known)))
+    done = len(known)
+    process, processes = jax.process_index(), jax.process_count()
+    with inputs.terminal.progress("evaluating", total, done) as progress:
+
+        def on_prediction(number: int, sample: int, prediction: records.Prediction) -> None:
+            nonlocal done
+            done += 1
+            if number % processes == process:
+                partial.append(prediction, sample)
+
+        def on_chunk() -> None:
+            partial.flush()
+            progress.update(done)
+
+        predictions, work = evaluate.predict(
+            asked,
+            sampler,
+            inputs.evaluated.module.grade,
+            max_too_long_share=inputs.config.evaluation.max_too_long_share,
+            known=known,
+            on_prediction=on_prediction,
+            on_chunk=on_chunk,
+        )
+    if work.steps:
+        say(f"{work.utilisation:.0%} of {work.slots} slots x {work.steps} steps wrote a token")
+    return predictions, work
+
+
+def _memory_line(sampler: Sampler, dialogues: int) -> str:
+    """What the caches need at most."""
+    plan, slot_count = sampler.plan, sampler.slot_count(max(1, dialogues))
+    row = plan.cache_bytes(slots.longest_window(plan))
+    return (
+        f"{slot_count} dialogues at a time, caches of at most {size(row)} each, "
+        f"{size(row * slot_count)} in all (config.sampling.slots)"
     )
 
 

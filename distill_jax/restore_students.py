@@ -33,9 +33,14 @@ def check_finished(inputs: RunInputs) -> dict[str, int]:
     return finished
 
 
-def chosen_steps(inputs: RunInputs, finished: dict[str, int]) -> dict[str, int]:
-    """{student: step} of the checkpoints that config.evaluation.checkpoint chooses."""
-    if inputs.config.evaluation.checkpoint == "last":
+def chosen_steps(inputs: RunInputs) -> dict[str, int]:
+    """{student: step} of the checkpoints that config.evaluation.checkpoint chooses: "last", "best",
+    a step of all students, or "solver=400,decomposer=200". UserError where one is not there."""
+    rule = inputs.config.evaluation.checkpoint
+    if rule not in ("last", "best"):
+        return _given_steps(inputs, rule)
+    finished = check_finished(inputs)
+    if rule == "last":
         return finished
     facts = inputs.facts()
     best = {student: facts[student]["best_step"] for student in finished}
@@ -46,6 +51,27 @@ def chosen_steps(inputs: RunInputs, finished: dict[str, int]) -> dict[str, int]:
             "measured on dev (are there enough training problems to hold a tenth out?): choose last"
         )
     return best
+
+
+def _given_steps(inputs: RunInputs, text: str) -> dict[str, int]:
+    steps: dict[str, int] = {}
+    for part in text.split(","):
+        student, equals, number = part.rpartition("=")
+        if not number.strip().isdigit() or (equals and student.strip() not in inputs.students):
+            raise UserError(
+                f"config.evaluation.checkpoint={text!r}: last, best, a step, or a step for each of "
+                f"{', '.join(inputs.students)}, such as {inputs.students[0]}=400"
+            )
+        chosen = [student.strip()] if equals else inputs.students
+        steps |= dict.fromkeys(chosen, int(number))
+    for student in inputs.students:
+        there = checkpoint.complete_steps(inputs.checkpoint_directory(student))
+        if steps.get(student) not in there:
+            raise UserError(
+                f"config.evaluation.checkpoint={text!r}: student {student!r} has checkpoints of "
+                f"steps {', '.join(map(str, sorted(there))) or '(none)'}"
+            )
+    return {student: steps[student] for student in inputs.students}
 
 
 def restore_params(

@@ -3,7 +3,7 @@
 import pathlib
 import tempfile
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from etils import epath
@@ -17,9 +17,9 @@ from distill_jax import (
     student_source,
 )
 from distill_jax.errors import UserError
-from distill_jax.evaluation.evaluate import make_plan
+from distill_jax.evaluation.sampler import Settings, make_plan
 from distill_jax.model import gpt2
-from distill_jax.sampling import decode
+from distill_jax.sampling.plan import DialoguePlan
 from distill_jax.text import rows as text_rows
 from distill_jax.text import tokenizer as text_tokenizer
 from distill_jax.text import transcript
@@ -33,7 +33,14 @@ NOT_IDENTITY_KEYS = (
     *(f"train.{key}" for key in ("accumulation", "remat", "attention", "loss_chunk")),
     "checkpoint_dir",
 )
-CAPS = ("max_turns", "max_turn_tokens", "max_tokens")
+
+
+class EvaluatedTask(NamedTuple):
+    """The task whose problems are asked: the run's, or another one."""
+
+    name: str
+    module: Any
+    options: dict[str, Any]
 
 
 class RunInputs:
@@ -51,6 +58,8 @@ class RunInputs:
         self.task = config_checks.import_task(config.task)
         options = config.task_options
         self.task_options = config_checks.check_options(self.task, config.task, options)
+        self.evaluated = _evaluated_task(config, self.task, self.task_options)
+        self.sampling = Settings(**config.sampling)
         if config.scheme not in transcript.SCHEMES:
             raise UserError(
                 f"config.scheme={config.scheme!r}: choose {', '.join(transcript.SCHEMES)}"
@@ -139,23 +148,47 @@ class RunInputs:
         base = self.config.checkpoint_dir or self.workdir.checkpoints
         return epath.Path(base) / student
 
-    def plan(self, tokenizer: text_tokenizer.Tokenizer) -> decode.DialoguePlan:
+    def plan(self, tokenizer: text_tokenizer.Tokenizer) -> DialoguePlan:
         """How the students take turns, as the sampler wants it."""
-        caps = {key: self.config.sampling[key] for key in CAPS}
-        return make_plan(self.scheme, self.views, self.models(tokenizer), tokenizer, **caps)
+        models = self.models(tokenizer)
+        return make_plan(self.scheme, self.views, models, tokenizer, self.sampling)
 
     def evaluation_problems(self, held_out: Sequence[records.Annotation]) -> list[records.Problem]:
         """The problems of config.evaluation, in order. Where dev was held out of the training
         problems, split "dev" is what was `held_out`."""
-        settings = self.config.evaluation
-        if settings.split == "dev" and held_out and not self.config.data.dev_split:
+        settings, task = self.config.evaluation, self.evaluated
+        if settings.split == "dev" and self._held_out(held_out):
             problems = [records.Problem(a.id, a.question, a.answer, "dev") for a in held_out]
         else:
-            problems = self.task.load(settings.split, **self.task_options)
+            problems = task.module.load(settings.split, **task.options)
         if not problems:
-            raise UserError(f"{self.config.task} {settings.split}: no problems to evaluate on")
-        records.refuse_duplicates(problems, f"{self.config.task} {settings.split}")
+            raise UserError(f"{task.name} {settings.split}: no problems to evaluate on")
+        records.refuse_duplicates(problems, f"{task.name} {settings.split}")
         return problems[: settings.problems] if settings.problems else problems
+
+    def gold_annotations(
+        self, held_out: Sequence[records.Annotation]
+    ) -> dict[str, records.Annotation]:
+        """{id: gold annotation} of the problems of config.evaluation."""
+        split, task = self.config.evaluation.split, self.evaluated
+        if split == "dev" and self._held_out(held_out):
+            return {a.id: a for a in held_out}
+        return {a.id: a for a in task.module.load_annotations(split, **task.options)}
+
+    def _held_out(self, held_out: Sequence[records.Annotation]) -> bool:
+        """Whether the dev problems were held out of the run's training problems."""
+        own = not self.config.evaluation.task and not self.config.data.dev_split
+        return bool(held_out) and own
+
+
+def _evaluated_task(config: Any, module: Any, options: dict[str, Any]) -> EvaluatedTask:
+    settings = config.evaluation
+    if settings.task:
+        module = config_checks.import_task(settings.task, "config.evaluation.task")
+        options = config_checks.parse_options(module, settings.task, settings.task_options)
+    elif settings.task_options:
+        raise UserError("config.evaluation.task_options is set: set config.evaluation.task too")
+    return EvaluatedTask(settings.task or config.task, module, options)
 
 
 def _texts(annotations: Sequence[records.Annotation]):

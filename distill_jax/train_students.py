@@ -17,7 +17,7 @@ from distill_jax.errors import UserError
 from distill_jax.evaluation.evaluate import check_prompts
 from distill_jax.restore_students import finished_students
 from distill_jax.run_inputs import RunInputs
-from distill_jax.sampling import decode
+from distill_jax.sampling.plan import allowed_tokens
 from distill_jax.student_setup import StudentSetup, say_setup, student_seed, student_setup
 from distill_jax.text import rows as text_rows
 from distill_jax.text.tokenizer import Tokenizer
@@ -67,7 +67,7 @@ def prepare(
         text_rows.encode_rows(part, inputs.scheme, inputs.views, tokenizer)
         for part in (data.train, data.dev)
     )
-    allowed = decode.allowed_tokens(inputs.plan(tokenizer))
+    allowed = allowed_tokens(inputs.plan(tokenizer))
     setups = [
         student_setup(
             inputs, student, rows[student], dev_rows[student], models[student],

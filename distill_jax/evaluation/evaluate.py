@@ -1,87 +1,61 @@
 """Let the students answer problems, and grade what they wrote."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from distill_jax.errors import UserError
-from distill_jax.model import gpt2
+from distill_jax.evaluation.sampler import Sampler
+from distill_jax.evaluation.votes import combine
 from distill_jax.records import Grade, Prediction, Problem, Turn
-from distill_jax.sampling import decode, generate
+from distill_jax.sampling.dialogues import Dialogue, Request
+from distill_jax.sampling.generate import Work
 from distill_jax.text import transcript
-from distill_jax.text.rows import View, prompt_tokens
+from distill_jax.text.rows import prompt_tokens
 from distill_jax.text.tokenizer import Tokenizer
 
-
-def make_plan(
-    scheme: transcript.Scheme,
-    views: Sequence[View],
-    models: Mapping[str, gpt2.GPT2Config],
-    tokenizer: Tokenizer,
-    *,
-    max_turns: int,
-    max_turn_tokens: int,
-    max_tokens: int,
-) -> decode.DialoguePlan:
-    """The sampler's plan of a scheme: roles become indices, text becomes ids.
-
-    A lone role cannot pass the turn: it ends the text instead.
-    """
-    several = len(scheme.roles) > 1
-    return decode.DialoguePlan(
-        views=tuple(
-            decode.ViewPlan(
-                view.student, models[view.student], tuple(r in view.sees for r in scheme.roles)
-            )
-            for view in views
-        ),
-        role_view=tuple(
-            next(i for i, view in enumerate(views) if role in view.writes)
-            for role in range(len(scheme.roles))
-        ),
-        may_pass=(several,) * len(scheme.roles),
-        may_end=tuple(role == scheme.ender for role in scheme.roles),
-        end_of_turn=tokenizer.end_of_turn,
-        end_of_text=tokenizer.end_of_text,
-        vocab_size=tokenizer.size,
-        max_turns=max_turns,
-        max_turn_tokens=max_turn_tokens,
-        max_tokens=max_tokens,
-    )
+NOTHING_KNOWN: Mapping[tuple[str, int], Prediction] = {}
 
 
 def predict(
-    problems: Sequence[Problem],
-    scheme: transcript.Scheme,
-    tokenizer: Tokenizer,
-    plan: decode.DialoguePlan,
-    params: dict[str, Any],
+    problems: Sequence[tuple[Problem, tuple[int, ...]]],
+    sampler: Sampler,
     grade: Callable[[str, str], Grade],
     *,
-    seed: int,
-    temperature: float,
-    batch_size: int,
     max_too_long_share: float,
-    on_batch: Callable[[int], None] = lambda done: None,
-) -> list[Prediction]:
-    """A graded prediction for every problem, in order.
+    known: Mapping[tuple[str, int], Prediction] = NOTHING_KNOWN,
+    on_prediction: Callable[[int, int, Prediction], None] = lambda number, sample, prediction: None,
+    on_chunk: Callable[[], None] = lambda: None,
+) -> tuple[list[Prediction], Work]:
+    """A graded prediction for every problem, in order; with several samples the vote of them.
+
+    problems       each with its script (sampling/plan.py), () = nothing is given
+    known          single predictions by (id, sample) that are not asked for again
+    on_prediction  told (number of the problem, sample, prediction) as they come, in no order
 
     A question that does not fit the context counts as wrong, status `prompt_too_long`. Raises
     UserError where more than `max_too_long_share` of the questions do not fit.
     """
-    prompts = check_prompts(problems, tokenizer, plan.context, max_too_long_share)
-    dialogues = generate.generate(
-        plan,
-        params,
-        prompts,
-        generate.prompt_keys(seed, [problem.id for problem in problems]),
-        batch_size=batch_size,
-        temperature=temperature,
-        on_batch=on_batch,
-    )
-    return [
-        grade_dialogue(problem, dialogue, scheme, tokenizer, grade)
-        for problem, dialogue in zip(problems, dialogues, strict=True)
+    prompts = check_prompts(
+        [problem for problem, _ in problems], sampler.tokenizer, sampler.plan.context,
+        max_too_long_share,
+    )  # fmt: skip
+    singles = dict(known)
+    every = range(sampler.settings.samples)
+    requests = [
+        Request(
+            problem.id, prompt, tuple(s for s in every if (problem.id, s) not in known), script
+        )
+        for (problem, script), prompt in zip(problems, prompts, strict=True)
     ]
+
+    def on_dialogue(number: int, sample: int, dialogue: Dialogue) -> None:
+        problem, _ = problems[number]
+        prediction = grade_dialogue(problem, dialogue, sampler, grade)
+        singles[problem.id, sample] = prediction
+        on_prediction(number, sample, prediction)
+
+    _, work = sampler.run(requests, on_dialogue, on_chunk)
+    predictions = [[singles[problem.id, s] for s in every] for problem, _ in problems]
+    return [combine(each) for each in predictions], work
 
 
 def check_prompts(
@@ -100,22 +74,27 @@ def check_prompts(
     return prompts
 
 
+def written_turns(dialogue: Dialogue, sampler: Sampler) -> tuple[Turn, ...]:
+    """The turns of a dialogue as text."""
+    return tuple(
+        Turn(
+            sampler.scheme.roles[turn.role],
+            sampler.tokenizer.decode(turn.tokens),
+            turn.written,
+            turn.log_probability,
+        )
+        for turn in dialogue.turns
+    )
+
+
 def grade_dialogue(
-    problem: Problem,
-    dialogue: generate.Dialogue,
-    scheme: transcript.Scheme,
-    tokenizer: Tokenizer,
-    grade: Callable[[str, str], Grade],
+    problem: Problem, dialogue: Dialogue, sampler: Sampler, grade: Callable[[str, str], Grade]
 ) -> Prediction:
     """Grade the last solution of a dialogue: what came before it is not looked at.
 
     The status becomes `unparsed` where the dialogue was finished but no answer can be read.
     """
-    texts = [tokenizer.decode(turn.tokens) for turn in dialogue.turns]
-    turns = tuple(
-        Turn(scheme.roles[turn.role], text, turn.written, turn.log_probability)
-        for turn, text in zip(dialogue.turns, texts, strict=True)
-    )
+    turns = written_turns(dialogue, sampler)
     solutions = [turn.text for turn in turns if turn.role == "solver"]
     graded = grade(solutions[-1] if solutions else "", problem.answer)
     status = dialogue.status

@@ -87,6 +87,20 @@ def attend(
     return manual(q, k, v, segments)
 
 
+def attend_cache(q: jax.Array, k: jax.Array, v: jax.Array, position: jax.Array) -> jax.Array:
+    """One query per row, q [B, N, H], against its slots up to `position` int32 [B] of the caches
+    k, v [B, N, S, H]: [B, N, H] of q's dtype; softmax in float32.
+
+    All S slots are read, so S should be little more than the largest position. Slots behind the
+    position add exact zeros: on a CPU the result does not depend on S, bit for bit.
+    """
+    scores = jnp.einsum("BNH,BNSH->BNS", q, k, preferred_element_type=jnp.float32)
+    seen = jnp.arange(k.shape[2]) <= position[:, None, None]
+    scores = jnp.where(seen, scores * q.shape[-1] ** -0.5, jnp.finfo(jnp.float32).min)
+    weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
+    return jnp.einsum("BNS,BNSH->BNH", weights, v).astype(q.dtype)
+
+
 def _same_segment(queries: jax.Array, keys: jax.Array) -> jax.Array:
     """bool [B, T, S] of int32 [B, T] and [B, S]."""
     return queries[:, :, None] == keys[:, None, :]

@@ -1,124 +1,296 @@
-"""Many prompts through `decode.run_dialogues`: buckets, batches, results in input order."""
+"""Many prompts through a fixed number of slots: rows that finish make room for the next ones.
 
+The host is asked once per chunk of steps, never per token. What it does there depends on nothing
+but what the device says, so that several processes do the same.
+"""
+
+import collections
 import dataclasses
-import hashlib
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
 
-from distill_jax.sampling import decode
+from distill_jax.sampling import decode, slots
+from distill_jax.sampling import plan as dialogue_plan
+from distill_jax.sampling import state as dialogue_state
+from distill_jax.sampling.dialogues import (
+    PROMPT_TOO_LONG,
+    Dialogue,
+    Request,
+    name_hash,
+    to_dialogue,
+)
+from distill_jax.sampling.pick import Draw
+from distill_jax.sampling.plan import DialoguePlan
 
-PROMPT_TOO_LONG = "prompt_too_long"
+CHUNK = 64  # most steps between two looks
+ROOM = 16  # steps that a window has room for at least
+
+# What a held row goes on with: (number of the request, its dialogue so far) -> entries of a script.
+Resume = Callable[[int, Dialogue], Sequence[int]]
+
+
+@dataclasses.dataclass
+class Work:
+    """What a call has done. A slot-step is one slot in one decode step."""
+
+    slots: int = 0
+    window: int = 0  # longest cache so far
+    steps: int = 0
+    kept_tokens: int = 0
+    prefill_tokens: int = 0  # with padding
+    held: int = 0  # times that a row waited for the host
+    cache_slots: int = 0  # filled cache places that decode steps have read, over all views
+    rows: list[tuple[int, int, int, int]] = dataclasses.field(default_factory=list)
+    """(slot, request, first step, step after the last)"""
+
+    @property
+    def utilisation(self) -> float:
+        """Share of slot-steps that wrote a token which was kept."""
+        return self.kept_tokens / max(1, self.slots * self.steps)
 
 
 @dataclasses.dataclass(frozen=True)
-class WrittenTurn:
-    """One turn as ids. `tokens` is without its end mark, `written` counts it."""
+class _Row:
+    """A dialogue that is wanted: sample `sample` of request `request`."""
 
-    role: int
-    tokens: list[int]
-    written: int
-    log_probability: float
+    request: int
+    sample: int
 
 
-@dataclasses.dataclass(frozen=True)
-class Dialogue:
-    """What was written for one prompt, and why it stopped (a status of records.Prediction)."""
+@dataclasses.dataclass
+class _Group:
+    """Prompts that were read together, and the rows that still want one: (row of the group, _)."""
 
-    turns: list[WrittenTurn]
-    status: str
-
-
-def bucket_lengths(context: int) -> tuple[int, ...]:
-    """Prompt lengths to pad to: 32, 64, 128, ... and the context itself."""
-    lengths = [32]
-    while lengths[-1] * 2 < context:
-        lengths.append(lengths[-1] * 2)
-    return tuple(min(length, context) for length in [*lengths, context])
-
-
-def prompt_keys(seed: int, ids: Sequence[str], sample: int = 0) -> jax.Array:
-    """A key per prompt from (seed, problem id, sample): the same whatever the batch holds."""
-    hashes = [int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") for name in ids]
-    root = jax.random.fold_in(jax.random.key(seed), sample)
-    return jax.vmap(lambda data: jax.random.fold_in(root, data))(np.array(hashes, np.uint32))
+    caches: decode.PromptCaches
+    waiting: collections.deque[tuple[int, _Row]]
 
 
 def generate(
-    plan: decode.DialoguePlan,
+    plan: DialoguePlan,
     params: dict[str, Any],
-    prompts: Sequence[list[int]],
-    keys: jax.Array,
+    requests: Sequence[Request],
+    how: Draw,
     *,
-    batch_size: int,
-    temperature: float,
-    on_batch: Callable[[int], None] = lambda done: None,
-) -> list[Dialogue]:
-    """A dialogue for every prompt, in the order of `prompts`.
+    seed: int,
+    slot_count: int,
+    calculator: decode.Calculator | None = None,
+    resume: Resume | None = None,
+    on_dialogue: Callable[[int, int, Dialogue], None] = lambda request, sample, dialogue: None,
+    on_chunk: Callable[[], None] = lambda: None,
+) -> tuple[list[list[Dialogue]], Work]:
+    """The dialogues of every request, by its samples, in the order of `requests`.
 
-    Prompts are sorted into buckets of similar length and run `batch_size` at a time; `keys` has
-    one key per prompt. A prompt longer than the context is not run: status `prompt_too_long`.
-    `on_batch(done)` is told how many prompts are done after every batch.
+    params       {student: parameters}, laid out over the mesh that is set (`jax.set_mesh`)
+    slot_count   rows at a time; a multiple of the devices that they are spread over
+    resume       asked where a row is held: at a HOLD of its script, or by the calculator
+    on_dialogue  told (request, sample, dialogue) as they finish, in no order
+    on_chunk     called between chunks; what it raises ends the call
+
+    A prompt longer than the context is not run: status `prompt_too_long`.
     """
-    buckets = bucket_lengths(plan.context)
-    results: list[Dialogue] = [Dialogue([], PROMPT_TOO_LONG)] * len(prompts)
-    done = sum(len(prompt) > plan.context for prompt in prompts)
-    lower = 0
-    for bucket in dict.fromkeys(buckets):
-        members = [i for i, prompt in enumerate(prompts) if lower < len(prompt) <= bucket]
-        lower = bucket
-        for start in range(0, len(members), batch_size):
-            chosen = members[start : start + batch_size]
-            batch = pad_prompts(prompts, chosen, bucket, batch_size)
-            # Rows that fill up the last batch repeat its first key; they write nothing.
-            rows = np.array(chosen + [chosen[0]] * (batch_size - len(chosen)))
-            forced = jnp.full((batch_size, plan.max_tokens), decode.FREE, jnp.int32)
-            state = decode.run_dialogues(
-                plan, params, *batch, keys[rows], jnp.float32(temperature), forced
-            )
-            for i, dialogue in zip(chosen, unpack(plan, state), strict=False):
-                results[i] = dialogue
-            done += len(chosen)
-            on_batch(done)
-    return results
+    run = _Run(plan, params, requests, how, seed, slot_count, calculator, resume)
+    results: dict[tuple[int, int], Dialogue] = {}
+    for number, request in enumerate(requests):
+        if len(request.prompt) > plan.context:
+            for sample in request.samples:
+                results[number, sample] = Dialogue([], PROMPT_TOO_LONG)
+                on_dialogue(number, sample, results[number, sample])
+    while run.step():
+        for row, dialogue in run.finished():
+            results[row.request, row.sample] = dialogue
+            on_dialogue(row.request, row.sample, dialogue)
+        on_chunk()
+    ordered = [[results[n, s] for s in request.samples] for n, request in enumerate(requests)]
+    return ordered, run.work
 
 
-def pad_prompts(
-    prompts: Sequence[list[int]], chosen: list[int], bucket: int, batch_size: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The prompts of one batch: int32 [B, P] right-padded with 0, lengths int32 [B], bool [B].
+class _Run:
+    """The slots and what the host knows of them."""
 
-    The last is False for the rows after the `chosen` ones, which only fill up the batch.
-    """
-    tokens = np.zeros((batch_size, bucket), np.int32)
-    lengths = np.ones(batch_size, np.int32)
-    for row, index in enumerate(chosen):
-        tokens[row, : len(prompts[index])] = prompts[index]
-        lengths[row] = len(prompts[index])
-    return tokens, lengths, np.arange(batch_size) < len(chosen)
+    def __init__(self, plan, params, requests, how, seed, slot_count, calculator, resume):
+        self._plan, self._params, self._requests, self._how = plan, params, requests, how
+        self._calculator, self._resume, self._seed = calculator, resume, seed
+        self.work = Work(slots=slot_count)
+        self._rows: list[_Row | None] = [None] * slot_count
+        self._began = [0] * slot_count
+        self._script = np.full((slot_count, plan.script_len), dialogue_plan.FREE, np.int32)
+        self._restart = np.zeros(slot_count, bool)
+        self._groups = self._read_prompts()
+        self._group: _Group | None = next(self._groups, None)
+        self._state: dialogue_state.DialogueState | None = None
+        self._position = np.zeros((len(plan.views), slot_count), np.int32)
+        self._progress: Any = None
+
+    def step(self) -> bool:
+        """Fill free slots and run a chunk; False where nothing is left to do."""
+        self._fill()
+        running = sum(row is not None for row in self._rows)
+        if not running:
+            return False
+        state, steps = self._with_room()
+        free = len(self._rows) - running
+        patience = len(self._rows)
+        if self._group is not None:  # do not let slots stand idle long
+            patience = slots.prefill_rows(patience)
+        if self._resume is not None:  # nor rows wait for the host
+            patience = min(patience, max(1, running // 8))
+        self._state, progress = decode.decode_chunk(
+            self._plan, self._params, state, self._script, self._restart, self._how,
+            self._calculator, np.int32(steps), np.int32(free + patience),
+        )  # fmt: skip
+        self._progress = jax.device_get(progress)
+        self._restart[:] = False
+        self._position = np.array(self._progress.position)
+        self.work.steps += int(self._progress.steps)
+        self._answer_held()
+        return True
+
+    def finished(self) -> Iterator[tuple[_Row, Dialogue]]:
+        """Rows that have stopped; their slots are free from now on."""
+        for slot, row in enumerate(self._rows):
+            status = int(self._progress.status[slot])
+            if row is None or status in (dialogue_plan.RUNNING, dialogue_plan.HELD):
+                continue
+            self._rows[slot] = None
+            written = int(self._progress.written[slot])
+            self.work.kept_tokens += written
+            self._count(slot, row, written)
+            yield row, self._dialogue(slot)
+
+    def _count(self, slot: int, row: _Row, written: int) -> None:
+        prompt = len(self._requests[row.request].prompt)
+        # A view's position grows by one for each token that it sees, so it reads the mean of the
+        # first and last number of places at every step, if what it does not see is spread evenly.
+        for position in self._position[:, slot]:
+            self.work.cache_slots += written * (prompt + int(position) + 1) // 2
+        began = self._began[slot]
+        self.work.rows.append((slot, row.request, began, min(began + written, self.work.steps)))
+
+    def _dialogue(self, slot: int) -> Dialogue:
+        progress, written = self._progress, int(self._progress.written[slot])
+        parts = (progress.tokens, progress.writers, progress.log_probs)
+        status = int(progress.status[slot])
+        return to_dialogue(self._plan, *(part[slot, :written] for part in parts), status)
+
+    def _read_prompts(self) -> Iterator[_Group]:
+        """Groups of prompts of one bucket, the longest first: what is begun last ends soonest."""
+        plan, requests = self._plan, self._requests
+        fitting = [n for n, r in enumerate(requests) if len(r.prompt) <= plan.context and r.samples]
+        fitting.sort(key=lambda n: (-len(requests[n].prompt), n))
+        buckets = slots.bucket_lengths(plan.context)
+        size = slots.prefill_rows(len(self._rows))
+
+        def bucket(number: int) -> int:
+            return next(b for b in buckets if b >= len(requests[number].prompt))
+
+        while fitting:
+            length = bucket(fitting[0])
+            members = [n for n in fitting[:size] if bucket(n) == length]
+            fitting = fitting[len(members) :]
+            prompts = np.zeros((size, length), np.int32)
+            waiting: collections.deque[tuple[int, _Row]] = collections.deque()
+            for index, number in enumerate(members):
+                prompts[index, : len(requests[number].prompt)] = requests[number].prompt
+                waiting += [(index, _Row(number, s)) for s in requests[number].samples]
+            self.work.prefill_tokens += prompts.size
+            yield _Group(decode.prefill(plan, self._params, prompts), waiting)
+
+    def _fill(self) -> None:
+        """Give free slots to waiting rows, group by group."""
+        free = collections.deque(slot for slot, row in enumerate(self._rows) if row is None)
+        while free and self._group is not None:
+            self._admit(self._group, free)
+            if not self._group.waiting:
+                self._group = next(self._groups, None)
+
+    def _admit(self, group: _Group, free: collections.deque[int]) -> None:
+        count = len(self._rows)
+        admission = decode.Admission(
+            source=np.full(count, -1, np.int32),
+            last=np.zeros(count, np.int32),
+            length=np.ones(count, np.int32),
+            name=np.zeros(count, np.uint32),
+            sample=np.zeros(count, np.uint32),
+            seed=np.uint32(self._seed),
+        )
+        while free and group.waiting:
+            slot, (index, row) = free.popleft(), group.waiting.popleft()
+            request = self._requests[row.request]
+            admission.source[slot] = index
+            admission.name[slot], admission.sample[slot] = name_hash(request.id), row.sample
+            admission.last[slot], admission.length[slot] = request.prompt[-1], len(request.prompt)
+            self._position[:, slot] = len(request.prompt) - 1
+            self._rows[slot], self._began[slot] = row, self.work.steps
+            self._set_script(slot, request.script)
+        padded = jax.tree.leaves(group.caches)[0].shape[2]
+        state, _ = self._with_room(padded)
+        self._state = decode.admit(self._plan, state, group.caches, admission)
+
+    def _set_script(self, slot: int, entries: Sequence[int]) -> None:
+        entries = list(entries)[: self._plan.script_len]
+        self._script[slot] = dialogue_plan.FREE
+        self._script[slot, : len(entries)] = entries
+        self._restart[slot] = True
+
+    def _with_room(self, prompt: int = 0) -> tuple[dialogue_state.DialogueState, int]:
+        """The state with caches that have room for a prompt and some steps of every row, and the
+        steps there is room for. Caches shrink where that frees a whole size."""
+        plan, windows = self._plan, slots.window_lengths(self._plan)
+        taken = [slot for slot, row in enumerate(self._rows) if row is not None]
+        longest = int(self._position[:, taken].max()) + 1 if taken else 0
+        most = max(longest, prompt)
+        window = self.work_window
+        if most + ROOM > window or slots.window_for(plan, most + 2 * CHUNK) < window:
+            wanted = slots.window_for(plan, most + CHUNK)
+            if wanted != window:
+                self._resize(wanted)
+        window = self.work_window
+        self.work.window = max(self.work.window, window)
+        assert self._state is not None
+        steps = CHUNK if window == windows[-1] else min(CHUNK, window - longest)
+        return self._state, steps
+
+    @property
+    def work_window(self) -> int:
+        """Tokens that the caches hold now."""
+        if self._state is None:
+            return 0
+        return max(layers[0]["k"].shape[2] for layers in self._state.caches)
+
+    def _resize(self, window: int) -> None:
+        if self._state is None:
+            self._state = _empty(self._plan, len(self._rows), window)
+            return
+        caches = []
+        for view, cache in zip(self._plan.views, self._state.caches, strict=True):
+            length = view.cache_len(window)
+            caches.append(jax.tree.map(functools.partial(_resized, length=length), cache))
+        self._state = self._state._replace(caches=tuple(caches))
+
+    def _answer_held(self) -> None:
+        """Ask `resume` what the held rows go on with, before what is left of their scripts."""
+        for slot, row in enumerate(self._rows):
+            if row is None or self._progress.status[slot] != dialogue_plan.HELD:
+                continue
+            assert self._resume is not None, "a row was held and nobody can be asked"
+            self.work.held += 1
+            entries = self._resume(row.request, self._dialogue(slot))
+            pointer = int(self._progress.pointer[slot])
+            left = self._script[slot, pointer:].tolist()
+            if left[:1] == [dialogue_plan.HOLD]:
+                left = left[1:]
+            self._set_script(slot, [*entries, *left])
 
 
-def unpack(plan: decode.DialoguePlan, state: decode.DialogueState) -> list[Dialogue]:
-    """The rows of a last state as dialogues."""
-    fields = (state.tokens, state.writers, state.log_probs, state.written, state.status)
-    if jax.process_count() > 1:  # no process may hold all of it
-        fields = multihost_utils.process_allgather(fields, tiled=True)
-    tokens, writers, log_probs, written, status = jax.device_get(fields)
-    dialogues = []
-    for row in range(len(written)):
-        turns, start = [], 0
-        for i in range(written[row]):
-            is_mark = tokens[row, i] in (plan.end_of_turn, plan.end_of_text)
-            if is_mark or i == written[row] - 1:
-                text = tokens[row, start : i if is_mark else i + 1].tolist()
-                log_probability = float(log_probs[row, start : i + 1].sum())
-                turns.append(
-                    WrittenTurn(int(writers[row, i]), text, i + 1 - start, log_probability)
-                )
-                start = i + 1
-        dialogues.append(Dialogue(turns, decode.STATUS_NAMES[int(status[row])]))
-    return dialogues
+_empty = jax.jit(dialogue_state.empty_state, static_argnums=(0, 1, 2))
+
+
+def _resized(cache: jax.Array, length: int) -> jax.Array:
+    return cache if cache.shape[2] == length else _resize(cache, length)
+
+
+_resize = jax.jit(dialogue_state.resize_cache, static_argnums=1)

@@ -1,0 +1,107 @@
+"""Parts of a dialogue that are given instead of written: config.sampling.given.
+
+    ""            nothing is given: the students write all of it
+    subquestions  the decomposer says what the gold annotation asks (the oracle of the papers), all
+                  of it or only the first steps; the solver answers
+    nothing       the decomposer says nothing, until the solver writes `####` or a cap is reached
+    history       every step by itself: the gold dialogue up to its subquestion is given, the solver
+                  answers, and that answer is graded
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from distill_jax.errors import UserError
+from distill_jax.evaluation.sampler import Sampler, Settings, empty_turn
+from distill_jax.records import Annotation, Problem
+from distill_jax.sampling.plan import FREE_TURN
+from distill_jax.tasks.grading import extract_numbers, format_value
+from distill_jax.text import transcript
+
+Script = tuple[int, ...]
+Problems = list[tuple[Problem, Script]]
+
+
+def needs_gold(settings: Settings) -> bool:
+    """Whether gold annotations are needed."""
+    return settings.given in ("subquestions", "history")
+
+
+def with_scripts(
+    problems: Sequence[Problem], annotations: Mapping[str, Annotation], sampler: Sampler
+) -> Problems:
+    """What is asked, with the script of each; with "history" one problem per step.
+
+    `annotations` by problem id. Raises UserError where one is needed and missing, and where a
+    scheme has no decomposer.
+    """
+    settings, scheme = sampler.settings, sampler.scheme
+    if not settings.given:
+        return [(problem, ()) for problem in problems]
+    if "decomposer" not in scheme.roles:
+        raise UserError(
+            f"config.sampling.given={settings.given!r} needs a decomposer: "
+            f"scheme {scheme.name!r} has none"
+        )
+    if settings.given == "nothing":
+        return [(problem, empty_turn(sampler.plan)) for problem in problems]
+    missing = [problem.id for problem in problems if problem.id not in annotations]
+    if missing:
+        raise UserError(
+            f"config.sampling.given={settings.given!r} needs gold steps: {len(missing)} of "
+            f"{len(problems)} problems have none, the first is {missing[0]}"
+        )
+    if settings.given == "subquestions":
+        return [(p, subquestions(annotations[p.id], sampler)) for p in problems]
+    steps = [step for p in problems for step in history(p, annotations[p.id], sampler)]
+    if not steps:
+        raise UserError("config.sampling.given='history': no gold step holds a number to compare")
+    return steps
+
+
+def subquestions(annotation: Annotation, sampler: Sampler) -> Script:
+    """All turns but the solver's, up to config.sampling.given_steps of its turns (0 = all).
+
+    With the steps `a : A` and `b : B` and both given: a / FREE_TURN b / FREE_TURN end_of_text.
+    """
+    steps = sampler.settings.given_steps
+    turns = transcript.render(annotation, sampler.scheme)
+    script: list[int] = []
+    answered = 0
+    for writer, text in turns:
+        if steps and answered == steps:
+            return tuple(script)
+        if writer == "solver":
+            script.append(FREE_TURN)
+            answered += 1
+        else:
+            script += _turn(text, sampler)
+    return (*script, sampler.plan.end_of_text)
+
+
+def history(problem: Problem, annotation: Annotation, sampler: Sampler) -> Problems:
+    """One problem per step whose gold solution holds a number: its answer is the last of them.
+
+    Ids get `/step/1` and so on. With the steps `a : A` and `b : B` the second is given as
+    a / A / b / FREE_TURN end_of_text.
+    """
+    asked: Problems = []
+    script: list[int] = []
+    number = 0
+    for writer, text in transcript.render(annotation, sampler.scheme):
+        if writer != "solver":
+            script += _turn(text, sampler)
+            continue
+        number += 1
+        values = extract_numbers(text)
+        if values:
+            step = dataclasses.replace(
+                problem, id=f"{problem.id}/step/{number}", answer=format_value(values[-1])
+            )
+            asked.append((step, (*script, FREE_TURN, sampler.plan.end_of_text)))
+        script += _turn(text, sampler)
+    return asked
+
+
+def _turn(text: str, sampler: Sampler) -> list[int]:
+    return [*sampler.tokenizer.encode([text])[0], sampler.plan.end_of_turn]

@@ -1,0 +1,71 @@
+"""Predictions of an evaluation that is under way, so that one that was killed goes on.
+
+Each process appends its share to a file of its own, keyed by problem and sample; a line that was
+torn by a kill is dropped. When all are there they go, in order, into predictions.jsonl.
+"""
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+from distill_jax import distributed, records
+from distill_jax.records import Prediction
+from distill_jax.workdir import write_text
+
+Key = tuple[str, int]  # problem id, sample
+
+
+class PartialPredictions:
+    """The files `partial-*.jsonl` of one evaluation's directory."""
+
+    def __init__(self, directory: pathlib.Path):
+        self._directory = directory
+        self._path = directory / f"partial-{distributed.process_index()}.jsonl"
+        self._file: Any = None
+
+    def read(self) -> dict[Key, Prediction]:
+        """All that any process has, in every process. To be called before `append`."""
+        rows: dict[str, Any] = {}
+        for path in sorted(self._directory.glob("partial-*.jsonl")):
+            rows |= _whole_lines(path.read_text(encoding="utf-8", errors="replace"))
+        if self._path.exists():  # without what is torn: the next line begins at its own beginning
+            own = _whole_lines(self._path.read_text(encoding="utf-8", errors="replace"))
+            write_text(self._path, "".join(f"{line}\n" for line in own))
+        for others in distributed.gather(sorted(rows)):
+            rows |= _whole_lines("".join(f"{line}\n" for line in others))
+        return {
+            (row["id"], row["sample"]): records.prediction_from_dict(row) for row in rows.values()
+        }
+
+    def append(self, prediction: Prediction, sample: int) -> None:
+        """Keep one more; it is safe from a kill after `flush`."""
+        if self._file is None:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115
+        row = {"sample": sample, **dataclasses.asdict(prediction)}
+        self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+    def flush(self) -> None:
+        """Hand what was appended to the system."""
+        if self._file is not None:
+            self._file.flush()
+
+    def remove(self) -> None:
+        """Everything is in predictions.jsonl now."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        for path in self._directory.glob("partial-*.jsonl"):
+            path.unlink(missing_ok=True)
+
+
+def _whole_lines(text: str) -> dict[str, Any]:
+    """{line: parsed} of the lines that are JSON; the last one may be torn."""
+    rows = {}
+    for line in text.split("\n")[:-1]:
+        try:
+            rows[line] = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+    return rows

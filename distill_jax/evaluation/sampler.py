@@ -1,0 +1,163 @@
+"""From texts to dialogues: the sampler together with the tokenizer, the scheme and the calculator.
+
+What `sampling/` does with ids is asked for here in text.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from distill_jax.model import gpt2
+from distill_jax.sampling import decode, generate, pick, slots
+from distill_jax.sampling import plan as dialogue_plan
+from distill_jax.sampling.dialogues import Dialogue, Request
+from distill_jax.text import calculator
+from distill_jax.text.rows import View
+from distill_jax.text.tokenizer import Tokenizer
+from distill_jax.text.transcript import Scheme
+
+ANSWER_SIGN = "####"
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """config.sampling; see configs/base.py for the keys."""
+
+    temperature: float
+    top_k: int
+    top_p: float
+    samples: int
+    max_turns: int
+    max_turn_tokens: int
+    max_tokens: int
+    slots: int
+    dtype: str
+    calculator: bool
+    given: str
+    given_steps: int
+
+
+def make_plan(
+    scheme: Scheme,
+    views: Sequence[View],
+    models: Mapping[str, gpt2.GPT2Config],
+    tokenizer: Tokenizer,
+    settings: Settings,
+) -> dialogue_plan.DialoguePlan:
+    """The sampler's plan of a scheme: roles become indices, text becomes ids.
+
+    A lone role cannot pass the turn: it ends the text instead.
+    """
+    roles = scheme.roles
+    return dialogue_plan.DialoguePlan(
+        views=tuple(
+            dialogue_plan.ViewPlan(
+                view.student, models[view.student], tuple(role in view.sees for role in roles)
+            )
+            for view in views
+        ),
+        role_view=tuple(
+            next(i for i, view in enumerate(views) if role in view.writes)
+            for role in range(len(roles))
+        ),
+        next_role=tuple((role + 1) % len(roles) for role in range(len(roles))),
+        may_pass=(len(roles) > 1,) * len(roles),
+        may_end=tuple(role == scheme.ender for role in roles),
+        end_of_turn=tokenizer.end_of_turn,
+        end_of_text=tokenizer.end_of_text,
+        vocab_size=tokenizer.size,
+        max_turns=settings.max_turns,
+        max_turn_tokens=settings.max_turn_tokens,
+        max_tokens=settings.max_tokens,
+        dtype=settings.dtype,
+        calculator_role=roles.index("solver") if settings.calculator else -1,
+    )
+
+
+class Sampler:
+    """Students that are ready to answer; to be used under `jax.set_mesh`."""
+
+    def __init__(
+        self,
+        plan: dialogue_plan.DialoguePlan,
+        scheme: Scheme,
+        tokenizer: Tokenizer,
+        params: Mapping[str, Any],
+        settings: Settings,
+        seed: int,
+    ):
+        """`params`: {student: float32 parameters}, laid out over the mesh."""
+        self.plan, self.scheme, self.tokenizer = plan, scheme, tokenizer
+        self.settings, self.seed = settings, seed
+        self._params = {student: _cast(values, plan.dtype) for student, values in params.items()}
+        self._calculator = _calculator(plan, tokenizer) if settings.calculator else None
+
+    def slot_count(self, dialogues: int) -> int:
+        """Slots for so many dialogues."""
+        return slots.choose_slots(
+            self.plan, self.settings.slots, dialogues, slots.device_memory()
+        )
+
+    def run(
+        self,
+        requests: Sequence[Request],
+        on_dialogue: Callable[[int, int, Dialogue], None] = lambda request, sample, dialogue: None,
+        on_chunk: Callable[[], None] = lambda: None,
+    ) -> tuple[list[list[Dialogue]], generate.Work]:
+        """See `generate.generate`."""
+        settings = self.settings
+        return generate.generate(
+            self.plan,
+            self._params,
+            requests,
+            pick.draw(settings.temperature, settings.top_k, settings.top_p),
+            seed=self.seed,
+            slot_count=self.slot_count(sum(len(request.samples) for request in requests)),
+            calculator=self._calculator,
+            resume=self._resume if settings.calculator or settings.given == "nothing" else None,
+            on_dialogue=on_dialogue,
+            on_chunk=on_chunk,
+        )
+
+    def _resume(self, request: int, dialogue: Dialogue) -> list[int]:
+        """What a held row goes on with."""
+        del request
+        last = dialogue.turns[-1]
+        text = self.tokenizer.decode(last.tokens)
+        if last.written == len(last.tokens):  # no end mark yet: the calculator asks
+            value = calculator.completion(text)
+            return self.tokenizer.encode([value])[0] if value else []
+        if ANSWER_SIGN in text:
+            return [self.plan.end_of_text]
+        return list(empty_turn(self.plan))
+
+
+def empty_turn(plan: dialogue_plan.DialoguePlan) -> tuple[int, ...]:
+    """A script: the decomposer says nothing, the solver what it likes; then the host is asked."""
+    return (plan.end_of_turn, dialogue_plan.FREE_TURN, dialogue_plan.HOLD)
+
+
+def _calculator(plan: dialogue_plan.DialoguePlan, tokenizer: Tokenizer) -> decode.Calculator:
+    table = calculator.build_table(tokenizer.token_texts())
+    padding = ((0, 0), (0, plan.views[0].model.vocab_size - table.fires.shape[1]))
+    return decode.Calculator(
+        jnp.pad(jnp.asarray(table.next_state), padding), jnp.pad(jnp.asarray(table.fires), padding)
+    )
+
+
+def _cast(params: Any, dtype: str) -> Any:
+    """Parameters in the dtype that is computed in, so that a step reads no more than it must.
+
+    LayerNorms stay float32; they are small, and their statistics are.
+    """
+    if dtype == "float32":
+        return params
+
+    def cast(path, leaf):
+        norm = "/ln_" in f"/{jax.tree_util.keystr(path, simple=True, separator='/')}"
+        return leaf if norm else leaf.astype(dtype)
+
+    return jax.jit(lambda tree: jax.tree_util.tree_map_with_path(cast, tree))(params)

@@ -1,0 +1,72 @@
+"""What goes into the sampler and what comes out, as plain Python values."""
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from distill_jax.sampling import plan as dialogue_plan
+from distill_jax.sampling.plan import DialoguePlan
+
+PROMPT_TOO_LONG = "prompt_too_long"
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """A prompt and how often it is to be answered.
+
+    id       names the problem: with the seed and the sample it decides what is drawn
+    samples  numbers of the dialogues that are wanted
+    script   what is given of them (plan.py); () = nothing
+    """
+
+    id: str
+    prompt: Sequence[int]
+    samples: tuple[int, ...] = (0,)
+    script: tuple[int, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class WrittenTurn:
+    """One turn as ids. `tokens` is without its end mark, `written` counts it."""
+
+    role: int
+    tokens: list[int]
+    written: int
+    log_probability: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Dialogue:
+    """What was written for one prompt, and why it stopped (a status of records.Prediction)."""
+
+    turns: list[WrittenTurn]
+    status: str
+
+
+def name_hash(name: str) -> int:
+    """uint32 of a problem's id, for `decode.dialogue_key`."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
+
+
+def to_dialogue(
+    plan: DialoguePlan, tokens: np.ndarray, writers: np.ndarray, log_probs: np.ndarray, status: int
+) -> Dialogue:
+    """What a row has written, [n] each, as turns.
+
+    >>> plan = DialoguePlan((), (0, 1), (1, 0), (True,) * 2, (True, False), 10, 11, 12, 9, 9, 9)
+    >>> row = np.array([5, 10, 7, 8, 10, 11])
+    >>> dialogue = to_dialogue(plan, row, np.array([0, 0, 1, 1, 1, 0]), np.zeros(6), 1)
+    >>> [(turn.role, turn.tokens, turn.written) for turn in dialogue.turns]
+    [(0, [5], 2), (1, [7, 8], 3), (0, [], 1)]
+    """
+    turns, start = [], 0
+    for i, token in enumerate(tokens):
+        is_mark = token in (plan.end_of_turn, plan.end_of_text)
+        if is_mark or i == len(tokens) - 1:
+            text = tokens[start : i if is_mark else i + 1].tolist()
+            log_probability = float(log_probs[start : i + 1].sum())
+            turns.append(WrittenTurn(int(writers[i]), text, i + 1 - start, log_probability))
+            start = i + 1
+    return Dialogue(turns, dialogue_plan.STATUS_NAMES.get(status, "running"))

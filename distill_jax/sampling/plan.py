@@ -1,0 +1,89 @@
+"""Everything static about dialogues: who writes after whom, who sees what, and the caps.
+
+R roles, V vocabulary (padded). A *view* is one student looking at one selection of the roles'
+turns (text/rows.py).
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from distill_jax.model import gpt2
+
+# Status of a slot. HELD: the host is asked for the next entries of its script. EMPTY: no row.
+RUNNING, FINISHED, TURN_CAP, TOKEN_CAP, CONTEXT, HELD, EMPTY = range(7)
+STATUS_NAMES = {
+    FINISHED: "finished",
+    TURN_CAP: "turn_cap",
+    TOKEN_CAP: "token_cap",
+    CONTEXT: "context",
+}
+
+# Entries of a script besides token ids, which are written in place of the role's own.
+FREE = -1  # the role writes one token itself
+FREE_TURN = -2  # the role writes itself until its turn ends
+HOLD = -3  # nothing is written before the host has been asked
+
+BLOCK = 64  # lengths of caches are multiples of it
+
+
+@dataclasses.dataclass(frozen=True)
+class ViewPlan:
+    """One view: a student (key of `params`), its size, and which roles' turns it sees."""
+
+    student: str
+    model: gpt2.GPT2Config
+    sees: tuple[bool, ...]  # [R]
+
+    def cache_len(self, window: int) -> int:
+        """Slots of a row's cache where `window` are asked for: never more than the context."""
+        return min(window, -(-self.model.context // BLOCK) * BLOCK)
+
+
+@dataclasses.dataclass(frozen=True)
+class DialoguePlan:
+    """Hashable: one compilation per plan, number of slots, and length of cache."""
+
+    views: tuple[ViewPlan, ...]
+    role_view: tuple[int, ...]  # [R] the view in which a role writes
+    next_role: tuple[int, ...]  # [R] whose turn follows; role 0 begins
+    may_pass: tuple[bool, ...]  # [R] may write end_of_turn
+    may_end: tuple[bool, ...]  # [R] may write end_of_text
+    end_of_turn: int
+    end_of_text: int
+    vocab_size: int  # ids from here on are padding
+    max_turns: int
+    max_turn_tokens: int
+    max_tokens: int
+    dtype: str = "float32"  # of activations and caches
+    calculator_role: int = -1  # whose marks are filled in; -1 = nobody's
+
+    @property
+    def context(self) -> int:
+        """The shortest context of the students: a longer prompt cannot be answered."""
+        return min(view.model.context for view in self.views)
+
+    @property
+    def script_len(self) -> int:
+        """Entries that a script can use up: each but FREE_TURN and HOLD writes a token."""
+        return self.max_tokens + 2 * self.max_turns + 2
+
+    @property
+    def students(self) -> dict[str, gpt2.GPT2Config]:
+        """The students by name, in the order of their first view."""
+        return {view.student: view.model for view in self.views}
+
+    def cache_bytes(self, window: int) -> int:
+        """Bytes of one row's caches, over all views."""
+        return sum(
+            gpt2.cache_bytes(view.model, view.cache_len(window), self.dtype) for view in self.views
+        )
+
+
+def allowed_tokens(plan: DialoguePlan) -> jax.Array:
+    """bool [R, V]: what each role may write; never padding, end marks only where it may."""
+    size = plan.views[0].model.vocab_size
+    allowed = jnp.broadcast_to(jnp.arange(size) < plan.vocab_size, (len(plan.role_view), size))
+    allowed = allowed.at[:, plan.end_of_turn].set(jnp.array(plan.may_pass))
+    return allowed.at[:, plan.end_of_text].set(jnp.array(plan.may_end))

@@ -1,0 +1,87 @@
+"""How many slots, how long their caches, how prompts are padded: numbers chosen on the host."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from distill_jax.sampling.plan import BLOCK, DialoguePlan
+
+# Above these, measured, more slots gain nothing (docs/sampling.md).
+MOST_SLOTS = {"cpu": 64}
+MOST_SLOTS_ELSEWHERE = 512
+MEMORY_SHARE = 0.5  # of the device's memory that caches may take; parameters and logits need some
+
+
+def bucket_lengths(longest: int) -> tuple[int, ...]:
+    """Lengths that prompts are padded to: 32, 48, 64, 96, 128, 192, ... up to `longest`.
+
+    Steps of a half and a third: at most a third of a bucket is padding.
+    """
+    lengths, length = [], 32
+    while length < longest:
+        lengths.append(length)
+        length = length * 3 // 2 if length & (length - 1) == 0 else length * 4 // 3
+    return (*lengths, longest)
+
+
+def window_lengths(plan: DialoguePlan) -> tuple[int, ...]:
+    """Lengths of caches, multiples of BLOCK, up to what the longest context needs."""
+    longest = max(view.cache_len(1 << 30) for view in plan.views)
+    return tuple(
+        length
+        for length in (BLOCK * n for n in (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 48, 64))
+        if length < longest
+    ) + (longest,)
+
+
+def window_for(plan: DialoguePlan, tokens: int) -> int:
+    """The shortest window that holds `tokens`, or the longest one."""
+    windows = window_lengths(plan)
+    return next((window for window in windows if window >= tokens), windows[-1])
+
+
+def choose_slots(plan: DialoguePlan, wanted: int, dialogues: int, memory: int | None) -> int:
+    """Slots to run `dialogues` in: `wanted`, or where that is 0 as many as are useful and fit.
+
+    memory  bytes of a device, None where nobody knows. The number is rounded up to a multiple of
+            the devices that slots are spread over (data x fsdp).
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    parts = mesh.shape["data"] * mesh.shape["fsdp"]
+    slots = wanted
+    if not slots:
+        most = MOST_SLOTS.get(jax.default_backend(), MOST_SLOTS_ELSEWHERE) * parts
+        slots = min(most, dialogues)
+        if memory is not None:
+            row = plan.cache_bytes(longest_window(plan)) / mesh.shape["tensor"]
+            slots = min(slots, int(MEMORY_SHARE * memory * parts / row))
+        if slots >= 8:
+            slots -= slots % 8
+    return max(1, math.ceil(slots / parts)) * parts
+
+
+def longest_window(plan: DialoguePlan) -> int:
+    """Tokens of the longest window that rows of this plan can need."""
+    return window_lengths(plan)[-1]
+
+
+def device_memory() -> int | None:
+    """Bytes that one device of this process has; a host's memory is shared by its devices."""
+    import os
+
+    device = jax.local_devices()[0]
+    if device.platform == "cpu":
+        host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return host // jax.local_device_count()
+    stats: Mapping[str, Any] = device.memory_stats() or {}
+    return stats.get("bytes_limit")
+
+
+def prefill_rows(slots: int) -> int:
+    """Prompts that are read at a time, for this number of slots: an eighth, at least one for each
+    device that slots are spread over."""
+    mesh = jax.sharding.get_abstract_mesh()
+    parts = mesh.shape["data"] * mesh.shape["fsdp"]
+    return max(1, slots // 8 // parts) * parts

@@ -1,0 +1,88 @@
+"""What the decode loop carries from step to step: caches, places, and what was written.
+
+B slots (one row each), W views, M most tokens written per row, S length of a view's cache.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import PartitionSpec as P
+
+from distill_jax.model import gpt2
+from distill_jax.sampling.plan import EMPTY, DialoguePlan
+from distill_jax.sharding import BATCH
+
+CACHE = P(("data", "fsdp"), "tensor", None, None)  # slots over data and fsdp, heads over tensor
+VIEWS = P(None, ("data", "fsdp"))
+
+
+class DialogueState(NamedTuple):
+    """`tokens[b, :written[b]]` is what the row in slot b has written so far."""
+
+    caches: tuple[gpt2.Cache, ...]  # [W] each layer k, v [B, N, S, H] of plan.dtype
+    pending: jax.Array  # int32 [W, B] last token of what a view sees
+    position: jax.Array  # int32 [W, B] its slot in the cache
+    writer: jax.Array  # int32 [B] role whose turn it is
+    turns: jax.Array  # int32 [B] turns that have ended
+    turn_tokens: jax.Array  # int32 [B] tokens of the current turn
+    written: jax.Array  # int32 [B]
+    status: jax.Array  # int32 [B] of plan.py
+    pointer: jax.Array  # int32 [B] the next entry of the row's script
+    mark: jax.Array  # int32 [B] state of the calculator's automaton in the current turn
+    keys: jax.Array  # uint32 [B, 2]
+    tokens: jax.Array  # int32 [B, M]
+    writers: jax.Array  # int32 [B, M]
+    log_probs: jax.Array  # float32 [B, M] natural log, at temperature 1
+
+
+def empty_state(plan: DialoguePlan, slots: int, window: int) -> DialogueState:
+    """`slots` slots without a row, with caches for `window` tokens (prompt and dialogue)."""
+    zeros = jnp.zeros(slots, jnp.int32)
+    by_view = jnp.zeros((len(plan.views), slots), jnp.int32)
+    written = jnp.zeros((slots, plan.max_tokens), jnp.int32)
+    return laid_out(
+        DialogueState(
+            caches=tuple(
+                gpt2.empty_cache(view.model, slots, view.cache_len(window), jnp.dtype(plan.dtype))
+                for view in plan.views
+            ),
+            pending=by_view,
+            position=by_view,
+            writer=zeros,
+            turns=zeros,
+            turn_tokens=zeros,
+            written=zeros,
+            status=jnp.full(slots, EMPTY, jnp.int32),
+            pointer=zeros,
+            mark=zeros,
+            keys=jnp.zeros((slots, 2), jnp.uint32),
+            tokens=written,
+            writers=written,
+            log_probs=jnp.zeros((slots, plan.max_tokens), jnp.float32),
+        )
+    )
+
+
+def laid_out(state: DialogueState) -> DialogueState:
+    """The state with its slots spread over the devices of the mesh; nothing holds all caches."""
+    caches = jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, CACHE), state.caches)
+    others = {
+        name: jax.lax.with_sharding_constraint(value, VIEWS if name in _BY_VIEW else BATCH)
+        for name, value in state._asdict().items()
+        if name != "caches"
+    }
+    return DialogueState(caches=caches, **others)
+
+
+_BY_VIEW = ("pending", "position")
+
+
+def resize_cache(cache: jax.Array, length: int) -> jax.Array:
+    """[B, N, S, H] with `length` slots per row: the first ones, or zeros behind the last."""
+    size = cache.shape[2]
+    if length <= size:
+        resized = cache[:, :, :length]
+    else:
+        resized = jnp.pad(cache, ((0, 0), (0, 0), (0, length - size), (0, 0)))
+    return jax.lax.with_sharding_constraint(resized, CACHE)
