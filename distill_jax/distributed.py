@@ -99,9 +99,7 @@ def gather(value: Any) -> list[Any]:
     buffer = np.zeros(int(sizes.max()), np.uint8)
     buffer[: len(data)] = data
     everything = np.asarray(multihost_utils.process_allgather(buffer), np.uint8)
-    return [
-        json.loads(row[:size].tobytes()) for row, size in zip(everything, sizes, strict=True)
-    ]
+    return [json.loads(row[:size].tobytes()) for row, size in zip(everything, sizes, strict=True)]
 
 
 def any_process(flag: bool) -> bool:

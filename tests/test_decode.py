@@ -1,219 +1,224 @@
-"""The jitted alternating sampler against a slow host loop without cache and without padding."""
+"""The jitted alternating sampler against a slow host loop without cache and without padding.
+
+The matrix: reads (plans) x students x sizes (in the plans) x scripts x calculator x samples x slots
+x mesh, greedy and sampled. Left out: every combination with every mesh (three plans there), and
+bfloat16, where single tokens may differ (docs/sampling.md says how many).
+"""
+
+import collections
+import dataclasses
+import itertools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from numpy_gpt2 import logits as numpy_logits
+from dialogue_plans import (
+    END_OF_TEXT,
+    END_OF_TURN,
+    PLANS,
+    Toy,
+    all_params,
+    expected_dialogue,
+    obvious_loop,
+    ragged_requests,
+    toy_resume,
+)
+from tiny_student import make_mesh
 
-from distill_jax.model import gpt2
-from distill_jax.sampling import decode, generate
+from distill_jax import sharding
+from distill_jax.model import partition
+from distill_jax.sampling import decode, generate, pick
+from distill_jax.sampling.plan import FREE, FREE_TURN, HOLD
 
-END_OF_TURN, END_OF_TEXT, VOCAB, PADDED = 10, 11, 12, 128
-BOTH = (True, True)
-
-
-def model(layers, heads, width, context=96):
-    return gpt2.GPT2Config(PADDED, context, layers, heads, width)
-
-
-SMALL, LARGE = model(1, 2, 32), model(2, 4, 48)
-
-
-def random_params(config, seed):
-    """Random weights large enough that the next token depends on all that came before."""
-    params = gpt2.init_params(config, jax.random.key(seed))
-    return jax.tree.map(lambda leaf: leaf * 12 if leaf.ndim > 1 else leaf, params)
-
-
-def make_plan(views, role_view, may_end, **caps):
-    caps = {"max_turns": 6, "max_turn_tokens": 12, "max_tokens": 40} | caps
-    may_pass = (False,) if len(role_view) == 1 else BOTH
-    return decode.DialoguePlan(
-        views, role_view, may_pass, may_end, END_OF_TURN, END_OF_TEXT, VOCAB, **caps
-    )
-
-
-PLANS = {
-    "both_read_both": make_plan(
-        (decode.ViewPlan("asker", SMALL, BOTH), decode.ViewPlan("answerer", LARGE, BOTH)),
-        (0, 1),
-        (True, False),
-    ),
-    "decomposer_reads_nothing": make_plan(
-        (decode.ViewPlan("asker", SMALL, (True, False)), decode.ViewPlan("answerer", LARGE, BOTH)),
-        (0, 1),
-        (True, False),
-    ),
-    "neither_reads": make_plan(
-        (
-            decode.ViewPlan("asker", SMALL, (True, False)),
-            decode.ViewPlan("answerer", LARGE, (False, True)),
-        ),
-        (0, 1),
-        (True, False),
-    ),
-    "one_student_one_view": make_plan(
-        (decode.ViewPlan("asker", SMALL, BOTH),), (0, 0), (True, False)
-    ),
-    "one_student_two_views": make_plan(
-        (decode.ViewPlan("asker", SMALL, (True, False)), decode.ViewPlan("asker", SMALL, BOTH)),
-        (0, 1),
-        (True, False),
-    ),
-    "chain": make_plan((decode.ViewPlan("answerer", LARGE, (True,)),), (0,), (True,)),
-    "few_turns": make_plan(
-        (decode.ViewPlan("asker", SMALL, BOTH), decode.ViewPlan("answerer", LARGE, BOTH)),
-        (0, 1),
-        (True, False),
-        max_turns=2,
-        max_turn_tokens=30,
-    ),
-    "short_context": make_plan(
-        (
-            decode.ViewPlan("asker", model(1, 2, 32, 30), BOTH),
-            decode.ViewPlan("answerer", LARGE, BOTH),
-        ),
-        (0, 1),
-        (True, False),
-        max_tokens=64,
-        max_turns=99,
-    ),
+SCRIPTS = {
+    "free": (),
+    "given_subquestions": (1, 2, END_OF_TURN, FREE_TURN, 5, END_OF_TURN, FREE_TURN, END_OF_TEXT),
+    "first_turn_then_free": (4, 4, END_OF_TURN, FREE_TURN),
+    "history": (1, END_OF_TURN, 2, 3, 9, END_OF_TURN, 7, END_OF_TURN),
+    "single_tokens": (FREE, 5, FREE, FREE, 6),
+    "held": (END_OF_TURN, FREE_TURN, HOLD),
 }
 
 
-def all_params(plan):
-    return {view.student: random_params(view.model, len(view.student)) for view in plan.views}
+@pytest.fixture
+def mesh():
+    with jax.set_mesh(make_mesh()):
+        yield
 
 
-def obvious_loop(plan, params, prompt, key, temperature, forced=()):
-    """One dialogue, re-running each role's whole text for every token. Returns tokens, status."""
-    params = jax.device_get(params)
-    seen = [list(prompt) for _ in plan.views]
-    written, role, turns, turn_tokens = [], 0, 0, 0
-    while True:
-        view = plan.views[plan.role_view[role]]
-        logits = numpy_logits(params[view.student], seen[plan.role_view[role]])
-        logits[plan.vocab_size :] = -np.inf
-        if not plan.may_pass[role]:
-            logits[plan.end_of_turn] = -np.inf
-        if not plan.may_end[role]:
-            logits[plan.end_of_text] = -np.inf
-        if len(written) < len(forced) and forced[len(written)] != decode.FREE:
-            token = forced[len(written)]
-        elif temperature:
-            step_key = jax.random.fold_in(key, len(written))
-            token = int(jax.random.categorical(step_key, jnp.array(logits) / temperature))
-        else:
-            token = int(logits.argmax())
-        log_prob = float(logits[token] - np.logaddexp.reduce(logits))
-        written.append((token, role, log_prob))
-        turn_tokens += 1
-        for index, other in enumerate(plan.views):
-            if other.sees[role]:
-                seen[index].append(token)
-        if token == plan.end_of_text:
-            return written, "finished"
-        if token == plan.end_of_turn:
-            turns, turn_tokens = turns + 1, 0
-            role = (role + 1) % len(plan.role_view)
-            if turns >= plan.max_turns:
-                return written, "turn_cap"
-        if turn_tokens >= plan.max_turn_tokens or len(written) >= plan.max_tokens:
-            return written, "token_cap"
-        if any(len(s) > v.model.context for s, v in zip(seen, plan.views, strict=True)):
-            return written, "context"
+def answer(plan, requests, how=None, slot_count=7, params=None, **more):
+    params = all_params(plan) if params is None else params
+    return generate.generate(
+        plan, params, requests, how or pick.draw(), seed=3, slot_count=slot_count, **more
+    )
 
 
-def ragged_prompts(count, seed=0):
-    rng = np.random.default_rng(seed)
-    return [rng.integers(0, 10, rng.integers(1, 22)).tolist() for _ in range(count)]
-
-
-def expected_dialogue(written, plan):
-    """The obvious loop's tokens as (role, tokens without end mark, written) per turn."""
-    turns, current = [], []
-    for i, (token, role, _) in enumerate(written):
-        current.append(token)
-        if token in (plan.end_of_turn, plan.end_of_text) or i == len(written) - 1:
-            text = [t for t in current if t not in (plan.end_of_turn, plan.end_of_text)]
-            turns.append((role, text, len(current)))
-            current = []
-    return turns
+def check(plan, requests, dialogues, temperature=0.0, calculator=None):
+    params = all_params(plan)
+    for request, answered in zip(requests, dialogues, strict=True):
+        for sample, dialogue in zip(request.samples, answered, strict=True):
+            written, status = obvious_loop(
+                plan, params, request, sample, temperature, calculator=calculator
+            )
+            got = [(turn.role, turn.tokens, turn.written) for turn in dialogue.turns]
+            assert got == expected_dialogue(written, plan)
+            assert dialogue.status == status
+            total = sum(turn.log_probability for turn in dialogue.turns)
+            expected = sum(entry[2] for entry in written)
+            assert total == pytest.approx(expected, abs=1e-3) or expected == -np.inf
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.3])
-@pytest.mark.parametrize("batch_size", [1, 7])
+@pytest.mark.parametrize("slot_count", [1, 7])
 @pytest.mark.parametrize("name", PLANS)
-def test_equals_obvious_loop(name, batch_size, temperature):
+def test_equals_obvious_loop(mesh, name, slot_count, temperature):
+    plan, requests = PLANS[name], ragged_requests(9)
+    dialogues, work = answer(plan, requests, pick.draw(temperature), slot_count)
+    check(plan, requests, dialogues, temperature)
+    assert work.kept_tokens == sum(t.written for [d] in dialogues for t in d.turns)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("name", ["both_read_both", "neither_reads", "one_student_two_views"])
+def test_scripts_equal_the_obvious_loop(mesh, name, script):
     plan = PLANS[name]
-    params = all_params(plan)
-    prompts = ragged_prompts(9)
-    keys = generate.prompt_keys(3, [f"p/{i}" for i in range(9)])
-    dialogues = generate.generate(
-        plan, params, prompts, keys, batch_size=batch_size, temperature=temperature
+    requests = [
+        dataclasses.replace(request, script=SCRIPTS[script] if i % 3 else ())
+        for i, request in enumerate(ragged_requests(8))
+    ]
+    dialogues, _ = answer(plan, requests, resume=toy_resume)
+    check(plan, requests, dialogues)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.3])
+@pytest.mark.parametrize(
+    ("name", "script"),
+    [("chain", "free"), *(("both_read_both", s) for s in ("free", "given_subquestions", "held"))],
+)
+def test_the_calculator_fills_in(mesh, name, temperature, script):
+    plan = PLANS[name]
+    plan = dataclasses.replace(plan, calculator_role=len(plan.role_view) - 1)
+    requests = ragged_requests(24, script=SCRIPTS[script])
+    dialogues, work = answer(
+        plan, requests, pick.draw(temperature), calculator=Toy.table, resume=toy_resume
     )
-    for prompt, key, dialogue in zip(prompts, keys, dialogues, strict=True):
-        written, status = obvious_loop(plan, params, prompt, key, temperature)
-        got = [(turn.role, turn.tokens, turn.written) for turn in dialogue.turns]
-        assert got == expected_dialogue(written, plan)
-        assert dialogue.status == status
-        total = sum(turn.log_probability for turn in dialogue.turns)
-        assert total == pytest.approx(sum(entry[2] for entry in written), abs=1e-3)
+    check(plan, requests, dialogues, temperature, Toy)
+    assert work.held > 0
+    without, _ = answer(plan, requests, pick.draw(temperature), resume=toy_resume)
+    assert without != dialogues
 
 
-def test_random_weights_reach_every_status():
-    """Otherwise the comparison above would not have compared them."""
+@pytest.mark.parametrize("slot_count", [2, 5, 16])
+def test_samples_share_a_prompt_and_differ(mesh, slot_count):
+    plan, requests = PLANS["both_read_both"], ragged_requests(4, samples=(0, 1, 2, 5))
+    dialogues, work = answer(plan, requests, pick.draw(1.3), slot_count)
+    check(plan, requests, dialogues, 1.3)
+    assert all(len({str(d) for d in answered}) > 1 for answered in dialogues)
+    # Prompts are read once, however many samples want them.
+    once, alone = answer(plan, ragged_requests(4), pick.draw(1.3), slot_count)
+    assert work.prefill_tokens == alone.prefill_tokens
+    assert [answered[0] for answered in dialogues] == [d for [d] in once]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("both_read_both", shape) for shape in [(8, 1, 1), (1, 8, 1), (2, 2, 2), (1, 1, 2)]]
+    + [("neither_reads", (2, 2, 2)), ("one_student_two_views", (2, 2, 2))],
+)
+def test_a_mesh_gives_the_tokens_of_one_device(name, shape):
+    plan, requests = PLANS[name], ragged_requests(10, samples=(0, 1))
+    with jax.set_mesh(make_mesh()):
+        expected, _ = answer(plan, requests, pick.draw(1.3), 8)
+    mesh = make_mesh(shape)
+    with jax.set_mesh(mesh):
+        params = all_params(plan)
+        specs = sharding.match_rules(partition.RULES, params)
+        params = jax.device_put(params, sharding.shardings(mesh, specs))
+        got, _ = answer(plan, requests, pick.draw(1.3), 8, params)
+    simple = lambda all_: [[(d.status, [t.tokens for t in d.turns]) for d in x] for x in all_]  # noqa: E731
+    assert simple(got) == simple(expected)
+
+
+def test_neighbours_order_and_slots_do_not_matter(mesh):
+    """At an equal number of slots bit for bit, log-probabilities too; else token for token."""
+    plan, requests = PLANS["long"], ragged_requests(30)
+    for how in (pick.draw(), pick.draw(1.1, 5, 0.9)):
+        everything, _ = answer(plan, requests, how, 8)
+        few, _ = answer(plan, requests[11:14], how, 8)
+        backwards, _ = answer(plan, requests[::-1], how, 8)
+        assert few == everything[11:14]
+        assert backwards[::-1] == everything
+        for slot_count in (1, 16, 64):
+            other, _ = answer(plan, requests, how, slot_count)
+            tokens = [[t.tokens for t in d.turns] for [d] in other]
+            assert tokens == [[t.tokens for t in d.turns] for [d] in everything]
+
+
+def test_random_weights_reach_every_status(mesh):
+    """Otherwise the comparisons above would not have compared them."""
     seen = set()
     for plan in PLANS.values():
-        keys = generate.prompt_keys(3, [f"p/{i}" for i in range(9)])
-        dialogues = generate.generate(
-            plan, all_params(plan), ragged_prompts(9), keys, batch_size=9, temperature=1.3
-        )
-        seen |= {dialogue.status for dialogue in dialogues}
+        dialogues, _ = answer(plan, ragged_requests(9), pick.draw(1.3))
+        seen |= {dialogue.status for [dialogue] in dialogues}
     assert seen == {"finished", "turn_cap", "token_cap", "context"}
 
 
-def test_forced_tokens_replace_what_a_role_would_write():
-    plan = PLANS["both_read_both"]
-    params = all_params(plan)
-    prompts = ragged_prompts(3)
-    keys = generate.prompt_keys(0, ["a", "b", "c"])
-    forced = np.full((3, plan.max_tokens), decode.FREE, np.int32)
-    forced[0, :4] = [1, 2, END_OF_TURN, 5]
-    forced[2, 3] = 7
-    tokens, lengths, active = generate.pad_prompts(prompts, [0, 1, 2], 32, 3)
-    state = decode.run_dialogues(
-        plan, params, tokens, lengths, active, keys, jnp.float32(0), jnp.array(forced)
-    )
-    for row in range(3):
-        written, _ = obvious_loop(plan, params, prompts[row], keys[row], 0.0, forced[row])
-        assert state.tokens[row, : state.written[row]].tolist() == [entry[0] for entry in written]
-
-
-def test_prompt_longer_than_the_context_is_not_run():
+def test_prompt_longer_than_the_context_is_not_run(mesh):
     plan = PLANS["short_context"]
-    prompts = [[1] * 31, [1] * 30, [2, 3]]
-    keys = generate.prompt_keys(0, ["a", "b", "c"])
-    dialogues = generate.generate(
-        plan, all_params(plan), prompts, keys, batch_size=2, temperature=0.0
+    requests = [
+        dataclasses.replace(request, prompt=prompt)
+        for request, prompt in zip(ragged_requests(3), ([1] * 31, [1] * 30, [2, 3]), strict=True)
+    ]
+    dialogues, _ = answer(plan, requests)
+    assert [d.status == "prompt_too_long" for [d] in dialogues] == [True, False, False]
+    [[turn]] = [d.turns for d in dialogues[1]]
+    assert turn.written == 1
+
+
+def test_nothing_is_asked(mesh):
+    dialogues, work = answer(
+        PLANS["chain"], [dataclasses.replace(ragged_requests(1)[0], samples=())]
     )
-    assert [d.status == "prompt_too_long" for d in dialogues] == [True, False, False]
-    assert len(dialogues[1].turns) == 1 and dialogues[1].turns[0].written == 1
+    assert dialogues == [[]] and work.steps == 0
 
 
-def test_one_compilation_per_bucket():
-    plan = PLANS["chain"]
-    params = all_params(plan)
-    prompts = [*ragged_prompts(20), [1] * 40, [1] * 50, [2] * 64]
-    keys = generate.prompt_keys(0, [str(i) for i in range(len(prompts))])
-    decode.run_dialogues.clear_cache()
-    for temperature in (0.0, 0.7):
-        generate.generate(plan, params, prompts, keys, batch_size=4, temperature=temperature)
-    assert decode.run_dialogues._cache_size() == 2  # buckets 32 and 64
+def test_slots_that_finish_are_filled_again(mesh):
+    plan, requests = PLANS["both_read_both"], ragged_requests(200)
+    _, work = answer(plan, requests, slot_count=8)
+    batches = [requests[i : i + 8] for i in range(0, 200, 8)]
+    alone = [answer(plan, batch, slot_count=8)[1] for batch in batches]
+    before = sum(w.kept_tokens for w in alone) / sum(8 * w.steps for w in alone)
+    assert work.utilisation > 0.85 > before
+    taken = sorted((slot, first, last) for slot, _, first, last in work.rows)
+    assert len(taken) == 200  # and nobody sits in a slot that is taken:
+    for one, other in itertools.pairwise(taken):
+        assert one[0] != other[0] or one[2] <= other[1]
 
 
-def test_bucket_lengths():
-    assert generate.bucket_lengths(20) == (20, 20)
-    assert generate.bucket_lengths(96) == (32, 64, 96)
-    assert generate.bucket_lengths(1024) == (32, 64, 128, 256, 512, 1024)
+def test_one_compilation_per_program_and_shape_over_500_ragged_problems(mesh):
+    plan, params = PLANS["both_read_both"], all_params(PLANS["both_read_both"])
+    compiled = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, seconds, **more: (
+            compiled.append(more["fun_name"])
+            if event == "/jax/core/compile/backend_compile_duration"
+            else None
+        )
+    )
+    rng = np.random.default_rng(1)
+    requests = [
+        dataclasses.replace(request, prompt=rng.integers(0, 10, rng.integers(1, 60)).tolist())
+        for request in ragged_requests(500)
+    ]
+    programs = (decode.prefill, decode.admit, decode.decode_chunk)
+    for program in programs:
+        program.clear_cache()
+    answer(plan, requests, pick.draw(), 24, params)
+    counts = collections.Counter(compiled)
+    # Prompts of 32, 48 and 64 tokens; caches for the whole context, 96 tokens rounded up.
+    assert [program._cache_size() for program in programs] == [3, 3, 1]
+    assert counts["jit(prefill)"] == counts["jit(admit)"] == 3 and counts["jit(decode_chunk)"] == 1
+    compiled.clear()
+    for how in (pick.draw(0.7), pick.draw(0.7, 3, 0.5)):
+        answer(plan, requests[::-1], how, 24, params)
+    assert compiled == []

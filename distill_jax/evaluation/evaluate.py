@@ -41,9 +41,7 @@ def predict(
     singles = dict(known)
     every = range(sampler.settings.samples)
     requests = [
-        Request(
-            problem.id, prompt, tuple(s for s in every if (problem.id, s) not in known), script
-        )
+        Request(problem.id, prompt, tuple(s for s in every if (problem.id, s) not in known), script)
         for (problem, script), prompt in zip(problems, prompts, strict=True)
     ]
 

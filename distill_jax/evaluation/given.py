@@ -1,11 +1,11 @@
 """Parts of a dialogue that are given instead of written: config.sampling.given.
 
-    ""            nothing is given: the students write all of it
-    subquestions  the decomposer says what the gold annotation asks (the oracle of the papers), all
-                  of it or only the first steps; the solver answers
-    nothing       the decomposer says nothing, until the solver writes `####` or a cap is reached
-    history       every step by itself: the gold dialogue up to its subquestion is given, the solver
-                  answers, and that answer is graded
+""            nothing is given: the students write all of it
+subquestions  the decomposer says what the gold annotation asks (the oracle of the papers), all
+              of it or only the first steps; the solver answers
+nothing       the decomposer says nothing, until the solver writes `####` or a cap is reached
+history       every step by itself: the gold dialogue up to its subquestion is given, the solver
+              answers, and that answer is graded
 """
 
 import dataclasses

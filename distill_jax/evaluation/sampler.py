@@ -97,9 +97,7 @@ class Sampler:
 
     def slot_count(self, dialogues: int) -> int:
         """Slots for so many dialogues."""
-        return slots.choose_slots(
-            self.plan, self.settings.slots, dialogues, slots.device_memory()
-        )
+        return slots.choose_slots(self.plan, self.settings.slots, dialogues, slots.device_memory())
 
     def run(
         self,

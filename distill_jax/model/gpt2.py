@@ -117,9 +117,9 @@ class Block(nn.Module):
     def __call__(self, x, positions, segments, cache):
         config = self.config
         norm = _layer_norm(self.dtype, "ln_1")(x)
-        attended, cache = Attention(
-            config, self.dtype, self.kernel, self.keep_cache, name="attn"
-        )(norm, positions, segments, cache)
+        attended, cache = Attention(config, self.dtype, self.kernel, self.keep_cache, name="attn")(
+            norm, positions, segments, cache
+        )
         x = x + _dropout(self, config.residual_dropout, attended)
         norm = _layer_norm(self.dtype, "ln_2")(x)
         out = MLP(config, self.dtype, name="mlp")(norm)

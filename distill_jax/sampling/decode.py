@@ -56,8 +56,8 @@ PromptCaches = dict[str, gpt2.Cache]  # by student, each layer k, v [G, N, P, H]
 class Calculator(NamedTuple):
     """When to ask the host for a value: an automaton over ids (text/calculator.py)."""
 
-    next_state: jax.Array | np.ndarray  # int8 [states, V]
-    fires: jax.Array | np.ndarray  # bool [states, V]
+    next_state: Any  # int8 [states, V]
+    fires: Any  # bool [states, V]
 
 
 class Admission(NamedTuple):
@@ -68,7 +68,7 @@ class Admission(NamedTuple):
     length: np.ndarray  # int32 [B] of the prompt, at least 1
     name: np.ndarray  # uint32 [B] of the problem
     sample: np.ndarray  # uint32 [B]
-    seed: np.ndarray  # uint32 []
+    seed: Any  # uint32 []
 
 
 class Progress(NamedTuple):
@@ -141,7 +141,7 @@ def admit(
     )
 
 
-def dialogue_key(seed: jax.Array, name: jax.Array, sample: jax.Array) -> jax.Array:
+def dialogue_key(seed: Any, name: Any, sample: Any) -> jax.Array:
     """uint32 [2]: what a dialogue's tokens are drawn with, the same whatever the slot."""
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), sample), name)
     return jax.random.key_data(key)

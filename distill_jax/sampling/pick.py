@@ -4,7 +4,7 @@ B rows, V vocabulary. As in transformers and vLLM the temperature comes first, t
 top-p of what top-k left.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +14,9 @@ import numpy as np
 class Draw(NamedTuple):
     """How tokens are drawn; arrays, so that other values need no other compilation."""
 
-    temperature: jax.Array | np.ndarray  # float32 []; 0 is greedy
-    top_k: jax.Array | np.ndarray  # int32 []; only the k most likely tokens; 0 = all
-    top_p: jax.Array | np.ndarray  # float32 []; only the fewest that together have p; 1 = all
+    temperature: Any  # float32 []; 0 is greedy
+    top_k: Any  # int32 []; only the k most likely tokens; 0 = all
+    top_p: Any  # float32 []; only the fewest that together have p; 1 = all
 
 
 def draw(temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0) -> Draw:
@@ -34,7 +34,9 @@ def pick(logits: jax.Array, keys: jax.Array, counts: jax.Array, how: Draw) -> ja
     def drawn():
         scaled = logits / how.temperature
         narrowed = (how.top_k > 0) | (how.top_p < 1.0)
-        scaled = jax.lax.cond(narrowed, lambda: narrow(scaled, how.top_k, how.top_p), lambda: scaled)
+        scaled = jax.lax.cond(
+            narrowed, lambda: narrow(scaled, how.top_k, how.top_p), lambda: scaled
+        )
         step_keys = jax.vmap(jax.random.fold_in)(jax.random.wrap_key_data(keys), counts)
         return sample(scaled, jax.vmap(jax.random.uniform)(step_keys))
 

@@ -1,6 +1,7 @@
 """How many slots, how long their caches, how prompts are padded: numbers chosen on the host."""
 
 import math
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,11 +30,8 @@ def bucket_lengths(longest: int) -> tuple[int, ...]:
 def window_lengths(plan: DialoguePlan) -> tuple[int, ...]:
     """Lengths of caches, multiples of BLOCK, up to what the longest context needs."""
     longest = max(view.cache_len(1 << 30) for view in plan.views)
-    return tuple(
-        length
-        for length in (BLOCK * n for n in (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 48, 64))
-        if length < longest
-    ) + (longest,)
+    sizes = (BLOCK * blocks for blocks in (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 48, 64))
+    return (*(size for size in sizes if size < longest), longest)
 
 
 def window_for(plan: DialoguePlan, tokens: int) -> int:
@@ -69,8 +67,6 @@ def longest_window(plan: DialoguePlan) -> int:
 
 def device_memory() -> int | None:
     """Bytes that one device of this process has; a host's memory is shared by its devices."""
-    import os
-
     device = jax.local_devices()[0]
     if device.platform == "cpu":
         host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

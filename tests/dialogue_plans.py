@@ -1,0 +1,204 @@
+"""Tiny plans of dialogues, and a slow host loop that they are compared with."""
+
+import jax
+import numpy as np
+from numpy_gpt2 import logits as numpy_logits
+
+from distill_jax.model import gpt2
+from distill_jax.sampling import decode
+from distill_jax.sampling.dialogues import Request, name_hash
+from distill_jax.sampling.plan import FREE, FREE_TURN, HOLD, DialoguePlan, ViewPlan
+
+END_OF_TURN, END_OF_TEXT, VOCAB, PADDED = 10, 11, 12, 128
+BOTH = (True, True)
+
+
+def model(layers, heads, width, context=96):
+    return gpt2.GPT2Config(PADDED, context, layers, heads, width)
+
+
+SMALL, LARGE = model(1, 2, 32), model(2, 4, 48)
+
+
+def random_params(config, seed):
+    """Random weights large enough that the next token depends on all that came before."""
+    params = gpt2.init_params(config, jax.random.key(seed))
+    return jax.tree.map(lambda leaf: leaf * 12 if leaf.ndim > 1 else leaf, params)
+
+
+def all_params(plan):
+    return {student: random_params(m, len(student)) for student, m in plan.students.items()}
+
+
+def make_plan(views, role_view, may_end, next_role=None, may_pass=None, **more):
+    roles = len(role_view)
+    more = {"max_turns": 6, "max_turn_tokens": 12, "max_tokens": 40} | more
+    next_role = next_role or tuple((role + 1) % roles for role in range(roles))
+    may_pass = may_pass or (roles > 1,) * roles
+    marks = (END_OF_TURN, END_OF_TEXT, VOCAB)
+    return DialoguePlan(views, role_view, next_role, may_pass, may_end, *marks, **more)
+
+
+PLANS = {
+    "both_read_both": make_plan(
+        (ViewPlan("asker", SMALL, BOTH), ViewPlan("answerer", LARGE, BOTH)), (0, 1), (True, False)
+    ),
+    "decomposer_reads_nothing": make_plan(
+        (ViewPlan("asker", SMALL, (True, False)), ViewPlan("answerer", LARGE, BOTH)),
+        (0, 1),
+        (True, False),
+    ),
+    "neither_reads": make_plan(
+        (ViewPlan("asker", SMALL, (True, False)), ViewPlan("answerer", LARGE, (False, True))),
+        (0, 1),
+        (True, False),
+    ),
+    "one_student_one_view": make_plan((ViewPlan("asker", SMALL, BOTH),), (0, 0), (True, False)),
+    "one_student_two_views": make_plan(
+        (ViewPlan("asker", SMALL, (True, False)), ViewPlan("asker", SMALL, BOTH)),
+        (0, 1),
+        (True, False),
+    ),
+    "chain": make_plan((ViewPlan("answerer", LARGE, (True,)),), (0,), (True,)),
+    "planner_speaks_once": make_plan(
+        (
+            ViewPlan("planner", SMALL, (True, False, False)),
+            ViewPlan("asker", LARGE, (True, True, True)),
+            ViewPlan("answerer", model(2, 2, 32), (False, True, True)),
+        ),
+        (0, 1, 2),
+        (False, True, False),
+        next_role=(1, 2, 1),
+    ),
+    "few_turns": make_plan(
+        (ViewPlan("asker", SMALL, BOTH), ViewPlan("answerer", LARGE, BOTH)),
+        (0, 1),
+        (True, False),
+        max_turns=2,
+        max_turn_tokens=30,
+    ),
+    "short_context": make_plan(
+        (ViewPlan("asker", model(1, 2, 32, 30), BOTH), ViewPlan("answerer", LARGE, BOTH)),
+        (0, 1),
+        (True, False),
+        max_tokens=64,
+        max_turns=99,
+    ),
+    # Longer than one window of the caches, so that they grow on the way.
+    "long": make_plan(
+        (
+            ViewPlan("asker", model(1, 2, 32, 200), BOTH),
+            ViewPlan("answerer", model(1, 2, 32, 256), BOTH),
+        ),
+        (0, 1),
+        (True, False),
+        max_tokens=170,
+        max_turns=99,
+        max_turn_tokens=60,
+    ),
+}
+
+
+def ragged_requests(count, seed=0, samples=(0,), script=()):
+    rng = np.random.default_rng(seed)
+    prompts = [rng.integers(0, 10, rng.integers(1, 22)).tolist() for _ in range(count)]
+    return [Request(f"p/{i}", prompt, samples, script) for i, prompt in enumerate(prompts)]
+
+
+class Toy:
+    """A calculator over ids: a token below 5 opens a mark, in which one of 5 to 9 asks; the value
+    is the two tokens [1, 2], or nothing where the turn has an odd number of tokens."""
+
+    next_state = np.tile(np.arange(4, dtype=np.int8)[:, None], (1, PADDED))
+    next_state[0, :5] = 2
+    next_state[2, 5:10] = 0
+    fires = np.zeros((4, PADDED), bool)
+    fires[2, 5:10] = True
+    table = decode.Calculator(next_state, fires)
+
+    @staticmethod
+    def value(turn):
+        return [1, 2] if len(turn) % 2 == 0 else []
+
+
+def draw(logits, request, sample, count, temperature, seed):
+    """Inverse of the cumulated probabilities, in float64."""
+    key = decode.dialogue_key(seed, np.uint32(name_hash(request.id)), np.uint32(sample))
+    key = jax.random.fold_in(jax.random.wrap_key_data(key), count)
+    weights = np.exp((logits - logits.max()).astype(np.float64) / temperature).cumsum()
+    return int((weights <= float(jax.random.uniform(key)) * weights[-1]).sum())
+
+
+def obvious_loop(plan, params, request, sample=0, temperature=0.0, seed=3, calculator=None):
+    """One dialogue, re-running each role's whole text for every token. Returns tokens, status."""
+    params = jax.device_get(params)
+    seen = [list(request.prompt) for _ in plan.views]
+    written, role, turns, turn, mark, script = [], 0, 0, [], 0, list(request.script)
+    while True:
+        view = plan.role_view[role]
+        logits = numpy_logits(params[plan.views[view].student], seen[view])
+        logits[plan.vocab_size :] = -np.inf
+        if not plan.may_pass[role]:
+            logits[plan.end_of_turn] = -np.inf
+        if not plan.may_end[role]:
+            logits[plan.end_of_text] = -np.inf
+        entry = script[0] if script else FREE
+        if entry >= 0:
+            token = entry
+        elif temperature:
+            token = draw(logits, request, sample, len(written), temperature, seed)
+        else:
+            token = int(logits.argmax())
+        log_prob = float(logits[token] - np.logaddexp.reduce(logits))
+        written.append((token, role, log_prob))
+        turn.append(token)
+        ends = token in (plan.end_of_turn, plan.end_of_text)
+        if script and (entry != FREE_TURN or ends):
+            script.pop(0)
+        for index, other in enumerate(plan.views):
+            if other.sees[role]:
+                seen[index].append(token)
+        if token == plan.end_of_text:
+            return written, "finished"
+        fires = False
+        if calculator and role == plan.calculator_role:
+            fires = entry < 0 and bool(calculator.fires[mark, token])
+            mark = int(calculator.next_state[mark, token]) if not ends else 0
+        if token == plan.end_of_turn:
+            turns, turn, mark = turns + 1, [], 0
+            role = plan.next_role[role]
+            if turns >= plan.max_turns:
+                return written, "turn_cap"
+        if len(turn) >= plan.max_turn_tokens or len(written) >= plan.max_tokens:
+            return written, "token_cap"
+        if any(len(s) > v.model.context for s, v in zip(seen, plan.views, strict=True)):
+            return written, "context"
+        if fires:
+            script = calculator.value(turn) + script
+        elif script and script[0] == HOLD:
+            script = held_script(written) + script[1:]
+
+
+def held_script(written):
+    """What `resume` of the tests goes on with at a HOLD."""
+    return [END_OF_TEXT] if len(written) > 25 else [END_OF_TURN, FREE_TURN, HOLD]
+
+
+def toy_resume(request, dialogue):
+    """`resume` for a calculator or a HOLD, on ids."""
+    last = dialogue.turns[-1]
+    if last.written == len(last.tokens):
+        return Toy.value(last.tokens)
+    return held_script([None] * sum(turn.written for turn in dialogue.turns))
+
+
+def expected_dialogue(written, plan):
+    """The obvious loop's tokens as (role, tokens without end mark, written) per turn."""
+    turns, current = [], []
+    marks = (plan.end_of_turn, plan.end_of_text)
+    for i, (token, role, _) in enumerate(written):
+        current.append(token)
+        if token in marks or i == len(written) - 1:
+            turns.append((role, [t for t in current if t not in marks], len(current)))
+            current = []
+    return turns
