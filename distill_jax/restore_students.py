@@ -33,13 +33,16 @@ def check_finished(inputs: RunInputs) -> dict[str, int]:
     return finished
 
 
-def chosen_steps(inputs: RunInputs) -> dict[str, int]:
+def chosen_steps(inputs: RunInputs, finished: dict[str, int] | None = None) -> dict[str, int]:
     """{student: step} of the checkpoints that config.evaluation.checkpoint chooses: "last", "best",
-    a step of all students, or "solver=400,decomposer=200". UserError where one is not there."""
+    a step of all students, or "solver=400,decomposer=200". UserError where one is not there.
+
+    `finished`: the students that are asked for by last or best; None = all, which must be there.
+    """
     rule = inputs.config.evaluation.checkpoint
     if rule not in ("last", "best"):
         return _given_steps(inputs, rule)
-    finished = check_finished(inputs)
+    finished = check_finished(inputs) if finished is None else finished
     if rule == "last":
         return finished
     facts = inputs.facts()

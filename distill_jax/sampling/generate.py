@@ -172,9 +172,11 @@ class _Run:
 
     def _dialogue(self, slot: int) -> Dialogue:
         progress, written = self._progress, int(self._progress.written[slot])
-        parts = (progress.tokens, progress.writers, progress.log_probs)
+        tokens, writers, log_probs = (
+            part[slot, :written] for part in (progress.tokens, progress.writers, progress.log_probs)
+        )
         status = int(progress.status[slot])
-        return to_dialogue(self._plan, *(part[slot, :written] for part in parts), status)
+        return to_dialogue(self._plan, tokens, writers, log_probs, status)
 
     def _read_prompts(self) -> Iterator[_Group]:
         """Groups of prompts of one bucket, the longest first: what is begun last ends soonest."""
