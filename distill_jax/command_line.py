@@ -100,6 +100,15 @@ def apply_overrides(config: ml_collections.ConfigDict, overrides: dict[str, str]
         raise UserError("; ".join(mistakes))
 
 
+def set_values(config: ml_collections.ConfigDict, values: dict[str, Any]) -> None:
+    """`apply_overrides` for values of Python instead of text."""
+    apply_overrides(config, {key: _as_text(value) for key, value in values.items()})
+
+
+def _as_text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
 def parse_value(text: str, current: Any) -> Any:
     """`text` as a value of the type of `current`; raises ValueError where it is none."""
     if isinstance(current, bool):

@@ -19,7 +19,7 @@ TINY = [
     "--config.train.eval_every=30",
     "--config.data.dev_problems=10",
     "--config.sampling.max_tokens=48",
-    "--config.sampling.batch_size=8",
+    "--config.sampling.slots=8",
     "--config.evaluation.problems=12",
 ] + [f"--config.model.{s}.{k}" for s in ("decomposer", "solver") for k in ("layers=1", "width=32")]
 

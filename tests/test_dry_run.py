@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from distill_jax import chips, command_line, dry_run, run_data, sharding
+from distill_jax import ahead_of_time, chips, command_line, dry_run, run_data, sharding
 from distill_jax.errors import UserError
 from distill_jax.run_inputs import RunInputs
 from distill_jax.text import rows as text_rows
@@ -22,7 +22,7 @@ from distill_jax.workdir import Workdir
 
 
 def test_warnings_of_the_compiler_are_counted_and_the_rest_goes_on(capfd):
-    with dry_run.watched_stderr() as found:
+    with ahead_of_time.watched_stderr() as found:
         os.write(2, b"E0101 spmd.cc:1] [SPMD] Involuntary full rematerialization. The compiler\n")
         os.write(2, b"W0101 llo.h:2] a warning of libtpu\nsomething else\n")
     assert len(found) == 1
@@ -185,4 +185,4 @@ def test_topology_needs_dry_run():
 
 def test_mesh_that_does_not_fit_a_machine():
     with pytest.raises(UserError, match="does not fit 8"):
-        dry_run.machine_target({"data": 3, "fsdp": 1, "tensor": 1})
+        ahead_of_time.machine_target({"data": 3, "fsdp": 1, "tensor": 1})

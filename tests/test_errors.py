@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import pytest
 
 from distill_jax import errors
+from distill_jax.run_inputs import NOT_IDENTITY, NOT_IDENTITY_KEYS
 
 
 def outcome(action, capsys):
@@ -33,13 +34,18 @@ def test_disk_full_is_one_line(capsys):
     assert (code, text.count("\n")) == (2, 1) and "w/x" in text
 
 
-def test_out_of_memory_says_what_to_lower(capsys):
+def test_out_of_memory_says_what_to_change_and_that_the_workdir_stays(capsys):
     def too_large():
         jnp.zeros((1 << 46,), jnp.float32).block_until_ready()
 
     code, text = outcome(too_large, capsys)
     assert code == 2 and text.count("\n") == 1
-    assert text.startswith("error: out of memory") and "config.train.batch_size" in text
+    assert text.startswith("error: out of memory") and "batch_size" not in text
+    advised = ("train.accumulation", "train.remat", "sampling.slots")
+    for key in advised:
+        assert f"config.{key}" in text
+        # What is advised must not make it another run, which the directory would refuse.
+        assert key in NOT_IDENTITY_KEYS or key.startswith(NOT_IDENTITY)
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), RuntimeError("ours"), KeyError(1)])

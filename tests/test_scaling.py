@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from benchmarks import scaling, scaling_page
+from benchmarks import scaling, scaling_options, scaling_page
 from distill_jax.chips import CHIPS
 
 
@@ -26,10 +26,10 @@ def report(peak: int, **others) -> dict:
 
 
 def test_layouts_by_rule():
-    names = [option.name for option in scaling.options("gpt2", "v5e:2x4")]
+    names = [option.name for option in scaling_options.training_options("gpt2", "v5e:2x4")]
     assert names == ["data", "data-remat", "fsdp", "fsdp-remat"]
     # 1,600 divides by 64 only, so 256 devices are 4 x 64.
-    xl = scaling.options("gpt2-xl", "v5e:16x16")[2]
+    xl = scaling_options.training_options("gpt2-xl", "v5e:16x16")[2]
     assert (xl.data, xl.fsdp, xl.remat) == (4, 64, False)
 
 
@@ -37,8 +37,10 @@ def test_least_memory_by_hand():
     size = {"layers": 2, "heads": 2, "width": 8, "context": 16}
     parameters = 2 * 12 * 64 + (50_304 + 16) * 8
     inputs = 2 * 8 * 1024 * 8 * 2  # layers, rows, tokens, width, bytes
-    assert scaling.least_memory(size, 1, remat=True) == 16 * parameters + inputs
-    assert scaling.least_memory(size, 4, remat=False) == 4 * parameters + 10 * inputs
+    assert scaling_options.least_training_memory(size, 1, remat=True) == 16 * parameters + inputs
+    assert (
+        scaling_options.least_training_memory(size, 4, remat=False) == 4 * parameters + 10 * inputs
+    )
 
 
 def test_roofline_by_hand():
@@ -50,13 +52,13 @@ def test_a_cell_is_filled_option_by_option_and_failures_are_tried_again(monkeypa
     answers = iter([{"failed": "exit code 1: "}, {"fits": False, "needed_bytes": 5}, report(9)])
     tried = []
 
-    def compiled(model, topology, name):
+    def compiled(part, model, topology, name):
         tried.append(name)
         return next(answers)
 
     monkeypatch.setattr(scaling, "_in_process", compiled)
     cell = {}
-    rounds = [scaling.fill_cell(cell, "gpt2-large", "v5e:2x4") for _ in range(4)]
+    rounds = [scaling.fill_cell(cell, "train", "gpt2-large", "v5e:2x4") for _ in range(4)]
     # "data" cannot fit by arithmetic, so nothing is compiled for it.
     assert tried == ["data-remat", "data-remat", "fsdp"]
     assert rounds == [False, True, True, False]

@@ -170,10 +170,15 @@ def test_tensor_parallel_over_four_devices():
 @pytest.mark.parametrize(
     ("shape", "size", "expected"),
     [
-        ((1, 1, 4), {}, "heads of student 's': 2 does not divide by 4"),
+        ((1, 1, 4), {}, "heads of student 's': 2 does not divide by 4 devices"),
         ((1, 8, 1), {"width": 12}, "width of student 's': 12 does not divide by 8"),
         ((1, 1, 8), {"heads": 8, "vocab_size": 100}, "padded vocabulary: 100 does not divide by 8"),
-        ((8, 1, 1), {}, "config.train.batch_size / accumulation 12 does not divide by 8"),
+        (
+            (8, 1, 1),
+            {},
+            "config.train.batch_size / accumulation 12 does not divide by 8 devices (config.mesh: "
+            "data x fsdp): set config.train.batch_size to a multiple of 8 x",
+        ),
     ],
 )
 def test_what_does_not_divide_is_named(shape, size, expected):

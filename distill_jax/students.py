@@ -1,0 +1,166 @@
+"""Trained students that answer questions: what notebooks, servers and commands use.
+
+students = distill_jax.load("runs/demo")
+students.solve(["How many legs have 3 cats?"], samples=5, temperature=0.7)
+"""
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+
+from distill_jax import command_line, records, sharding
+from distill_jax.errors import UserError
+from distill_jax.evaluation import evaluate
+from distill_jax.evaluation.sampler import Sampler
+from distill_jax.records import Prediction, Problem, Turn
+from distill_jax.restore_students import chosen_steps, restore_params
+from distill_jax.run_inputs import RunInputs
+from distill_jax.workdir import Workdir
+
+Said = Sequence[tuple[str, str]]  # (role, text) per turn
+
+
+@dataclasses.dataclass(frozen=True)
+class Solution:
+    """How a question was answered. With several samples the vote of them, its best dialogue.
+
+    answer  as the task reads it, None where none could be read
+    votes   {answer: dialogues that end in it}, the winner first; None = could not be read
+    status  finished, turn_cap, token_cap, context, prompt_too_long or unparsed
+    """
+
+    question: str
+    answer: str | None
+    turns: tuple[Turn, ...]
+    status: str
+    votes: dict[str | None, int]
+
+
+class Students:
+    """The students of one run. Made by `distill_jax.load`."""
+
+    def __init__(self, inputs: RunInputs):
+        """Reads tokenizer and parameters; UserError where a student is not trained."""
+        self._inputs = inputs
+        self._tokenizer = inputs.tokenizer()
+        self._mesh = sharding.make_mesh(**inputs.config.mesh)
+        self._steps = chosen_steps(inputs)
+        models = inputs.models(self._tokenizer)
+        with jax.set_mesh(self._mesh):
+            self._params = restore_params(inputs, models, self._steps)
+        # Which kind of answer the task's own grader looks for: a number, yes or no, text.
+        first = next(iter(records.read_json_lines(inputs.workdir.annotations)), None)
+        self._known_answer = records.annotation_from_dict(first[1]).answer if first else "0"
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Who takes turns, in order."""
+        return self._inputs.scheme.roles
+
+    @property
+    def steps(self) -> dict[str, int]:
+        """{student: step of its checkpoint}."""
+        return dict(self._steps)
+
+    def solve(
+        self,
+        questions: Sequence[str],
+        samples: int = 1,
+        *,
+        said: Sequence[Said] | None = None,
+        seed: int | None = None,
+        on_solution: Callable[[int], None] = lambda done: None,
+        **settings: Any,
+    ) -> list[Solution]:
+        """A Solution for every question, in order.
+
+        samples      dialogues per question; more than 1 draw at temperature 0.7 if none is given
+        said         a beginning of each dialogue that is given, [] = nothing:
+                     [[("decomposer", "How many legs has a cat?"), ("solver", "4")]]; the students
+                     go on behind it
+        seed         of what is drawn; None = the run's. The same question is answered the same way
+        on_solution  told how many dialogues are done, now and then
+        settings     keys of config.sampling instead of the run's: temperature, top_k, top_p,
+                     max_turns, max_turn_tokens, max_tokens, slots, calculator
+
+        Raises UserError for unknown settings, and for turns of a role whose turn it is not.
+        """
+        if samples > 1 and not settings.get("temperature", self._inputs.sampling.temperature):
+            settings["temperature"] = 0.7
+        sampler = self._sampler({"samples": samples, **settings}, seed)
+        problems = [
+            Problem(question, question, self._known_answer, "asked") for question in questions
+        ]
+        beginnings = [[] for _ in questions] if said is None else said
+        if len(beginnings) != len(questions):
+            raise UserError(f"said has {len(beginnings)} beginnings for {len(questions)} questions")
+        asked = [
+            (problem, self._script(beginning, sampler))
+            for problem, beginning in zip(problems, beginnings, strict=True)
+        ]
+        done = 0
+
+        def count(number: int, sample: int, prediction: Prediction) -> None:
+            nonlocal done
+            done += 1
+
+        with jax.set_mesh(self._mesh):
+            predictions, _ = evaluate.predict(
+                asked,
+                sampler,
+                self._inputs.task.grade,
+                max_too_long_share=1.0,
+                on_prediction=count,
+                on_chunk=lambda: on_solution(done),
+            )
+        return [_solution(prediction) for prediction in predictions]
+
+    def _sampler(self, settings: dict[str, Any], seed: int | None) -> Sampler:
+        config: Any = self._inputs.config.copy_and_resolve_references()
+        command_line.set_values(config, {f"sampling.{key}": v for key, v in settings.items()})
+        inputs = RunInputs(config, self._inputs.workdir)
+        plan = inputs.plan(self._tokenizer)
+        with jax.set_mesh(self._mesh):
+            return Sampler(
+                plan, inputs.scheme, self._tokenizer, self._params, inputs.sampling,
+                config.seed if seed is None else seed,
+            )  # fmt: skip
+
+    def _script(self, said: Said, sampler: Sampler) -> tuple[int, ...]:
+        """The given turns as a script; the students write behind it."""
+        script: list[int] = []
+        role = 0
+        for name, text in said:
+            if name != self.roles[role]:
+                raise UserError(f"said: it is the turn of {self.roles[role]}, not of {name!r}")
+            script += [*self._tokenizer.encode([text])[0], sampler.plan.end_of_turn]
+            role = sampler.plan.next_role[role]
+        return tuple(script)
+
+
+def _solution(prediction: Prediction) -> Solution:
+    votes: dict[str | None, int] = {}
+    for each in prediction.samples or (prediction,):
+        votes[each.prediction] = votes.get(each.prediction, 0) + 1
+    ordered = sorted(votes.items(), key=lambda item: (item[0] != prediction.prediction, -item[1]))
+    return Solution(
+        prediction.question,
+        prediction.prediction,
+        prediction.turns,
+        prediction.status,
+        dict(ordered),
+    )
+
+
+def load(workdir: str | os.PathLike[str], **overrides: Any) -> Students:
+    """See `distill_jax.load`."""
+    directory = Workdir(os.fspath(workdir))
+    config: Any = command_line.config_from_dict(directory.stored_config())
+    changed = {key.replace("__", "."): value for key, value in overrides.items()}
+    command_line.set_values(config, changed)
+    inputs = RunInputs(config, directory)
+    inputs.check_workdir()
+    return Students(inputs)

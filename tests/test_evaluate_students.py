@@ -1,0 +1,196 @@
+"""Evaluation of a finished run: other samples, tasks and checkpoints, resuming, the Python face."""
+
+import json
+import re
+import subprocess
+import time
+
+import pytest
+from experiment_runs import ROOT, TINY, command, environment, run
+
+import distill_jax
+from distill_jax import experiment
+from distill_jax.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    """A run of two tiny students: their answers are wrong, but they are answers."""
+    path = tmp_path_factory.mktemp("run") / "w"
+    done = run("main", *TINY, "--workdir", path)
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+def evaluate(workdir, **overrides):
+    """(report.json, predictions) of an evaluation in this process."""
+    before = set((workdir / "evaluations").iterdir())
+    changed = {key.replace("__", "."): str(value) for key, value in overrides.items()}
+    experiment.evaluate(str(workdir), changed | {"mesh.data": "8"})
+    [new] = set((workdir / "evaluations").iterdir()) - before
+    assert sorted(path.name for path in new.iterdir()) == ["predictions.jsonl", "report.json"]
+    lines = (new / "predictions.jsonl").read_text().strip().split("\n")
+    return json.loads((new / "report.json").read_text()), [json.loads(line) for line in lines]
+
+
+def test_samples_are_voted_on(workdir):
+    report, predictions = evaluate(
+        workdir, sampling__samples=4, sampling__temperature=0.8, sampling__top_p=0.9
+    )
+    assert report["samples"] == 4 and set(report["pass_at_k"]) == {"1", "2", "4"}
+    assert report["sampling"]["slots"] == 8
+    assert len(predictions) == 12 and all(len(p["samples"]) == 4 for p in predictions)
+    assert report["accuracy"] == report["votes"]["accuracy"]
+
+
+def test_given_subquestions_are_what_the_decomposer_says(workdir):
+    _, predictions = evaluate(workdir, sampling__given="subquestions", sampling__max_turns=20)
+    gold = json.loads((workdir / "annotations.jsonl").read_text().split("\n")[0])
+    assert gold["steps"]
+    for prediction in predictions:
+        said = [turn["text"] for turn in prediction["turns"] if turn["role"] == "decomposer"]
+        assert all(re.search(r"\?$|^$", text) for text in said)
+    _, first = evaluate(workdir, sampling__given="subquestions", sampling__given_steps=1)
+    for one, other in zip(first, predictions, strict=True):
+        assert one["turns"][0]["text"] == other["turns"][0]["text"]
+
+
+def test_nothing_given_is_an_empty_turn(workdir):
+    _, predictions = evaluate(workdir, sampling__given="nothing", sampling__calculator=True)
+    for prediction in predictions:
+        said = [turn["text"] for turn in prediction["turns"] if turn["role"] == "decomposer"]
+        assert said and not any(said)
+        solutions = [turn["text"] for turn in prediction["turns"] if turn["role"] == "solver"]
+        assert prediction["status"] != "finished" or "####" in solutions[-1]
+        assert not any("####" in text for text in solutions[:-1])
+
+
+def test_history_is_graded_step_by_step(workdir):
+    report, predictions = evaluate(workdir, sampling__given="history", evaluation__problems=5)
+    assert report["n"] == len(predictions) > 5
+    first, second = predictions[:2]
+    assert (first["id"], second["id"]) == ("arithmetic/test/0/step/1", "arithmetic/test/0/step/2")
+    assert [turn["role"] for turn in second["turns"][:3]] == ["decomposer", "solver", "decomposer"]
+    # The gold solution stands in the history of the second step, and its value is the first answer.
+    assert second["turns"][1]["text"].endswith(first["answer"])
+
+
+def test_another_task_and_another_checkpoint(workdir, tmp_path):
+    (tmp_path / "test.jsonl").write_text('{"question": "What is 2 and 3?", "answer": "5"}\n')
+    steps = {"decomposer": 40, "solver": 60}
+    report, predictions = evaluate(
+        workdir,
+        evaluation__task="distill_jax.tasks.jsonl",
+        evaluation__task_options=f"directory={tmp_path}",
+        evaluation__checkpoint="decomposer=40,solver=60",
+    )
+    assert report["checkpoint_steps"] == steps and report["task"] == "distill_jax.tasks.jsonl"
+    assert [p["question"] for p in predictions] == ["What is 2 and 3?"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"evaluation.checkpoint": "7"}, "has checkpoints of steps 40, 60"),
+        ({"evaluation.checkpoint": "newest"}, "choose last, best, a step"),
+        ({"evaluation.task_options": "size=3"}, "set config.evaluation.task too"),
+        ({"evaluation.task": "no_task"}, "config.evaluation.task='no_task': no such module"),
+        (
+            {"evaluation.task": "distill_jax.tasks.jsonl", "evaluation.task_options": "folder=3"},
+            "config.evaluation.task_options has folder, which",
+        ),
+        ({"sampling.samples": "3"}, "set config.sampling.temperature, e.g. 0.7"),
+        ({"sampling.top_p": "0"}, "config.sampling.top_p=0.0"),
+        ({"sampling.given": "answers"}, "choose"),
+    ],
+)
+def test_mistakes_are_one_line(workdir, overrides, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        experiment.evaluate(str(workdir), overrides | {"mesh.data": "8"})
+
+
+def test_a_killed_evaluation_goes_on_without_losing_or_repeating_a_problem(workdir, tmp_path):
+    settings = [
+        "--workdir", workdir, "--config.sampling.samples=8", "--config.sampling.temperature=1.0",
+        "--config.evaluation.problems=40", "--config.sampling.slots=2", "--config.seed=0",
+    ]  # fmt: skip
+    before = set((workdir / "evaluations").iterdir())
+    process = subprocess.Popen(
+        command("evaluate", *settings), cwd=ROOT, env=environment(), stdout=subprocess.PIPE
+    )
+    partial = None
+    while partial is None or partial.read_bytes().count(b"\n") < 20:
+        assert process.poll() is None
+        time.sleep(0.01)
+        [*new] = set((workdir / "evaluations").iterdir()) - before
+        files = list(new[0].glob("partial-0.jsonl")) if new else []
+        partial = files[0] if files else None
+    process.kill()
+    process.wait()
+    directory = partial.parent
+    assert not (directory / "report.json").exists()
+    with partial.open("a") as file:
+        file.write('{"sample": 3, "id": "arithmetic/te')  # as a kill in the middle of a line
+    kept = partial.read_text().split("\n")[:-1]
+    done = run("evaluate", *settings)
+    assert done.returncode == 0, done.stderr
+    assert f"{len(kept)} of 320 dialogues are there already" in done.stdout
+    assert sorted(p.name for p in directory.iterdir()) == ["predictions.jsonl", "report.json"]
+    resumed = (directory / "predictions.jsonl").read_text()
+    rows = [json.loads(line) for line in resumed.strip().split("\n")]
+    assert [row["id"] for row in rows] == [f"arithmetic/test/{i}" for i in range(40)]
+    # The kept ones are there as they were, and the whole equals one that was not interrupted.
+    for line in kept:
+        row = json.loads(line)
+        sample = rows[int(row["id"].split("/")[-1])]["samples"][row["sample"]]
+        assert [turn["text"] for turn in sample["turns"]] == [t["text"] for t in row["turns"]]
+    (directory / "report.json").unlink()
+    (directory / "predictions.jsonl").unlink()
+    assert run("evaluate", *settings).returncode == 0
+    assert (directory / "predictions.jsonl").read_text() == resumed
+    assert "nothing left to do" in run("evaluate", *settings).stdout
+
+
+def test_the_python_face(workdir):
+    students = distill_jax.load(workdir, mesh__data=8, evaluation__checkpoint="60")
+    assert students.roles == ("decomposer", "solver")
+    assert students.steps == {"decomposer": 60, "solver": 60}
+    questions = ["Ann has 3 bags.", "Ben has 2 hats and 1 cap.", "Ann has 3 bags."]
+    one, two, same = students.solve(questions)
+    assert one == same and one.question == questions[0] and sum(two.votes.values()) == 1
+    # As in the evaluation, which was greedy.
+    headline = (workdir / "report.json").read_text()
+    [path] = [
+        path for path in (workdir / "evaluations").iterdir()
+        if (path / "report.json").read_text() == headline
+    ]  # fmt: skip
+    first = json.loads((path / "predictions.jsonl").read_text().split("\n")[0])
+    [solution] = students.solve([first["question"]])
+    assert [turn.text for turn in solution.turns] == [turn["text"] for turn in first["turns"]]
+    assert (solution.answer, solution.status) == (first["prediction"], first["status"])
+    several, other = (
+        students.solve(questions[:1], samples=5, temperature=1.0, seed=seed)[0] for seed in (1, 2)
+    )
+    assert sum(several.votes.values()) == 5 and next(iter(several.votes)) == several.answer
+    assert several != other
+    told = []
+    said = [("decomposer", "How many bags?"), ("solver", "3 = 3")]
+    [edited] = students.solve(questions[:1], said=[said], on_solution=told.append)
+    assert [(turn.role, turn.text) for turn in edited.turns[:2]] == said
+    assert told[-1] == 1
+    assert students.solve([]) == []
+    for settings, message in (
+        ({"top_q": 3}, "did you mean sampling.top_p"),
+        ({"said": [[("solver", "3")]]}, "it is the turn of decomposer"),
+        ({"said": []}, "said has 0 beginnings for 1 questions"),
+        ({"slots": -1}, "must be at least 0"),
+    ):
+        with pytest.raises(UserError, match=message):
+            students.solve(questions[:1], **settings)
+
+
+def test_a_directory_without_a_run_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="is this the directory of a run"):
+        distill_jax.load(tmp_path)
+    done = run("evaluate", "--workdir", tmp_path)
+    assert done.returncode == 2 and "is this the directory of a run" in done.stderr
