@@ -7,11 +7,17 @@ the solver. Both read everything. Nothing here needs PyTorch but `write_students
 import dataclasses
 import pathlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from distill_jax.tasks import gsm8k
 from distill_jax.text.rows import View, encode_rows, prompt_tokens
 from distill_jax.text.tokenizer import load_tokenizer
 from distill_jax.text.transcript import SCHEMES
+
+if TYPE_CHECKING:  # PyTorch's process does without jax
+    from distill_jax.sampling.dialogues import Dialogue
 
 ROLES = SCHEMES["socratic"].roles  # in turn order
 ENDER = ROLES.index(SCHEMES["socratic"].ender)
@@ -19,7 +25,7 @@ ENDER = ROLES.index(SCHEMES["socratic"].ender)
 
 @dataclasses.dataclass(frozen=True)
 class Caps:
-    """End marks and limits of a dialogue, as in `distill_jax.sampling.decode.DialoguePlan`.
+    """End marks and limits of a dialogue, as in `distill_jax.sampling.plan.DialoguePlan`.
 
     vocab_size       ids from here on are padding of the embedding
     max_turns        status turn_cap when so many turns have ended
@@ -58,8 +64,10 @@ class SampleJob:
     prompts      ids of each question with its end of turn
     forced       what is written for each prompt, end marks included, whatever the students would
                  write; None = they write themselves
+    batch_size   dialogues at a time: PyTorch's batch, our slots
     variant      PyTorch's way of going from turn to turn: see `turn_by_turn.run`
     temperature  0 = greedy
+    samples      dialogues of each prompt; ours only
     """
 
     prompts: Sequence[list[int]]
@@ -68,17 +76,27 @@ class SampleJob:
     batch_size: int
     variant: str = "carry"
     temperature: float = 0.0
+    samples: int = 1
+
+    @property
+    def dialogues(self) -> int:
+        return len(self.prompts) * self.samples
+
+    def first(self, count: int) -> "SampleJob":
+        """The job with its first `count` prompts; 0 = all."""
+        forced = self.forced and self.forced[: count or None]
+        return dataclasses.replace(self, prompts=self.prompts[: count or None], forced=forced)
 
 
 @dataclasses.dataclass(frozen=True)
-class GoldDialogues:
-    """GSM8K's Socratic test dialogues: `written[i]` follows `prompts[i]`, ends in end_of_text."""
+class GivenDialogues:
+    """What is replayed: `written[i]` follows `prompts[i]` and ends in end_of_text."""
 
     prompts: list[list[int]]
     written: list[list[int]]
     end_of_turn: int
     end_of_text: int
-    vocab_size: int  # ids that the tokenizer knows
+    vocab_size: int  # ids that are no padding of the embedding
 
     def caps(self) -> Caps:
         """The smallest under which none of these dialogues is cut."""
@@ -98,7 +116,7 @@ class GoldDialogues:
         )
 
 
-def gsm8k_dialogues(data: str, count: int = 0) -> GoldDialogues:
+def gsm8k_dialogues(data: str, count: int = 0) -> GivenDialogues:
     """The first `count` (0 = all) gold dialogues of GSM8K's test split, in GPT-2's tokens.
 
     `data` holds gsm8k/ (upstream's files) and gpt2_tokenizer/.
@@ -115,7 +133,39 @@ def gsm8k_dialogues(data: str, count: int = 0) -> GoldDialogues:
     prompts = [prompt_tokens(question, tokenizer.end_of_turn) for question in questions]
     written = [row.tokens[len(prompt) :] for row, prompt in zip(rows, prompts, strict=True)]
     marks = tokenizer.end_of_turn, tokenizer.end_of_text
-    return GoldDialogues(prompts, written, *marks, tokenizer.size)
+    return GivenDialogues(prompts, written, *marks, tokenizer.size)
+
+
+def random_dialogues(count: int = 1319, vocab_size: int = 50258) -> GivenDialogues:
+    """Random tokens in turns as long, and as many, as in GSM8K's test split: log-normal lengths."""
+    end_of_text, end_of_turn = vocab_size - 2, vocab_size - 1
+    generator = np.random.default_rng(0)
+
+    def text(mean: float, deviation: float, shortest: int, longest: int) -> list[int]:
+        """Ids, and an end of turn, which counts."""
+        length = round(np.exp(generator.normal(mean, deviation)).clip(shortest, longest))
+        return [*generator.integers(0, end_of_text, length - 1).tolist(), end_of_turn]
+
+    steps = np.array([326, 371, 297, 175, 87, 40, 23])  # dialogues of 2, 3, ... steps
+    prompts, written = [], []
+    for number in generator.choice(np.arange(2, 9), count, p=steps / steps.sum()):
+        prompts.append(text(3.99, 0.355, 22, 183))
+        turns = [(text(2.34, 0.29, 4, 51), text(3.25, 0.33, 5, 86)) for _ in range(number)]
+        written.append([token for pair in turns for turn in pair for token in turn])
+        written[-1].append(end_of_text)
+    return GivenDialogues(prompts, written, end_of_turn, end_of_text, vocab_size)
+
+
+def written_tokens(dialogue: "Dialogue", caps: Caps) -> list[int]:
+    """What one of our dialogues holds, end marks included, as `turn_by_turn.run` returns it."""
+    tokens: list[int] = []
+    for turn in dialogue.turns:
+        tokens += turn.tokens
+        if turn.written > len(turn.tokens):
+            tokens.append(caps.end_of_turn)
+    if dialogue.status == "finished":
+        tokens[-1] = caps.end_of_text
+    return tokens
 
 
 def write_students(

@@ -1,68 +1,114 @@
 """docs/scaling.md, from the results of `scaling.py`."""
 
 import pathlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from benchmarks.scaling_options import PROMPT, SLOTS, WINDOW
 from distill_jax.chips import CHIPS, TOPOLOGIES, Chip
 from distill_jax.model.presets import PRESETS
 from distill_jax.workdir import write_text
 
-HEAD = """# What a training step needs on TPU slices
+Row = Callable[[dict[str, Any], Chip], list[str]]  # the cells of a report behind the slice
+
+HEAD = """# What GPT-2 needs on TPU slices
 
 Written by `python -m benchmarks.scaling`; do not edit. Nothing here was measured on a TPU: each
-step was compiled by the TPU compiler for a slice that is not there (`jax.experimental.topologies`),
-and the figures are read from the compiled program.
+program was compiled by the TPU compiler for a slice that is not there
+(`jax.experimental.topologies`), and the figures are read from the compiled program.
+
+- **peak** of device memory: arguments, temporaries, program, outputs that reuse no argument.
+- **FLOPs** that the step needs, over all devices (`distill_jax/model/flops.py`).
+- **sent** by one device in one step, if each collective is done as a ring.
+- **warnings**: involuntary rematerialisations that the partitioner logged.
+- **compute, memory, links**: the least milliseconds that a step can take at the chip's peaks. A
+  real step takes longer than the largest of the three, in bold. Links: the bytes sent, over all
+  links of a chip at once; a ring along one side of a slice uses fewer.
+- **compile**: seconds of work for one core ({processor}).
+
+What cannot fit by arithmetic is not compiled.
+"""
+
+TRAINING = """
+## What a training step needs
 
 The step: AdamW, packed rows of 1,024 tokens, 8 rows per device, bfloat16 with float32 parameters
 and moments, splash attention, vocabulary 50,304, every token a loss token. Layout, the first that
 fits: data parallel; the same with remat (blocks computed again in the backward pass); parameters
-and moments split over as many devices as the width divides by (fsdp); that with remat. What cannot
-fit by arithmetic is not compiled.
+and moments split over as many devices as the width divides by (fsdp); that with remat.
 
-- **peak** of device memory: arguments, temporaries, program, outputs that reuse no argument.
-  **state**: the arguments alone (parameters, moments, the batch).
-- **FLOPs** that the step needs, over all devices (`distill_jax/model/flops.py`).
-- **sent** by one device in one step, if each collective is done as a ring; the loss loop counts
-  with all its trips.
-- **warnings**: involuntary rematerialisations that the partitioner logged.
-- **compute, memory, links**: the least milliseconds that a step can take. Compute: FLOPs (with
-  remat those of the second forward pass too) at the chip's peak. Memory: the state read once and
-  written once, nothing else. Links: the bytes sent, over all links of a chip at once; a ring along
-  one side of a slice uses fewer. A real step takes longer than the largest of the three, in bold.
-- **compile**: seconds of work for one core ({processor}).
+**State**: the arguments alone (parameters, moments, the batch). **Sent**: the loss loop counts with
+all its trips. **Compute**: with remat, the FLOPs of the second forward pass too. **Memory**: the
+state read once and written once, nothing else.
 """
 
-COLUMNS = (
+SAMPLER = f"""
+## What a decode step needs
+
+The step: two students of the size, which read each other, each feed one token of every slot;
+bfloat16 parameters and caches, {SLOTS} slots per device, caches of {WINDOW} tokens, prompts of
+{PROMPT} tokens. Layout, the first that fits: data parallel; parameters split over as many devices
+as the width divides by (fsdp), gathered again at every step.
+
+**Peak**: the largest of prefill, admission, decode steps and growing caches, with all that is held
+beside each. **Caches**: of a device, at their full length by the compiler's account, which pads.
+**Read**: by one device in one step, the parameters of both students and the caches half full; a
+program reads its caches to their end. **Collectives**: of one step, both branches of conditionals;
+a greedy run draws nothing. **Tokens/s**: of the whole slice, if a step took no longer than the
+largest of the three.
+"""
+
+TRAINING_COLUMNS = (
     "slice", "data x fsdp", "remat", "peak GiB", "state GiB", "of GiB", "FLOPs", "sent MiB",
     "warnings", "compute ms", "memory ms", "links ms", "compile s",
+)  # fmt: skip
+SAMPLER_COLUMNS = (
+    "slice", "slots", "data x fsdp", "peak GiB", "caches GiB", "of GiB", "FLOPs", "read MiB",
+    "collectives", "sent MiB", "warnings", "compute ms", "memory ms", "links ms", "tokens/s",
+    "compile s",
 )  # fmt: skip
 
 
 def write(path: pathlib.Path, table: dict[str, Any]) -> None:
-    """Render all cells of {"cells": {"gpt2 v5e:2x4": {option: report}}, "machine": ...}."""
+    """Render all cells of {"cells": {"gpt2 v5e:2x4": {option: report}}, "sampler_cells": the same
+    of the sampler, "machine": ...}."""
     machine = table["machine"]
+    training, sampler = table["cells"], table.get("sampler_cells", {})
     text = HEAD.format(processor=machine["processor"])
-    models: dict[str, list[str]] = {}
-    notes = []
-    for cell in sorted(table["cells"], key=_place):
-        model, topology = cell.split(" ")
-        attempts = table["cells"][cell]
-        chip = CHIPS[topology.partition(":")[0]]
-        models.setdefault(model, []).append(_row(topology, chip, attempts))
-        notes += [f"- {cell}, {_layout(report)}: {why}" for report, why in _failures(attempts)]
-    for model, rows in models.items():
-        text += f"\n## {model}\n\n{_line(COLUMNS)}\n{_line(['---'] * len(COLUMNS))}\n"
-        text += "".join(f"{row}\n" for row in rows)
-    if notes:
-        text += "\n## What does not fit\n\n" + "\n".join(notes) + "\n"
-    versions = sorted({r["libtpu"] for c in table["cells"].values() for r in c.values()
-                       if "libtpu" in r})  # fmt: skip
+    text += TRAINING + _part(training, TRAINING_COLUMNS, _training_row)
+    if sampler:
+        text += SAMPLER + _part(sampler, SAMPLER_COLUMNS, _sampler_row)
+    reports = [r for cell in (*training.values(), *sampler.values()) for r in cell.values()]
+    versions = sorted({report["libtpu"] for report in reports if "libtpu" in report})
     text += f"\njax {machine['versions']['jax']}, libtpu {', '.join(versions)}\n"
     write_text(path, text)
 
 
+def _part(cells: dict[str, Any], columns: Sequence[str], row: Row) -> str:
+    """A table for each model, and why the options fail that do."""
+    models: dict[str, list[str]] = {}
+    notes = []
+    for cell in sorted(cells, key=_place):
+        model, topology = cell.split(" ")
+        attempts = cells[cell]
+        report = next((report for report in attempts.values() if report.get("fits")), None)
+        if report is None:
+            done = attempts and all(report.get("fits") is False for report in attempts.values())
+            message = "does not fit" if done else "not compiled yet"
+            values = [message, *[""] * (len(columns) - 2)]
+        else:
+            values = row(report, CHIPS[topology.partition(":")[0]])
+        models.setdefault(model, []).append(_line([topology, *values]))
+        notes += [f"- {cell}, {_layout(report)}: {why}" for report, why in _failures(attempts)]
+    text = ""
+    for model, rows in models.items():
+        text += f"\n### {model}\n\n{_line(columns)}\n{_line(['---'] * len(columns))}\n"
+        text += "".join(f"{row}\n" for row in rows)
+    return text + ("\n### What does not fit\n\n" + "\n".join(notes) + "\n" if notes else "")
+
+
 def roofline(report: dict[str, Any], chip: Chip, devices: int) -> dict[str, float]:
-    """The least seconds of a step by compute, memory and links."""
+    """The least seconds of a training step by compute, memory and links."""
     memory = report["memory"]
     sent = sum(kind["sent"] for kind in report["collective_totals"]["kinds"].values())
     flops = report["useful_flops"] + report["recomputed_flops"]
@@ -79,31 +125,54 @@ def _place(cell: str) -> tuple[int, int]:
     return list(PRESETS).index(model), TOPOLOGIES.index(topology)
 
 
-def _row(topology: str, chip: Chip, attempts: dict[str, Any]) -> str:
-    report = next((report for report in attempts.values() if report.get("fits")), None)
-    if report is None:
-        done = attempts and all(report.get("fits") is False for report in attempts.values())
-        message = "does not fit" if done else "not compiled yet"
-        return _line([topology, message, *[""] * (len(COLUMNS) - 2)])
+def _training_row(report: dict[str, Any], chip: Chip) -> list[str]:
     mesh, memory = report["mesh"], report["memory"]
     times = roofline(report, chip, mesh["data"] * mesh["fsdp"] * mesh["tensor"])
-    slowest = max(times, key=lambda name: times[name])
     kinds = report["collective_totals"]["kinds"].values()
-    return _line(
-        [
-            topology,
-            f"{mesh['data']} x {mesh['fsdp']}",
-            "yes" if report["remat"] else "no",
-            *(f"{memory[part] / 2**30:.2f}" for part in ("peak", "arguments")),
-            f"{chip.memory / 2**30:.0f}",
-            f"{report['useful_flops']:.3g}",
-            f"{sum(kind['sent'] for kind in kinds) / 2**20:,.0f}",
-            str(report["rematerialisations"]),
-            *(f"**{1e3 * value:.1f}**" if name == slowest else f"{1e3 * value:.1f}"
-              for name, value in times.items()),
-            f"{report['compile_cpu_seconds']:.0f}",
-        ]
-    )  # fmt: skip
+    return [
+        f"{mesh['data']} x {mesh['fsdp']}",
+        "yes" if report["remat"] else "no",
+        *map(_gib, (memory["peak"], memory["arguments"])),
+        f"{chip.memory / 2**30:.0f}",
+        f"{report['useful_flops']:.3g}",
+        f"{sum(kind['sent'] for kind in kinds) / 2**20:,.0f}",
+        str(report["rematerialisations"]),
+        *_times({name: 1e3 * value for name, value in times.items()}, digits=1),
+        f"{report['compile_cpu_seconds']:.0f}",
+    ]
+
+
+def _sampler_row(report: dict[str, Any], chip: Chip) -> list[str]:
+    mesh, needs = report["mesh"], report["step"]
+    kinds = needs["collectives"]
+    return [
+        str(report["slots"]),
+        f"{mesh['data']} x {mesh['fsdp']}",
+        # The state that a chunk of steps is given and gives back is little more than the caches.
+        *map(_gib, (report["peak"], report["programs"]["decode_chunk"]["memory"]["aliased"])),
+        f"{chip.memory / 2**30:.0f}",
+        f"{needs['flops']:.3g}",
+        f"{(needs['weight_bytes'] + needs['cache_bytes']) / 2**20:,.0f}",
+        ", ".join(f"{total['count']} {kind}" for kind, total in kinds.items()) or "none",
+        f"{sum(kind['sent'] for kind in kinds.values()) / 2**20:,.1f}",
+        str(report["rematerialisations"]),
+        *_times(needs["roofline_ms"], digits=2),
+        f"{needs['tokens_per_second']:,}",
+        f"{report['compile_cpu_seconds']:.0f}",
+    ]
+
+
+def _times(milliseconds: dict[str, float], digits: int) -> list[str]:
+    """The largest is in bold."""
+    slowest = max(milliseconds, key=lambda name: milliseconds[name])
+    return [
+        f"**{value:.{digits}f}**" if name == slowest else f"{value:.{digits}f}"
+        for name, value in milliseconds.items()
+    ]
+
+
+def _gib(count: int) -> str:
+    return f"{count / 2**30:.2f}"
 
 
 def _failures(attempts: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
@@ -116,8 +185,8 @@ def _failures(attempts: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
             needs = report["least_bytes"] / 2**30
             found.append((report, f"at least {needs:.1f} GiB by arithmetic; not compiled"))
         elif report["fits"] is False:
-            peak = report.get("memory", {}).get("peak", 0) / 2**30
-            said = report.get("message") or f"compiled, with a peak of {peak:.1f} GiB"
+            peak = report.get("peak") or report.get("memory", {}).get("peak", 0)
+            said = report.get("message") or f"compiled, with a peak of {peak / 2**30:.1f} GiB"
             found.append((report, said.split(". ")[0]))
     return found
 

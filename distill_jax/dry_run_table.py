@@ -5,45 +5,121 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from distill_jax import compiled_report
+
+Lines = list[tuple[str, str]]  # (what, how much)
+
 
 def show(report: dict[str, Any]) -> None:
-    """Print the report of `dry_run.run`, one column per student."""
+    """Print the report of `dry_run.run`: a table of the students' training steps, one column each,
+    and one of the sampler."""
     axes = " x ".join(f"{name} {size}" for name, size in report["mesh"].items())
-    table = Table(title=f"{report['devices']} x {report['target']}, {axes}", title_justify="left")
-    table.add_column("per training step")
-    columns = {}
-    for name, student in report["students"].items():
+    title = f"{report['devices']} x {report['target']}, {axes}"
+    limit, devices = report["memory_per_device"], report["devices"]
+    students = {
+        name: _student_lines(student, limit, devices)
+        for name, student in report["students"].items()
+    }
+    sampler = {"sampler": _sampler_lines(report["sampler"], limit, devices)}
+    _print(title, "per training step", students)
+    _print(title, "per decode step", sampler)
+
+
+def _print(title: str, corner: str, lines: dict[str, Lines]) -> None:
+    table = Table(title=title, title_justify="left")
+    table.add_column(corner)
+    columns = {name: dict(column) for name, column in lines.items()}
+    for name in columns:
         table.add_column(name)
-        columns[name] = dict(_lines(student, report["memory_per_device"], report["devices"]))
     names = list(dict.fromkeys(line for column in columns.values() for line in column))
     for line in names:
         table.add_row(line, *(column.get(line, "") for column in columns.values()))
     Console().print(table)
 
 
-def _lines(student: dict[str, Any], limit: int | None, devices: int) -> list[tuple[str, str]]:
-    """(what, how much) of one student."""
+def _student_lines(student: dict[str, Any], limit: int | None, devices: int) -> Lines:
     lines = [
         ("parameters", f"{student['parameters']:,}"),
         ("batch", f"{student['rows']} rows x {student['seq_len']} tokens"),
         ("computed", _computed(student)),
+        *_memory(student.get("memory"), student),
+        _fits(student, limit),
+        ("useful FLOPs", f"{student['useful_flops']:.3g}"),
     ]
     if "memory" in student:
-        memory = student["memory"]
-        lines += [(f"{part.replace('_', ' ')} per device", size(memory[part])) for part in memory]
-    elif student["needed_bytes"]:
-        lines.append(("needed per device", size(student["needed_bytes"])))
-    fits = {True: "yes", False: "NO", None: "unknown"}[student["fits"]]
-    lines.append(("fits", fits if limit is None else f"{fits} (device has {size(limit)})"))
-    lines.append(("useful FLOPs", f"{student['useful_flops']:.3g}"))
-    if "memory" in student:
-        own = f"{student['compiler_flops']:.3g}" if student["compiler_flops"] else "not said"
-        lines.append(("compiler's FLOPs of a device", f"{own} (counts each loop body once)"))
+        lines += _compilers_flops(student)
         lines += [("loops", "\n".join(map(_loop, student["loops"])) or "none")]
         lines += _communication(student["collectives"]) if devices > 1 else []
-    lines.append(("involuntary rematerialisations", str(student["rematerialisations"])))
-    lines.append(("compiled in", f"{student['compile_seconds']:.0f} s"))
-    return lines
+    return lines + _compilation(student)
+
+
+def _sampler_lines(sampler: dict[str, Any], limit: int | None, devices: int) -> Lines:
+    rows, tokens = sampler["prompts"]
+    cache = size(sampler["cache_bytes_per_slot"])
+    lines = [
+        ("parameters", f"{sampler['parameters']:,}"),
+        ("slots", f"{sampler['slots']}, caches of {sampler['window']} tokens: {cache} each"),
+        ("prompts read at a time", f"{rows} x {tokens} tokens"),
+        ("computed", sampler["dtype"]),
+    ]
+    if "step" not in sampler:
+        return [*lines, *_memory(None, sampler), _fits(sampler, limit), *_compilation(sampler)]
+    chunk, needs = sampler["programs"]["decode_chunk"], sampler["step"]
+    parts = {name: count for name, count in chunk["memory"].items() if name != "peak"}
+    lines += _memory(parts, sampler)
+    lines += [
+        (f"peak during {name}, with all that is held", size(peak))
+        for name, peak in sampler["peaks"].items()
+    ]
+    lines += [
+        _fits(sampler, limit),
+        ("useful FLOPs", f"{needs['flops']:.3g} (caches half full)"),
+        ("read per device", f"weights {size(needs['weight_bytes'])}, caches half full "
+         f"{size(needs['cache_bytes'])}"),
+    ]  # fmt: skip
+    if "roofline_ms" in needs:
+        times = ", ".join(f"{name} {value:.3g} ms" for name, value in needs["roofline_ms"].items())
+        rate = f"at most {needs['tokens_per_second']:,} tokens/s"
+        lines.append(("at least", f"{times}: {rate}"))
+    lines += _compilers_flops(chunk)
+    if devices > 1:
+        lines.append(("communication of a decode step", _totals(needs["collectives"])))
+        once = compiled_report.totals([g for g in chunk["collectives"] if not g["loop"]])
+        lines.append(("besides, once per chunk of steps", _totals(once["kinds"])))
+        for name in ("prefill", "admit"):
+            kinds = sampler["programs"][name]["collective_totals"]["kinds"]
+            lines.append((f"communication of {name}", _totals(kinds)))
+    return lines + _compilation(sampler)
+
+
+def _memory(memory: dict[str, int] | None, report: dict[str, Any]) -> Lines:
+    if memory is not None:
+        return [(f"{part.replace('_', ' ')} per device", size(memory[part])) for part in memory]
+    needed = report["needed_bytes"]
+    return [("needed per device", size(needed))] if needed else []
+
+
+def _fits(report: dict[str, Any], limit: int | None) -> tuple[str, str]:
+    fits = {True: "yes", False: "NO", None: "unknown"}[report["fits"]]
+    return "fits", fits if limit is None else f"{fits} (device has {size(limit)})"
+
+
+def _compilers_flops(report: dict[str, Any]) -> Lines:
+    own = f"{report['compiler_flops']:.3g}" if report["compiler_flops"] else "not said"
+    return [("compiler's FLOPs of a device", f"{own} (counts each loop body once)")]
+
+
+def _compilation(report: dict[str, Any]) -> Lines:
+    return [
+        ("involuntary rematerialisations", str(report["rematerialisations"])),
+        ("compiled in", f"{report['compile_seconds']:.0f} s"),
+    ]
+
+
+def _totals(kinds: dict[str, Any]) -> str:
+    """Of `compiled_report.totals`."""
+    parts = [f"{total['count']} {kind}: {size(total['bytes'])}" for kind, total in kinds.items()]
+    return "\n".join(parts) or "none"
 
 
 def _computed(student: dict[str, Any]) -> str:
@@ -57,7 +133,7 @@ def _loop(loop: dict[str, Any]) -> str:
     return f"{loop['loops']} of {trips(loop)} trips: {loop['name']}"
 
 
-def _communication(groups: list[dict[str, Any]]) -> list[tuple[str, str]]:
+def _communication(groups: list[dict[str, Any]]) -> Lines:
     """One line per kind, its parts inside loops below the one outside."""
     merged: dict[tuple[str, str], list[int]] = {}
     for group in groups:

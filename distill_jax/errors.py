@@ -101,8 +101,9 @@ def run_command(main: Callable[[list[str]], None], argv: list[str]) -> int:
             raise
         line = str(error).split("\n")[0][:200]
         print(
-            f"error: out of memory ({line}): lower config.train.batch_size, "
-            "config.sampling.slots or the students' size",
+            f"error: out of memory ({line}): to train, raise config.train.accumulation or set "
+            "config.train.remat=True; to evaluate, lower config.sampling.slots; then run the same "
+            "command again (--workdir can stay)",
             file=sys.stderr,
         )
         return EXIT_USER

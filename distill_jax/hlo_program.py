@@ -128,7 +128,8 @@ def walk(
     """(instruction, computation, the loops around it) of everything that runs, in order of calls.
 
     `bounds` has upper bounds of trips by a part of the loop's name, for loops that need one. Both
-    branches of a conditional are taken.
+    branches of a conditional are taken. A loop's condition runs once more than its body, which is
+    not counted.
     """
     yield from _walk(program, program.entry, (), bounds)
 
@@ -138,8 +139,8 @@ def _walk(program, computation, loops, bounds):
         yield instruction, computation, loops
         if instruction.opcode == "while":
             inner = (*loops, loop_of(program, computation, instruction, bounds))
-            body = _attribute(instruction, "body")
-            yield from _walk(program, body, inner, bounds)
+            for part in ("condition", "body"):
+                yield from _walk(program, _attribute(instruction, part), inner, bounds)
             continue
         if instruction.opcode.endswith(("-update", "-done")):
             continue  # they name again what the -start called

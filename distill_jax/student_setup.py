@@ -94,20 +94,42 @@ def check_mesh(
 ) -> None:
     """Raise UserError where rows or sizes do not divide over the mesh."""
     shape = mesh.shape
+    rows = shape["data"] * shape["fsdp"]
     checks = (
         (
             "config.train.batch_size / accumulation",
             micro_batch,
-            shape["data"] * shape["fsdp"],
+            rows,
             "data x fsdp",
+            f"set config.train.batch_size to a multiple of {rows} x config.train.accumulation",
         ),
-        (f"width of student {student!r}:", model.width, shape["fsdp"], "fsdp"),
-        (f"heads of student {student!r}:", model.heads, shape["tensor"], "tensor"),
-        ("the padded vocabulary:", model.vocab_size, shape["tensor"], "tensor"),
+        (
+            f"width of student {student!r}:",
+            model.width,
+            shape["fsdp"],
+            "fsdp",
+            f"lower config.mesh.fsdp to a divisor of {model.width}",
+        ),
+        (
+            f"heads of student {student!r}:",
+            model.heads,
+            shape["tensor"],
+            "tensor",
+            f"lower config.mesh.tensor to a divisor of {model.heads}",
+        ),
+        (
+            "the padded vocabulary:",
+            model.vocab_size,
+            shape["tensor"],
+            "tensor",
+            f"lower config.mesh.tensor to a divisor of {model.vocab_size}",
+        ),
     )
-    for name, value, parts, axes in checks:
+    for name, value, parts, axes, remedy in checks:
         if value % parts:
-            raise UserError(f"{name} {value} does not divide by {parts} (config.mesh: {axes})")
+            raise UserError(
+                f"{name} {value} does not divide by {parts} devices (config.mesh: {axes}): {remedy}"
+            )
 
 
 def _facts(

@@ -24,7 +24,7 @@ for workdir, steps in zip(sys.argv[1:3], ("10", "30")):
 
 
 def test_one_compilation_per_program_and_bucket(tmp_path):
-    """Two students, prompts of two bucket lengths; then three times as many steps."""
+    """Two students, prompts of two bucket lengths; then three times as many training steps."""
     arguments = [*TINY, "--config.train.eval_every=5"]
     command = [sys.executable, "-c", SCRIPT, tmp_path / "a", tmp_path / "b", *arguments]
     done = subprocess.run(
@@ -37,7 +37,9 @@ def test_one_compilation_per_program_and_bucket(tmp_path):
     )
     per_student = {"jit(train_step)": 2, "jit(dev_step)": 2, "jit(<lambda>)": 2}  # the last: init
     assert {name: first[name] for name in per_student} == per_student
-    assert first["jit(run_dialogues)"] == 2
+    # Prompts of 32 and 48 tokens, one length of the caches.
+    sampler = {"jit(prefill)": 2, "jit(admit)": 2, "jit(decode_chunk)": 1, "jit(empty_state)": 1}
+    assert {name: first[name] for name in sampler} == sampler, first
     # In the second run of the process, with the same buckets, nothing else is compiled: no step,
     # no measurement and no log line has a program of its own.
     assert second == per_student

@@ -13,9 +13,21 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from distill_jax import ahead_of_time, chips, command_line, dry_run, run_data, sharding
+from distill_jax import (
+    ahead_of_time,
+    chips,
+    command_line,
+    dry_run,
+    dry_run_sampler,
+    run_data,
+    sharding,
+)
+from distill_jax.dry_run_sampler import SamplerJob
 from distill_jax.errors import UserError
+from distill_jax.model import gpt2
 from distill_jax.run_inputs import RunInputs
+from distill_jax.sampling import slots
+from distill_jax.sampling.plan import DialoguePlan, ViewPlan
 from distill_jax.text import rows as text_rows
 from distill_jax.training import loss, step
 from distill_jax.workdir import Workdir
@@ -136,6 +148,65 @@ def test_a_real_dry_run_on_eight_devices(tmp_path):
     assert inside and all(group["trips"] is None for group in inside)
     assert [loop["most_trips"] for loop in student["loops"]] == [-(-batch // 4 * slots // 8)]
     assert "all-gather" in out and "counts each loop body once" in out
+    check_sampler(report, vocabulary, out)
+
+
+def check_sampler(report: dict[str, Any], vocabulary: int, out: str) -> None:
+    """What is known of the sampler of CONFIG on a 2 x 2 x 2 mesh: one view of width 128."""
+    sampler, width, window = report["sampler"], 128, 256
+    itemsize = {"float32": 4, "bfloat16": 2}[sampler["dtype"]]
+    assert sampler["slots"] % 4 == 0 and sampler["window"] == window
+    assert sampler["prompts"][0] == sampler["slots"] // 8 // 4 * 4
+    cache = 2 * width * window * itemsize  # k and v of one layer
+    assert sampler["cache_bytes_per_slot"] == cache
+    # Two devices share a slot's heads; TPU arrays take somewhat more.
+    here = cache * sampler["slots"] // 8
+    memory = sampler["programs"]["decode_chunk"]["memory"]
+    assert here < memory["aliased"] < 1.2 * here
+    assert sampler["peaks"]["grow"] > 1.7 * here  # the window before is 3/4 as long
+    assert sampler["fits"] is True and sampler["peak"] == max(sampler["peaks"].values())
+
+    needs, slots = sampler["step"], sampler["slots"]
+    products = 12 * width**2 + 2 * width * window // 2 + vocabulary * width
+    assert needs["flops"] == 2 * products * slots
+    norms_and_biases = 3 * 2 * width + 9 * width
+    weights = itemsize * (12 * width**2 + norms_and_biases + vocabulary * width)
+    assert (needs["weight_bytes"], needs["cache_bytes"]) == (weights // 2, here // 2)
+    # Attention and MLP are summed over tensor.
+    assert needs["collectives"]["all-reduce"]["count"] >= 2
+    assert ("roofline_ms" in needs) == (report["target"] != "cpu")
+    assert "per decode step" in out and "communication of a decode step" in out
+
+
+def test_a_sampler_on_copies_moves_no_parameters():
+    """On a mesh with data alone what devices tell each other in a step is a few numbers per slot."""
+    target = ahead_of_time.machine_target({"data": 8, "fsdp": 1, "tensor": 1})
+    model = gpt2.GPT2Config(vocab_size=384, context=256, layers=1, heads=2, width=128)
+    views = tuple(ViewPlan(student, model, (True, True)) for student in ("asker", "answerer"))
+    caps = {"max_turns": 4, "max_turn_tokens": 32, "max_tokens": 64}
+    plan = DialoguePlan(
+        views, (0, 1), (1, 0), (True, True), (True, False), 10, 11, vocab_size=300, **caps
+    )
+    sampler = dry_run_sampler.measure(target, SamplerJob(plan, slots=64, prompt=64, window=256))
+    moved = sampler["step"]["collectives"]
+    assert sum(kind["bytes"] for kind in moved.values()) < 64 * 100
+    assert sampler["programs"]["prefill"]["collectives"] == []
+    # A device reads both students and the caches of its 8 slots.
+    assert sampler["step"]["weight_bytes"] == 4 * (sampler["parameters"] - 2 * 256 * 128)
+    assert sampler["step"]["cache_bytes"] == 8 * 128 * 2 * 128 * 4 * 2
+
+
+def test_slots_follow_the_target_and_not_this_machine():
+    model = gpt2.GPT2Config(vocab_size=384, context=1024, layers=48, heads=25, width=1600)
+    plan = DialoguePlan(
+        (ViewPlan("solver", model, (True,)),), (0,), (0,), (False,), (True,), 10, 11, 300, 4, 32, 64
+    )
+    with jax.set_mesh(ahead_of_time.machine_target({"data": 8, "fsdp": 1, "tensor": 1}).mesh):
+        assert slots.choose_slots(plan, 0, 10_000, None, "cpu") == 8 * 64
+        assert slots.choose_slots(plan, 0, 10_000, None, "tpu") == 8 * 512
+        row = 2 * 48 * 1600 * 1024 * 4
+        few = slots.choose_slots(plan, 0, 10_000, 16 << 30, "tpu")
+        assert few == int(0.5 * (16 << 30) * 8 / row) // 8 * 8
 
 
 def test_topology_without_libtpu_is_one_line(tmp_path):
@@ -163,7 +234,13 @@ def test_mistakes_about_a_topology_are_one_line(tmp_path, arguments, part):
 def test_a_real_dry_run_for_a_topology(tmp_path):
     packed = ("--config.data.packing=true", "--config.data.seq_len=256")
     code, out, err = command(
-        tmp_path, "--topology=v5e:2x4", *MESH, *packed, "--config.train.dtype=bfloat16"
+        tmp_path,
+        "--topology=v5e:2x4",
+        *MESH,
+        *packed,
+        "--config.train.dtype=bfloat16",
+        "--config.sampling.dtype=bfloat16",
+        "--config.sampling.samples=40",
     )
     assert code == 0, err
     report = json.loads(out.rstrip("\n").split("\n")[-1])
@@ -173,6 +250,7 @@ def test_a_real_dry_run_for_a_topology(tmp_path):
     # TPU memory is handed out in tiles, so arrays take somewhat more than their numbers.
     assert student["memory"]["aliased"] >= state_bytes(384, 128, context=256)
     assert {"all-reduce", "all-gather"} <= set(student["collective_totals"]["kinds"])
+    check_sampler(report, 384, out)
 
 
 def test_topology_needs_dry_run():

@@ -5,7 +5,13 @@ import pathlib
 
 import pytest
 
-from benchmarks import scaling, scaling_options, scaling_page
+from benchmarks import scaling, scaling_page
+from benchmarks.scaling_options import (
+    least_sampler_memory,
+    least_training_memory,
+    sampler_options,
+    training_options,
+)
 from distill_jax.chips import CHIPS
 
 
@@ -25,11 +31,35 @@ def report(peak: int, **others) -> dict:
     } | others
 
 
+def sampler_report(**others) -> dict:
+    """A compiled sampler on 8 devices that fits."""
+    sent = {"all-reduce": {"count": 3, "sent": 2 << 20}, "all-gather": {"count": 1, "sent": 0}}
+    return {
+        "mesh": {"data": 8, "fsdp": 1, "tensor": 1},
+        "remat": False,
+        "slots": 512,
+        "fits": True,
+        "peak": 3 << 29,
+        "programs": {"decode_chunk": {"memory": {"aliased": 3 << 28}}},
+        "step": {
+            "flops": 123456789,
+            "weight_bytes": 1 << 29,
+            "cache_bytes": 1 << 30,
+            "collectives": sent,
+            "roofline_ms": {"compute": 0.25, "memory": 2.0, "links": 0.125},
+            "tokens_per_second": 256_000,
+        },
+        "rematerialisations": 0,
+        "compile_cpu_seconds": 50.0,
+        "libtpu": "0.0",
+    } | others
+
+
 def test_layouts_by_rule():
-    names = [option.name for option in scaling_options.training_options("gpt2", "v5e:2x4")]
+    names = [option.name for option in training_options("gpt2", "v5e:2x4")]
     assert names == ["data", "data-remat", "fsdp", "fsdp-remat"]
     # 1,600 divides by 64 only, so 256 devices are 4 x 64.
-    xl = scaling_options.training_options("gpt2-xl", "v5e:16x16")[2]
+    xl = training_options("gpt2-xl", "v5e:16x16")[2]
     assert (xl.data, xl.fsdp, xl.remat) == (4, 64, False)
 
 
@@ -37,10 +67,21 @@ def test_least_memory_by_hand():
     size = {"layers": 2, "heads": 2, "width": 8, "context": 16}
     parameters = 2 * 12 * 64 + (50_304 + 16) * 8
     inputs = 2 * 8 * 1024 * 8 * 2  # layers, rows, tokens, width, bytes
-    assert scaling_options.least_training_memory(size, 1, remat=True) == 16 * parameters + inputs
-    assert (
-        scaling_options.least_training_memory(size, 4, remat=False) == 4 * parameters + 10 * inputs
-    )
+    assert least_training_memory(size, 1, remat=True) == 16 * parameters + inputs
+    assert least_training_memory(size, 4, remat=False) == 4 * parameters + 10 * inputs
+
+
+def test_least_memory_of_the_sampler_by_hand():
+    size = {"layers": 2, "heads": 2, "width": 8, "context": 16}
+    parameters = 2 * 12 * 64 + (50_304 + 16) * 8
+    caches = 64 * 512 * 2 * 2 * 8  # slots, tokens, k and v, layers, width
+    assert least_sampler_memory(size, 1) == 2 * 2 * (parameters + caches)  # students, bytes
+    assert least_sampler_memory(size, 4) == 2 * 2 * (parameters // 4 + caches)
+    layouts = [
+        (option.name, option.data, option.fsdp)
+        for option in sampler_options("gpt2-xl", "v5e:16x16")
+    ]
+    assert layouts == [("data", 256, 1), ("fsdp", 4, 64)]
 
 
 def test_roofline_by_hand():
@@ -79,6 +120,7 @@ def test_page_from_known_cells(tmp_path):
     }
     scaling_page.write(path, json.loads(json.dumps(table)))
     text = path.read_text()
+    assert "decode step" not in text
     row = next(line for line in text.split("\n") if line.startswith("| v5e:2x4"))
     assert (
         "| 8 x 1 | yes | 1.50 | 0.76 | 16 | 1.58e+15 | 381 | 2 | **1000.0** | 1.0 | 2.0 | 5 |"
@@ -86,3 +128,45 @@ def test_page_from_known_cells(tmp_path):
     )
     assert text.index("| v5e:2x4") < text.index("| v4:2x2x2 | not compiled yet")
     assert "- gpt2 v5e:2x4, data 8 x fsdp 1: compiled, with a peak of 20.0 GiB" in text
+
+
+def test_page_of_the_sampler(tmp_path):
+    path: pathlib.Path = tmp_path / "scaling.md"
+    cells = {
+        "gpt2-xl v5e:2x4": {
+            "data": {"mesh": report(0)["mesh"], "remat": False, "fits": False,
+                     "least_bytes": 24 << 30},
+            "fsdp": sampler_report(fits=False, peak=20 << 30),
+        },
+        "gpt2 v5e:2x4": {"data": sampler_report()},
+    }  # fmt: skip
+    table = {"machine": {"processor": "P", "versions": {"jax": "0.1"}}, "cells": {}}
+    scaling_page.write(path, table | {"sampler_cells": cells})
+    text = path.read_text()
+    assert (
+        "| v5e:2x4 | 512 | 8 x 1 | 1.50 | 0.75 | 16 | 1.23e+08 | 1,536 | 3 all-reduce, 1 all-gather"
+        " | 2.0 | 0 | 0.25 | **2.00** | 0.12 | 256,000 | 50 |" in text
+    )
+    assert text.index("### gpt2\n") < text.index("### gpt2-xl") < text.index("| does not fit")
+    assert "- gpt2-xl v5e:2x4, data 8 x fsdp 1: at least 24.0 GiB by arithmetic" in text
+    assert "compiled, with a peak of 20.0 GiB" in text
+
+
+def test_results_of_training_alone_go_on_with_the_sampler(tmp_path, monkeypatch):
+    results = tmp_path / "scaling.json"
+    old = {"cells": {"gpt2 v5e:2x4": {"data": report(9)}}, "machine": {}}
+    results.write_text(json.dumps(old))
+    tried = []
+
+    def compiled(*one):
+        tried.append(one)
+        return sampler_report()
+
+    monkeypatch.setattr(scaling, "_in_process", compiled)
+    arguments = ["scaling", "--models=gpt2", "--topologies=v5e:2x4", f"--results={results}"]
+    monkeypatch.setattr("sys.argv", [*arguments, f"--page={tmp_path / 'scaling.md'}"])
+    for _ in range(2):  # the second finds nothing left to compile
+        scaling.main()
+        assert tried == [("sample", "gpt2", "v5e:2x4", "data")]
+    new = json.loads(results.read_text())
+    assert new["cells"] == old["cells"] and new["sampler_cells"].keys() == {"gpt2 v5e:2x4"}

@@ -92,12 +92,15 @@ class Sampler:
         """`params`: {student: float32 parameters}, laid out over the mesh."""
         self.plan, self.scheme, self.tokenizer = plan, scheme, tokenizer
         self.settings, self.seed = settings, seed
-        self._params = {student: _cast(values, plan.dtype) for student, values in params.items()}
-        self._calculator = _calculator(plan, tokenizer) if settings.calculator else None
+        self._params = {
+            student: cast_params(values, plan.dtype) for student, values in params.items()
+        }
+        self._calculator = calculator_table(plan, tokenizer) if settings.calculator else None
 
     def slot_count(self, dialogues: int) -> int:
         """Slots for so many dialogues."""
-        return slots.choose_slots(self.plan, self.settings.slots, dialogues, slots.device_memory())
+        memory, platform = slots.device_memory(), jax.default_backend()
+        return slots.choose_slots(self.plan, self.settings.slots, dialogues, memory, platform)
 
     def run(
         self,
@@ -138,7 +141,8 @@ def empty_turn(plan: dialogue_plan.DialoguePlan) -> tuple[int, ...]:
     return (plan.end_of_turn, dialogue_plan.FREE_TURN, dialogue_plan.HOLD)
 
 
-def _calculator(plan: dialogue_plan.DialoguePlan, tokenizer: Tokenizer) -> decode.Calculator:
+def calculator_table(plan: dialogue_plan.DialoguePlan, tokenizer: Tokenizer) -> decode.Calculator:
+    """When to ask for a value, for ids up to the padded vocabulary."""
     table = calculator.build_table(tokenizer.token_texts())
     padding = ((0, 0), (0, plan.views[0].model.vocab_size - table.fires.shape[1]))
     return decode.Calculator(
@@ -146,7 +150,7 @@ def _calculator(plan: dialogue_plan.DialoguePlan, tokenizer: Tokenizer) -> decod
     )
 
 
-def _cast(params: Any, dtype: str) -> Any:
+def cast_params(params: Any, dtype: str) -> Any:
     """Parameters in the dtype that is computed in, so that a step reads no more than it must.
 
     LayerNorms stay float32; they are small, and their statistics are.

@@ -40,17 +40,21 @@ def window_for(plan: DialoguePlan, tokens: int) -> int:
     return next((window for window in windows if window >= tokens), windows[-1])
 
 
-def choose_slots(plan: DialoguePlan, wanted: int, dialogues: int, memory: int | None) -> int:
+def choose_slots(
+    plan: DialoguePlan, wanted: int, dialogues: int, memory: int | None, platform: str
+) -> int:
     """Slots to run `dialogues` in: `wanted`, or where that is 0 as many as are useful and fit.
 
-    memory  bytes of a device, None where nobody knows. The number is rounded up to a multiple of
-            the devices that slots are spread over (data x fsdp).
+    memory    bytes of a device, None where nobody knows
+    platform  "cpu", "gpu" or "tpu"
+
+    The number is rounded up to a multiple of the devices that slots are spread over (data x fsdp).
     """
     mesh = jax.sharding.get_abstract_mesh()
     parts = mesh.shape["data"] * mesh.shape["fsdp"]
     slots = wanted
     if not slots:
-        most = MOST_SLOTS.get(jax.default_backend(), MOST_SLOTS_ELSEWHERE) * parts
+        most = MOST_SLOTS.get(platform, MOST_SLOTS_ELSEWHERE) * parts
         slots = min(most, dialogues)
         if memory is not None:
             row = plan.cache_bytes(longest_window(plan)) / mesh.shape["tensor"]

@@ -64,15 +64,15 @@ def empty_state(plan: DialoguePlan, slots: int, window: int) -> DialogueState:
     )
 
 
+def layout(state: DialogueState) -> DialogueState:
+    """A PartitionSpec for every array of the state: slots are spread over data and fsdp."""
+    others = {name: VIEWS if name in _BY_VIEW else BATCH for name in DialogueState._fields[1:]}
+    return DialogueState(caches=jax.tree.map(lambda _: CACHE, state.caches), **others)
+
+
 def laid_out(state: DialogueState) -> DialogueState:
     """The state with its slots spread over the devices of the mesh; nothing holds all caches."""
-    caches = jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, CACHE), state.caches)
-    others = {
-        name: jax.lax.with_sharding_constraint(value, VIEWS if name in _BY_VIEW else BATCH)
-        for name, value in state._asdict().items()
-        if name != "caches"
-    }
-    return DialogueState(caches=caches, **others)
+    return jax.tree.map(jax.lax.with_sharding_constraint, state, layout(state))
 
 
 _BY_VIEW = ("pending", "position")
