@@ -179,7 +179,7 @@ def check_sampler(report: dict[str, Any], vocabulary: int, out: str) -> None:
 
 
 def test_a_sampler_on_copies_moves_no_parameters():
-    """On a mesh with data alone what devices tell each other in a step is a few numbers per slot."""
+    """On a mesh with data alone devices tell each other a few numbers per slot and step."""
     target = ahead_of_time.machine_target({"data": 8, "fsdp": 1, "tensor": 1})
     model = gpt2.GPT2Config(vocab_size=384, context=256, layers=1, heads=2, width=128)
     views = tuple(ViewPlan(student, model, (True, True)) for student in ("asker", "answerer"))
@@ -240,7 +240,6 @@ def test_a_real_dry_run_for_a_topology(tmp_path):
         *packed,
         "--config.train.dtype=bfloat16",
         "--config.sampling.dtype=bfloat16",
-        "--config.sampling.samples=40",
     )
     assert code == 0, err
     report = json.loads(out.rstrip("\n").split("\n")[-1])

@@ -33,18 +33,6 @@ def decode_flops(config: GPT2Config, rows: int, filled: int) -> int:
     return forward_flops(config, rows, rows * filled, rows)
 
 
-def decode_flops(config: GPT2Config, rows: int, filled: int) -> int:
-    """Of one decode step with a cache: one token of each row, which attends to `filled` tokens (its
-    own included), and its logits."""
-    return forward_flops(config, rows, rows * filled, rows)
-
-
-def decode_flops(config: GPT2Config, rows: int, filled: int) -> int:
-    """Of one decode step with a cache: one token of each row, which attends to `filled` tokens (its
-    own included), and its logits."""
-    return forward_flops(config, rows, rows * filled, rows)
-
-
 def causal_pairs(length: int) -> int:
     """(query, key) pairs of one row or segment of `length` tokens."""
     return length * (length + 1) // 2

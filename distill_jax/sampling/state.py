@@ -3,7 +3,7 @@
 B slots (one row each), W views, M most tokens written per row, S length of a view's cache.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -64,9 +64,9 @@ def empty_state(plan: DialoguePlan, slots: int, window: int) -> DialogueState:
     )
 
 
-def layout(state: DialogueState) -> DialogueState:
-    """A PartitionSpec for every array of the state: slots are spread over data and fsdp."""
-    others = {name: VIEWS if name in _BY_VIEW else BATCH for name in DialogueState._fields[1:]}
+def layout(state: DialogueState) -> Any:
+    """A DialogueState with a PartitionSpec for every array: slots are spread over data and fsdp."""
+    others: Any = {name: VIEWS if name in _BY_VIEW else BATCH for name in DialogueState._fields[1:]}
     return DialogueState(caches=jax.tree.map(lambda _: CACHE, state.caches), **others)
 
 

@@ -1,0 +1,84 @@
+"""Compile one option of the table of `scaling.py`; the caller is a process of its own."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from benchmarks.scaling_options import (
+    LOSS_CHUNK,
+    PROMPT,
+    ROWS,
+    SLOTS,
+    STUDENTS,
+    TOKENS,
+    VOCABULARY,
+    WINDOW,
+    Option,
+)
+from distill_jax import ahead_of_time, dry_run, dry_run_sampler
+from distill_jax.model import flops, gpt2
+from distill_jax.model.presets import PRESETS
+from distill_jax.sampling.plan import DialoguePlan, ViewPlan
+from distill_jax.training import batches, optimizer, step
+
+
+def training_step(model: str, topology: str, option: Option) -> dict[str, Any]:
+    """The report of a training step (`ahead_of_time.compile_program`), with the FLOPs it needs."""
+    target, config = _target(topology, option), _config(model)
+    schedule = optimizer.learning_rate_schedule(
+        steps=1000, learning_rate=1e-3, final_learning_rate=0.0, warmup_steps=100
+    )
+    adamw = optimizer.make_optimizer(
+        schedule, b1=0.9, b2=0.98, epsilon=1e-8, weight_decay=0.1, clip_norm=1.0
+    )
+    computation = step.Computation("bfloat16", "splash", remat=option.remat, loss_chunk=LOSS_CHUNK)
+    allowed = np.ones((2, VOCABULARY), bool)  # of two roles
+    trainer = step.Trainer(config, adamw, computation, allowed, seed=0)
+    rows = ROWS * target.mesh.size
+    row = batches.assemble([], batches.RowShape(TOKENS, TOKENS, packed=True))
+    batch = {
+        name: jax.ShapeDtypeStruct((rows, *np.shape(value)), value.dtype)
+        for name, value in row.items()
+    }
+    # Every slot holds one token of one long problem: the most work that such a batch can be.
+    tokens, pairs = rows * TOKENS, rows * flops.causal_pairs(TOKENS)
+    again = flops.forward_flops(config, tokens, pairs, 0) if option.remat else 0
+    return {
+        "parameters": gpt2.parameter_count(config),
+        "rows": rows,
+        "useful_flops": flops.train_flops(config, tokens, pairs, tokens),
+        "recomputed_flops": again,
+        **dry_run.measure(target, trainer, batch),
+    }
+
+
+def sampler(model: str, topology: str, option: Option) -> dict[str, Any]:
+    """The report of the sampler (`dry_run_sampler.measure`): two students that read each other."""
+    target = _target(topology, option)
+    both = (True, True)
+    plan = DialoguePlan(
+        views=tuple(ViewPlan(student, _config(model), both) for student in STUDENTS),
+        role_view=(0, 1),
+        next_role=(1, 0),
+        may_pass=both,
+        may_end=(True, False),
+        end_of_turn=50_257,
+        end_of_text=50_256,
+        vocab_size=50_258,
+        max_turns=16,
+        max_turn_tokens=64,
+        max_tokens=WINDOW - PROMPT,
+        dtype="bfloat16",
+    )
+    job = dry_run_sampler.SamplerJob(plan, SLOTS * target.mesh.size, PROMPT, WINDOW)
+    return dry_run_sampler.measure(target, job)
+
+
+def _target(topology: str, option: Option) -> ahead_of_time.Target:
+    sizes = {"data": option.data, "fsdp": option.fsdp, "tensor": 1}
+    return ahead_of_time.topology_target(topology, sizes)
+
+
+def _config(model: str) -> gpt2.GPT2Config:
+    return gpt2.GPT2Config(VOCABULARY, **PRESETS[model])

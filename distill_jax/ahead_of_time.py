@@ -1,0 +1,137 @@
+"""Compile for devices that need not be there: the target, the compilation, what it says.
+
+https://docs.jax.dev/en/latest/aot.html
+"""
+
+import contextlib
+import dataclasses
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from distill_jax import chips, compiled_report, hlo_program, sharding
+
+# libtpu's own warnings, which it writes to stderr only because `chips` asks it to.
+_TPU_WARNING = re.compile(rb"W\d{4} ")
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What is compiled for: `memory` in bytes per device, None where nobody knows."""
+
+    name: str
+    platform: str
+    mesh: Mesh
+    chip: chips.Chip | None
+    memory: int | None
+
+    def fits(self, peak: int) -> bool | None:
+        """Whether a device has `peak` bytes; None where nobody knows."""
+        return None if self.memory is None else peak <= self.memory
+
+
+def machine_target(sizes: Mapping[str, Any]) -> Target:
+    """The devices of this machine. The memory of a host is shared by its devices."""
+    mesh = sharding.make_mesh(**sizes)
+    device = mesh.devices.flat[0]
+    chip = chips.chip_of(device)
+    if chip is not None:
+        memory = chip.memory
+    elif device.platform == "cpu":
+        host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        memory = host // jax.local_device_count()
+    else:
+        memory = (device.memory_stats() or {}).get("bytes_limit")
+    return Target(device.device_kind, jax.default_backend(), mesh, chip, memory)
+
+
+def topology_target(name: str, sizes: Mapping[str, int]) -> Target:
+    """A TPU slice with a mesh of these axis sizes (one may be -1); UserError as for a machine."""
+    devices = chips.topology_devices(name)
+    data, fsdp, tensor = (sizes[axis] for axis in sharding.AXES)
+    mesh = sharding.make_mesh(data, fsdp, tensor, devices)
+    chip = chips.chip_of(devices[0])
+    return Target(name, "tpu", mesh, chip, chip.memory if chip else None)
+
+
+def compile_program(
+    target: Target, lowered: jax.stages.Lowered, bounds: Mapping[str, int]
+) -> tuple[Any, dict[str, Any]]:
+    """(the compiled program, what it needs); `bounds` of trips as in `compiled_report.collectives`.
+
+    fits, memory (bytes per device), compiler_flops (of one device, loop bodies once), loops,
+    collectives and their totals (`compiled_report`), rematerialisations (the involuntary ones that
+    were logged), compile_seconds and those of all cores (compile_cpu_seconds).
+
+    Where the compiler gave up for lack of memory the program is None, and the report has fits
+    false, needed_bytes if the compiler says, and its message.
+    """
+    began, worked, failure, compiled = time.monotonic(), time.process_time(), "", None
+    with watched_stderr() as warnings:
+        try:
+            compiled = lowered.compile()
+        except RuntimeError as error:  # XlaRuntimeError
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            failure = str(error)
+    report: dict[str, Any] = {
+        "compile_seconds": round(time.monotonic() - began, 1),
+        "compile_cpu_seconds": round(time.process_time() - worked, 1),
+        "rematerialisations": len(warnings),
+    }
+    if compiled is None:
+        needed = compiled_report.needed_memory(failure)
+        short = " ".join(failure.split())[:300]
+        return None, report | {"fits": False, "needed_bytes": needed, "message": short}
+    program = hlo_program.parse(compiled.as_text() or "")
+    groups = compiled_report.collectives(program, bounds)
+    memory = compiled_report.memory(compiled.memory_analysis())
+    costs: Any = compiled.cost_analysis()
+    return compiled, report | {
+        "fits": target.fits(memory["peak"]),
+        "memory": memory,
+        "compiler_flops": costs.get("flops"),
+        "compiler_flops_note": "of one device; counts each loop body once",
+        "loops": compiled_report.loops(program, bounds),
+        "collectives": groups,
+        "collective_totals": compiled_report.totals(groups),
+    }
+
+
+@contextlib.contextmanager
+def watched_stderr() -> Iterator[list[str]]:
+    """The compiler's warnings of involuntary rematerialisation, as they are written to stderr.
+
+    XLA writes from C++, past `sys.stderr`. Everything else goes on to the real one at once.
+    """
+    found: list[str] = []
+    sys.stderr.flush()
+    real = os.dup(2)
+    reading, writing = os.pipe()
+    os.dup2(writing, 2)
+    os.close(writing)
+
+    def forward() -> None:
+        with open(reading, "rb") as lines:
+            for line in lines:
+                if compiled_report.REMATERIALISATION in (text := line.decode("utf-8", "replace")):
+                    found.append(text.rstrip("\n"))
+                elif not _TPU_WARNING.match(line):
+                    os.write(real, line)
+
+    thread = threading.Thread(target=forward, daemon=True)
+    thread.start()
+    try:
+        yield found
+    finally:
+        sys.stderr.flush()
+        os.dup2(real, 2)  # closes the pipe's only writing end, which ends the thread
+        thread.join()
+        os.close(real)

@@ -1,0 +1,241 @@
+"""Compile the sampler's programs from shapes alone, and say what a decode step needs.
+
+W views, B slots, G prompts of P tokens at a time, S tokens of the longest caches.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from distill_jax import ahead_of_time, compiled_report, sharding, student_setup
+from distill_jax.ahead_of_time import Target
+from distill_jax.chips import Chip
+from distill_jax.evaluation import sampler
+from distill_jax.evaluation.evaluate import check_prompts
+from distill_jax.model import flops, gpt2
+from distill_jax.records import Annotation
+from distill_jax.run_inputs import RunInputs
+from distill_jax.sampling import decode, generate, pick, slots
+from distill_jax.sampling import state as dialogue_state
+from distill_jax.sampling.plan import DialoguePlan
+from distill_jax.text.tokenizer import Tokenizer
+from distill_jax.training import step
+
+# The name of the loop over decode steps (sampling/decode.py) in a compiled chunk.
+DECODE_LOOP = "while"
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplerJob:
+    """What is compiled: `slots` B over all devices, `prompt` P, `window` S."""
+
+    plan: DialoguePlan
+    slots: int
+    prompt: int
+    window: int
+    calculator: decode.Calculator | None = None
+
+
+def plan_job(
+    inputs: RunInputs, held_out: Sequence[Annotation], tokenizer: Tokenizer, target: Target
+) -> SamplerJob:
+    """What the evaluation of config.evaluation would run on the target, with all students of the
+    scheme: its longest prompts, and caches of the longest window.
+
+    Raises UserError for questions that do not fit the context and sizes that do not fit the mesh.
+    """
+    plan, settings, mesh = inputs.plan(tokenizer), inputs.sampling, target.mesh
+    problems = inputs.evaluation_problems(held_out)
+    share = inputs.config.evaluation.max_too_long_share
+    prompts = check_prompts(problems, tokenizer, plan.context, share)
+    longest = max((len(p) for p in prompts if len(p) <= plan.context), default=plan.context)
+    for student, model in plan.students.items():
+        rows = mesh.shape["data"] * mesh.shape["fsdp"]  # slots are rounded up to them
+        student_setup.check_mesh(mesh, student, model, rows)
+    dialogues = len(problems) * settings.samples
+    with jax.set_mesh(mesh):
+        count = slots.choose_slots(plan, settings.slots, dialogues, target.memory, target.platform)
+    return SamplerJob(
+        plan,
+        count,
+        next(length for length in slots.bucket_lengths(plan.context) if length >= longest),
+        slots.longest_window(plan),
+        sampler.calculator_table(plan, tokenizer) if settings.calculator else None,
+    )
+
+
+def measure(target: Target, job: SamplerJob) -> dict[str, Any]:
+    """Compile prefill, admission and a chunk of decode steps; what they need.
+
+    slots, window, prompts ([G, P]), dtype, parameters (of all students), cache_bytes_per_slot
+    programs   {"prefill", "admit", "decode_chunk"}: each as `ahead_of_time.compile_program` says,
+               with its loop over decode steps counted once
+    peaks, peak, fits    bytes per device (see `_peaks`)
+    step       of one decode step (see `step_needs`), with the `collectives` inside the loop (both
+               branches of conditionals: a greedy run draws nothing), and for a known chip
+               roofline_ms and tokens_per_second, which is `slots` tokens per slowest of the three
+
+    Where the compiler gave up for lack of memory: fits false, needed_bytes, message, and neither
+    peaks nor step.
+    """
+    plan, shape = job.plan, target.mesh.shape
+    with jax.set_mesh(target.mesh):
+        programs = _compile(target, job)
+        prompts = slots.prefill_rows(job.slots)
+    report: dict[str, Any] = {
+        "slots": job.slots,
+        "window": job.window,
+        "prompts": [prompts, job.prompt],
+        "dtype": plan.dtype,
+        "parameters": sum(gpt2.parameter_count(model) for model in plan.students.values()),
+        "cache_bytes_per_slot": plan.cache_bytes(job.window),
+        "compile_seconds": round(sum(p["compile_seconds"] for p in programs.values()), 1),
+        "compile_cpu_seconds": round(sum(p["compile_cpu_seconds"] for p in programs.values()), 1),
+        "rematerialisations": sum(p["rematerialisations"] for p in programs.values()),
+        "programs": programs,
+    }
+    for program in programs.values():
+        if "memory" not in program:
+            return report | {key: program[key] for key in ("fits", "needed_bytes", "message")}
+    peaks = _peaks(programs, plan, job.window)
+    needs = step_needs(plan, job.slots, job.window, shape)
+    groups = programs["decode_chunk"]["collectives"]
+    inside = [group for group in groups if group["loop"].split(" > ")[0] == DECODE_LOOP]
+    needs["collectives"] = compiled_report.totals(inside)["kinds"]
+    if target.chip:
+        times = roofline(needs, target.chip, target.mesh.size)
+        needs["roofline_ms"] = times
+        needs["tokens_per_second"] = round(1e3 * job.slots / max(times.values()))
+    peak = max(peaks.values())
+    return report | {"peaks": peaks, "peak": peak, "fits": target.fits(peak), "step": needs}
+
+
+def step_needs(plan: DialoguePlan, count: int, window: int, mesh: Any) -> dict[str, int]:
+    """What a decode step of `count` slots cannot do without, by our own count.
+
+    filled        tokens in the caches of each slot: half of the window
+    flops         of all devices and views
+    weight_bytes  that a device reads: the parameters of every view but for the table of positions,
+                  of which it reads a row per slot; split over `tensor` (what `fsdp` splits is
+                  gathered first, and read whole)
+    cache_bytes   that a device reads: the filled places of its slots, split over `tensor`
+
+    A program reads more: the caches are read up to the window, activations and logits are not
+    counted.
+    """
+    filled, size = window // 2, jnp.dtype(plan.dtype).itemsize
+    here = count // (mesh["data"] * mesh["fsdp"])
+    numbers = sum(
+        gpt2.parameter_count(view.model) - view.model.context * view.model.width
+        for view in plan.views
+    )
+    places = [(view.model, min(filled, view.cache_len(window))) for view in plan.views]
+    caches = sum(gpt2.cache_bytes(model, length, plan.dtype) for model, length in places)
+    return {
+        "filled": filled,
+        "flops": sum(flops.decode_flops(model, count, length) for model, length in places),
+        "weight_bytes": size * numbers // mesh["tensor"],
+        "cache_bytes": here * caches // mesh["tensor"],
+    }
+
+
+def roofline(needs: dict[str, Any], chip: Chip, devices: int) -> dict[str, float]:
+    """The least milliseconds of a decode step: its FLOPs, its reads and what it sends, each at the
+    chip's peak (https://doi.org/10.1145/1498765.1498785)."""
+    sent = sum(kind["sent"] for kind in needs["collectives"].values())
+    return {
+        "compute": 1e3 * needs["flops"] / devices / chip.flops,
+        "memory": 1e3 * (needs["weight_bytes"] + needs["cache_bytes"]) / chip.memory_rate,
+        "links": 1e3 * sent / chip.link_rate,
+    }
+
+
+def _peaks(programs: dict[str, Any], plan: DialoguePlan, window: int) -> dict[str, int]:
+    """Bytes per device while each program runs, with what is held beside it (generate.py).
+
+    prefill       the state, and the caches of the prompts read before
+    admit         the parameters
+    decode_chunk  the caches of the prompts that still wait for a slot
+    grow          no program of these: caches of the window before the longest, and the longest ones
+    """
+    memory = {name: program["memory"] for name, program in programs.items()}
+    state = memory["decode_chunk"]["aliased"]
+    parameters = memory["decode_chunk"]["arguments"] - state
+    prompts = memory["prefill"]["outputs"]
+    windows = slots.window_lengths(plan)
+    shorter = max((length for length in windows if length < window), default=0)
+    before = state * plan.cache_bytes(shorter) // plan.cache_bytes(window)
+    return {
+        "prefill": memory["prefill"]["peak"] + state + prompts,
+        "admit": memory["admit"]["peak"] + parameters,
+        "decode_chunk": memory["decode_chunk"]["peak"] + prompts,
+        "grow": parameters + prompts + before + state,
+    }
+
+
+def _compile(target: Target, job: SamplerJob) -> dict[str, dict[str, Any]]:
+    """The reports of the programs, in the order in which they run; the last may have failed."""
+    plan, count = job.plan, job.slots
+    params, state = abstract_params(target, plan), _abstract_state(target, job)
+    prompts = _shape((slots.prefill_rows(count), job.prompt))
+    programs = {}
+    lowered = decode.prefill.lower(plan, params, prompts)
+    prefill, programs["prefill"] = ahead_of_time.compile_program(target, lowered, {})
+    if prefill is None:
+        return programs
+    caches = jax.tree.map(
+        lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+        jax.eval_shape(decode.prefill, plan, params, prompts),
+        prefill.output_shardings,
+    )
+    numbers, names = _shape((count,)), _shape((count,), np.uint32)
+    admission = decode.Admission(numbers, numbers, numbers, names, names, np.uint32(0))
+    lowered = decode.admit.lower(plan, state, caches, admission)
+    admit, programs["admit"] = ahead_of_time.compile_program(target, lowered, {})
+    if admit is None:
+        return programs
+    table = jax.tree.map(lambda leaf: _shape(leaf.shape, leaf.dtype), job.calculator)
+    lowered = decode.decode_chunk.lower(
+        plan, params, state, _shape((count, plan.script_len)), _shape((count,), np.bool_),
+        pick.draw(), table, np.int32(generate.CHUNK), np.int32(count),
+    )  # fmt: skip
+    # As a chunk of one step.
+    bounds = {DECODE_LOOP: 1}
+    _, programs["decode_chunk"] = ahead_of_time.compile_program(target, lowered, bounds)
+    return programs
+
+
+def abstract_params(target: Target, plan: DialoguePlan) -> dict[str, Any]:
+    """{student: shapes, dtypes and shardings} of the parameters as the sampler holds them."""
+
+    def cast(model):
+        laid_out = step.abstract_params(target.mesh, model)
+        shapes = jax.eval_shape(lambda params: sampler.cast_params(params, plan.dtype), laid_out)
+        return jax.tree.map(
+            lambda leaf, place: jax.ShapeDtypeStruct(
+                leaf.shape, leaf.dtype, sharding=place.sharding
+            ),
+            shapes,
+            laid_out,
+        )
+
+    return {student: cast(model) for student, model in plan.students.items()}
+
+
+def _abstract_state(target: Target, job: SamplerJob) -> dialogue_state.DialogueState:
+    empty = jax.eval_shape(lambda: dialogue_state.empty_state(job.plan, job.slots, job.window))
+    places = sharding.shardings(target.mesh, dialogue_state.layout(empty))
+    return jax.tree.map(
+        lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+        empty,
+        places,
+    )
+
+
+def _shape(shape: tuple[int, ...], dtype: Any = np.int32) -> Any:
+    """An argument from the host: where it goes is the compiler's choice."""
+    return jax.ShapeDtypeStruct(shape, dtype)
