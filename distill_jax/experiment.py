@@ -22,7 +22,7 @@ def run(config: Any, path: str) -> None:
     workdir = Workdir(path)
     with _locked(workdir):
         inputs = RunInputs(config, workdir)
-        distributed.from_first(inputs.check_workdir)
+        inputs.check_workdir(may_take_over=True)
         if distributed.is_first() and workdir.config.exists():
             inputs.terminal.keep_log(workdir.log)
         trained = train_students(inputs)
@@ -70,7 +70,7 @@ def evaluate(path: str, overrides: dict[str, str]) -> None:
     distributed.initialize(**dict(config.distributed))
     with _locked(workdir):
         inputs = RunInputs(config, workdir)
-        distributed.from_first(inputs.check_workdir)
+        inputs.check_workdir()
         result = evaluate_students(inputs, headline=False)
     low, high = result["accuracy_interval"]
     inputs.terminal.say(

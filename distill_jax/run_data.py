@@ -15,7 +15,7 @@ from distill_jax.annotations.verify import Rejected, verify
 from distill_jax.errors import UserError
 from distill_jax.run_inputs import RunInputs
 from distill_jax.text import tokenizer as text_tokenizer
-from distill_jax.workdir import write_json, write_text
+from distill_jax.workdir import some_of, write_json, write_text
 
 
 class RunData(NamedTuple):
@@ -50,8 +50,12 @@ def collect(inputs: RunInputs) -> RunData:
 
 def _read(inputs: RunInputs) -> RunData:
     workdir = inputs.workdir
-    if not workdir.annotations.exists():
+    if not workdir.annotations.exists() or inputs.takes_over:
         return _from_task(inputs)
+    if not workdir.dev_annotations.exists():
+        raise UserError(
+            f"{workdir.dev_annotations} is missing: put it back, or start a new --workdir"
+        )
     train, dev = (
         [records.annotation_from_dict(row) for _, row in records.read_json_lines(path)]
         for path in (workdir.annotations, workdir.dev_annotations)
@@ -106,9 +110,14 @@ def _verified(inputs: RunInputs, split: str) -> tuple[list[records.Annotation], 
 
 def write(inputs: RunInputs, data: RunData, tokenizer: text_tokenizer.Tokenizer) -> None:
     """Process 0 writes what the students are made from; what is there already stays as it is."""
+    takes_over, inputs.takes_over = inputs.takes_over, False
     if not distributed.is_first():
         return
     workdir = inputs.workdir
+    if takes_over:
+        keys = some_of(workdir.differences(inputs.identity()))
+        inputs.terminal.say(f"replacing another run that has no checkpoint yet ({keys})")
+        workdir.clear()
     # The config first: files without it would belong to nobody after a crash.
     workdir.write_config(inputs.config.to_dict(), inputs.identity())
     write_json(workdir.environment, _environment())

@@ -15,6 +15,7 @@ from distill_jax import (
     metrics,
     records,
     student_source,
+    workdir_check,
 )
 from distill_jax.errors import UserError
 from distill_jax.evaluation.sampler import Settings, make_plan
@@ -52,6 +53,8 @@ class RunInputs:
         Raises UserError for everything in `config` that can be checked without data."""
         self.config = config
         self.workdir = workdir
+        # Whether the directory's run is to be replaced (workdir_check.py): it is not read then.
+        self.takes_over = False
         first = distributed.is_first()
         self.terminal = metrics.Terminal(quiet=not first)
         self.metrics_file = metrics.MetricsFile(workdir.metrics if first else None)
@@ -95,10 +98,14 @@ class RunInputs:
             if not key.startswith(("model.", "optimizer.")) or key.split(".")[1] in used
         }
 
-    def check_workdir(self) -> None:
-        """Raise UserError where the directory holds a run of another identity."""
-        if self.workdir.config.exists():
-            self.workdir.check_identity(self.identity())
+    def check_workdir(self, *, may_take_over: bool = False) -> None:
+        """Raise UserError where the directory is not this run's, in every process; see
+        workdir_check.py, for `may_take_over` too."""
+        self.takes_over = distributed.from_first(
+            lambda: workdir_check.check_workdir(
+                self.workdir, self.identity(), may_take_over=may_take_over
+            )
+        )
 
     def tokenizer(self, annotations: Sequence[records.Annotation] = ()) -> text_tokenizer.Tokenizer:
         """The run's tokenizer: the directory's, or else trained or loaded as the config says.
@@ -119,7 +126,7 @@ class RunInputs:
             return text_tokenizer.load_tokenizer(str(directory))
 
     def _first_tokenizer(self, annotations) -> text_tokenizer.Tokenizer:
-        if self.workdir.tokenizer.exists():
+        if self.workdir.tokenizer.exists() and not self.takes_over:
             return text_tokenizer.load_tokenizer(str(self.workdir.tokenizer))
         if self.config.tokenizer.name:
             return text_tokenizer.load_tokenizer(self.config.tokenizer.name)
@@ -128,7 +135,11 @@ class RunInputs:
     def facts(self) -> dict[str, Any]:
         """training_data.json: what is known of each student whose training has begun."""
         path = self.workdir.training_data
-        return distributed.from_first(lambda: read_json(path) if path.exists() else {})
+
+        def read() -> dict[str, Any]:
+            return read_json(path) if path.exists() and not self.takes_over else {}
+
+        return distributed.from_first(read)
 
     def models(self, tokenizer: text_tokenizer.Tokenizer) -> dict[str, gpt2.GPT2Config]:
         """The size of every student: as recorded, or else as the config says.

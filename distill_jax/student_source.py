@@ -22,8 +22,8 @@ _SIZE = ("layers", "heads", "width", "context")
 def model_config(section: Any, student: str, tokenizer: Tokenizer) -> gpt2.GPT2Config:
     """The size of a student as its config section (a ConfigDict) says; reads no weights.
 
-    Raises UserError for a preset or a source that does not exist, or that does not fit the
-    tokenizer.
+    Raises UserError for a preset, a source or a checkpoint that does not exist, or that does not
+    fit the tokenizer.
     """
     key = f"config.model.{student}"
     dropout = {name: section[name] for name in section if name.endswith("_dropout")}
@@ -41,6 +41,7 @@ def model_config(section: Any, student: str, tokenizer: Tokenizer) -> gpt2.GPT2C
         if other_student not in facts:
             raise UserError(f"{key}.init_from: {run} has no student {other_student!r}")
         _check_same_tokenizer(run, tokenizer, key)
+        _other_step(section.init_from, student)
         size = {name: facts[other_student]["model"][name] for name in _SIZE}
     else:
         source = hugging_face.find(section.init_from, f"{key}.init_from")

@@ -91,7 +91,11 @@ def _train(
     abstract = step.abstract_state(mesh, setup.trainer.config, setup.trainer.optimizer)
     checkpoints = checkpoint.Checkpoints(inputs.checkpoint_directory(student), config.train.keep)
     state, weights_dtype = _first_state(inputs, setup, abstract, checkpoints)
-    _write_facts(inputs, student, setup.facts | {"weights_dtype": weights_dtype})
+    made_from = {
+        "weights_dtype": weights_dtype,
+        "sha256": distributed.from_first(inputs.workdir.hashes),
+    }
+    _write_facts(inputs, student, setup.facts | made_from)
     terminal.say(f"student {student}: compiling the training step")
     compiled = step.lower_step(mesh, abstract, setup.data.global_shapes(), setup.trainer).compile()
     pace = loop.Pace(

@@ -2,10 +2,12 @@
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from distill_jax.errors import UserError
@@ -30,6 +32,12 @@ def write_text(path: pathlib.Path, text: str) -> None:
 def write_json(path: pathlib.Path, value: Any) -> None:
     """`write_text` of indented JSON."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def some_of(items: Sequence[str], count: int = 4) -> str:
+    """The first `count` of `items`, and how many more there are."""
+    more = f"; and {len(items) - count} more" if len(items) > count else ""
+    return "; ".join(items[:count]) + more
 
 
 class Workdir:
@@ -96,10 +104,22 @@ class Workdir:
         return stored["config"]
 
     def check_identity(self, identity: dict[str, Any]) -> None:
-        """Raise UserError naming every key in which `identity` differs from the run's.
+        """Raise UserError naming keys in which `identity` differs from the run's.
 
         `identity` is the flat part of the config that decides what the students are: data,
         students, optimizer, scheme, seed.
+        """
+        different = self.differences(identity)
+        if different:
+            raise UserError(
+                f"--workdir={self.path} holds another run ({some_of(different)}): "
+                "choose another --workdir, or the old values"
+            )
+
+    def differences(self, identity: dict[str, Any]) -> list[str]:
+        """["config.seed was 0, now 1", ...]: every key in which `identity` differs from the run's.
+
+        Raises UserError where the directory has a format that this code does not read.
         """
         self.check_version()
         stored = read_json(self.config)["identity"]
@@ -111,15 +131,34 @@ class Workdir:
         ]
         # Keys that both have come first; those of a student that one run lacks follow from them.
         keys.sort(key=lambda key: (key not in stored or key not in identity, key))
-        different = [
+        return [
             f"config.{key} was {stored.get(key, missing)!r}, now {identity.get(key, missing)!r}"
             for key in keys
         ]
-        if different:
-            raise UserError(
-                f"--workdir={self.path} holds another run ({'; '.join(different)}): "
-                "choose another --workdir, or the old values"
-            )
+
+    def hashes(self) -> dict[str, str]:
+        """{name: SHA-256} of the files that students are made from, of those that are there."""
+        paths = (self.annotations, self.dev_annotations, self.tokenizer / "tokenizer.json")
+        return {
+            str(path.relative_to(self.path)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in paths
+            if path.exists()
+        }
+
+    def clear(self) -> None:
+        """Delete what a run without checkpoints has written, but for the log of what was said."""
+        # annotations.jsonl before its companions, which it vouches for; the config last: without
+        # it the others would belong to nobody after a crash.
+        for path in (
+            self.annotations,
+            self.dev_annotations,
+            self.rejected_annotations,
+            self.training_data,
+            self.metrics,
+        ):
+            path.unlink(missing_ok=True)
+        shutil.rmtree(self.tokenizer, ignore_errors=True)
+        self.config.unlink()
 
     def check_version(self) -> None:
         """Raise UserError where the directory was written in a format this code does not read."""

@@ -1,6 +1,5 @@
 """The configs that come with the package, and what is said about values that make no sense."""
 
-
 import pytest
 from tiny_student import make_mesh
 

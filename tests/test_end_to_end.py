@@ -196,12 +196,20 @@ def test_a_signal_during_the_evaluation_leaves_at_once_and_it_is_done_again(fini
     assert all(reports[0][name] == reports[1][name] for name in names if name in reports[0])
 
 
-def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path):
+def test_a_loss_that_is_not_finite_stops_and_the_directory_can_be_used_again(tmp_path):
+    """There is no checkpoint yet, so the remedy is the same command with another rate."""
     wild = ["--config.optimizer.decomposer.learning_rate=1e30", "--config.train.log_every=1"]
     done = run("main", *TINY, *wild, "--workdir", tmp_path / "w")
     message = one_error_line(done)
     assert "loss of student 'decomposer' is nan" in message or "is inf" in message
-    assert "lower config.optimizer.decomposer.learning_rate" in message and "--workdir" in message
+    assert "(it has no checkpoint yet): lower config.optimizer.decomposer.learning_rate" in message
+    mended = [*TINY, "--config.train.steps=2", "--config.data.train_problems=50"]
+    done = run("main", *mended, "--workdir", tmp_path / "w")
+    assert done.returncode == 0, done.stderr
+    assert "replacing another run that has no checkpoint yet (config.data.train_p" in done.stdout
+    assert len((tmp_path / "w" / "annotations.jsonl").read_text().splitlines()) == 50
+    steps = [row for row in curve(tmp_path / "w", "train/decomposer/loss")]
+    assert [step for step, _ in steps] == [2]
 
 
 def test_all_config_mistakes_are_listed_at_once(tmp_path):

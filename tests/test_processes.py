@@ -26,14 +26,14 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def start(count, workdir, *more, devices=2):
+def start(count, workdir, *more, devices=2, module="main", arguments=ARGUMENTS):
     """`count` processes of one run, with `devices` devices each."""
     port = free_port()
     flags = f"{QUICK_COMPILATION} --xla_force_host_platform_device_count={devices}"
     return [
         subprocess.Popen(
             command(
-                "main", *ARGUMENTS, "--workdir", workdir,
+                module, *arguments, "--workdir", workdir,
                 f"--config.distributed.processes={count}",
                 f"--config.distributed.process={number}",
                 f"--config.distributed.coordinator=127.0.0.1:{port}",
@@ -87,6 +87,43 @@ def test_two_processes_train_and_evaluate_as_one_does(alone, tmp_path):
     both = json.loads((tmp_path / "w" / "report.json").read_text())
     assert both["n"] == whole["n"] == 12
     assert json.loads((tmp_path / "w" / "environment.json").read_text())["processes"] == 2
+
+
+@pytest.mark.slow
+def test_two_processes_share_an_evaluation_and_one_goes_on_with_it(alone, tmp_path):
+    settings = [
+        "--config.sampling.samples=8", "--config.sampling.temperature=1.0",
+        "--config.evaluation.problems=20", "--config.sampling.slots=4", "--config.mesh.data=-1",
+    ]  # fmt: skip
+
+    def predictions(path):
+        [found] = path.glob("evaluations/*/predictions.jsonl")
+        rows = [json.loads(line) for line in found.read_text().strip().split("\n")]
+        return [[[turn["text"] for turn in s["turns"]] for s in row["samples"]] for row in rows]
+
+    for name in ("one", "two", "killed"):
+        shutil.copytree(alone, tmp_path / name)
+        shutil.rmtree(tmp_path / name / "evaluations")
+    assert run("evaluate", *settings, "--workdir", tmp_path / "one").returncode == 0
+    expected = predictions(tmp_path / "one")
+    codes, outputs = finish(start(2, tmp_path / "two", module="evaluate", arguments=settings))
+    assert codes == [0, 0], outputs
+    assert predictions(tmp_path / "two") == expected
+    # Each keeps its share; what they had when they were killed is not asked again.
+    processes = start(2, tmp_path / "killed", module="evaluate", arguments=settings)
+    shares = []
+    while len(shares) < 2 or not all(path.stat().st_size for path in shares):
+        assert all(process.poll() is None for process in processes), finish(processes)
+        time.sleep(0.01)
+        shares = list((tmp_path / "killed").glob("evaluations/*/partial-*.jsonl"))
+    for process in processes:
+        process.kill()
+    finish(processes)
+    kept = [json.loads(line) for path in shares for line in path.read_text().split("\n")[:-1]]
+    assert len({(row["id"], row["sample"]) for row in kept}) == len(kept)
+    done = run("evaluate", *settings, "--workdir", tmp_path / "killed")
+    assert f"{len(kept)} of 160 dialogues are there already" in done.stdout
+    assert predictions(tmp_path / "killed") == expected
 
 
 @pytest.mark.slow

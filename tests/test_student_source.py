@@ -92,6 +92,7 @@ def test_a_student_starts_from_one_of_another_run(source, tmp_path):
     missing = f"--config.model.solver.init_from={workdir / 'checkpoints' / 'solver' / '7'}"
     message = one_error_line(run("main", *ALONE, missing, same, "--workdir", tmp_path / "v"))
     assert "no complete checkpoint (there are " in message
+    assert [path.name for path in (tmp_path / "v").iterdir()] == [".lock"]
     stolen = f"--config.checkpoint_dir={workdir / 'checkpoints'}"
     size = ["--config.model.solver.layers=1", same]
     message = one_error_line(run("main", *ALONE, *size, stolen, "--workdir", tmp_path / "u"))

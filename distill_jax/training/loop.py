@@ -57,7 +57,7 @@ def train(
     first = int(state.step)
     metrics_file.forget_after(first, f"train/{student}/")
     metrics_file.forget_after(first, f"dev/{student}/")
-    log = _Log(student, metrics_file, progress, flops_per_token)
+    log = _Log(student, metrics_file, progress, flops_per_token, checkpoints)
     dev = _Dev(student, measure, metrics_file, pace, state)
     tokens, done, pending, loss = 0, first, None, None
     with (
@@ -79,7 +79,7 @@ def train(
                 log.write(pending)
                 pending = None
                 if loss is not None:
-                    _refuse_not_finite(student, done, float(loss))
+                    _refuse_not_finite(student, done, float(loss), checkpoints)
                     checkpoints.save(done, state, dev.best_step)
             if ended or stopping:
                 break
@@ -143,9 +143,16 @@ class _Dev:
 class _Log:
     """Writes metrics and moves the bar; speed is tokens between the ends of two logged steps."""
 
-    def __init__(self, student: str, metrics_file: metrics.MetricsFile, progress, flops: float):
+    def __init__(
+        self,
+        student: str,
+        metrics_file: metrics.MetricsFile,
+        progress,
+        flops: float,
+        checkpoints: Checkpoints,
+    ):
         self._student, self._file, self._progress = student, metrics_file, progress
-        self._flops = flops
+        self._flops, self._checkpoints = flops, checkpoints
         self._time, self._tokens = time.monotonic(), 0
 
     def write(self, pending: tuple[int, dict[str, jax.Array], float, int] | None) -> None:
@@ -160,7 +167,7 @@ class _Log:
         now = time.monotonic()  # the step has ended: steps are dispatched long before they run
         speed = (tokens - self._tokens) / max(now - self._time, 1e-9)
         self._time, self._tokens = now, tokens
-        _refuse_not_finite(self._student, step, values["loss"])
+        _refuse_not_finite(self._student, step, values["loss"], self._checkpoints)
         values |= {
             "learning_rate": learning_rate,
             "tokens_per_second": speed,
@@ -171,9 +178,17 @@ class _Log:
         self._progress.update(step, f"loss {values['loss']:.3f} {speed:,.0f} tokens/s")
 
 
-def _refuse_not_finite(student: str, step: int, loss: float) -> None:
-    if not math.isfinite(loss):
-        raise UserError(
-            f"the loss of student {student!r} is {loss} at step {step} (the last checkpoint is "
-            f"kept): start a new --workdir with a lower config.optimizer.{student}.learning_rate"
-        )
+def _refuse_not_finite(student: str, step: int, loss: float, checkpoints: Checkpoints) -> None:
+    if math.isfinite(loss):
+        return
+    checkpoints.wait()
+    if checkpoints.steps():
+        state, place = "its last checkpoint is kept", "in a new --workdir"
+    else:
+        # Where no student has a checkpoint, the directory takes another identity.
+        state = "it has no checkpoint yet"
+        place = "in a new --workdir if another student is trained already"
+    raise UserError(
+        f"the loss of student {student!r} is {loss} at step {step} ({state}): lower "
+        f"config.optimizer.{student}.learning_rate, {place}"
+    )
