@@ -208,7 +208,7 @@ def test_a_loss_that_is_not_finite_stops_and_the_directory_can_be_used_again(tmp
     assert done.returncode == 0, done.stderr
     assert "replacing another run that has no checkpoint yet (config.data.train_p" in done.stdout
     assert len((tmp_path / "w" / "annotations.jsonl").read_text().splitlines()) == 50
-    steps = [row for row in curve(tmp_path / "w", "train/decomposer/loss")]
+    steps = curve(tmp_path / "w", "train/decomposer/loss")
     assert [step for step, _ in steps] == [2]
 
 
