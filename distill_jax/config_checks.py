@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import math
 import os
 import re
 import sys
@@ -41,6 +42,17 @@ LEAST = {
     "evaluation.problems": 0,
     "evaluation.max_too_long_share": 0.0,
 }
+# The same for every student's optimizer; 0 is no training, no decay, no clipping.
+OPTIMIZER_LEAST = {
+    "learning_rate": 0.0,
+    "final_learning_rate": 0.0,
+    "warmup_steps": 0,
+    "b1": 0.0,
+    "b2": 0.0,
+    "epsilon": 1e-30,  # 0 would divide by 0 where a gradient is 0
+    "weight_decay": 0.0,
+    "clip_norm": 0.0,
+}
 # The values that a key may have.
 CHOICES = {
     "train.dtype": ("float32", "bfloat16"),
@@ -51,52 +63,112 @@ CHOICES = {
 
 
 def check_values(config: Any) -> None:
-    """Raise UserError for a value of a ConfigDict that makes no sense."""
+    """Raise UserError that lists every value of a ConfigDict that makes no sense."""
     flat = command_line.flatten(config)
-    for key, least in LEAST.items():
-        if flat[key] < least:
-            raise UserError(f"config.{key}={flat[key]}: must be at least {least}")
-    for key, choices in CHOICES.items():
-        if flat[key] not in choices:
-            raise UserError(f"config.{key}={flat[key]!r}: choose {', '.join(choices)}")
-    if not 0.0 < flat["sampling.top_p"] <= 1.0:
-        raise UserError(f"config.sampling.top_p={flat['sampling.top_p']}: above 0, at most 1")
-    rule = config.evaluation.checkpoint
+    mistakes = [
+        *_out_of_range(flat),
+        *_sizes(config.model),
+        *_sampling(config.sampling, config.evaluation.checkpoint),
+        *_training(config.train),
+    ]
+    # What follows from several values is only looked at where each by itself is possible.
+    mistakes = mistakes or _without_dev(config)
+    if mistakes:
+        raise UserError("; ".join(mistakes))
+
+
+def _out_of_range(flat: Mapping[str, Any]) -> list[str]:
+    mistakes = []
+    least = dict(LEAST)
+    below = {}
+    for key, value in flat.items():
+        section, _, name = key.rpartition(".")
+        if section.startswith("optimizer."):
+            least |= {key: OPTIMIZER_LEAST[name]} if name in OPTIMIZER_LEAST else {}
+            below |= {key: 1.0} if name in ("b1", "b2") else {}
+        elif section.startswith("model.") and name.endswith("_dropout"):
+            least[key], below[key] = 0.0, 1.0
+        # A task's options are its own affair.
+        if isinstance(value, float) and section != "task_options" and not math.isfinite(value):
+            mistakes.append(f"config.{key}={value}: must be a finite number")
+            least.pop(key, None)
+    for key, bound in least.items():
+        # Not `<`: nothing is less than NaN.
+        if not flat[key] >= bound:
+            mistakes.append(f"config.{key}={flat[key]}: must be at least {bound}")
+        elif key in below and not flat[key] < below[key]:
+            mistakes.append(f"config.{key}={flat[key]}: must be below {below[key]}")
+    mistakes += [
+        f"config.{key}={flat[key]!r}: choose {', '.join(choices)}"
+        for key, choices in CHOICES.items()
+        if flat[key] not in choices
+    ]
+    return mistakes
+
+
+def _sizes(models: Any) -> list[str]:
+    mistakes = []
+    for student, size in models.items():
+        if size.preset or size.init_from:
+            continue
+        name = f"config.model.{student}"
+        numbers = {key: size[key] for key in ("layers", "heads", "width", "context")}
+        small = [f"{name}.{k}={n}: must be at least 1" for k, n in numbers.items() if n < 1]
+        if not small and size.width % size.heads:
+            small = [f"{name}.heads={size.heads} does not divide {name}.width={size.width}"]
+        mistakes += small
+    return mistakes
+
+
+def _sampling(sampling: Any, rule: str) -> list[str]:
+    mistakes = []
+    if not 0.0 < sampling.top_p <= 1.0:
+        mistakes.append(f"config.sampling.top_p={sampling.top_p}: above 0, at most 1")
     if not re.fullmatch(r"last|best|\d+|\w+=\d+(,\w+=\d+)*", rule):
-        raise UserError(
+        mistakes.append(
             f"config.evaluation.checkpoint={rule!r}: choose last, best, a step, or a step for each "
             "student, such as solver=400,decomposer=200"
         )
-    if flat["sampling.samples"] > 1 and flat["sampling.temperature"] == 0.0:
-        raise UserError(
-            f"config.sampling.samples={flat['sampling.samples']} at temperature 0 would all be the "
+    if sampling.samples > 1 and sampling.temperature == 0.0:
+        mistakes.append(
+            f"config.sampling.samples={sampling.samples} at temperature 0 would all be the "
             "same: set config.sampling.temperature, e.g. 0.7"
         )
-    train = config.train
-    if train.steps <= 0 and train.token_budget <= 0:
-        raise UserError("set config.train.steps or config.train.token_budget above 0")
-    if train.batch_size % train.accumulation:
-        raise UserError(
+    return mistakes
+
+
+def _training(train: Any) -> list[str]:
+    mistakes = []
+    if train.steps == train.token_budget == 0:
+        mistakes.append("set config.train.steps or config.train.token_budget above 0")
+    if train.accumulation > 0 and train.batch_size % train.accumulation:
+        mistakes.append(
             f"config.train.batch_size={train.batch_size} does not divide by "
             f"config.train.accumulation={train.accumulation}"
         )
     if train.best_by == "accuracy" and not train.dev_dialogues:
-        raise UserError(
+        mistakes.append(
             "config.train.best_by='accuracy' needs dialogues to count: set "
             "config.train.dev_dialogues above 0"
         )
+    return mistakes
+
+
+def _without_dev(config: Any) -> list[str]:
+    train = config.train
+    if config.data.dev_problems and train.eval_every:
+        return []
     needs_dev = {
         "train.patience": train.patience > 0,
         "train.dev_dialogues": train.dev_dialogues > 0,
-        "evaluation.checkpoint='best'": rule == "best",
+        "evaluation.checkpoint='best'": config.evaluation.checkpoint == "best",
     }
-    without_dev = not config.data.dev_problems or not train.eval_every
-    for key, wanted in needs_dev.items():
-        if wanted and without_dev:
-            raise UserError(
-                f"config.{key} needs a dev split: set config.data.dev_problems and "
-                "config.train.eval_every above 0"
-            )
+    return [
+        f"config.{key} needs a dev split: set config.data.dev_problems and "
+        "config.train.eval_every above 0"
+        for key, wanted in needs_dev.items()
+        if wanted
+    ]
 
 
 def import_task(name: str, key: str = "config.task") -> Any:

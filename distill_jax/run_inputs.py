@@ -51,6 +51,7 @@ class RunInputs:
         """`config` is a ConfigDict (its keys are attributes that type checkers cannot know).
 
         Raises UserError for everything in `config` that can be checked without data."""
+        config_checks.check_values(config)
         self.config = config
         self.workdir = workdir
         # Whether the directory's run is to be replaced (workdir_check.py): it is not read then.
@@ -82,7 +83,6 @@ class RunInputs:
                     f"config.train.students names {student!r}: this scheme has "
                     f"{', '.join(self.students)}"
                 )
-        config_checks.check_values(config)
 
     def identity(self) -> dict[str, Any]:
         """The flat part of the config that decides what the students are."""

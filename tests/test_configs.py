@@ -3,7 +3,8 @@
 import pytest
 from tiny_student import make_mesh
 
-from distill_jax import command_line
+from distill_jax import command_line, config_checks
+from distill_jax.errors import UserError
 from distill_jax.model import gpt2, presets
 from distill_jax.run_inputs import RunInputs
 from distill_jax.student_setup import check_mesh
@@ -28,3 +29,40 @@ def test_the_gpt2_config_fine_tunes_published_weights_and_fits_eight_devices(tmp
     model = gpt2.GPT2Config(vocab_size=50304, **size)
     assert config.data.seq_len <= model.context
     check_mesh(make_mesh((8, 1, 1)), "solver", model, config.train.batch_size)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("optimizer.solver.learning_rate", "-1e-3", "must be at least 0"),
+        ("optimizer.solver.learning_rate", "nan", "must be a finite number"),
+        ("optimizer.solver.final_learning_rate", "-1", "must be at least 0"),
+        ("optimizer.decomposer.warmup_steps", "-1", "must be at least 0"),
+        ("optimizer.solver.b1", "1.5", "must be below 1"),
+        ("optimizer.solver.b2", "1.0", "must be below 1"),
+        ("optimizer.solver.epsilon", "0", "must be at least 1e-30"),
+        ("optimizer.solver.weight_decay", "-0.1", "must be at least 0"),
+        ("optimizer.solver.clip_norm", "inf", "must be a finite number"),
+        ("model.solver.residual_dropout", "1", "must be below 1"),
+        ("model.solver.layers", "0", "must be at least 1"),
+        ("data.max_dropped_share", "nan", "must be a finite number"),
+        ("sampling.temperature", "nan", "must be a finite number"),
+        ("train.dtype", "float16", "choose float32, bfloat16"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_named(key, value, said):
+    config = command_line.load_config("configs/demo.py")
+    command_line.apply_overrides(config, {key: value})
+    with pytest.raises(UserError, match=rf"^config\.{key}=[^;]*: {said}[^;]*$"):
+        config_checks.check_values(config)
+
+
+def test_all_values_that_make_no_sense_are_in_one_message():
+    config = command_line.load_config("configs/demo.py")
+    wrong = {"train.batch_size": "0", "optimizer.solver.b1": "1.5", "sampling.top_p": "0"}
+    wrong |= {"train.best_by": "luck", "model.solver.heads": "3"}
+    command_line.apply_overrides(config, wrong)
+    with pytest.raises(UserError) as caught:
+        config_checks.check_values(config)
+    assert all(f"config.{key}=" in str(caught.value) for key in wrong), caught.value
+    assert "config.model.solver.width" in str(caught.value)

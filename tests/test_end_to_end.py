@@ -236,7 +236,10 @@ def test_all_config_mistakes_are_listed_at_once(tmp_path):
         (["--config.task_options.difficulty=harder"], "choose easy, medium, hard"),
         (["--config.students.solver=nobody"], "no section for student 'nobody'"),
         (["--config.reads.solver=teacher"], "config.reads.solver names 'teacher'"),
-        (["--config.model.solver.heads=3"], "heads must divide width"),
+        (
+            ["--config.model.solver.heads=3"],
+            "config.model.solver.heads=3 does not divide config.model.sol",
+        ),
         (["--config.model.solver.context=40"], "raise config.model.solver.context"),
         (["--config.data.seq_len=30"], "raise config.data.seq_len"),
         (["--config.mesh.data=3"], "does not fit 8 device(s)"),
