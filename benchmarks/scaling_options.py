@@ -46,8 +46,7 @@ def training_options(model: str, topology: str) -> list[Option]:
 
 
 def sampler_options(model: str, topology: str) -> list[Option]:
-    """What is tried for the sampler: every device has all parameters, or else a part of them and
-    gathers the others at every step."""
+    """What is tried for the sampler: every device has all parameters, or else a part of them."""
     devices, size = device_count(topology), PRESETS[model]
     split = math.gcd(devices, size["width"])
     return [

@@ -48,11 +48,11 @@ SAMPLER = f"""
 The step: two students of the size, which read each other, each feed one token of every slot;
 bfloat16 parameters and caches, {SLOTS} slots per device, caches of {WINDOW} tokens, prompts of
 {PROMPT} tokens. Layout, the first that fits: data parallel; parameters split over as many devices
-as the width divides by (fsdp), gathered again at every step.
+as the width divides by (fsdp).
 
 **Peak**: the largest of prefill, admission, decode steps and growing caches, with all that is held
-beside each. **Caches**: of a device, at their full length by the compiler's account, which pads.
-**Read**: by one device in one step, the parameters of both students and the caches half full; a
+beside each; far above the caches where the compiler copies them for the loop over steps, into a
+layout that pads heads of 64 numbers to 128. **Caches**: of a device, at their full length. **Read**: by one device in one step, the parameters of both students and the caches half full; a
 program reads its caches to their end. **Collectives**: of one step, both branches of conditionals;
 a greedy run draws nothing. **Tokens/s**: of the whole slice, if a step took no longer than the
 largest of the three.

@@ -114,7 +114,7 @@ def measure(target: Target, job: SamplerJob) -> dict[str, Any]:
     return report | {"peaks": peaks, "peak": peak, "fits": target.fits(peak), "step": needs}
 
 
-def step_needs(plan: DialoguePlan, count: int, window: int, mesh: Any) -> dict[str, int]:
+def step_needs(plan: DialoguePlan, count: int, window: int, mesh: Any) -> dict[str, Any]:
     """What a decode step of `count` slots cannot do without, by our own count.
 
     filled        tokens in the caches of each slot: half of the window

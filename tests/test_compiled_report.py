@@ -155,3 +155,31 @@ def test_shapes_memory_and_messages():
     assert compiled_report.needed_memory(message) == 24 << 30
     assert compiled_report.needed_memory("RESOURCE_EXHAUSTED") is None
     assert [size(n) for n in (3, 2048, 5 << 30)] == ["3 B", "2 KiB", "5 GiB"]
+
+
+def test_the_condition_of_a_loop_communicates_too():
+    text = """\
+HloModule jit_f, num_partitions=4
+
+%test (t: (s32[], s32[2])) -> pred[] {
+  %t = (s32[], s32[2]) parameter(0)
+  %n = s32[] get-tuple-element(%t), index=0
+  %all = s32[] all-reduce(%n), replica_groups={{0,1,2,3}}, to_apply=%add
+  ROOT %less = pred[] compare(%all, %n), direction=LT
+}
+
+%body (u: (s32[], s32[2])) -> (s32[], s32[2]) {
+  ROOT %u = (s32[], s32[2]) parameter(0)
+}
+
+ENTRY %main (p: (s32[], s32[2])) -> (s32[], s32[2]) {
+  %p = (s32[], s32[2]) parameter(0)
+  ROOT %loop = (s32[], s32[2]) while(%p), condition=%test, body=%body, \
+metadata={op_name="jit(f)/while"}
+}
+"""
+    (group,) = compiled_report.collectives(hlo_program.parse(text), {"while": 1})
+    assert (group["kind"], group["loop"], group["trips"], group["most_trips"]) == (
+        "all-reduce", "while", None, 1,
+    )  # fmt: skip
+    assert (group["bytes"], group["sent"]) == (4, 6)

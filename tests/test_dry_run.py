@@ -19,6 +19,7 @@ from distill_jax import (
     command_line,
     dry_run,
     dry_run_sampler,
+    dry_run_table,
     run_data,
     sharding,
 )
@@ -194,6 +195,19 @@ def test_a_sampler_on_copies_moves_no_parameters():
     # A device reads both students and the caches of its 8 slots.
     assert sampler["step"]["weight_bytes"] == 4 * (sampler["parameters"] - 2 * 256 * 128)
     assert sampler["step"]["cache_bytes"] == 8 * 128 * 2 * 128 * 4 * 2
+
+
+def test_a_sampler_that_does_not_fit_is_shown(capsys):
+    failed = {"fits": False, "needed_bytes": 24 << 30, "message": "RESOURCE_EXHAUSTED"}
+    took = {"rematerialisations": 0, "compile_seconds": 3.0}
+    sampler = {
+        "slots": 64, "window": 512, "prompts": [8, 256], "dtype": "bfloat16", "parameters": 10,
+        "cache_bytes_per_slot": 1 << 20, "programs": {"prefill": failed}, **failed, **took,
+    }  # fmt: skip
+    report = {"target": "v5e:2x4", "devices": 8, "mesh": {"data": 8}, "students": {}}
+    dry_run_table.show(report | {"memory_per_device": 16 << 30, "sampler": sampler})
+    out = capsys.readouterr().out
+    assert "needed per device" in out and "24 GiB" in out and "NO (device has 16 GiB)" in out
 
 
 def test_slots_follow_the_target_and_not_this_machine():
