@@ -16,7 +16,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--dry_run",
         action="store_true",
-        help="compile the training steps, print memory, FLOPs and communication, exit",
+        help="compile training steps and sampler, print memory, FLOPs, communication, exit",
     )
     parser.add_argument(
         "--topology", metavar="v5e:2x4", help="dry run for a TPU slice that need not be there"
