@@ -9,10 +9,13 @@ import jax
 
 from distill_jax.sampling.plan import BLOCK, DialoguePlan
 
-# Above these, measured, more slots gain nothing (docs/sampling.md).
+# More slots than these gain nothing on a CPU (docs/log.md); not measured elsewhere yet.
 MOST_SLOTS = {"cpu": 64}
 MOST_SLOTS_ELSEWHERE = 512
-MEMORY_SHARE = 0.5  # of the device's memory that caches may take; parameters and logits need some
+# Of the device's memory that caches may take. On a TPU the loop works on a copy of them, in which
+# heads of 64 numbers take the place of 128 (docs/scaling.md).
+MEMORY_SHARE = {"tpu": 0.25}
+MEMORY_SHARE_ELSEWHERE = 0.5
 
 
 def bucket_lengths(longest: int) -> tuple[int, ...]:
@@ -58,7 +61,8 @@ def choose_slots(
         slots = min(most, dialogues)
         if memory is not None:
             row = plan.cache_bytes(longest_window(plan)) / mesh.shape["tensor"]
-            slots = min(slots, int(MEMORY_SHARE * memory * parts / row))
+            share = MEMORY_SHARE.get(platform, MEMORY_SHARE_ELSEWHERE)
+            slots = min(slots, int(share * memory * parts / row))
         if slots >= 8:
             slots -= slots % 8
     return max(1, math.ceil(slots / parts)) * parts
