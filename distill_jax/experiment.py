@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from distill_jax import command_line, distributed, run_data
-from distill_jax.evaluate_students import evaluate_students
+from distill_jax.evaluate_students import evaluate_students, evaluation_name
+from distill_jax.restore_students import chosen_steps, finished_students, forget_damaged
 from distill_jax.run_inputs import RunInputs
 from distill_jax.text import rows as text_rows
 from distill_jax.train_students import train_students
@@ -25,6 +26,8 @@ def run(config: Any, path: str) -> None:
         inputs.check_workdir(may_take_over=True)
         if distributed.is_first() and workdir.config.exists():
             inputs.terminal.keep_log(workdir.log)
+        if not is_evaluated(inputs):
+            forget_damaged(inputs)
         trained = train_students(inputs)
         missing = [student for student in inputs.students if student not in trained]
         if missing:
@@ -34,6 +37,15 @@ def run(config: Any, path: str) -> None:
             )
             return
         evaluate_students(inputs, headline=True)
+
+
+def is_evaluated(inputs: RunInputs) -> bool:
+    """Whether nothing is left to do: then checkpoints are not read, which takes long."""
+    finished = finished_students(inputs)
+    if len(finished) < len(inputs.students):
+        return False
+    directory = inputs.workdir.evaluations / evaluation_name(inputs, chosen_steps(inputs))
+    return distributed.from_first((directory / "report.json").exists)
 
 
 @contextlib.contextmanager

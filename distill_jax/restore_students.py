@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from distill_jax import sharding
+from distill_jax import distributed, sharding
 from distill_jax.errors import UserError
 from distill_jax.model import gpt2
 from distill_jax.run_inputs import RunInputs
-from distill_jax.training import checkpoint, step
+from distill_jax.training import checkpoint, manifest, step
+from distill_jax.workdir import write_json
 
 
 def finished_students(inputs: RunInputs) -> dict[str, int]:
@@ -16,9 +17,34 @@ def finished_students(inputs: RunInputs) -> dict[str, int]:
     for student in inputs.students:
         last = facts.get(student, {}).get("finished_at")
         directory = inputs.checkpoint_directory(student)
-        if last is not None and last in checkpoint.complete_steps(directory):
+        if last is not None and last in manifest.complete_steps(directory):
             finished[student] = last
     return finished
+
+
+def forget_damaged(inputs: RunInputs) -> None:
+    """Students whose last checkpoint is damaged on disk count as finished no longer: training then
+    goes on from the one before. Reads all files of these checkpoints."""
+
+    def damaged() -> dict[str, int]:
+        return {
+            student: last
+            for student, last in finished.items()
+            if manifest.damaged(inputs.checkpoint_directory(student) / str(last))
+        }
+
+    finished = finished_students(inputs)
+    found = distributed.from_first(damaged)
+    for student, last in found.items():
+        inputs.terminal.say(
+            f"{inputs.checkpoint_directory(student) / str(last)} is damaged: student {student} is "
+            "trained again from the checkpoint before"
+        )
+    facts = inputs.facts()
+    for student in found:
+        del facts[student]["finished_at"]
+    if found and distributed.is_first():
+        write_json(inputs.workdir.training_data, facts)
 
 
 def check_finished(inputs: RunInputs) -> dict[str, int]:
@@ -68,7 +94,7 @@ def _given_steps(inputs: RunInputs, text: str) -> dict[str, int]:
         chosen = [student.strip()] if equals else inputs.students
         steps |= dict.fromkeys(chosen, int(number))
     for student in inputs.students:
-        there = checkpoint.complete_steps(inputs.checkpoint_directory(student))
+        there = manifest.complete_steps(inputs.checkpoint_directory(student))
         if steps.get(student) not in there:
             raise UserError(
                 f"config.evaluation.checkpoint={text!r}: student {student!r} has checkpoints of "

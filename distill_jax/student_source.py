@@ -13,7 +13,7 @@ from etils import epath
 from distill_jax.errors import UserError
 from distill_jax.model import gpt2, hugging_face, presets
 from distill_jax.text.tokenizer import Tokenizer, load_tokenizer
-from distill_jax.training import checkpoint
+from distill_jax.training import checkpoint, manifest
 from distill_jax.workdir import read_json
 
 _SIZE = ("layers", "heads", "width", "context")
@@ -98,7 +98,7 @@ def _other_step(name: str, student: str) -> epath.Path:
     """The directory of the checkpoint that config.model.<student>.init_from names."""
     path = epath.Path(name).resolve()
     directory = path if path.parent.name == "checkpoints" else path.parent
-    steps = [str(step) for step in checkpoint.complete_steps(directory)]
+    steps = [str(step) for step in manifest.complete_steps(directory)]
     wanted = path.name if path != directory else (steps[-1] if steps else "")
     if wanted not in steps:
         there = f"there are {', '.join(steps)}" if steps else "there is none"

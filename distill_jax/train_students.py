@@ -89,7 +89,9 @@ def _train(
     config, terminal, student = inputs.config, inputs.terminal, setup.student
     say_setup(inputs, setup, mesh)
     abstract = step.abstract_state(mesh, setup.trainer.config, setup.trainer.optimizer)
-    checkpoints = checkpoint.Checkpoints(inputs.checkpoint_directory(student), config.train.keep)
+    checkpoints = checkpoint.Checkpoints(
+        inputs.checkpoint_directory(student), config.train.keep, terminal.say
+    )
     state, weights_dtype = _first_state(inputs, setup, abstract, checkpoints)
     made_from = {
         "weights_dtype": weights_dtype,

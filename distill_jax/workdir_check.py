@@ -5,7 +5,7 @@ from typing import Any
 from etils import epath
 
 from distill_jax.errors import UserError
-from distill_jax.training.checkpoint import complete_steps
+from distill_jax.training.manifest import complete_steps
 from distill_jax.workdir import Workdir, read_json
 
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -100,6 +101,18 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(damage, tmp_path,
         kept.restore_latest(abstract(small_state()))
 
 
+def test_what_a_kill_left_behind_goes_with_the_next_save(tmp_path):
+    saved(tmp_path, (1, 2, 3, 4), keep=9)
+    (tmp_path / "s" / "1" / checkpoint.MANIFEST).unlink()  # a deletion that was cut short
+    torn = tmp_path / "s" / f"2{checkpoint.TEMPORARY}"
+    torn.mkdir()
+    (torn / "part").write_text("")
+    (tmp_path / "s" / "4" / checkpoint.MANIFEST).unlink()
+    (tmp_path / "s" / "notes").mkdir()
+    saved(tmp_path, (5,), keep=2, best_step=2)
+    assert sorted(path.name for path in (tmp_path / "s").iterdir()) == ["2", "3", "5", "notes"]
+
+
 def test_an_incomplete_checkpoint_is_not_looked_at_and_can_be_saved_again(tmp_path):
     kept = saved(tmp_path, (1, 2), keep=3)
     (tmp_path / "s" / "2" / checkpoint.MANIFEST).unlink()
@@ -129,12 +142,13 @@ def test_another_mesh_reads_what_one_device_wrote(tmp_path):
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="mounting a small disk needs root")
-def test_a_full_disk_is_one_line_and_older_checkpoints_stay(tmp_path):
+def test_a_full_disk_is_one_line_and_older_checkpoints_stay(tmp_path, capfd, caplog):
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk])
     if mounted.returncode:
         pytest.skip("this machine does not allow mounting a small disk")
+    before = sys.unraisablehook
     try:
         kept = checkpoint.Checkpoints(disk / "s", keep=100)
         with pytest.raises(UserError, match=r"no space left on the disk of .*older checkpoints"):
@@ -143,6 +157,8 @@ def test_a_full_disk_is_one_line_and_older_checkpoints_stay(tmp_path):
                 kept.wait()
         steps = kept.steps()
         assert steps and not any(kept.damaged(number) for number in steps)
+        assert capfd.readouterr().err == "" and caplog.text == ""  # we raise what went wrong
     finally:
+        sys.unraisablehook = before
         subprocess.run(["umount", "-l", disk], check=True)
         shutil.rmtree(disk, ignore_errors=True)

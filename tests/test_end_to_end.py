@@ -125,7 +125,15 @@ def test_students_can_be_trained_one_at_a_time(finished_run, tmp_path):
     assert first.returncode == 0 and "still to train before the evaluation: decomposer" in (
         first.stdout
     )
-    assert run("main", *TINY, "--workdir", tmp_path / "w").returncode == 0
+    # A checkpoint that is damaged meanwhile is made again from the one before.
+    damaged = tmp_path / "w" / "checkpoints" / "solver" / "60" / "arrays.json"
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:-5])
+    second = run("main", *TINY, "--workdir", tmp_path / "w")
+    assert second.returncode == 0, second.stderr
+    assert "solver/60 is damaged: student solver is trained again" in second.stdout
+    assert "student solver: going on from step 40" in second.stdout and second.stderr == ""
+    assert damaged.read_bytes() == whole
     assert states(tmp_path / "w") == states(finished_run[0])
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from distill_jax.errors import UserError
-from distill_jax.training.checkpoint import MANIFEST
+from distill_jax.training.manifest import MANIFEST
 from distill_jax.workdir import Workdir, some_of, write_json, write_text
 from distill_jax.workdir_check import check_workdir
 

@@ -5,15 +5,14 @@
     <directory>/<step>/arrays.json   name, shape and dtype of every array
     <directory>/<step>/manifest.json
 
-Orbax does not notice flipped bits; the manifest does. A step directory without a manifest is not
-complete and is never restored. Several processes write one checkpoint together; the first one
-writes the manifest and deletes.
+A step directory without a manifest is not complete and is never restored. Several processes write
+one checkpoint together; the first one writes the manifest and deletes.
 """
 
-import hashlib
 import json
 import logging
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -21,9 +20,11 @@ from etils import epath
 
 from distill_jax import distributed
 from distill_jax.errors import UserError
+from distill_jax.training import manifest, quiet_saves
+from distill_jax.training.manifest import MANIFEST, complete_steps
 
-MANIFEST = "manifest.json"
 ARRAYS = "arrays.json"
+TEMPORARY = ".orbax-checkpoint-tmp"  # orbax writes <step><this> and renames it
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +32,14 @@ log = logging.getLogger(__name__)
 class Checkpoints:
     """Saves and restores the train state of one student; `directory` may be local or gs://."""
 
-    def __init__(self, directory: Any, keep: int):
+    def __init__(self, directory: Any, keep: int, warn: Callable[[str], None] = log.warning):
+        """`keep` newest checkpoints stay; `warn` is told which ones are damaged."""
         import orbax.checkpoint as ocp
 
         self._directory = epath.Path(directory)
         if "://" not in str(directory):
             self._directory = epath.Path(directory).resolve()
-        self._keep = keep
+        self._keep, self._warn = keep, warn
         self._ocp = ocp
         self._checkpointer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
         self._finishing: threading.Thread | None = None
@@ -60,6 +62,8 @@ class Checkpoints:
             return
         save = self._ocp.args.StandardSave
         params, training = _split(state)
+        # Until the save is complete; after a failure for good, as some errors come much later.
+        speak = quiet_saves.silence()
         try:
             self._checkpointer.save(
                 target,
@@ -69,7 +73,9 @@ class Checkpoints:
         except Exception as error:
             raise _readable(error, target) from error
         arrays = _describe({"params": params, "training": training})
-        self._finishing = threading.Thread(target=self._finish, args=(target, arrays, best_step))
+        self._finishing = threading.Thread(
+            target=self._finish, args=(target, arrays, best_step, speak)
+        )
         self._finishing.start()
 
     def wait(self) -> None:
@@ -86,27 +92,39 @@ class Checkpoints:
         self.wait()
         self._checkpointer.close()
 
-    def _finish(self, target: epath.Path, arrays: dict[str, str], best_step: int) -> None:
+    def _finish(
+        self,
+        target: epath.Path,
+        arrays: dict[str, str],
+        best_step: int,
+        speak: Callable[[], None],
+    ) -> None:
         try:
             self._checkpointer.wait_until_finished()
             if jax.process_index() == 0:
                 (target / ARRAYS).write_text(json.dumps(arrays, indent=2) + "\n")
-                write_manifest(target)
+                manifest.write(target)
                 self._delete_old(best_step)
+            speak()
         except Exception as error:
             self._failure = _readable(error, target)
 
     def _delete_old(self, best_step: int) -> None:
-        for old in self.steps()[: -self._keep]:
+        *_, newest = steps = self.steps()
+        for old in steps[: -self._keep]:
             if old != best_step:
                 # The manifest first: what is half-deleted must not look complete.
                 (self._directory / str(old) / MANIFEST).unlink()
-                (self._directory / str(old)).rmtree()
+        # With them goes what `kill -9` left of an earlier deletion or save.
+        for path in self._directory.iterdir():
+            number = path.name.removesuffix(TEMPORARY)
+            if number.isdigit() and int(number) < newest and not (path / MANIFEST).exists():
+                path.rmtree()
 
     def latest_undamaged(self) -> int | None:
         """The newest step that can be restored, None where there is no checkpoint.
 
-        A damaged one is named in a warning and the one before is used. Raises UserError where
+        A damaged one is named by `warn` and the one before is used. Raises UserError where
         there are checkpoints but all are damaged.
         """
         steps = self.steps()
@@ -114,7 +132,7 @@ class Checkpoints:
             if not self.damaged(step):
                 return step
             self._damaged.add(step)
-            log.warning("%s is damaged: using the checkpoint before", self._directory / str(step))
+            self._warn(f"{self._directory / str(step)} is damaged: using the checkpoint before")
         if steps:
             raise UserError(
                 f"{self._directory}: every checkpoint is damaged: delete it to start anew"
@@ -151,31 +169,7 @@ class Checkpoints:
 
     def damaged(self, step: int) -> bool:
         """Whether any file of `step` is not what it was when the checkpoint was written."""
-        directory = self._directory / str(step)
-        try:
-            manifest = json.loads((directory / MANIFEST).read_text())
-        except (ValueError, FileNotFoundError):
-            return True
-        return manifest != _hashes(directory)
-
-
-def complete_steps(directory: Any) -> list[int]:
-    """Steps under `directory` that have a manifest, ascending."""
-    directory = epath.Path(directory)
-    if not directory.exists():
-        return []
-    return sorted(
-        int(path.name)
-        for path in directory.iterdir()
-        if path.name.isdigit() and (path / MANIFEST).exists()
-    )
-
-
-def write_manifest(directory: epath.Path) -> None:
-    """The last file of a checkpoint: SHA-256 of all the others."""
-    temporary = directory / f".{MANIFEST}.tmp"
-    temporary.write_text(json.dumps(_hashes(directory), indent=2) + "\n")
-    temporary.rename(directory / MANIFEST)
+        return manifest.damaged(self._directory / str(step))
 
 
 def _describe(parts: dict[str, Any]) -> dict[str, str]:
@@ -221,24 +215,3 @@ def _readable(error: Exception, target: epath.Path) -> Exception:
             "(older checkpoints are intact)"
         )
     return error
-
-
-def _hashes(directory: epath.Path) -> dict[str, str]:
-    """SHA-256 of every file under `directory` but the manifest, by relative path."""
-    hashes = {}
-    for path in sorted(_files(directory)):
-        name = path.relative_to(directory).as_posix()
-        if MANIFEST not in name:
-            digest = hashlib.sha256()
-            with path.open("rb") as file:
-                while block := file.read(1 << 24):
-                    digest.update(block)
-            hashes[name] = digest.hexdigest()
-    return hashes
-
-
-def _files(directory: epath.Path) -> list[epath.Path]:
-    found = []
-    for path in directory.iterdir():
-        found += _files(path) if path.is_dir() else [path]
-    return found
