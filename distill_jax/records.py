@@ -152,6 +152,11 @@ def read_json_lines(path: str | pathlib.Path) -> list[tuple[int, dict[str, Any]]
     return rows
 
 
+def shorten(text: str, characters: int = 50) -> str:
+    """How `text` begins, for messages: enough to find it by."""
+    return text if len(text) <= characters else text[:characters] + "..."
+
+
 def refuse_duplicates(records: Iterable[Any], where: str) -> None:
     """Raise UserError naming the first id that occurs twice."""
     seen = set()

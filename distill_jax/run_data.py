@@ -24,6 +24,7 @@ class RunData(NamedTuple):
     train: list[records.Annotation]
     dev: list[records.Annotation]
     rejected: list[Rejected]
+    usage: str = ""  # what became of the problems, in one line; "" where they were not read
 
 
 def collect(inputs: RunInputs) -> RunData:
@@ -38,14 +39,16 @@ def collect(inputs: RunInputs) -> RunData:
     def first() -> list[list[dict[str, Any]]]:
         data = _read(inputs)
         rejected.extend(data.rejected)
+        usage.append(data.usage)
         return [[dataclasses.asdict(each) for each in part] for part in (data.train, data.dev)]
 
     rejected: list[Rejected] = []
+    usage: list[str] = []
     train, dev = (
         [records.annotation_from_dict(row) for row in part]
         for part in distributed.from_first(first)
     )
-    return RunData(train, dev, rejected)
+    return RunData(train, dev, rejected, "".join(usage))
 
 
 def _read(inputs: RunInputs) -> RunData:
@@ -65,16 +68,18 @@ def _read(inputs: RunInputs) -> RunData:
 
 def _from_task(inputs: RunInputs) -> RunData:
     data = inputs.config.data
-    train, rejected = _verified(inputs, data.train_split)
+    train, rejected, usage = _verified(inputs, data.train_split)
     if data.dev_split and data.dev_problems:
-        dev, rejected_dev = _verified(inputs, data.dev_split)
+        dev, rejected_dev, usage_dev = _verified(inputs, data.dev_split)
         dev, rejected = dev[: data.dev_problems], rejected + rejected_dev
         asked = {annotation.question for annotation in dev}
         train = [annotation for annotation in train if annotation.question not in asked]
+        usage += f"; dev: {usage_dev}, {len(dev)} used"
     else:
         train, dev = hold_out(train, data.dev_problems)
-    limit = data.train_problems
-    return RunData(train[:limit] if limit else train, dev, rejected)
+        usage += f", {len(dev)} held out for dev"
+    train = train[: data.train_problems] if data.train_problems else train
+    return RunData(train, dev, rejected, f"{usage}; {len(train)} to train on")
 
 
 def hold_out(
@@ -90,7 +95,10 @@ def hold_out(
     return [a for a in annotations if a.question not in chosen], dev
 
 
-def _verified(inputs: RunInputs, split: str) -> tuple[list[records.Annotation], list[Rejected]]:
+def _verified(
+    inputs: RunInputs, split: str
+) -> tuple[list[records.Annotation], list[Rejected], str]:
+    """(kept, rejected, what became of the problems of a split)."""
     task, name = inputs.task, inputs.config.task
     problems = task.load(split, **inputs.task_options)
     if inputs.scheme.name == "answer_only":
@@ -103,9 +111,13 @@ def _verified(inputs: RunInputs, split: str) -> tuple[list[records.Annotation], 
     records.refuse_duplicates(annotations, f"the annotations of {name}")
     kept, rejected = verify(annotations, problems, task.grade)
     if not kept:
-        reason = rejected[0].reason if rejected else "there are none"
+        reason = "there are none"
+        if rejected:
+            question = records.shorten(rejected[0].annotation.question)
+            reason = f"{rejected[0].id} {question!r}: {rejected[0].reason}"
         raise UserError(f"{name} {split}: no annotation to train on ({reason})")
-    return kept, rejected
+    with_steps = "" if inputs.scheme.name == "answer_only" else f"{len(annotations)} with steps, "
+    return kept, rejected, f"{len(problems)} problems: {with_steps}{len(rejected)} rejected"
 
 
 def write(inputs: RunInputs, data: RunData, tokenizer: text_tokenizer.Tokenizer) -> None:
@@ -128,6 +140,8 @@ def write(inputs: RunInputs, data: RunData, tokenizer: text_tokenizer.Tokenizer)
         write_text(workdir.dev_annotations, "".join(records.to_json(a) + "\n" for a in data.dev))
         # The last of them: where it is, the others are.
         write_text(workdir.annotations, "".join(records.to_json(a) + "\n" for a in data.train))
+    if data.usage:
+        inputs.terminal.say(f"{inputs.config.task}: {data.usage}")
     if data.rejected:
         inputs.terminal.say(
             f"{len(data.rejected)} annotations were rejected: {workdir.rejected_annotations}"

@@ -181,6 +181,13 @@ def say_setup(inputs: RunInputs, setup: StudentSetup, mesh: jax.sharding.Mesh) -
     )
     axes = " x ".join(f"{name} {size}" for name, size in mesh.shape.items())
     processes = f", {jax.process_count()} processes" if jax.process_count() > 1 else ""
+    warmup = inputs.config.optimizer[setup.student].warmup_steps
+    if warmup > facts["steps"] / 2:
+        inputs.terminal.say(
+            f"student {setup.student}: warning: the learning rate rises during {warmup:,} steps, "
+            f"more than half of {facts['steps']:,}: lower "
+            f"config.optimizer.{setup.student}.warmup_steps"
+        )
     inputs.terminal.say(
         f"student {setup.student}: {computation.dtype}, attention by {computation.kernel} "
         f"({setup.kernel_reason}), {axes} devices{processes}"

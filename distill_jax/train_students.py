@@ -39,12 +39,7 @@ def train_students(inputs: RunInputs) -> dict[str, int]:
     mesh = sharding.make_mesh(**inputs.config.mesh)
     todo = [student for student in chosen if student not in finished]
     data, tokenizer, setups = prepare(inputs, todo, mesh, jax.default_backend())
-    check_prompts(
-        inputs.evaluation_problems(data.dev),
-        tokenizer,
-        inputs.plan(tokenizer).context,
-        inputs.config.evaluation.max_too_long_share,
-    )
+    _check_questions(inputs, data, tokenizer)
     dev_measurement.check_order(inputs, todo)
     for student in todo:
         distributed.check_shared(inputs.checkpoint_directory(student).parent)
@@ -76,6 +71,21 @@ def prepare(
         for student in students
     ]  # fmt: skip
     return data, tokenizer, setups
+
+
+def _check_questions(inputs: RunInputs, data: run_data.RunData, tokenizer: Tokenizer) -> None:
+    """Raise UserError where too many questions of the evaluation do not fit; say how many of them
+    are trained on."""
+    asked = inputs.evaluation_problems(data.dev)
+    share = inputs.config.evaluation.max_too_long_share
+    check_prompts(asked, tokenizer, inputs.plan(tokenizer).context, share)
+    trained_on = {annotation.question for annotation in data.train}
+    known = sum(problem.question in trained_on for problem in asked)
+    if known:
+        inputs.terminal.say(
+            f"warning: {known} of {len(asked)} evaluation questions are training questions too: "
+            "the accuracy will say little about new ones"
+        )
 
 
 def _train(
@@ -121,6 +131,7 @@ def _train(
             checkpoints=checkpoints,
             metrics_file=inputs.metrics_file,
             progress=progress,
+            say=terminal.say,
         )
     ended = {"finished_at": int(state.step), "best_step": int(state.best_step)}
     _write_facts(inputs, student, inputs.facts()[student] | ended)

@@ -39,10 +39,10 @@ def test_the_packed_row_of_the_docstring():
 
 def test_rows_that_cannot_be_trained_on_are_refused():
     good = Row([1, 2, 3], [-1, 0, 0])
-    with pytest.raises(UserError, match=r"1 of 2 rows .* longer than 2 tokens .*row 1 with 3"):
-        student_rows([good, Row([1, 2, 3, 4], [-1, 0, 0, 0])], 2)
-    with pytest.raises(UserError, match="row 1 of student 's' has no token to learn"):
-        student_rows([good, Row([1, 2], [-1, -1])])
+    with pytest.raises(UserError, match=r"1 of 2 rows .* longer than 2 tokens .*: the one with 3"):
+        student_rows([good, Row([1, 2, 3, 4], [-1, 0, 0, 0], "the one")], 2)
+    with pytest.raises(UserError, match="student 's' has no token to learn in the row of that one"):
+        student_rows([good, Row([1, 2], [-1, -1], "that one")])
     with pytest.raises(UserError, match="no training rows"):
         student_rows([])
 

@@ -350,6 +350,10 @@ def test_own_jsonl_and_prompts_longer_than_the_context(tmp_path):
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "w" / "report.json").read_text())
     assert report["status"]["prompt_too_long"] == 1 and report["n"] == 11
+    assert "jsonl: 49 problems: 49 with steps, 0 rejected, 4 held out for dev; 45" in done.stdout
+    assert re.search(r"warning: \d+ of 11 evaluation questions are training questions", done.stdout)
+    assert "warning: the learning rate rises during 100 steps, more than half of 60" in done.stdout
+    assert re.search(r"student solver: step 30: dev loss \d.*\(the best so far\)", done.stdout)
     last = [json.loads(x) for x in next((tmp_path / "w").rglob("predictions.jsonl")).open()][-1]
     assert (last["status"], last["correct"], last["turns"]) == ("prompt_too_long", False, [])
 

@@ -28,7 +28,9 @@ def problem(**fields):
 
 
 def test_problems(write):
-    rows = [problem(), problem(id="b", attributes={"topic": "sums"}, note="ignored"), "", problem()]
+    # Unknown fields are ignored, also those like a known one that is there.
+    other = {"note": "ignored", "idx": 3, "question_id": 7, "answers": [7]}
+    rows = [problem(), problem(id="b", attributes={"topic": "sums"}, **other), "", problem()]
     problems = jsonl.load("dev", directory=write("dev.jsonl", rows))
     assert [p.id for p in problems] == ["jsonl/dev/0", "b", "jsonl/dev/3"]
     assert problems[1].attributes == {"topic": "sums"}
@@ -100,6 +102,9 @@ def test_annotations_from_their_own_file(write):
         (problem(id=""), "field 'id' is empty"),
         (problem(attributes=[]), "field 'attributes': an object is expected"),
         (problem(id="first"), "id 'first' occurs twice, first in "),
+        (problem(step=STEPS), "field 'step' is not read: write 'steps'"),
+        (problem(ID="b"), "field 'ID' is not read: write 'id'"),
+        ({"question": "What?", "answr": 7}, "field 'answr' is not read: write 'answer'"),
     ],
 )
 def test_mistakes_in_problems_are_named(write, row, said):
@@ -123,6 +128,10 @@ def test_mistakes_in_problems_are_named(write, row, said):
         ),
         ([{"subquestion": None}], "field 'steps' item 0: field 'solution' is missing"),
         ([{"subquestion": None, "solution": " "}], "field 'steps' item 0: field 'solution' is emp"),
+        (
+            [{"sub_question": "Why?", "solution": "7"}],
+            "field 'steps' item 0: field 'sub_question' ",
+        ),
     ],
 )
 def test_mistakes_in_steps_are_named(write, steps, said):
@@ -136,7 +145,7 @@ def test_mistakes_in_steps_are_named(write, steps, said):
     ("row", "said"),
     [
         ({"id": "c"}, "field 'id': no problem has the id 'c'"),
-        ({"id": "a", "question": "Other?"}, "field 'question': not the question of 'a'"),
+        ({"id": "a", "question": "Other?"}, "field 'question': not the question of 'a' in "),
         ({"question": "Other?"}, "field 'question': no problem has the question 'Other?'"),
         ({"question": "What is 3 + 4?"}, "field 'question': 2 problems have it: give the id"),
         ({}, "field 'id' or 'question' is missing"),

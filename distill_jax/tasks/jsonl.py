@@ -11,9 +11,11 @@ annotation too; `subquestion` may be null. They may also stand in `<split>.annot
 
     {"id": "jsonl/train/0", "answer": "7", "steps": [{"subquestion": null, "solution": "3+4=7"}]}
 
-with `id` or `question` to say which problem is meant. Unknown fields are ignored.
+with `id` or `question` to say which problem is meant. Unknown fields are ignored, unless they look
+like a known one that is missing (`step`).
 """
 
+import difflib
 import math
 import pathlib
 import re
@@ -36,6 +38,9 @@ ROW = '{"question": "What is 3 + 4?", "answer": 7}'
 ANNOTATION_ROW = '{"id": "a", "answer": "7", "steps": [{"subquestion": null, "solution": "3+4=7"}]}'
 
 _ANNOTATIONS = ".annotations.jsonl"
+_FIELDS = ("question", "answer", "id", "steps", "attributes")
+_ANNOTATION_FIELDS = ("question", "answer", "id", "steps", "source")
+_STEP_FIELDS = ("subquestion", "solution")
 
 
 def load(split: str, *, directory: str) -> list[Problem]:
@@ -57,7 +62,7 @@ def load_annotations(split: str, *, directory: str) -> list[Annotation]:
     problems = _read(split, directory)
     path = _folder(directory) / f"{split}{_ANNOTATIONS}"
     if path.exists():
-        return _from_file(path, [problem for _, _, problem in problems])
+        return _from_file(path, problems)
     annotations = [
         Annotation(p.id, p.question, p.answer, _steps(row, where), {"kind": "gold"})
         for where, row, p in problems
@@ -109,6 +114,7 @@ def _read(split: str, directory: str) -> list[tuple[str, dict[str, Any], Problem
     result = []
     for number, row in _json_lines(path, ROW):
         where = f"{path}:{number}"
+        _refuse_misspelt(row, _FIELDS, where)
         result.append((where, row, _problem(row, where, f"jsonl/{split}/{number - 1}", split)))
     _refuse_twice((where, problem.id) for where, _, problem in result)
     return result
@@ -130,14 +136,28 @@ def _problem(row: dict[str, Any], where: str, default_id: str, split: str) -> Pr
     return Problem(identifier, question, _answer(row, where), split, attributes or {})
 
 
-def _from_file(path: pathlib.Path, problems: list[Problem]) -> list[Annotation]:
-    by_id = {problem.id: problem for problem in problems}
+def _refuse_misspelt(row: dict[str, Any], known: tuple[str, ...], where: str) -> None:
+    """Raise UserError for a field that nobody reads and that looks like one that is missing."""
+    missing = [name for name in known if name not in row]
+    for field in row:
+        close = difflib.get_close_matches(field.lower(), missing, n=1, cutoff=0.85)
+        if field not in known and close:
+            raise UserError(
+                f"{where}: field {field!r} is not read: write {close[0]!r}, or give it another name"
+            )
+
+
+def _from_file(
+    path: pathlib.Path, problems: list[tuple[str, dict[str, Any], Problem]]
+) -> list[Annotation]:
+    by_id = {problem.id: (where, problem) for where, _, problem in problems}
     by_question: dict[str, list[Problem]] = {}
-    for problem in problems:
+    for _, _, problem in problems:
         by_question.setdefault(problem.question, []).append(problem)
     result = []
     for number, row in _json_lines(path, ANNOTATION_ROW):
         where = f"{path}:{number}"
+        _refuse_misspelt(row, _ANNOTATION_FIELDS, where)
         problem = _match(row, where, by_id, by_question)
         source = row.get("source", {"kind": "gold"})
         if not isinstance(source, dict) or not isinstance(source.get("kind"), str):
@@ -153,16 +173,19 @@ def _from_file(path: pathlib.Path, problems: list[Problem]) -> list[Annotation]:
 def _match(
     row: dict[str, Any],
     where: str,
-    by_id: dict[str, Problem],
+    by_id: dict[str, tuple[str, Problem]],
     by_question: dict[str, list[Problem]],
 ) -> Problem:
     question = _text(row, "question", where) if row.get("question") is not None else None
     if row.get("id") is not None:
-        problem = by_id.get(_text(row, "id", where))
-        if problem is None:
+        identifier = _text(row, "id", where)
+        if identifier not in by_id:
             raise UserError(f"{where}: field 'id': no problem has the id {row['id']!r}")
+        place, problem = by_id[identifier]
         if question not in (None, problem.question):
-            raise UserError(f"{where}: field 'question': not the question of {problem.id!r}")
+            raise UserError(
+                f"{where}: field 'question': not the question of {problem.id!r} in {place}"
+            )
         return problem
     if question is None:
         raise UserError(f"{where}: field 'id' or 'question' is missing: which problem is this?")
@@ -197,6 +220,7 @@ def _steps(row: dict[str, Any], where: str) -> tuple[Step, ...]:
 
 
 def _step(step: dict[str, Any], where: str) -> Step:
+    _refuse_misspelt(step, _STEP_FIELDS, where)
     if "subquestion" not in step:
         raise UserError(f"{where}: field 'subquestion' is missing: write null where there is none")
     subquestion = step["subquestion"]

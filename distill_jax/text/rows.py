@@ -21,7 +21,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from distill_jax.errors import UserError
-from distill_jax.records import Annotation
+from distill_jax.records import Annotation, shorten
 from distill_jax.text.tokenizer import Tokenizer
 from distill_jax.text.transcript import Scheme, render
 
@@ -43,6 +43,8 @@ class Row:
 
     tokens: list[int]
     writers: list[int]
+    # Which annotation it is of, for messages: its id and how its question begins.
+    name: str = dataclasses.field(default="", compare=False)
 
 
 def make_views(
@@ -137,11 +139,13 @@ def encode_rows(
     transcripts = [render(annotation, scheme) for annotation in annotations]
     texts = iter(tokenizer.encode([text for turns in transcripts for _, text in turns]))
     rows: dict[str, list[Row]] = {view.student: [] for view in views}
-    for question, turns in zip(questions, transcripts, strict=True):
+    for annotation, question, turns in zip(annotations, questions, transcripts, strict=True):
+        name = f"{annotation.id} ({shorten(annotation.question)!r})"
         encoded = [(writer, next(texts)) for writer, _ in turns]
         for view in views:
             marks = tokenizer.end_of_turn, tokenizer.end_of_text
-            rows[view.student].append(build_row(question, encoded, view, scheme, *marks))
+            row = build_row(question, encoded, view, scheme, *marks)
+            rows[view.student].append(dataclasses.replace(row, name=name))
     return rows
 
 

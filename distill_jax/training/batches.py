@@ -38,10 +38,10 @@ class StudentRows:
         kept = [row for row in rows if len(row.tokens) - 1 <= max_tokens]
         self.dropped = len(rows) - len(kept)
         if self.dropped > max_dropped_share * len(rows) or not kept:
-            longest = max(range(len(rows)), key=lambda i: len(rows[i].tokens))
+            longest = max(rows, key=lambda row: len(row.tokens))
             raise UserError(
                 f"{self.dropped} of {len(rows)} rows of student {student!r} are longer than "
-                f"{max_tokens} tokens (longest: row {longest} with {len(rows[longest].tokens) - 1})"
+                f"{max_tokens} tokens (longest: {longest.name} with {len(longest.tokens) - 1})"
                 f": raise {limit_key}, or config.data.max_dropped_share to train without them"
             )
         lengths = np.array([len(row.tokens) for row in kept])
@@ -50,9 +50,10 @@ class StudentRows:
         self._writers = np.concatenate([np.array(row.writers, np.int32) for row in kept])
         self._loss_counts = np.add.reduceat(self._writers != NO_LOSS, self._offsets[:-1])
         if self._loss_counts.min() == 0:
+            row = kept[int(self._loss_counts.argmin())]
             raise UserError(
-                f"row {int(self._loss_counts.argmin())} of student {student!r} has no token to "
-                "learn: config.reads or the annotation is wrong"
+                f"student {student!r} has no token to learn in the row of {row.name}: config.reads "
+                "or the annotation is wrong"
             )
         self.longest = int(lengths.max()) - 1
         self.tokens = int(lengths.sum() - len(kept))

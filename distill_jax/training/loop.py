@@ -45,6 +45,7 @@ def train(
     checkpoints: Checkpoints,
     metrics_file: metrics.MetricsFile,
     progress: metrics.Progress,
+    say: Callable[[str], None],
 ) -> Any:
     """Take `state` from its step to the last one, which is saved; returns the last state.
 
@@ -58,7 +59,7 @@ def train(
     metrics_file.forget_after(first, f"train/{student}/")
     metrics_file.forget_after(first, f"dev/{student}/")
     log = _Log(student, metrics_file, progress, flops_per_token, checkpoints)
-    dev = _Dev(student, measure, metrics_file, pace, state)
+    dev = _Dev(student, measure, metrics_file, pace, state, say)
     tokens, done, pending, loss = 0, first, None, None
     with (
         errors.signals_deferred(),
@@ -103,9 +104,17 @@ def train(
 class _Dev:
     """Measures when it is time to, and remembers the best in the train state itself."""
 
-    def __init__(self, student: str, measure, metrics_file: metrics.MetricsFile, pace: Pace, state):
+    def __init__(
+        self,
+        student: str,
+        measure,
+        metrics_file: metrics.MetricsFile,
+        pace: Pace,
+        state,
+        say: Callable[[str], None],
+    ):
         self._student, self._measure, self._file = student, measure, metrics_file
-        self._pace = pace
+        self._pace, self._say = pace, say
         self._measured, self.best_step = int(state.measured_step), int(state.best_step)
         self._best_value = float(state.best_value)
 
@@ -122,6 +131,9 @@ class _Dev:
         prefix = f"dev/{self._student}/"
         self._file.write(done, {f"{prefix}{k}": round(v, 8) for k, v in values.items()})
         improved = value < self._best_value
+        shown = ", ".join(f"{k} {v:.4g}" for k, v in values.items())
+        best = "the best so far" if improved else f"the best is step {self.best_step}"
+        self._say(f"student {self._student}: step {done}: dev {shown} ({best})")
         self._measured = done
         if improved:
             self.best_step, self._best_value = done, value
