@@ -11,8 +11,7 @@ annotation too; `subquestion` may be null. They may also stand in `<split>.annot
 
     {"id": "jsonl/train/0", "answer": "7", "steps": [{"subquestion": null, "solution": "3+4=7"}]}
 
-with `id` or `question` to say which problem is meant. Unknown fields are ignored, unless they look
-like a known one that is missing (`step`).
+with `id` or `question` for the problem. Unknown fields are ignored, but not a misspelt `step`.
 """
 
 import difflib
