@@ -163,6 +163,14 @@ def test_random_weights_reach_every_status(mesh):
     assert seen == {"finished", "turn_cap", "token_cap", "context"}
 
 
+def test_a_row_that_filled_its_context_leaves_nothing_behind_in_its_slot(mesh):
+    """It goes on being fed while others run, at a position that does not exist."""
+    plan, requests = PLANS["short_context"], ragged_requests(60)
+    dialogues, _ = answer(plan, requests, slot_count=16)
+    assert sum(dialogue.status == "context" for [dialogue] in dialogues) > 10
+    check(plan, requests, dialogues)
+
+
 def test_prompt_longer_than_the_context_is_not_run(mesh):
     plan = PLANS["short_context"]
     requests = [

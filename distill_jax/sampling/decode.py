@@ -204,10 +204,13 @@ def _feed(plan, params, state: DialogueState) -> tuple[jax.Array, tuple[gpt2.Cac
     chosen: Any = None
     caches = []
     for index, view in enumerate(plan.views):
+        # A row that has filled its context is fed until the chunk ends. Behind the last position
+        # there is only NaN, which would stay in the slot's cache: 0 x NaN is NaN in the next row.
+        position = jnp.minimum(state.position[index], view.model.context - 1)
         hidden, cache = _network(plan, view.model).apply(
             {"params": params[view.student]},
             state.pending[index][:, None],
-            state.position[index][:, None],
+            position[:, None],
             cache=state.caches[index],
         )
         caches.append(cache)
