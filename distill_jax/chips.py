@@ -1,6 +1,7 @@
 """Accelerators: what one of them can do at best, and TPU slices that need not be there."""
 
 import dataclasses
+import glob
 import os
 from typing import Any
 
@@ -75,6 +76,14 @@ _SURROUNDINGS = {
     # Only descriptions are made, no device is opened: several processes may do so at once.
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
 }
+
+
+def expect_no_tpu() -> None:
+    """Tell libtpu, where it is installed on a machine without TPU, not to search for one: it would
+    log errors. To be called before jax touches any device."""
+    if not glob.glob("/dev/accel*") + glob.glob("/dev/vfio/[0-9]*"):  # of TPUs
+        for key in ("TPU_SKIP_MDS_QUERY", "TPU_WORKER_HOSTNAMES", "TPU_ACCELERATOR_TYPE"):
+            os.environ.setdefault(key, _SURROUNDINGS[key])
 
 
 def chip_of(device: Any) -> Chip | None:

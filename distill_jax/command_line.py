@@ -93,7 +93,8 @@ def apply_overrides(config: ml_collections.ConfigDict, overrides: dict[str, str]
             value = parse_value(text, known[key])
         except ValueError:
             kind = type(known[key]).__name__
-            mistakes.append(f"config.{key}={text!r} is not of type {kind} (now {known[key]!r})")
+            kind = f"not of type {kind}" if kind != "bool" else "neither True nor False"
+            mistakes.append(f"config.{key}={text!r} is {kind} (now {known[key]!r})")
             continue
         config.update_from_flattened_dict({key: value})
     if mistakes:

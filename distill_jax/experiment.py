@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-from distill_jax import command_line, distributed, run_data
+from distill_jax import chips, command_line, distributed, run_data
 from distill_jax.evaluate_students import evaluate_students, evaluation_name
 from distill_jax.restore_students import chosen_steps, finished_students, forget_damaged
 from distill_jax.run_inputs import RunInputs
@@ -19,6 +19,7 @@ from distill_jax.workdir import Workdir
 
 def run(config: Any, path: str) -> None:
     """The whole experiment in `path`; skips what is finished."""
+    chips.expect_no_tpu()
     distributed.initialize(**dict(config.distributed))
     workdir = Workdir(path)
     with _locked(workdir):
@@ -76,6 +77,7 @@ def _show_rows(inputs: RunInputs) -> None:
 
 def evaluate(path: str, overrides: dict[str, str]) -> None:
     """Only the evaluation, of the run in `path` with its own config and these overrides."""
+    chips.expect_no_tpu()
     workdir = Workdir(path)
     config: Any = command_line.config_from_dict(workdir.stored_config())
     command_line.apply_overrides(config, overrides)

@@ -64,8 +64,10 @@ class Workdir:
     def locked(self) -> Iterator[None]:
         """Hold the directory for this process; raises UserError where another one holds it.
 
-        The kernel drops the lock when the process ends, however it ends.
+        The kernel drops the lock when the process ends, however it ends. A directory that was made
+        for it and in which nothing was written is deleted again.
         """
+        made = not self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             file = open(self.path / ".lock", "a+", encoding="utf-8")  # noqa: SIM115
@@ -85,7 +87,12 @@ class Workdir:
             file.truncate()
             file.write(f"process {os.getpid()}")
             file.flush()
-            yield
+            try:
+                yield
+            finally:
+                if made and [path.name for path in self.path.iterdir()] == [".lock"]:
+                    (self.path / ".lock").unlink()
+                    self.path.rmdir()
 
     def write_config(self, config: dict[str, Any], identity: dict[str, Any]) -> None:
         """Keep `config` in the directory; refuse where it holds a run of another identity.

@@ -1,12 +1,14 @@
 """The configs that come with the package, and what is said about values that make no sense."""
 
+import re
+
 import pytest
 from tiny_student import make_mesh
 
 from distill_jax import command_line, config_checks
 from distill_jax.errors import UserError
 from distill_jax.model import gpt2, presets
-from distill_jax.run_inputs import RunInputs
+from distill_jax.run_inputs import NOT_IDENTITY, NOT_IDENTITY_KEYS, RunInputs
 from distill_jax.student_setup import check_mesh
 from distill_jax.workdir import Workdir
 
@@ -29,6 +31,19 @@ def test_the_gpt2_config_fine_tunes_published_weights_and_fits_eight_devices(tmp
     model = gpt2.GPT2Config(vocab_size=50304, **size)
     assert config.data.seq_len <= model.context
     check_mesh(make_mesh((8, 1, 1)), "solver", model, config.train.batch_size)
+
+
+def test_readme_names_the_keys_that_may_change_in_a_working_directory():
+    readme = (command_line.PACKAGED_CONFIGS.resolve().parent / "README.md").read_text()
+    table = readme.partition("| may change in a working directory |")[2].partition("\n\n")[0]
+    named = {key.replace("*", "") for key in re.findall(r"`([a-z_.]+\*?)`", table)}
+    assert named - {"evaluations/"} == {*NOT_IDENTITY, *NOT_IDENTITY_KEYS}
+
+
+def test_a_switch_is_true_or_false():
+    config = command_line.load_config("configs/demo.py")
+    with pytest.raises(UserError, match=r"config.train.remat='yes' is neither True nor False"):
+        command_line.apply_overrides(config, {"train.remat": "yes"})
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ from distill_jax.errors import UserError
 
 # transformers would say at every start that PyTorch is missing; only its tokenizers are used.
 os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+# Without a network the Hub's client tells of every retry; what comes of them is our one line.
+os.environ.setdefault("HF_HUB_VERBOSITY", "error")
 
 END_OF_TURN = "<|endofturn|>"
 END_OF_TEXT = "<|endoftext|>"
