@@ -19,8 +19,9 @@ from distill_jax.evaluation.evaluate import check_prompts
 from distill_jax.model import flops, gpt2
 from distill_jax.records import Annotation
 from distill_jax.run_inputs import RunInputs
-from distill_jax.sampling import decode, generate, pick, slots
+from distill_jax.sampling import decode, pick, schedule, slots
 from distill_jax.sampling import state as dialogue_state
+from distill_jax.sampling.advance import Calculator
 from distill_jax.sampling.plan import DialoguePlan
 from distill_jax.text.tokenizer import Tokenizer
 from distill_jax.training import step
@@ -37,7 +38,7 @@ class SamplerJob:
     slots: int
     prompt: int
     window: int
-    calculator: decode.Calculator | None = None
+    calculator: Calculator | None = None
 
 
 def plan_job(
@@ -155,7 +156,7 @@ def roofline(needs: dict[str, Any], chip: Chip, devices: int) -> dict[str, float
 
 
 def _peaks(programs: dict[str, Any], plan: DialoguePlan, window: int) -> dict[str, int]:
-    """Bytes per device while each program runs, with what is held beside it (generate.py).
+    """Bytes per device while each program runs, with what is held beside it (schedule.py).
 
     prefill       the state, and the caches of the prompts read before
     admit         the parameters
@@ -201,7 +202,7 @@ def _compile(target: Target, job: SamplerJob) -> dict[str, dict[str, Any]]:
     table = jax.tree.map(lambda leaf: _shape(leaf.shape, leaf.dtype), job.calculator)
     lowered = decode.decode_chunk.lower(
         plan, params, state, _shape((count, plan.script_len)), _shape((count,), np.bool_),
-        pick.draw(), table, np.int32(generate.CHUNK), np.int32(count),
+        pick.draw(), table, np.int32(schedule.CHUNK), np.int32(count),
     )  # fmt: skip
     # As a chunk of one step.
     bounds = {DECODE_LOOP: 1}

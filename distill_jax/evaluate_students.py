@@ -15,7 +15,7 @@ from distill_jax.evaluation.sampler import Sampler
 from distill_jax.restore_students import chosen_steps, restore_params
 from distill_jax.run_inputs import RunInputs
 from distill_jax.sampling import slots
-from distill_jax.sampling.generate import Work
+from distill_jax.sampling.schedule import Work
 from distill_jax.workdir import read_json, write_json, write_text
 
 

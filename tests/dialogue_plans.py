@@ -6,6 +6,7 @@ from numpy_gpt2 import logits as numpy_logits
 
 from distill_jax.model import gpt2
 from distill_jax.sampling import decode
+from distill_jax.sampling.advance import Calculator
 from distill_jax.sampling.dialogues import Request, name_hash
 from distill_jax.sampling.plan import FREE, FREE_TURN, HOLD, DialoguePlan, ViewPlan
 
@@ -114,7 +115,7 @@ class Toy:
     next_state[2, 5:10] = 0
     fires = np.zeros((4, PADDED), bool)
     fires[2, 5:10] = True
-    table = decode.Calculator(next_state, fires)
+    table = Calculator(next_state, fires)
 
     @staticmethod
     def value(turn):

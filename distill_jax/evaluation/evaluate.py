@@ -7,7 +7,7 @@ from distill_jax.evaluation.sampler import Sampler
 from distill_jax.evaluation.votes import combine
 from distill_jax.records import Grade, Prediction, Problem, Turn
 from distill_jax.sampling.dialogues import Dialogue, Request
-from distill_jax.sampling.generate import Work
+from distill_jax.sampling.schedule import Work
 from distill_jax.text import transcript
 from distill_jax.text.rows import prompt_tokens
 from distill_jax.text.tokenizer import Tokenizer

@@ -11,9 +11,11 @@ import jax
 import jax.numpy as jnp
 
 from distill_jax.model import gpt2
-from distill_jax.sampling import decode, generate, pick, slots
+from distill_jax.sampling import generate, pick, slots
 from distill_jax.sampling import plan as dialogue_plan
+from distill_jax.sampling.advance import Calculator
 from distill_jax.sampling.dialogues import Dialogue, Request
+from distill_jax.sampling.schedule import Work
 from distill_jax.text import calculator
 from distill_jax.text.rows import View
 from distill_jax.text.tokenizer import Tokenizer
@@ -107,7 +109,7 @@ class Sampler:
         requests: Sequence[Request],
         on_dialogue: Callable[[int, int, Dialogue], None] = lambda request, sample, dialogue: None,
         on_chunk: Callable[[], None] = lambda: None,
-    ) -> tuple[list[list[Dialogue]], generate.Work]:
+    ) -> tuple[list[list[Dialogue]], Work]:
         """See `generate.generate`."""
         settings = self.settings
         return generate.generate(
@@ -141,11 +143,11 @@ def empty_turn(plan: dialogue_plan.DialoguePlan) -> tuple[int, ...]:
     return (plan.end_of_turn, dialogue_plan.FREE_TURN, dialogue_plan.HOLD)
 
 
-def calculator_table(plan: dialogue_plan.DialoguePlan, tokenizer: Tokenizer) -> decode.Calculator:
+def calculator_table(plan: dialogue_plan.DialoguePlan, tokenizer: Tokenizer) -> Calculator:
     """When to ask for a value, for ids up to the padded vocabulary."""
     table = calculator.build_table(tokenizer.token_texts())
     padding = ((0, 0), (0, plan.views[0].model.vocab_size - table.fires.shape[1]))
-    return decode.Calculator(
+    return Calculator(
         jnp.pad(jnp.asarray(table.next_state), padding), jnp.pad(jnp.asarray(table.fires), padding)
     )
 

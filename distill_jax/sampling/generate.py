@@ -4,69 +4,14 @@ The host is asked once per chunk of steps, never per token. What it does there d
 but what the device says, so that several processes do the same.
 """
 
-import collections
-import dataclasses
-import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
-import numpy as np
-
-from distill_jax.sampling import decode, slots
-from distill_jax.sampling import plan as dialogue_plan
-from distill_jax.sampling import state as dialogue_state
-from distill_jax.sampling.dialogues import (
-    PROMPT_TOO_LONG,
-    Dialogue,
-    Request,
-    name_hash,
-    to_dialogue,
-)
+from distill_jax.sampling.advance import Calculator
+from distill_jax.sampling.dialogues import PROMPT_TOO_LONG, Dialogue, Request
 from distill_jax.sampling.pick import Draw
 from distill_jax.sampling.plan import DialoguePlan
-
-CHUNK = 64  # most steps between two looks
-ROOM = 16  # steps that a window has room for at least
-
-# What a held row goes on with: (number of the request, its dialogue so far) -> entries of a script.
-Resume = Callable[[int, Dialogue], Sequence[int]]
-
-
-@dataclasses.dataclass
-class Work:
-    """What a call has done. A slot-step is one slot in one decode step."""
-
-    slots: int = 0
-    window: int = 0  # longest cache so far
-    steps: int = 0
-    kept_tokens: int = 0
-    prefill_tokens: int = 0  # with padding
-    held: int = 0  # times that a row waited for the host
-    cache_slots: int = 0  # filled cache places that decode steps have read, over all views
-    rows: list[tuple[int, int, int, int]] = dataclasses.field(default_factory=list)
-    """(slot, request, first step, step after the last)"""
-
-    @property
-    def utilisation(self) -> float:
-        """Share of slot-steps that wrote a token which was kept."""
-        return self.kept_tokens / max(1, self.slots * self.steps)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Row:
-    """A dialogue that is wanted: sample `sample` of request `request`."""
-
-    request: int
-    sample: int
-
-
-@dataclasses.dataclass
-class _Group:
-    """Prompts that were read together, and the rows that still want one: (row of the group, _)."""
-
-    caches: decode.PromptCaches
-    waiting: collections.deque[tuple[int, _Row]]
+from distill_jax.sampling.schedule import Resume, Schedule, Work
 
 
 def generate(
@@ -77,7 +22,7 @@ def generate(
     *,
     seed: int,
     slot_count: int,
-    calculator: decode.Calculator | None = None,
+    calculator: Calculator | None = None,
     resume: Resume | None = None,
     on_dialogue: Callable[[int, int, Dialogue], None] = lambda request, sample, dialogue: None,
     on_chunk: Callable[[], None] = lambda: None,
@@ -92,7 +37,7 @@ def generate(
 
     A prompt longer than the context is not run: status `prompt_too_long`.
     """
-    run = _Run(plan, params, requests, how, seed, slot_count, calculator, resume)
+    run = Schedule(plan, params, requests, how, seed, slot_count, calculator, resume)
     results: dict[tuple[int, int], Dialogue] = {}
     for number, request in enumerate(requests):
         if len(request.prompt) > plan.context:
@@ -106,193 +51,3 @@ def generate(
         on_chunk()
     ordered = [[results[n, s] for s in request.samples] for n, request in enumerate(requests)]
     return ordered, run.work
-
-
-class _Run:
-    """The slots and what the host knows of them."""
-
-    def __init__(self, plan, params, requests, how, seed, slot_count, calculator, resume):
-        self._plan, self._params, self._requests, self._how = plan, params, requests, how
-        self._calculator, self._resume, self._seed = calculator, resume, seed
-        self.work = Work(slots=slot_count)
-        self._rows: list[_Row | None] = [None] * slot_count
-        self._began = [0] * slot_count
-        self._script = np.full((slot_count, plan.script_len), dialogue_plan.FREE, np.int32)
-        self._restart = np.zeros(slot_count, bool)
-        self._groups = self._read_prompts()
-        self._group: _Group | None = next(self._groups, None)
-        self._state: dialogue_state.DialogueState | None = None
-        self._position = np.zeros((len(plan.views), slot_count), np.int32)
-        self._progress: Any = None
-
-    def step(self) -> bool:
-        """Fill free slots and run a chunk; False where nothing is left to do."""
-        self._fill()
-        running = sum(row is not None for row in self._rows)
-        if not running:
-            return False
-        state, steps = self._with_room()
-        free = len(self._rows) - running
-        patience = len(self._rows)
-        if self._group is not None:  # do not let slots stand idle long
-            patience = slots.prefill_rows(patience)
-        if self._resume is not None:  # nor rows wait for the host
-            patience = min(patience, max(1, running // 8))
-        self._state, progress = decode.decode_chunk(
-            self._plan, self._params, state, self._script, self._restart, self._how,
-            self._calculator, np.int32(steps), np.int32(free + patience),
-        )  # fmt: skip
-        self._progress = jax.device_get(progress)
-        self._restart[:] = False
-        self._position = np.array(self._progress.position)
-        self.work.steps += int(self._progress.steps)
-        self._answer_held()
-        return True
-
-    def finished(self) -> Iterator[tuple[_Row, Dialogue]]:
-        """Rows that have stopped; their slots are free from now on."""
-        for slot, row in enumerate(self._rows):
-            status = int(self._progress.status[slot])
-            if row is None or status in (dialogue_plan.RUNNING, dialogue_plan.HELD):
-                continue
-            self._rows[slot] = None
-            written = int(self._progress.written[slot])
-            self.work.kept_tokens += written
-            self._count(slot, row, written)
-            yield row, self._dialogue(slot)
-
-    def _count(self, slot: int, row: _Row, written: int) -> None:
-        prompt = len(self._requests[row.request].prompt)
-        # A view's position grows by one for each token that it sees, so it reads the mean of the
-        # first and last number of places at every step, if what it does not see is spread evenly.
-        for position in self._position[:, slot]:
-            self.work.cache_slots += written * (prompt + int(position) + 1) // 2
-        began = self._began[slot]
-        self.work.rows.append((slot, row.request, began, min(began + written, self.work.steps)))
-
-    def _dialogue(self, slot: int) -> Dialogue:
-        progress, written = self._progress, int(self._progress.written[slot])
-        tokens, writers, log_probs = (
-            part[slot, :written] for part in (progress.tokens, progress.writers, progress.log_probs)
-        )
-        status = int(progress.status[slot])
-        return to_dialogue(self._plan, tokens, writers, log_probs, status)
-
-    def _read_prompts(self) -> Iterator[_Group]:
-        """Groups of prompts of one bucket, the longest first: what is begun last ends soonest."""
-        plan, requests = self._plan, self._requests
-        fitting = [n for n, r in enumerate(requests) if len(r.prompt) <= plan.context and r.samples]
-        fitting.sort(key=lambda n: (-len(requests[n].prompt), n))
-        buckets = slots.bucket_lengths(plan.context)
-        size = slots.prefill_rows(len(self._rows))
-
-        def bucket(number: int) -> int:
-            return next(b for b in buckets if b >= len(requests[number].prompt))
-
-        while fitting:
-            length = bucket(fitting[0])
-            members = [n for n in fitting[:size] if bucket(n) == length]
-            fitting = fitting[len(members) :]
-            prompts = np.zeros((size, length), np.int32)
-            waiting: collections.deque[tuple[int, _Row]] = collections.deque()
-            for index, number in enumerate(members):
-                prompts[index, : len(requests[number].prompt)] = requests[number].prompt
-                waiting += [(index, _Row(number, s)) for s in requests[number].samples]
-            self.work.prefill_tokens += prompts.size
-            yield _Group(decode.prefill(plan, self._params, prompts), waiting)
-
-    def _fill(self) -> None:
-        """Give free slots to waiting rows, group by group."""
-        free = collections.deque(slot for slot, row in enumerate(self._rows) if row is None)
-        while free and self._group is not None:
-            self._admit(self._group, free)
-            if not self._group.waiting:
-                self._group = next(self._groups, None)
-
-    def _admit(self, group: _Group, free: collections.deque[int]) -> None:
-        count = len(self._rows)
-        admission = decode.Admission(
-            source=np.full(count, -1, np.int32),
-            last=np.zeros(count, np.int32),
-            length=np.ones(count, np.int32),
-            name=np.zeros(count, np.uint32),
-            sample=np.zeros(count, np.uint32),
-            seed=np.uint32(self._seed),
-        )
-        while free and group.waiting:
-            slot, (index, row) = free.popleft(), group.waiting.popleft()
-            request = self._requests[row.request]
-            admission.source[slot] = index
-            admission.name[slot], admission.sample[slot] = name_hash(request.id), row.sample
-            admission.last[slot], admission.length[slot] = request.prompt[-1], len(request.prompt)
-            self._position[:, slot] = len(request.prompt) - 1
-            self._rows[slot], self._began[slot] = row, self.work.steps
-            self._set_script(slot, request.script)
-        padded = jax.tree.leaves(group.caches)[0].shape[2]
-        state, _ = self._with_room(padded)
-        self._state = decode.admit(self._plan, state, group.caches, admission)
-
-    def _set_script(self, slot: int, entries: Sequence[int]) -> None:
-        entries = list(entries)[: self._plan.script_len]
-        self._script[slot] = dialogue_plan.FREE
-        self._script[slot, : len(entries)] = entries
-        self._restart[slot] = True
-
-    def _with_room(self, prompt: int = 0) -> tuple[dialogue_state.DialogueState, int]:
-        """The state with caches that have room for a prompt and some steps of every row, and the
-        steps there is room for. Caches shrink where that frees a whole size."""
-        plan, windows = self._plan, slots.window_lengths(self._plan)
-        taken = [slot for slot, row in enumerate(self._rows) if row is not None]
-        longest = int(self._position[:, taken].max()) + 1 if taken else 0
-        most = max(longest, prompt)
-        window = self.work_window
-        if most + ROOM > window or slots.window_for(plan, most + 2 * CHUNK) < window:
-            wanted = slots.window_for(plan, most + CHUNK)
-            if wanted != window:
-                self._resize(wanted)
-        window = self.work_window
-        self.work.window = max(self.work.window, window)
-        assert self._state is not None
-        steps = CHUNK if window == windows[-1] else min(CHUNK, window - longest)
-        return self._state, steps
-
-    @property
-    def work_window(self) -> int:
-        """Tokens that the caches hold now."""
-        if self._state is None:
-            return 0
-        return max(layers[0]["k"].shape[2] for layers in self._state.caches)
-
-    def _resize(self, window: int) -> None:
-        if self._state is None:
-            self._state = _empty(self._plan, len(self._rows), window)
-            return
-        caches = []
-        for view, cache in zip(self._plan.views, self._state.caches, strict=True):
-            length = view.cache_len(window)
-            caches.append(jax.tree.map(functools.partial(_resized, length=length), cache))
-        self._state = self._state._replace(caches=tuple(caches))
-
-    def _answer_held(self) -> None:
-        """Ask `resume` what the held rows go on with, before what is left of their scripts."""
-        for slot, row in enumerate(self._rows):
-            if row is None or self._progress.status[slot] != dialogue_plan.HELD:
-                continue
-            assert self._resume is not None, "a row was held and nobody can be asked"
-            self.work.held += 1
-            entries = self._resume(row.request, self._dialogue(slot))
-            pointer = int(self._progress.pointer[slot])
-            left = self._script[slot, pointer:].tolist()
-            if left[:1] == [dialogue_plan.HOLD]:
-                left = left[1:]
-            self._set_script(slot, [*entries, *left])
-
-
-_empty = jax.jit(dialogue_state.empty_state, static_argnums=(0, 1, 2))
-
-
-def _resized(cache: jax.Array, length: int) -> jax.Array:
-    return cache if cache.shape[2] == length else _resize(cache, length)
-
-
-_resize = jax.jit(dialogue_state.resize_cache, static_argnums=1)

@@ -1,0 +1,109 @@
+"""What a written token changes: whose turn it is, what is seen, what ends a row.
+
+B slots, W views, R roles, L script length, V vocabulary (padded).
+
+A row's *script* says what it writes (plan.py): ids, FREE, FREE_TURN, HOLD; behind its end a row is
+free. With the subquestion `a` given and the answer free, `A B` being what the solver chooses:
+
+    script      a    /    FREE_TURN        then free
+    written     a    /    A    B    /      b ...
+    pointer     0    1    2    2    2      3
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from distill_jax.sampling.plan import (
+    CONTEXT,
+    FINISHED,
+    FREE,
+    FREE_TURN,
+    HELD,
+    HOLD,
+    RUNNING,
+    TOKEN_CAP,
+    TURN_CAP,
+    DialoguePlan,
+)
+from distill_jax.sampling.state import DialogueState
+
+
+class Calculator(NamedTuple):
+    """When to ask the host for a value: an automaton over ids (text/calculator.py)."""
+
+    next_state: Any  # int8 [states, V]
+    fires: Any  # bool [states, V]
+
+
+def script_entry(script: jax.Array, pointer: jax.Array) -> jax.Array:
+    """int32 [B]: what the script [B, L] says at the pointer, FREE behind its end."""
+    length = script.shape[1]
+    inside = jnp.minimum(pointer, length - 1)[:, None]
+    return jnp.where(pointer < length, jnp.take_along_axis(script, inside, axis=1)[:, 0], FREE)
+
+
+def advance(
+    plan: DialoguePlan,
+    state: DialogueState,
+    script: jax.Array,
+    calculator: Calculator | None,
+    token: jax.Array,
+    log_prob: jax.Array,
+) -> DialogueState:
+    """Write token int32 [B] with its log-probability float32 [B], pass the turn or end the row.
+
+    Rows that do not run stay as they are. `script` int32 [B, L] is only looked at.
+    """
+    alive = state.status == RUNNING
+    ended = alive & (token == plan.end_of_text)
+    passed = alive & (token == plan.end_of_turn)
+    rows = jnp.arange(token.shape[0])
+    # Rows that do not run write outside of the buffer, where the write is dropped.
+    slot = jnp.where(alive, state.written, plan.max_tokens)
+    sees = jnp.array([view.sees for view in plan.views])[:, state.writer] & alive  # [W, B]
+    position = state.position + sees
+    contexts = jnp.array([view.model.context for view in plan.views])[:, None]
+    written = state.written + alive
+    turns = state.turns + (ended | passed)
+    turn_tokens = state.turn_tokens + alive
+    entry = script_entry(script, state.pointer)
+    pointer = state.pointer + (alive & ((entry != FREE_TURN) | ended | passed))
+    mark, fires = _marks(plan, calculator, state, token, alive, entry < 0)
+
+    status = jnp.where(fires | (script_entry(script, pointer) == HOLD), HELD, RUNNING)
+    status = jnp.where(jnp.any(position >= contexts, axis=0), CONTEXT, status)
+    too_long = (turn_tokens >= plan.max_turn_tokens) & ~passed
+    status = jnp.where(too_long | (written >= plan.max_tokens), TOKEN_CAP, status)
+    status = jnp.where(passed & (turns >= plan.max_turns), TURN_CAP, status)
+    status = jnp.where(ended, FINISHED, status)
+    following = jnp.array(plan.next_role)[state.writer]
+    return state._replace(
+        pending=jnp.where(sees, token, state.pending),
+        position=position,
+        writer=jnp.where(passed, following, state.writer),
+        turns=turns,
+        turn_tokens=jnp.where(passed, 0, turn_tokens),
+        written=written,
+        status=jnp.where(alive, status, state.status).astype(jnp.int32),
+        pointer=pointer,
+        mark=mark,
+        tokens=state.tokens.at[rows, slot].set(token, mode="drop"),
+        writers=state.writers.at[rows, slot].set(state.writer, mode="drop"),
+        log_probs=state.log_probs.at[rows, slot].set(log_prob, mode="drop"),
+    )
+
+
+def _marks(plan, calculator: Calculator | None, state: DialogueState, token, alive, free):
+    """The automaton after `token` (int32 [B]), and whether it asks for a value (bool [B]).
+
+    Only what a role writes itself asks; at the end of a turn the automaton starts anew.
+    """
+    if calculator is None:
+        return state.mark, jnp.zeros_like(alive)
+    mine = alive & (state.writer == plan.calculator_role)
+    new = jnp.asarray(calculator.next_state)[state.mark, token].astype(jnp.int32)
+    mark = jnp.where(mine & (token != plan.end_of_turn), new, 0)
+    fires = jnp.asarray(calculator.fires)[state.mark, token] & mine & free
+    return jnp.where(alive, mark, state.mark), fires
