@@ -358,10 +358,11 @@ def test_own_jsonl_and_prompts_longer_than_the_context(tmp_path):
 
 
 def test_the_task_of_the_readme_works_as_it_stands_there(tmp_path):
-    """The two Python blocks of README, saved under the names that it gives them."""
+    """Its two Python blocks in README, saved under the names that it gives them."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    (tmp_path / "my_task.py").write_text(blocks[0])
-    (tmp_path / "my_config.py").write_text(blocks[1])
+    for name, beginning in (("my_task.py", "def load("), ("my_config.py", "def get_config(")):
+        (block,) = (block for block in blocks if beginning in block)
+        (tmp_path / name).write_text(block)
     arguments = ["--config=my_config.py", *OWN, "--workdir=w"]
     done = run("main", *arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
