@@ -8,7 +8,7 @@ EXTRAS ?= dev
 # Two tests at a time.
 PARALLEL ?= -n 2 --dist worksteal
 
-.PHONY: demo test test_slow lint bench clean
+.PHONY: demo test test_slow lint bench bench_sample clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m distill_jax.main --config configs/demo.py --workdir runs/demo
@@ -27,6 +27,10 @@ lint: $(VENV)/.installed_dev
 # Training against PyTorch on this machine's CPU; DATA holds gsm8k/ and gpt2_tokenizer/.
 bench: $(VENV)/.installed_dev
 	$(BIN)/python benchmarks/train.py cpu --data $(DATA) --output bench_train_cpu.json
+
+# Sampling against transformers, likewise.
+bench_sample: $(VENV)/.installed_dev
+	$(BIN)/python benchmarks/sample.py cpu --data $(DATA) --output bench_sample_cpu.json
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -4,7 +4,9 @@ Two students take turns: role 0, the decomposer, begins and alone may end the di
 the solver. Both read everything. Nothing here needs PyTorch but `write_students`.
 """
 
+import concurrent.futures
 import dataclasses
+import multiprocessing
 import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -66,6 +68,7 @@ class SampleJob:
                  write; None = they write themselves
     batch_size   dialogues at a time: PyTorch's batch, our slots
     variant      PyTorch's way of going from turn to turn: see `turn_by_turn.run`
+    threads      of PyTorch on a CPU; 0 = its cores
     temperature  0 = greedy
     samples      dialogues of each prompt; ours only
     """
@@ -75,6 +78,7 @@ class SampleJob:
     caps: Caps
     batch_size: int
     variant: str = "carry"
+    threads: int = 0
     temperature: float = 0.0
     samples: int = 1
 
@@ -168,6 +172,14 @@ def written_tokens(dialogue: "Dialogue", caps: Caps) -> list[int]:
     return tokens
 
 
+def write_students_apart(directory: str, size: dict[str, int], vocab_size: int) -> tuple[str, str]:
+    """`write_students` in a process of its own: those that are started later count the peak memory
+    of this one as theirs."""
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
+        return pool.submit(write_students, directory, size, vocab_size).result()
+
+
 def write_students(
     directory: str, size: dict[str, int], vocab_size: int, seed: int = 0
 ) -> tuple[str, str]:
@@ -179,6 +191,7 @@ def write_students(
     import torch
     import transformers
 
+    transformers.utils.logging.disable_progress_bar()
     config = transformers.GPT2Config(
         vocab_size=-(-vocab_size // 128) * 128,
         n_layer=size["layers"],

@@ -17,10 +17,9 @@ class Loop:
     """See `peers.Peer`: `run(job)` for a `SampleJob`."""
 
     def __init__(self, setting: SampleSetting):
-        if setting.cores:
-            torch.set_num_threads(setting.cores)
         if setting.device == "gpu" and not torch.cuda.is_available():
             raise RuntimeError(f"torch {torch.__version__} sees no CUDA here")
+        self._cores = setting.cores
         self._device = "cuda" if setting.device == "gpu" else "cpu"
         if self._device == "cuda":
             torch.set_float32_matmul_precision("high")
@@ -47,6 +46,9 @@ class Loop:
         problems    prompts
         ok          forced dialogues came back as they were, and finished; True where none are
         """
+        threads = job.threads or self._cores
+        if threads:
+            torch.set_num_threads(threads)
         torch.manual_seed(0)
         self._synchronize()
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The benchmark command: that it runs and measures what it says, not how fast anything is."""
+"""The benchmark commands: that they run and measure what they say, not how fast anything is."""
 
 import importlib.util
 import json
@@ -9,11 +9,12 @@ import sys
 
 import pytest
 
+from benchmarks import sample_job
 from distill_jax.tasks import gsm8k
 from distill_jax.text import tokenizer
 
 ROOT = pathlib.Path(__file__).parents[1]
-COMMAND = [sys.executable, str(ROOT / "benchmarks/train.py")]
+BENCHMARKS = ROOT / "benchmarks"
 FIXTURES = ROOT / "tests/fixtures/gsm8k"
 
 needs_torch = pytest.mark.skipif(
@@ -22,8 +23,9 @@ needs_torch = pytest.mark.skipif(
 )
 
 
-def run(*arguments):
-    finished = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=600)
+def run(*arguments, command="train.py"):
+    command = [sys.executable, str(BENCHMARKS / command), *arguments]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     return finished.stdout
 
@@ -34,9 +36,12 @@ def data(tmp_path_factory):
     directory = tmp_path_factory.mktemp("data")
     shutil.copytree(FIXTURES, directory / "gsm8k")
     texts = []
-    for annotation in gsm8k.load_annotations("train", directory=str(FIXTURES)):
-        texts += [annotation.question, *(step.solution for step in annotation.steps)]
-    tokenizer.train_tokenizer(texts, 300).save(directory / "gpt2_tokenizer")
+    for split in ("train", "test"):
+        for annotation in gsm8k.load_annotations(split, directory=str(FIXTURES)):
+            texts.append(annotation.question)
+            texts += [f"{step.subquestion} {step.solution}" for step in annotation.steps]
+    # So many words that texts are short: every length of prompts and caches is compiled anew.
+    tokenizer.train_tokenizer(texts, 1000).save(directory / "gpt2_tokenizer")
     return directory
 
 
@@ -88,3 +93,90 @@ def test_the_gpu_part_records_what_fails_with_its_reason(tmp_path):
     assert model["xla"]["mfu"] is None  # the peak of a CPU is not in the table
     assert model["summary"]["best_kernel"] == "xla"
     assert model["summary"]["torch_not_measured"] == "not asked for"
+
+
+SAMPLE_PARTS = (("cpu", "--trial-problems"), ("gpu", "--forty"), ("utilisation", "--picture"))
+
+
+@pytest.mark.parametrize(("part", "option"), SAMPLE_PARTS)
+def test_help_of_the_sampling_benchmark(part, option):
+    assert option in run(part, "--help", command="sample.py")
+
+
+def test_random_dialogues_are_as_long_as_those_of_gsm8k():
+    data = sample_job.random_dialogues()
+    caps = data.caps()
+    assert (caps.end_of_text, caps.end_of_turn, caps.vocab_size) == (50256, 50257, 50258)
+    lengths = [len(tokens) for tokens in data.written]
+    # In GSM8K's test split: prompts of 58 tokens, dialogues of 139, the longest 395.
+    assert sum(lengths) / len(lengths) == pytest.approx(139, abs=10)
+    assert 300 < caps.max_tokens == max(lengths) < 500
+    assert sum(map(len, data.prompts)) / len(data.prompts) == pytest.approx(58, abs=5)
+
+
+@needs_torch
+def test_both_sides_of_sampling_write_the_same_dialogues(data, tmp_path):
+    output = tmp_path / "results.json"
+    run(
+        "cpu", f"--data={data}", f"--output={output}", "--repeats=1", "--slots=2", "--batch=2",
+        "--layers=1", "--width=64", "--heads=2", "--threads=1", "--variants=carry",
+        command="sample.py",
+    )  # fmt: skip
+    result = json.loads(output.read_text())["1l-2h-64w"]["sampling"]
+    ours, theirs = result["ours"], result["torch"]
+    written = sum(map(len, sample_job.gsm8k_dialogues(str(data)).written))
+    for side in (ours, theirs):
+        assert side["ok"] and side["tokens"] == written
+        assert side["problems_per_second"] > 0 and side["peak_memory_mib"] > 0
+    speed = ours["problems_per_second"] / theirs["problems_per_second"]
+    assert result["ratio"] == pytest.approx(speed, rel=2e-3) and result["problems"] == 3
+    assert ours["compile_s"] > 0 and ours["compile_s_of_each_round"] == [0.0]
+    assert 0 < ours["prefill_share"] < ours["prefill_share"] + ours["decode_share"] <= 1
+    assert theirs["variant"] == "carry" and len(theirs["trials_problems_per_second"]) == 1
+
+
+@needs_torch
+def test_the_gpu_part_of_sampling_reads_what_a_step_must(data, tmp_path):
+    output = tmp_path / "results.json"
+    run(
+        "gpu", "--device=cpu", f"--data={data}", f"--output={output}", "--repeats=1", "--slots=2",
+        "--layers=1", "--width=64", "--heads=2", "--batch=",
+        command="sample.py",
+    )  # fmt: skip
+    model = json.loads(output.read_text())["1l-2h-64w"]
+    figures = model["ours-2"]
+    assert figures["ok"] and figures["tokens_per_second"] > 0
+    # Per step the 12 width^2 + 13 width of two blocks, words and the last LayerNorm, in bfloat16.
+    gold = sample_job.gsm8k_dialogues(str(data))
+    words = -(-gold.vocab_size // 128) * 128
+    weights = 2 * 2 * (12 * 64**2 + 13 * 64 + 64 * words + 2 * 64) * figures["decode_steps"]
+    # Per token the keys and values of what stands before it, and of itself, of two views.
+    pairs = sum(
+        len(prompt) + done for prompt, tokens in zip(gold.prompts, gold.written, strict=True)
+        for done in range(len(tokens))
+    )  # fmt: skip
+    assert figures["decode_read_gb"] * 1e9 == pytest.approx(weights + pairs * 2 * 4 * 64, rel=1e-2)
+    share = figures["decode_gb_per_second"] / figures["bandwidth_gb_per_second"]
+    assert figures["roofline_share"] == pytest.approx(share, rel=2e-3)
+    assert model["summary"]["best"] == {"ours": "ours-2", "torch": None}
+    assert model["samples-40"]["estimate_s"] == pytest.approx(
+        40 * figures["tokens"] / figures["tokens_per_second"], rel=1e-2
+    )
+
+
+def test_utilisation_before_and_after_and_its_picture(data, tmp_path):
+    output, picture = tmp_path / "results.json", tmp_path / "slots.svg"
+    run(
+        "utilisation", f"--data={data}", f"--output={output}", "--slots=2", "--samples=1,2",
+        f"--picture={picture}", "--picture-slots=2",
+        command="sample.py",
+    )  # fmt: skip
+    results = json.loads(output.read_text())
+    for section in ("1 sample", "2 samples"):
+        figures = results[section]["2 slots"]
+        assert 0 < figures["batches"]["utilisation"] <= 1
+        assert figures["continuous"]["steps"] <= figures["batches"]["steps"]
+    rows = results["picture"]["continuous"]["rows"]
+    lengths = [len(tokens) for tokens in sample_job.gsm8k_dialogues(str(data)).written]
+    assert sorted(last - first for _, _, first, last in rows) == sorted(lengths)
+    assert "</svg>" in picture.read_text()
