@@ -7,6 +7,9 @@ SETUP := setup.py constraints.txt pyproject.toml
 EXTRAS ?= dev
 # Two tests at a time.
 PARALLEL ?= -n 2 --dist worksteal
+# Compiling is most of what quick tests do: half of it goes without the last optimisations. The slow
+# tests compile as users do.
+QUICK_COMPILATION := --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
 
 .PHONY: demo test test_slow lint bench bench_sample clean
 
@@ -14,7 +17,7 @@ demo: $(VENV)/.installed
 	$(BIN)/python -m distill_jax.main --config configs/demo.py --workdir runs/demo
 
 test: $(VENV)/.installed_dev
-	$(BIN)/python -m pytest -m "not slow" $(PARALLEL)
+	XLA_FLAGS="$(QUICK_COMPILATION)" $(BIN)/python -m pytest -m "not slow" $(PARALLEL)
 
 test_slow: $(VENV)/.installed_dev
 	$(BIN)/python -m pytest -m slow $(PARALLEL)

@@ -122,8 +122,13 @@ def test_samples_share_a_prompt_and_differ(mesh, slot_count):
 
 @pytest.mark.parametrize(
     ("name", "shape"),
-    [("both_read_both", shape) for shape in [(8, 1, 1), (1, 8, 1), (2, 2, 2), (1, 1, 2)]]
-    + [("neither_reads", (2, 2, 2)), ("one_student_two_views", (2, 2, 2))],
+    [
+        ("both_read_both", (8, 1, 1)),
+        ("both_read_both", (2, 2, 2)),
+        ("one_student_one_view", (1, 8, 1)),
+        ("one_student_two_views", (1, 1, 2)),
+        ("neither_reads", (2, 2, 2)),
+    ],
 )
 def test_a_mesh_gives_the_tokens_of_one_device(name, shape):
     plan, requests = PLANS[name], ragged_requests(10, samples=(0, 1))
@@ -139,6 +144,7 @@ def test_a_mesh_gives_the_tokens_of_one_device(name, shape):
     assert simple(got) == simple(expected)
 
 
+@pytest.mark.slow  # to the last bit of what is compiled with all optimisations
 def test_neighbours_order_and_slots_do_not_matter(mesh):
     """At an equal number of slots bit for bit, log-probabilities too; else token for token."""
     plan, requests = PLANS["long"], ragged_requests(30)
