@@ -6,7 +6,6 @@ the same.
 
 import collections
 import dataclasses
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -224,11 +223,11 @@ class Schedule:
         if self._state is None:
             self._state = _empty(self._plan, len(self._rows), window)
             return
-        caches = []
-        for view, cache in zip(self._plan.views, self._state.caches, strict=True):
-            length = view.cache_len(window)
-            caches.append(jax.tree.map(functools.partial(_resized, length=length), cache))
-        self._state = self._state._replace(caches=tuple(caches))
+        caches = [list(layers) for layers in self._state.caches]
+        self._state = self._state._replace(caches=())  # so that nothing else holds them
+        self._state = self._state._replace(
+            caches=dialogue_state.resized_caches(self._plan, caches, window)
+        )
 
     def _answer_held(self) -> None:
         """Ask `resume` what the held rows go on with, before what is left of their scripts."""
@@ -246,10 +245,3 @@ class Schedule:
 
 
 _empty = jax.jit(dialogue_state.empty_state, static_argnums=(0, 1, 2))
-
-
-def _resized(cache: jax.Array, length: int) -> jax.Array:
-    return cache if cache.shape[2] == length else _resize(cache, length)
-
-
-_resize = jax.jit(dialogue_state.resize_cache, static_argnums=1)

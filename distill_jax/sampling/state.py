@@ -86,3 +86,27 @@ def resize_cache(cache: jax.Array, length: int) -> jax.Array:
     else:
         resized = jnp.pad(cache, ((0, 0), (0, 0), (0, length - size), (0, 0)))
     return jax.lax.with_sharding_constraint(resized, CACHE)
+
+
+_resize = jax.jit(resize_cache, static_argnums=1)
+
+
+def resized_caches(
+    plan: DialoguePlan, caches: list[list[dict[str, jax.Array]]], window: int
+) -> tuple[gpt2.Cache, ...]:
+    """Caches for `window` tokens from those of each view. The lists are emptied array by array, so
+    that each old one is freed, and not all of them are held twice."""
+    resized = []
+    for view, layers in zip(plan.views, caches, strict=True):
+        length, new = view.cache_len(window), []
+        while layers:
+            layer = layers.pop(0)
+            new.append(
+                {
+                    name: layer[name] if layer[name].shape[2] == length
+                    else _resize(layer.pop(name), length)
+                    for name in ("k", "v")
+                }
+            )  # fmt: skip
+        resized.append(tuple(new))
+    return tuple(resized)
