@@ -59,6 +59,9 @@ a greedy run draws nothing. **Tokens/s**: of the whole slice, if a step took no 
 largest of the three.
 """
 
+# All that is tried (scaling_options.py).
+TRAINING_OPTIONS = ("data", "data-remat", "fsdp", "fsdp-remat")
+SAMPLER_OPTIONS = ("data", "fsdp")
 TRAINING_COLUMNS = (
     "slice", "data x fsdp", "remat", "peak GiB", "state GiB", "of GiB", "FLOPs", "sent MiB",
     "warnings", "compute ms", "memory ms", "links ms", "compile s",
@@ -76,17 +79,17 @@ def write(path: pathlib.Path, table: dict[str, Any]) -> None:
     machine = table["machine"]
     training, sampler = table["cells"], table.get("sampler_cells", {})
     text = HEAD.format(processor=machine["processor"])
-    text += TRAINING + _part(training, TRAINING_COLUMNS, _training_row)
+    text += TRAINING + _part(training, TRAINING_COLUMNS, _training_row, TRAINING_OPTIONS)
     if sampler:
-        text += SAMPLER + _part(sampler, SAMPLER_COLUMNS, _sampler_row)
+        text += SAMPLER + _part(sampler, SAMPLER_COLUMNS, _sampler_row, SAMPLER_OPTIONS)
     reports = [r for cell in (*training.values(), *sampler.values()) for r in cell.values()]
     versions = sorted({report["libtpu"] for report in reports if "libtpu" in report})
     text += f"\njax {machine['versions']['jax']}, libtpu {', '.join(versions)}\n"
     write_text(path, text)
 
 
-def _part(cells: dict[str, Any], columns: Sequence[str], row: Row) -> str:
-    """A table for each model, and why the options fail that do."""
+def _part(cells: dict[str, Any], columns: Sequence[str], row: Row, options: Sequence[str]) -> str:
+    """A table for each model, and why the options (by name) fail that do."""
     models: dict[str, list[str]] = {}
     notes = []
     for cell in sorted(cells, key=_place):
@@ -94,7 +97,7 @@ def _part(cells: dict[str, Any], columns: Sequence[str], row: Row) -> str:
         attempts = cells[cell]
         report = next((report for report in attempts.values() if report.get("fits")), None)
         if report is None:
-            done = attempts and all(report.get("fits") is False for report in attempts.values())
+            done = all(attempts.get(name, {}).get("fits") is False for name in options)
             message = "does not fit" if done else "not compiled yet"
             values = [message, *[""] * (len(columns) - 2)]
         else:
