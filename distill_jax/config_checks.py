@@ -99,11 +99,15 @@ def _out_of_range(flat: Mapping[str, Any]) -> list[str]:
         elif key in below and not flat[key] < below[key]:
             mistakes.append(f"config.{key}={flat[key]}: must be below {below[key]}")
     mistakes += [
-        f"config.{key}={flat[key]!r}: choose {', '.join(choices)}"
+        f"config.{key}={flat[key]!r}: choose {_listed(choices)}"
         for key, choices in CHOICES.items()
         if flat[key] not in choices
     ]
     return mistakes
+
+
+def _listed(choices: Sequence[str]) -> str:
+    return ", ".join(choice or '""' for choice in choices)
 
 
 def _sizes(models: Any) -> list[str]:
@@ -129,6 +133,8 @@ def _sampling(sampling: Any, rule: str) -> list[str]:
             f"config.evaluation.checkpoint={rule!r}: choose last, best, a step, or a step for each "
             "student, such as solver=400,decomposer=200"
         )
+    if sampling.given_steps and sampling.given != "subquestions":
+        mistakes.append("config.sampling.given_steps needs config.sampling.given=subquestions")
     if sampling.samples > 1 and sampling.temperature == 0.0:
         mistakes.append(
             f"config.sampling.samples={sampling.samples} at temperature 0 would all be the "
@@ -224,4 +230,12 @@ def check_options(
             f"{section} has {', '.join(unknown)}, which {name} does not take: "
             f"it takes {', '.join(parameters)}"
         )
+    needed = inspect.signature(task.load).parameters
+    for key in parameters:
+        named = needed[key].kind not in (
+            inspect.Parameter.VAR_KEYWORD,
+            inspect.Parameter.VAR_POSITIONAL,
+        )
+        if named and needed[key].default is inspect.Parameter.empty and key not in options:
+            raise UserError(f"{section} lacks {key}, which {name} needs: set {key}")
     return dict(options)

@@ -1,7 +1,7 @@
 """Trained students that answer questions: what notebooks, servers and commands use.
 
 students = distill_jax.load("runs/demo")
-students.solve(["How many legs have 3 cats?"], samples=5, temperature=0.7)
+students.solve(["Ann has 4 cups. Ann wins 8 cups. ..."], samples=5, temperature=0.7)
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from distill_jax.restore_students import chosen_steps, restore_params
 from distill_jax.run_inputs import RunInputs
 from distill_jax.workdir import Workdir
 
-Said = Sequence[tuple[str, str]]  # (role, text) per turn
+Said = Sequence[tuple[str, str] | Turn]  # (role, text) per turn, or turns of a Solution
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +88,11 @@ class Students:
 
         Raises UserError for unknown settings, and for turns of a role whose turn it is not.
         """
-        if samples > 1 and not settings.get("temperature", self._inputs.sampling.temperature):
+        if isinstance(questions, str):
+            raise UserError("questions is a list: solve([question])")
+        if "given" in settings or "given_steps" in settings:
+            raise UserError("solve() has no gold steps to give: write turns with said=[[...]]")
+        if samples > 1 and "temperature" not in settings and not self._inputs.sampling.temperature:
             settings["temperature"] = 0.7
         sampler = self._sampler({"samples": samples, **settings}, seed)
         problems = [
@@ -133,7 +137,13 @@ class Students:
         """The given turns as a script; the students write behind it."""
         script: list[int] = []
         role = 0
-        for name, text in said:
+        for turn in said:
+            try:
+                name, text = (turn.role, turn.text) if isinstance(turn, Turn) else turn
+            except ValueError:
+                raise UserError(
+                    'said: a list of turns for each question: [[("decomposer", "...")]]'
+                ) from None
             if name != self.roles[role]:
                 raise UserError(f"said: it is the turn of {self.roles[role]}, not of {name!r}")
             script += [*self._tokenizer.encode([text])[0], sampler.plan.end_of_turn]

@@ -99,6 +99,8 @@ def test_another_task_and_another_checkpoint(workdir, tmp_path):
             {"evaluation.task": "distill_jax.tasks.jsonl", "evaluation.task_options": "folder=3"},
             "config.evaluation.task_options has folder, which",
         ),
+        ({"evaluation.task": "distill_jax.tasks.jsonl"}, "lacks directory"),
+        ({"sampling.given_steps": "2"}, "needs config.sampling.given=subquestions"),
         ({"sampling.samples": "3"}, "set config.sampling.temperature, e.g. 0.7"),
         ({"sampling.top_p": "0"}, "config.sampling.top_p=0.0"),
         ({"sampling.given": "answers"}, "choose"),
@@ -179,11 +181,19 @@ def test_the_python_face(workdir):
     assert [(turn.role, turn.text) for turn in edited.turns[:2]] == said
     assert told[-1] == 1
     assert students.solve([]) == []
+    # Turns of a solution go in as they are.
+    [again] = students.solve(questions[:1], said=[edited.turns[:2]])
+    assert again == edited
+    with pytest.raises(UserError, match="questions is a list"):
+        students.solve(questions[0])
     for settings, message in (
         ({"top_q": 3}, "did you mean sampling.top_p"),
         ({"said": [[("solver", "3")]]}, "it is the turn of decomposer"),
         ({"said": []}, "said has 0 beginnings for 1 questions"),
         ({"slots": -1}, "must be at least 0"),
+        ({"given": "history"}, "write turns with said"),
+        ({"samples": 2, "temperature": 0.0}, "at temperature 0 would all be the same"),
+        ({"said": [["solver: 3"]]}, "a list of turns for each question"),
     ):
         with pytest.raises(UserError, match=message):
             students.solve(questions[:1], **settings)
