@@ -17,6 +17,7 @@ import jax
 from jax.sharding import Mesh
 
 from distill_jax import chips, compiled_report, hlo_program, sharding
+from distill_jax.sampling import slots
 
 # libtpu's own warnings, which it writes to stderr only because `chips` asks it to.
 _TPU_WARNING = re.compile(rb"W\d{4} ")
@@ -42,13 +43,7 @@ def machine_target(sizes: Mapping[str, Any]) -> Target:
     mesh = sharding.make_mesh(**sizes)
     device = mesh.devices.flat[0]
     chip = chips.chip_of(device)
-    if chip is not None:
-        memory = chip.memory
-    elif device.platform == "cpu":
-        host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        memory = host // jax.local_device_count()
-    else:
-        memory = (device.memory_stats() or {}).get("bytes_limit")
+    memory = chip.memory if chip is not None else slots.device_memory()
     return Target(device.device_kind, jax.default_backend(), mesh, chip, memory)
 
 

@@ -99,8 +99,14 @@ def _predict(
 ) -> tuple[list[records.Prediction], Work]:
     """The predictions of all problems; those that are known already are not made again."""
     say, samples = inputs.terminal.say, inputs.sampling.samples
-    wanted = {(problem.id, sample) for problem, _ in asked for sample in range(samples)}
-    known = {key: value for key, value in partial.read().items() if key in wanted}
+    wanted = {(problem.id, sample): problem for problem, _ in asked for sample in range(samples)}
+    known = {
+        key: prediction
+        for key, prediction in partial.read().items()
+        # Not what was asked under the same id before a file of problems was changed.
+        if key in wanted
+        and (prediction.question, prediction.answer) == (wanted[key].question, wanted[key].answer)
+    }
     total = len(wanted)
     say(
         f"evaluating on {len(asked)} {inputs.config.evaluation.split} problems"

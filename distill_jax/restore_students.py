@@ -6,6 +6,7 @@ from distill_jax import distributed, sharding
 from distill_jax.errors import UserError
 from distill_jax.model import gpt2
 from distill_jax.run_inputs import RunInputs
+from distill_jax.student_setup import check_mesh
 from distill_jax.training import checkpoint, manifest, step
 from distill_jax.workdir import write_json
 
@@ -106,8 +107,14 @@ def _given_steps(inputs: RunInputs, text: str) -> dict[str, int]:
 def restore_params(
     inputs: RunInputs, models: dict[str, gpt2.GPT2Config], steps: dict[str, int]
 ) -> dict[str, Any]:
-    """{student: parameters} at the given steps, laid out on the mesh of the config."""
+    """{student: parameters} at the given steps, laid out on the mesh of the config.
+
+    Raises UserError where a size does not divide over the mesh.
+    """
     mesh = sharding.make_mesh(**inputs.config.mesh)
+    for student in steps:
+        # Slots are rounded up to what the rows need.
+        check_mesh(mesh, student, models[student], mesh.shape["data"] * mesh.shape["fsdp"])
     params = {}
     for student, number in steps.items():
         abstract = step.abstract_params(mesh, models[student])

@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from distill_jax import command_line, records, sharding
+from distill_jax import chips, command_line, records, sharding
 from distill_jax.errors import UserError
 from distill_jax.evaluation import evaluate
 from distill_jax.evaluation.sampler import Sampler
@@ -135,18 +135,20 @@ class Students:
 
     def _script(self, said: Said, sampler: Sampler) -> tuple[int, ...]:
         """The given turns as a script; the students write behind it."""
+        # A lone role has no turn to pass: it goes on in its own text.
+        mark = [sampler.plan.end_of_turn] if len(self.roles) > 1 else []
         script: list[int] = []
         role = 0
         for turn in said:
             try:
                 name, text = (turn.role, turn.text) if isinstance(turn, Turn) else turn
-            except ValueError:
+            except (TypeError, ValueError):
                 raise UserError(
                     'said: a list of turns for each question: [[("decomposer", "...")]]'
                 ) from None
             if name != self.roles[role]:
                 raise UserError(f"said: it is the turn of {self.roles[role]}, not of {name!r}")
-            script += [*self._tokenizer.encode([text])[0], sampler.plan.end_of_turn]
+            script += [*self._tokenizer.encode([text])[0], *mark]
             role = sampler.plan.next_role[role]
         return tuple(script)
 
@@ -167,6 +169,7 @@ def _solution(prediction: Prediction) -> Solution:
 
 def load(workdir: str | os.PathLike[str], **overrides: Any) -> Students:
     """See `distill_jax.load`."""
+    chips.expect_no_tpu()
     directory = Workdir(os.fspath(workdir))
     config: Any = command_line.config_from_dict(directory.stored_config())
     changed = {key.replace("__", "."): value for key, value in overrides.items()}

@@ -12,7 +12,7 @@ from typing import Any
 
 from distill_jax.errors import UserError
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 def write_text(path: pathlib.Path, text: str) -> None:

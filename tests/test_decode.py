@@ -1,7 +1,7 @@
 """The jitted alternating sampler against a slow host loop without cache and without padding.
 
 The matrix: reads (plans) x students x sizes (in the plans) x scripts x calculator x samples x slots
-x mesh, greedy and sampled. Left out: every combination with every mesh (three plans there), and
+x mesh, greedy and sampled. Left out: every combination with every mesh (four plans there), and
 bfloat16, where single tokens may differ (docs/sampling.md says how many).
 """
 
