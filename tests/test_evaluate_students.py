@@ -112,7 +112,7 @@ def test_another_task_and_another_checkpoint(workdir, tmp_path):
         ({"sampling.given_steps": "2"}, "needs config.sampling.given=subquestions"),
         (
             {"mesh.data": "1", "mesh.tensor": "8", "sampling.max_turns": "3"},
-            "does not divide by 8 (config.mesh: tensor)",
+            "does not divide by 8 devices (config.mesh: tensor)",
         ),
         ({"sampling.samples": "3"}, "set config.sampling.temperature, e.g. 0.7"),
         ({"sampling.top_p": "0"}, "config.sampling.top_p=0.0"),
