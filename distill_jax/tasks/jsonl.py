@@ -55,8 +55,8 @@ def load_annotations(split: str, *, directory: str) -> list[Annotation]:
     """The annotations of a split, with the ids and questions of their problems.
 
     From `<split>.annotations.jsonl` where that file exists, else from the rows of `<split>.jsonl`
-    that have steps. Raises UserError as `load` does, and where there are no annotations, where one
-    belongs to no problem, or two belong to the same.
+    that have steps (none where no row has). Raises UserError as `load` does, and where one of the
+    file belongs to no problem, or two belong to the same.
     """
     problems = _read(split, directory)
     path = _folder(directory) / f"{split}{_ANNOTATIONS}"
@@ -67,11 +67,6 @@ def load_annotations(split: str, *, directory: str) -> list[Annotation]:
         for where, row, p in problems
         if row.get("steps") is not None
     ]
-    if not annotations:
-        raise UserError(
-            f"{path}: no such file, and no row of {split}.jsonl has steps: add rows like "
-            f"{ANNOTATION_ROW}"
-        )
     return annotations
 
 

@@ -1,0 +1,235 @@
+"""SVAMP (Patel et al. 2021): one- and two-step word problems, with their equations as gold steps.
+
+A row of SVAMP.json:
+
+    {"ID": "chal-1", "Body": "Each pack of dvds costs 76 dollars. If there is a discount of 25
+     dollars on each pack", "Question": "How much do you have to pay to buy each pack?",
+     "Equation": "( 76.0 - 25.0 )", "Answer": 51.0, "Type": "Subtraction"}
+
+and what becomes of it:
+
+    Annotation(
+        id="svamp/chal-1",
+        question="Each pack of dvds costs 76 dollars. If there is a discount of 25 dollars on each "
+        "pack, how much do you have to pay to buy each pack?",
+        answer="51",
+        steps=(Step(None, "76-25 = <<76-25=51>>51"),),
+        source={"kind": "gold"},
+    )
+
+There are no subquestions: use --config.scheme=chain or answer_only with these annotations.
+
+Two protocols are in use:
+
+- ho: 700 training and 300 test problems of SVAMP.json, the split of Ho et al. (2022,
+  https://arxiv.org/abs/2212.10071; file data/split/svamp__default.json of
+  https://github.com/itsnamgyu/reasoning-teacher). It is the first 700 and the last 300 places of
+  numpy.random.RandomState(0).permutation(1000).
+- mawps_asdiv: trains on MAWPS and ASDiv-A (3,138 rows of mawps-asdiv-a_svamp/train.csv, 309 of
+  which repeat another one's question, but for case) and tests on all 1,000 problems of SVAMP.json.
+  The dev.csv beside it is SVAMP once more, and not read.
+
+The ID decides about the split, so the same problems come from the Hub, whose own 700/300 split is
+not looked at. Order and text of the Hub's rows were not compared with SVAMP.json.
+
+Source: https://github.com/arkilpatel/SVAMP (MIT), on the Hub `ChilleD/SVAMP`.
+"""
+
+import pathlib
+import re
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from distill_jax.errors import UserError
+from distill_jax.records import Annotation, Grade, Problem, Step, refuse_duplicates
+from distill_jax.tasks import equations, upstream
+from distill_jax.tasks.grading import format_value, grade_number
+
+SPLITS = ("train", "test")
+PROTOCOLS = ("ho", "mawps_asdiv")
+URL = "https://github.com/arkilpatel/SVAMP"
+CSV = "mawps-asdiv-a_svamp/train.csv"
+
+_FILES = f"SVAMP.json (and {CSV} for protocol mawps_asdiv) from {URL}"
+_ROWS, _TRAIN_ROWS = 1000, 700
+
+
+class _Row(NamedTuple):
+    """A problem and what its equation says."""
+
+    problem: Problem
+    solved: equations.Solved
+
+
+def load(
+    split: str, *, directory: str = "", hub_id: str = "ChilleD/SVAMP", protocol: str = "ho"
+) -> list[Problem]:
+    """The problems of a split, from the upstream files in `directory` or else from the Hub.
+
+    Ids are `svamp/chal-17` whatever the split, and `mawps_asdiv/train/0` for the rows of
+    train.csv. attributes["steps"] is the number of operations of the equation; "type", which
+    train.csv lacks, is the data's own (Addition, Subtraction, Multiplication, Common-Division).
+    Raises UserError for an unknown split or protocol, and for a file or row that is missing or
+    malformed.
+
+    Body and Question are one sentence where the Body has no final stop and its last sentence
+    begins with "If" (346 rows, see above); 12 more Bodies without stop get one.
+    """
+    return [row.problem for row in _rows(split, directory, hub_id, protocol)]
+
+
+def load_annotations(
+    split: str, *, directory: str = "", hub_id: str = "ChilleD/SVAMP", protocol: str = "ho"
+) -> list[Annotation]:
+    """The equations of a split as steps, one per operation; ids are those of `load`.
+
+    The annotation's answer is the equation's value, so that `annotations.verify` rejects those
+    whose equation does not give the answer: chal-680 of SVAMP.json; in train.csv 7 that are wrong
+    and 11 that were rounded (0.25 for 2.99/12), of 3,138. Values whose decimals never end are
+    fractions, 5/6 for the 0.8333333333333334 of train.csv, in questions and answers too. The one
+    equation without operation (chal-555) gives the step `8`.
+
+    Raises UserError as `load` does.
+    """
+    annotations = []
+    for problem, solved in _rows(split, directory, hub_id, protocol):
+        answer = format_value(solved.value)
+        steps = tuple(Step(None, step) for step in solved.steps or (answer,))
+        annotations.append(
+            Annotation(problem.id, problem.question, answer, steps, {"kind": "gold"})
+        )
+    return annotations
+
+
+def grade(completion: str, answer: str) -> Grade:
+    """Compare numbers; see `grade_number` for the three scores."""
+    return grade_number(completion, answer)
+
+
+def _rows(split: str, directory: str, hub_id: str, protocol: str) -> list[_Row]:
+    upstream.choose(split, SPLITS, "svamp has no split")
+    upstream.choose(protocol, PROTOCOLS, "config.task_options.protocol: svamp has no protocol")
+    if protocol == "mawps_asdiv" and split == "train":
+        path = _csv(directory)
+        rows = [_csv_row(*row, index) for index, row in enumerate(upstream.csv_rows(path, URL))]
+    else:
+        rows, source = _svamp(split, directory, hub_id)
+        refuse_duplicates([row.problem for row in rows], source)
+        _refuse_missing(rows, source)
+        if protocol == "ho":
+            kept = _ho_ids(split)
+            rows = [row for row in rows if row.problem.id in kept]
+    return rows
+
+
+def _svamp(split: str, directory: str, hub_id: str) -> tuple[list[_Row], str]:
+    """All 1,000 problems, and where they are from."""
+    if directory:
+        path = upstream.folder(directory, _FILES) / "SVAMP.json"
+        return [_row(*row, split) for row in upstream.json_rows(path, URL)], str(path)
+    return [_row(*row, split) for row in upstream.hub_rows(hub_id, _FILES)], hub_id
+
+
+def _csv(directory: str) -> pathlib.Path:
+    if not directory:
+        raise UserError(
+            "config.task_options.protocol='mawps_asdiv' trains on a file: set "
+            f"--config.task_options.directory to a folder with {_FILES}"
+        )
+    folder = upstream.folder(directory, _FILES)
+    in_repository = folder / "data" / CSV  # in a clone SVAMP.json is beside data/
+    return in_repository if in_repository.exists() else folder / CSV
+
+
+def _refuse_missing(rows: list[_Row], source: str) -> None:
+    missing = {f"svamp/chal-{n}" for n in range(1, _ROWS + 1)} - {row.problem.id for row in rows}
+    if missing:
+        raise UserError(
+            f"{source}: {len(missing)} of the {_ROWS} problems are not there, among them "
+            f"{min(missing)}: take all of SVAMP.json from {URL}"
+        )
+
+
+def _ho_ids(split: str) -> set[str]:
+    """Ids of Ho et al.'s split, whose file holds places in SVAMP.json counted from 0."""
+    places = np.random.RandomState(0).permutation(_ROWS)
+    chosen = places[:_TRAIN_ROWS] if split == "train" else places[_TRAIN_ROWS:]
+    return {f"svamp/chal-{place + 1}" for place in chosen}
+
+
+def _row(where: str, row: dict[str, Any], split: str) -> _Row:
+    """A row of SVAMP.json."""
+    body, question, equation, kind, identifier = (
+        upstream.text_field(row, field, where, URL)
+        for field in ("Body", "Question", "Equation", "Type", "ID")
+    )
+    solved = _solve(where, equation, None)
+    attributes = {
+        "type": kind.replace("Divison", "Division"),  # one row is misspelt
+        "steps": len(solved.steps),
+    }
+    answer = format_value(_number(row, "Answer", where))
+    question = _joined(body, question)
+    return _Row(Problem(f"svamp/{identifier}", question, answer, split, attributes), solved)
+
+
+def _csv_row(where: str, row: dict[str, Any], index: int) -> _Row:
+    """A row of train.csv."""
+    words, equation = (
+        upstream.text_field(row, field, where, URL) for field in ("Question", "Equation")
+    )
+    try:
+        numbers = [equations.read_number(text) for text in (row.get("Numbers") or "").split()]
+    except ValueError as error:
+        raise UserError(f"{where}: field 'Numbers': {error}: download it from {URL}") from None
+
+    def number(match: re.Match[str]) -> str:
+        if int(match[1]) >= len(numbers):
+            raise UserError(
+                f"{where}: field 'Question': {match[0]} is not in 'Numbers': download it from {URL}"
+            )
+        return format_value(numbers[int(match[1])])
+
+    question = _detokenised(re.sub(r"number([0-9]{1,4})", number, words))
+    solved = _solve(where, equation, numbers)
+    answer = format_value(_number(row, "Answer", where))
+    attributes = {"steps": len(solved.steps)}
+    return _Row(
+        Problem(f"mawps_asdiv/train/{index}", question, answer, "train", attributes), solved
+    )
+
+
+def _solve(where: str, equation: str, numbers: list[Fraction] | None) -> equations.Solved:
+    """The equation, which is in prefix form where there are `numbers`."""
+    try:
+        if numbers is None:
+            return equations.solve_infix(equation)
+        return equations.solve_prefix(equation, numbers)
+    except ValueError as error:
+        raise UserError(f"{where}: field 'Equation': {error}: download it from {URL}") from None
+
+
+def _number(row: dict[str, Any], field: str, where: str) -> Fraction:
+    try:
+        return equations.read_number(str(row.get(field)))
+    except ValueError as error:
+        raise UserError(f"{where}: field {field!r}: {error}: download it from {URL}") from None
+
+
+def _joined(body: str, question: str) -> str:
+    """Body and Question as running text."""
+    if body[-1] in ".!?":
+        return f"{body} {question}"
+    last_sentence = re.split(r"(?<=[.!?]) ", body)[-1]
+    if last_sentence.startswith("If "):
+        return f"{body}, {question[0].lower()}{question[1:]}"
+    return f"{body}. {question}"
+
+
+def _detokenised(text: str) -> str:
+    """Tokenised text without the spaces that SVAMP.json does not have either."""
+    text = re.sub(r" +([.,?!;:)%]|'s\b|n't\b|'ve\b)", r"\1", text)
+    text = re.sub(r" +\u2019 +(?=[st]\b)", "\u2019", text)
+    return re.sub(r"\( +", "(", text)
