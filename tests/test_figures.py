@@ -1,6 +1,7 @@
 """Plots: what is drawn, in which colours, and how big."""
 
 import re
+from typing import NamedTuple
 
 import pytest
 
@@ -9,7 +10,7 @@ from distill_jax.evaluation import figures
 
 def points(svg, color):
     """The corners of the line of that colour."""
-    (path,) = re.findall(rf'd="([^"]*)"[^>]*stroke: var\(--series-{color}\)', svg)
+    (path,) = re.findall(rf'd="([^"]*)"[^>]*fill: none; stroke: var\(--series-{color}\)', svg)
     return [tuple(map(float, pair)) for pair in re.findall(r"[ML] (\S+) (\S+)", path)]
 
 
@@ -51,3 +52,42 @@ def test_labels_are_escaped():
     svg = figures.loss_figure({"<b>'\"": [(1, 1.0)]}, {"<b>'\"": 0})
     assert "<b>" not in svg
     assert "&lt;b&gt;&#39;&#34;" in svg
+
+
+def test_accuracies_below_each_other():
+    rows = [("a", 0.25, (0.2, 0.5)), ("_b", 0.5, (0.4, 0.6))]
+    svg = str(figures.accuracy_figure(rows))
+    (a, a_end), (b, b_end) = points(svg, 0), points(svg, 1)
+    assert a[1] == a_end[1] < b[1] == b_end[1]
+    # Twenty points more are as long for the one as for the other.
+    assert (b_end[0] - b[0]) / (a_end[0] - a[0]) == pytest.approx(20 / 30)
+    assert ">a<" in svg and ">_b<" in svg
+    assert figures.accuracy_figure([]) is None
+
+
+class Group(NamedTuple):
+    name: str
+    accuracy: float
+    interval: tuple[float, float] = (0.0, 1.0)
+    probability: float = 0.5
+
+
+def test_groups_of_all_runs_share_an_axis():
+    runs = {"a": [Group("2", 0.5), Group("10", 0.5)], "_b": [Group("10", 0.5)]}
+    svg = str(figures.groups_figure("steps", "steps", runs))
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+    assert [text for text in texts if text in ("2", "10", "a", " _b")] == ["2", "10", "a", " _b"]
+    assert "aria-label='Accuracy by steps: a, _b'" in svg
+    assert figures.groups_figure("steps", "steps", {"a": []}) is None
+
+
+def test_reliability():
+    bins = [Group("", accuracy, probability=p) for p, accuracy in ((0.1, 0.0), (0.9, 1.0))]
+    svg = str(figures.reliability_figure({"a": bins, "b": []}))
+    (low, high) = points(svg, 0)
+    assert low[0] < high[0] and low[1] > high[1]
+    assert figures.reliability_figure({"a": []}) is None
+
+
+def test_more_runs_than_colours_have_other_markers():
+    assert figures._marker(0) == figures._marker(5) != figures._marker(6)

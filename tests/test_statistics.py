@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill_jax.evaluation.statistics import wilson_interval
+from distill_jax.evaluation.statistics import mean_and_deviation, wilson_interval
 
 Z = 1.959963984540054  # the 97.5 % point of the normal distribution
 
@@ -57,3 +57,13 @@ def test_confidence_widens():
 def test_impossible_counts(correct, n):
     with pytest.raises(ValueError, match="out of"):
         wilson_interval(correct, n)
+
+
+def test_mean_and_deviation():
+    # Squared distances from 5: 9 + 1 + 1 + 1 + 0 + 0 + 4 + 16 = 32, over 8 - 1.
+    found = mean_and_deviation([2, 4, 4, 4, 5, 5, 7, 9])
+    assert found == (5.0, pytest.approx(math.sqrt(32 / 7)), 8)
+    assert mean_and_deviation([0.3, 0.3, 0.3]) == (0.3, 0.0, 3)
+    assert mean_and_deviation([0.25]) == (0.25, None, 1)
+    with pytest.raises(ValueError, match="no values"):
+        mean_and_deviation([])

@@ -14,7 +14,9 @@ _VARIABLES = {
     _GRID: "var(--line)",
     **{color: f"var(--series-{i})" for i, color in enumerate(_SERIES)},
 }
+_MARKERS = "osD^vP"  # of runs: tell them apart where the colours repeat
 _MAX_POINTS = 500
+_SIZE, _WITH_LEGEND = (4.6, 2.7), (6.4, 2.7)
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "distill_jax",
@@ -82,6 +84,100 @@ def steps_figure(by_steps: Sequence[Mapping[str, Any]]) -> markupsafe.Markup | N
     return _svg("steps", "Accuracy and its interval by number of steps", draw)
 
 
+def accuracy_figure(
+    rows: Sequence[tuple[str, float, tuple[float, float]]],
+) -> markupsafe.Markup | None:
+    """(run, accuracy, interval) below each other; None where there is no run."""
+    if not rows:
+        return None
+
+    def draw(axes: Any) -> None:
+        for index, (_, accuracy, interval) in enumerate(rows):
+            color = _SERIES[index % len(_SERIES)]
+            axes.plot([100 * bound for bound in interval], [index] * 2, color=color, linewidth=2.5)
+            axes.plot(100 * accuracy, index, _marker(index), color=color)
+        axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.grid(axis="y", visible=False)
+        axes.set_xlim(left=0)
+        axes.set_xlabel("accuracy in %")
+
+    size = (_WITH_LEGEND[0], 1.0 + 0.3 * len(rows))
+    return _svg("accuracy", "Accuracy of each run and its interval", draw, size)
+
+
+def groups_figure(
+    name: str, label: str, runs: Mapping[str, Sequence[Any]]
+) -> markupsafe.Markup | None:
+    """{run: groups with name, accuracy and interval}, side by side; None where there is no group.
+
+    `name` tells the ids of this figure from those of others, `label` is that of the groups.
+    """
+    order = list(dict.fromkeys(group.name for groups in runs.values() for group in groups))
+    if not order:
+        return None
+
+    def draw(axes: Any) -> None:
+        for index, groups in enumerate(runs.values()):
+            color = _SERIES[index % len(_SERIES)]
+            shift = 0.6 * ((index + 0.5) / len(runs) - 0.5)
+            at = [order.index(group.name) + shift for group in groups]
+            for x, group in zip(at, groups, strict=True):
+                bounds = [100 * bound for bound in group.interval]
+                axes.plot([x, x], bounds, color=color, linewidth=2, alpha=0.45)
+            heights = [100 * group.accuracy for group in groups]
+            axes.plot(at, heights, _marker(index), color=color, markersize=5)
+        axes.set_xticks(range(len(order)), order)
+        axes.set_ylim(0, 100)
+        axes.set_xlabel(label)
+        axes.set_ylabel("accuracy in %")
+        _legend(axes, runs)
+
+    return _svg(name, f"Accuracy by {label}: {', '.join(runs)}", draw, _WITH_LEGEND)
+
+
+def reliability_figure(runs: Mapping[str, Sequence[Any]]) -> markupsafe.Markup | None:
+    """{run: bins with probability and accuracy}, and the line on which they would be equal."""
+    if not any(runs.values()):
+        return None
+
+    def draw(axes: Any) -> None:
+        axes.plot([0, 100], [0, 100], color=_INK, linewidth=1, linestyle=":")
+        for index, bins in enumerate(runs.values()):
+            axes.plot(
+                [100 * each.probability for each in bins],
+                [100 * each.accuracy for each in bins],
+                f"{_marker(index)}-",
+                color=_SERIES[index % len(_SERIES)],
+                markersize=5,
+            )
+        axes.set_xlim(0, 100)
+        axes.set_ylim(0, 100)
+        axes.set_xlabel("probability of the last solution in %")
+        axes.set_ylabel("accuracy in %")
+        _legend(axes, runs)
+
+    return _svg("reliability", f"Accuracy by probability: {', '.join(runs)}", draw, _WITH_LEGEND)
+
+
+def _marker(index: int) -> str:
+    return _MARKERS[index // len(_SERIES) % len(_MARKERS)]
+
+
+def _legend(axes: Any, runs: Mapping[str, Any]) -> None:
+    """Outside, to the right; a name with an underscore in front would be left out."""
+    import matplotlib.lines
+
+    handles = [
+        matplotlib.lines.Line2D(
+            [], [], color=_SERIES[index % len(_SERIES)], marker=_marker(index), linestyle=""
+        )
+        for index in range(len(runs))
+    ]
+    names = [f" {name}" if name.startswith("_") else name for name in runs]
+    axes.legend(handles, names, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+
+
 def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[float, float]]:
     size = -(-len(points) // _MAX_POINTS)
     groups = [points[start : start + size] for start in range(0, len(points), size)]
@@ -91,8 +187,11 @@ def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[float, float]]:
     ]
 
 
-def _svg(name: str, label: str, draw: Any) -> markupsafe.Markup:
-    """Draw on fresh axes; the SVG as an element of an HTML page, its ids starting with `name`."""
+def _svg(name: str, label: str, draw: Any, size: tuple[float, float] = _SIZE) -> markupsafe.Markup:
+    """Draw on fresh axes; the SVG as an element of an HTML page, its ids starting with `name`.
+
+    `size` is width and height in inches.
+    """
     import io
 
     import matplotlib
@@ -100,7 +199,7 @@ def _svg(name: str, label: str, draw: Any) -> markupsafe.Markup:
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(4.6, 2.7), layout="constrained")
+        figure = Figure(figsize=size, layout="constrained")
         FigureCanvasSVG(figure)
         draw(figure.add_subplot())
         file = io.StringIO()

@@ -59,17 +59,8 @@ def write_report(
     """
     dialogues = choose_dialogues(predictions, max_dialogues)
     curves = {visible(name): points for name, points in loss_curves.items() if points}
-    colors = _colors([*curves, *(turn.role for p in dialogues for turn in p.turns)])
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("distill_jax.evaluation"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_finalize,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(percent=percent, number=number)
-    html = environment.get_template("report.html.j2").render(
+    colors = speaker_colors([*curves, *(turn.role for p in dialogues for turn in p.turns)])
+    html = page_template("report.html.j2").render(
         title=title,
         summary=summary,
         bars=_bars(summary),
@@ -88,6 +79,20 @@ def write_report(
         colors=colors,
     )
     write_text(pathlib.Path(path), html)
+
+
+def page_template(name: str) -> jinja2.Template:
+    """A template of this package: everything it prints is escaped and made visible."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("distill_jax.evaluation"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(percent=percent, number=number)
+    return environment.get_template(name)
 
 
 def outcome(prediction: Prediction) -> str:
@@ -154,7 +159,8 @@ def _finalize(value: Any) -> Any:
     return value
 
 
-def _colors(names: Iterable[str]) -> dict[str, int]:
+def speaker_colors(names: Iterable[str]) -> dict[str, int]:
+    """{role or student: i of the page's colour `--series-i`}."""
     others = [name for name in dict.fromkeys(names) if name not in COLORS]
     return COLORS | {name: OTHER_COLORS + i % 3 for i, name in enumerate(others)}
 

@@ -1,4 +1,16 @@
-"""Intervals for accuracies."""
+"""Intervals for accuracies, and means over seeds."""
+
+import statistics
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class MeanDeviation(NamedTuple):
+    """Of `n` values; the deviation of one value is not known."""
+
+    mean: float
+    deviation: float | None  # standard deviation with n - 1
+    n: int
 
 
 def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -17,3 +29,15 @@ def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[flo
 
     interval = scipy.stats.binomtest(correct, n).proportion_ci(confidence, method="wilson")
     return float(interval.low), float(interval.high)
+
+
+def mean_and_deviation(values: Sequence[float]) -> MeanDeviation:
+    """Mean and standard deviation of, say, the accuracies of several seeds.
+
+    The deviation is that of a sample (n - 1): how much another seed may differ, not how well the
+    mean is known. Raises ValueError where there is no value.
+    """
+    if not values:
+        raise ValueError("no values")
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    return MeanDeviation(statistics.fmean(values), deviation, len(values))

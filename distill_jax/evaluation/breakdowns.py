@@ -1,0 +1,74 @@
+"""Accuracy with interval by groups of problems."""
+
+import collections
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, NamedTuple
+
+from distill_jax.evaluation.statistics import wilson_interval
+from distill_jax.records import Prediction
+
+MAX_TYPES = 12  # more different values are no types of problems
+
+
+class Group(NamedTuple):
+    """The predictions of one group."""
+
+    name: str
+    n: int
+    correct: int
+    accuracy: float
+    interval: tuple[float, float]  # Wilson 95 %
+
+
+def by_attribute(predictions: Sequence[Prediction], attribute: str) -> list[Group]:
+    """Groups by the value of an attribute, such as "steps" or "type", in the order of the values;
+    problems that do not have it are left out."""
+    known = [p for p in predictions if p.attributes.get(attribute) is not None]
+    return _groups(known, lambda p: p.attributes[attribute])
+
+
+def by_length(predictions: Sequence[Prediction]) -> list[Group]:
+    """Groups by quartile of the tokens of the transcript, shortest first.
+
+    Transcripts of equal length share a group: groups may be unequal, and there may be fewer.
+    """
+    lengths = sorted(written_tokens(p) for p in predictions)
+    tops = [lengths[-(-len(lengths) * k // 4) - 1] for k in (1, 2, 3, 4)] if lengths else []
+    quartiles: list[list[Prediction]] = [[] for _ in tops]
+    for prediction in predictions:
+        quartiles[sum(written_tokens(prediction) > top for top in tops)].append(prediction)
+    groups = []
+    for members in filter(None, quartiles):
+        sizes = [written_tokens(p) for p in members]
+        low, high = min(sizes), max(sizes)
+        groups.append(_group(f"{low}" if low == high else f"{low} to {high}", members))
+    return groups
+
+
+def types(predictions: Sequence[Prediction]) -> list[str]:
+    """The attributes that name types of problems: text, of 2 to MAX_TYPES different values."""
+    values: dict[str, set[str]] = collections.defaultdict(set)
+    for prediction in predictions:
+        for name, value in prediction.attributes.items():
+            if isinstance(value, str):
+                values[name].add(value)
+    return [name for name, found in values.items() if 2 <= len(found) <= MAX_TYPES]
+
+
+def written_tokens(prediction: Prediction) -> int:
+    """Tokens of the transcript; where several were drawn, of the one that stands for the vote."""
+    return sum(turn.tokens for turn in prediction.turns)
+
+
+def _groups(predictions: Sequence[Prediction], key: Callable[[Prediction], Any]) -> list[Group]:
+    members: dict[Hashable, list[Prediction]] = collections.defaultdict(list)
+    for prediction in predictions:
+        members[key(prediction)].append(prediction)
+    # Numbers in their order, then text in its own.
+    ordered = sorted(members, key=lambda v: (isinstance(v, str), v if isinstance(v, str) else 0, v))
+    return [_group(str(value), members[value]) for value in ordered]
+
+
+def _group(name: str, predictions: Sequence[Prediction]) -> Group:
+    n, correct = len(predictions), sum(p.correct for p in predictions)
+    return Group(name, n, correct, correct / n, wilson_interval(correct, n))

@@ -1,0 +1,136 @@
+"""Why an answer is wrong, as far as what the students wrote shows it.
+
+The first class that fits, in this order:
+
+unfinished           the dialogue did not end by itself: a cap, the context, a question too long
+unparsable           it ended, but no answer can be read
+wrong decomposition  the number of subquestions differs from that of the gold steps; of a chain,
+                     which asks none, the number of lines before the answer
+wrong arithmetic     as many steps as gold, but a calculator mark `<<48/2=25>>` or an equation
+                     `48 / 2 = 25` of a solver is false by exact arithmetic
+wrong operation      as many steps as gold, all that can be checked is true, and the answer is
+                     wrong: another operation than was asked for, or other numbers
+unknown cause        the number of gold steps is not known (then false arithmetic still counts as
+                     such), or no step was written, as in scheme answer_only
+
+What this cannot know: whether another number of steps is a mistake (two steps may be told in one),
+whether the questions ask for the right things, which of several mistakes made the answer wrong,
+and what stands in sentences instead of equations. Percentages and unknowns are not checked.
+Where an answer is yes or no, "wrong operation" means that the reasoning is wrong somewhere.
+"""
+
+import collections
+import re
+from collections.abc import Mapping, Sequence
+
+from distill_jax.annotations.verify import false_marks
+from distill_jax.records import Annotation, Prediction
+from distill_jax.text.transcript import ANSWER_MARK
+
+UNFINISHED = "unfinished"
+UNPARSABLE = "unparsable"
+WRONG_DECOMPOSITION = "wrong decomposition"
+WRONG_ARITHMETIC = "wrong arithmetic"
+WRONG_OPERATION = "wrong operation"
+UNKNOWN_CAUSE = "unknown cause"
+CLASSES = (
+    UNFINISHED,
+    UNPARSABLE,
+    WRONG_DECOMPOSITION,
+    WRONG_ARITHMETIC,
+    WRONG_OPERATION,
+    UNKNOWN_CAUSE,
+)
+
+# config.sampling.given with which the number of questions is not the decomposer's.
+_NOT_ASKED = ("nothing", "history")
+
+_NUMBER = r"(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
+_ITEM = rf"\({{0,4}}-?{_NUMBER}\){{0,4}}"
+# `a op b ... = c` where nothing is glued to either end, and c is not the start of an expression, of
+# `1 1/2`, of `1 and 1/2`, of `3 400` or of a time.
+_EQUATION = re.compile(
+    rf"(?<![\w.:])({_ITEM}(?: ?[-+*/] ?{_ITEM}){{1,20}}) ?= ?"
+    rf"(-?{_NUMBER}(?:/[0-9]+)?)(?![.:]?[0-9]|[A-Za-z]| ?[-+*/%^(0-9]| and \(?[0-9])"
+)
+# What stands before an expression that is not all of it: `20% of 50 + 5`, `a + 3 + 4`, `1 1/2 * 2`,
+# `30 apples x 3 / 2`.
+_NOT_ALL = re.compile(r"(?:[-+*/%^()0-9]|\b(?:x|of|times|plus|minus|by|than))\Z")
+_AMBIGUOUS = re.compile(r"/[ 0-9.]+/")  # 50 / 1/2
+_PLAIN = str.maketrans(
+    {"\u00d7": "*", "\u00f7": "/", "\u2212": "-", "\u2013": "-", "\u00a0": " ", "$": None}
+)
+_TIMES = re.compile(r"(?<=[0-9)]) ?x ?(?=[0-9(.])")
+_THOUSANDS = re.compile(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))")
+
+
+def classify(prediction: Prediction, gold: Annotation | None, *, given: str = "") -> str | None:
+    """The class of a wrong prediction, one of CLASSES; None where it is right.
+
+    Without `gold`, the number of its steps is attributes["steps"] where that is there. `given` is
+    config.sampling.given: where it says nothing or the history, the numbers are not compared.
+    """
+    if prediction.correct:
+        return None
+    if prediction.status not in ("finished", "unparsed"):
+        return UNFINISHED
+    if prediction.prediction is None:
+        return UNPARSABLE
+    written = _written_steps(prediction)
+    wanted = None if given in _NOT_ASKED else _gold_steps(prediction, gold)
+    if wanted is not None and 0 < written != wanted:
+        return WRONG_DECOMPOSITION
+    if any(false_equations(turn.text) for turn in prediction.turns if turn.role == "solver"):
+        return WRONG_ARITHMETIC
+    return UNKNOWN_CAUSE if wanted is None or not written else WRONG_OPERATION
+
+
+def count(
+    predictions: Sequence[Prediction], gold: Mapping[str, Annotation], *, given: str = ""
+) -> dict[str, int]:
+    """How many wrong predictions are of each class; `gold` by id, as far as it is there."""
+    classes = collections.Counter(classify(p, gold.get(p.id), given=given) for p in predictions)
+    return {name: classes[name] for name in CLASSES}
+
+
+def false_equations(text: str) -> list[str]:
+    """Calculator marks and plain equations that exact arithmetic refutes, as they are written.
+
+    Of plain equations only those that are an equation of numbers by themselves are looked at.
+    Rounding is forgiven as `false_marks` does: `10 / 3 = 3.33` is true.
+
+    >>> false_equations("50 * 20 / 100 = 10, 50 - 10 = 30 and <<2+2=5>>5")
+    ['<<2+2=5>>', '50 - 10 = 30']
+    """
+    plain = re.sub(r"<<[^<>\n]*>>", "", text).translate(_PLAIN)
+    plain = _THOUSANDS.sub("", _TIMES.sub("*", plain))
+    return false_marks(text) + [
+        found[0]
+        for found in _EQUATION.finditer(plain)
+        if not _NOT_ALL.search(plain[max(0, found.start() - 20) : found.start()].rstrip(" "))
+        and not _AMBIGUOUS.search(found[1])
+        and false_marks(f"<<{found[1]}={found[2]}>>")
+    ]
+
+
+def _written_steps(prediction: Prediction) -> int:
+    """Subquestions, or where nobody asks, lines of the solver before the answer."""
+    texts = {"decomposer": [], "solver": []}
+    for turn in prediction.turns:
+        texts.setdefault(turn.role, []).append(turn.text)
+    if texts["decomposer"]:
+        return sum(bool(text.strip()) for text in texts["decomposer"])
+    return _lines("\n".join(texts["solver"]).rpartition(ANSWER_MARK)[0])
+
+
+def _gold_steps(prediction: Prediction, gold: Annotation | None) -> int | None:
+    if gold is None:
+        steps = prediction.attributes.get("steps")
+        return steps if isinstance(steps, int) else None
+    if any(turn.role == "decomposer" for turn in prediction.turns):
+        return len(gold.steps)
+    return sum(_lines(step.solution) for step in gold.steps)
+
+
+def _lines(text: str) -> int:
+    return sum(bool(line.strip()) for line in text.split("\n"))

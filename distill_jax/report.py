@@ -1,0 +1,49 @@
+"""One report over finished runs: `python -m distill_jax.report runs/a runs/b --output report`.
+
+Writes comparison.html, comparison.md and tables/*.csv: accuracies with intervals, paired tests
+against a baseline, error classes, breakdowns, calibration, published numbers, dialogues.
+"""
+
+import argparse
+import sys
+
+from distill_jax import errors
+
+
+def main(argv: list[str]) -> None:
+    """Read the runs, compare them, say where the report is."""
+    parser = argparse.ArgumentParser(
+        prog="python -m distill_jax.report",
+        description="Compare the headline evaluations of finished runs.",
+        epilog="Runs that differ only in config.seed are grouped: mean and standard deviation.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="the --workdir of a finished run")
+    parser.add_argument("--output", required=True, metavar="DIR", help="where the report goes")
+    parser.add_argument(
+        "--baseline", default="", metavar="RUN", help="the run that others are tested against; "
+        "a directory or a name; default: the first",
+    )  # fmt: skip
+    parser.add_argument("--names", default="", metavar="A,B,...", help="what to call the runs")
+    parser.add_argument(
+        "--dialogues", type=int, default=10, metavar="N",
+        help="show N of the problems on which the runs differ (default 10)",
+    )  # fmt: skip
+    arguments = parser.parse_args(argv)
+
+    from distill_jax.evaluation.comparison import write_comparison
+
+    names = [name.strip() for name in arguments.names.split(",")] if arguments.names else []
+    written = write_comparison(
+        arguments.runs,
+        arguments.output,
+        baseline=arguments.baseline,
+        names=names,
+        dialogues=max(0, arguments.dialogues),
+    )
+    print(f"report: {written[0]}")
+    print(f"tables: {written[1]}, {written[2].parent}/*.csv")
+
+
+if __name__ == "__main__":
+    errors.leave(errors.run_command(main, sys.argv[1:]))

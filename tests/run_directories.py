@@ -1,0 +1,84 @@
+"""Directories of finished runs, as the commands leave them, for tests of what reads them."""
+
+import json
+
+from distill_jax.evaluation.summary import summarise
+from distill_jax.records import Prediction, Turn, to_json
+from distill_jax.workdir import Workdir, write_json, write_text
+
+ARITHMETIC = "distill_jax.tasks.arithmetic"
+SAMPLING = {
+    "temperature": 0.0,
+    "samples": 1,
+    "calculator": False,
+    "given": "",
+    "given_steps": 0,
+    "slots": 8,
+}
+
+
+def identity(seed=0, scheme="socratic", task=ARITHMETIC, **changes):
+    """The flat part of a config that decides what the students are."""
+    options = {"difficulty": "easy", "seed": 0, "train_problems": 5, "test_problems": 12}
+    options = {f"task_options.{key}": value for key, value in options.items()}
+    base = {"scheme": scheme, "seed": seed, "task": task, "data.dev_split": "", "train.steps": 40}
+    return base | (options if task == ARITHMETIC else {}) | changes
+
+
+def solved(problem, steps, correct=True, status="finished", log_probability=-0.5):
+    """A prediction that asks and solves `steps`, [(question, solution), ...]."""
+    turns = []
+    for question, solution in steps:
+        turns.append(Turn("decomposer", question, 9, -0.25))
+        turns.append(Turn("solver", solution, 7, log_probability))
+    answer = problem.answer if correct else "999"
+    return Prediction(
+        id=problem.id,
+        question=problem.question,
+        answer=problem.answer,
+        completion="\n".join(turn.text for turn in turns),
+        turns=tuple(turns),
+        prediction=None if status == "unparsed" else answer,
+        correct=correct,
+        scores={"strict": False, "flexible": correct, "normalised": correct},
+        status=status,
+        attributes=problem.attributes,
+    )
+
+
+def write_run(path, predictions, *, split="test", sampling=None, tokens=1000, **changes):
+    """A run whose headline evaluation has these predictions; a second evaluation lies beside it.
+
+    `tokens` were fed to each of two students, the second of which stopped half-way.
+    """
+    workdir = Workdir(path)
+    facts = identity(**changes)
+    workdir.write_config({}, facts)
+    students = {
+        "decomposer": {"steps": 40, "tokens": tokens, "parameters": 500, "finished_at": 40},
+        "solver": {"steps": 40, "tokens": tokens, "parameters": 700, "finished_at": 20},
+    }
+    write_json(workdir.training_data, students)
+    report = summarise(
+        predictions,
+        task=facts["task"],
+        split=split,
+        guessers={},
+        checkpoint_steps={"decomposer": 40, "solver": 20},
+        identity=facts,
+        seed=facts["seed"],
+        seconds=1.0,
+        sampling=SAMPLING | (sampling or {}),
+    )
+    for name, content in (("other", report | {"split": "dev"}), ("headline", report)):
+        directory = workdir.evaluations / f"{name}-40-20-0123abcd"
+        rows = predictions if name == "headline" else predictions[:1]
+        write_text(directory / "predictions.jsonl", "".join(to_json(p) + "\n" for p in rows))
+        write_json(directory / "report.json", content)
+    write_json(workdir.report_json, report)
+    return str(path)
+
+
+def change_json(path, **changes):
+    """Replace keys of a JSON file."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
