@@ -12,6 +12,7 @@ TEST = [
     "hypothesis>=6.100",
     "build>=1.2",
     "setuptools>=77",
+    "sacrebleu>=2.4",
 ]
 
 setuptools.setup(
@@ -24,7 +25,11 @@ setuptools.setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=setuptools.find_packages(include=["distill_jax", "distill_jax.*"]),
-    package_data={"distill_jax.evaluation": ["templates/*"]},
+    package_data={
+        "distill_jax.evaluation": ["templates/*"],
+        "distill_jax.tasks": ["splits/*.txt"],
+        "distill_jax.teacher": ["prompts/*/*.txt"],
+    },
     install_requires=[
         "jax>=0.10,<0.12",
         "flax>=0.12,<0.13",
@@ -40,6 +45,7 @@ setuptools.setup(
         "etils[epath]>=1.9",
         "safetensors>=0.5",
         "huggingface_hub>=1",
+        "openai>=3",
         "scipy>=1.14",
         "rich>=13",
         "jinja2>=3.1",
@@ -52,6 +58,10 @@ setuptools.setup(
         "peers": ["torch>=2.5"],
         "tpu": ["jax[tpu]>=0.10,<0.12"],
         "cuda": ["jax[cuda12]>=0.10,<0.12"],
+        # Checks of answer extractors and question quality against other people's code.
+        "eval": ["sacrebleu>=2.4", "lm-eval>=0.4.9"],
+        # A server of OpenAI's interface for exported students; on Linux torch brings CUDA along.
+        "serving": ["torch>=2.5", "transformers[serving]>=5,<6"],
         "notebook": ["notebook>=7", "nbmake>=1.5"],
     },
 )

@@ -88,6 +88,42 @@ def get_config() -> ConfigDict:
             # Tokens of a row; 0 = the longest row rounded up to 8 (packed: the context).
             "seq_len": 0,
             "max_dropped_share": 0.01,  # of rows longer than context or seq_len: more is an error
+            # Files of annotations instead of the task's own: of another run or a hub:NAME/DATA_SET,
+            # or of other formats (annotations/importers.py). () = the task's, or the teacher's.
+            "annotations": (),
+            "annotations_per_problem": 0,  # at most, the first that differ; 0 = all
+            # Questions are made from templates: then only the very questions of the evaluation are
+            # dropped, not also those with other numbers, and overlaps are not looked for.
+            "templated": True,
+            # Drop training questions of which a larger share lies in 8 words and more in common
+            # with one evaluation question; 1 = none (all are listed).
+            "max_overlap": 1.0,
+        }
+    )
+
+    # A large model that annotates the training problems (docs/annotating.md). Its key is read from
+    # OPENAI_API_KEY.
+    config.teacher = ConfigDict(
+        {
+            "model": "",  # its name at the server; "" = no teacher
+            "base_url": "",  # such as http://localhost:8000/v1; "" = OPENAI_BASE_URL, or OpenAI
+            "api": "chat",  # chat, completions
+            # socratic, socratic_zero, cot, zero_shot_cot, short, long, student, or your own file.
+            "prompt": "socratic",
+            "samples": 1,  # per problem; each is a request of its own
+            "temperature": 0.0,
+            "top_p": 1.0,
+            "max_tokens": 1024,  # of an answer; longer ones are not used
+            "max_tokens_name": "max_tokens",  # OpenAI's newer models: max_completion_tokens
+            "extra": "",  # a JSON object sent along, such as {"reasoning_effort": "low"}
+            "concurrency": 16,  # requests at a time
+            "requests_per_minute": 0,  # 0 = as many as come
+            "tokens_per_minute": 0,  # prompts and answers
+            "timeout_s": 120.0,  # of one request
+            "retries": 5,  # of one request: busy or failing server, no or garbled answer
+            "price_input": 0.0,  # per million tokens, in any currency
+            "price_output": 0.0,
+            "cache_dir": "~/.cache/distill_jax/teacher",  # all answers, shared by runs
         }
     )
 
@@ -139,6 +175,7 @@ def get_config() -> ConfigDict:
             "top_k": 0,  # draw from the k most likely tokens; 0 = all
             "top_p": 1.0,  # draw from the fewest tokens that together have p; 1 = all
             "samples": 1,  # dialogues per problem; their most frequent answer counts
+            "seed": 0,  # of what is drawn, with config.seed: another one draws anew
             "max_turns": 16,  # of all roles together
             "max_turn_tokens": 64,
             "max_tokens": 192,  # of a whole dialogue

@@ -36,4 +36,5 @@ def get_config():
     config.sampling.max_turns = 24
     config.sampling.max_turn_tokens = 96
     config.sampling.max_tokens = 384
+    config.data.templated = False
     return config

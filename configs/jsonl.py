@@ -17,4 +17,5 @@ def get_config():
     for student in config.model:
         config.model[student].context = 512
     config.tokenizer.vocab_size = 4096
+    config.data.templated = False
     return config

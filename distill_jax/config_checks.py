@@ -20,6 +20,17 @@ LEAST = {
     "data.seq_len": 0,
     "data.dev_problems": 0,
     "data.max_dropped_share": 0.0,
+    "data.annotations_per_problem": 0,
+    "data.max_overlap": 0.0,
+    "teacher.samples": 1,
+    "teacher.temperature": 0.0,
+    "teacher.max_tokens": 1,
+    "teacher.concurrency": 1,
+    "teacher.requests_per_minute": 0,
+    "teacher.tokens_per_minute": 0,
+    "teacher.retries": 0,
+    "teacher.price_input": 0.0,
+    "teacher.price_output": 0.0,
     "train.steps": 0,
     "train.token_budget": 0,
     "train.batch_size": 1,
@@ -37,6 +48,7 @@ LEAST = {
     "sampling.max_tokens": 1,
     "sampling.top_k": 0,
     "sampling.samples": 1,
+    "sampling.seed": 0,
     "sampling.slots": 0,
     "sampling.given_steps": 0,
     "evaluation.problems": 0,
@@ -58,6 +70,7 @@ CHOICES = {
     "train.dtype": ("float32", "bfloat16"),
     "train.best_by": ("loss", "exact", "accuracy"),
     "sampling.dtype": ("float32", "bfloat16"),
+    "teacher.api": ("chat", "completions"),
     "sampling.given": ("", "subquestions", "nothing", "history"),
 }
 
@@ -70,6 +83,7 @@ def check_values(config: Any) -> None:
         *_sizes(config.model),
         *_sampling(config.sampling, config.evaluation.checkpoint),
         *_training(config.train),
+        *_teacher(config),
     ]
     # What follows from several values is only looked at where each by itself is possible.
     mistakes = mistakes or _without_dev(config)
@@ -156,6 +170,26 @@ def _training(train: Any) -> list[str]:
         mistakes.append(
             "config.train.best_by='accuracy' needs dialogues to count: set "
             "config.train.dev_dialogues above 0"
+        )
+    return mistakes
+
+
+def _teacher(config: Any) -> list[str]:
+    teacher = config.teacher
+    mistakes = []
+    if not 0.0 < teacher.top_p <= 1.0:
+        mistakes.append(f"config.teacher.top_p={teacher.top_p}: above 0, at most 1")
+    if not teacher.timeout_s > 0:
+        mistakes.append(f"config.teacher.timeout_s={teacher.timeout_s}: must be above 0")
+    if teacher.samples > 1 and teacher.temperature == 0.0:
+        mistakes.append(
+            f"config.teacher.samples={teacher.samples} at temperature 0 would all be the same: "
+            "set config.teacher.temperature, e.g. 0.7"
+        )
+    if teacher.model and config.data.annotations:
+        mistakes.append(
+            "config.teacher.model and config.data.annotations both say where annotations come "
+            "from: leave one of them empty"
         )
     return mistakes
 

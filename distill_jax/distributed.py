@@ -78,6 +78,13 @@ def send(value: Any) -> Any:
     return json.loads(received.tobytes())
 
 
+def processes() -> int:
+    """How many processes take part."""
+    import jax
+
+    return jax.process_count()
+
+
 def process_index() -> int:
     """The number of this process, from 0."""
     import jax

@@ -1,7 +1,8 @@
 """Errors a user can cause, and how a command turns them into one line and an exit code.
 
 Exit codes: 0 done or nothing left to do; 2 the user must change something first; 1 our bug, or a
-peer that is gone; 75 (EX_TEMPFAIL) interrupted with the state saved: run the same command again.
+server or peer that is gone; 75 (EX_TEMPFAIL) interrupted with the state saved: run the same
+command again.
 """
 
 import contextlib
@@ -18,6 +19,10 @@ EXIT_INTERRUPTED = 75
 
 class UserError(Exception):
     """Something the user must change first. The message is one line: what, where, the remedy."""
+
+
+class PeerGone(Exception):
+    """A server or process that is gone; nobody here did anything wrong. The message is one line."""
 
 
 class Interrupted(SystemExit):
@@ -83,6 +88,9 @@ def run_command(main: Callable[[list[str]], None], argv: list[str]) -> int:
         line = " ".join(str(error).split("\n"))
         print(f"error: {line}", file=sys.stderr)
         return EXIT_USER
+    except PeerGone as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return EXIT_BUG
     except Interrupted:
         print("interrupted: run the same command again to continue", file=sys.stderr)
         return EXIT_INTERRUPTED

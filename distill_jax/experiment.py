@@ -10,20 +10,23 @@ from typing import Any
 
 from distill_jax import chips, command_line, distributed, run_data
 from distill_jax.evaluate_students import evaluate_students, evaluation_name
+from distill_jax.evaluation.summary import closing_lines
 from distill_jax.restore_students import chosen_steps, finished_students, forget_damaged
 from distill_jax.run_inputs import RunInputs
+from distill_jax.teacher.settings import Spending
 from distill_jax.text import rows as text_rows
 from distill_jax.train_students import train_students
 from distill_jax.workdir import Workdir
 
 
-def run(config: Any, path: str) -> None:
-    """The whole experiment in `path`; skips what is finished."""
+def run(config: Any, path: str, yes: bool = False) -> None:
+    """The whole experiment in `path`; skips what is finished. `yes`: the teacher may be asked
+    without asking the person at the terminal first."""
     chips.expect_no_tpu()
     distributed.initialize(**dict(config.distributed))
     workdir = Workdir(path)
     with _locked(workdir):
-        inputs = RunInputs(config, workdir)
+        inputs = RunInputs(config, workdir, Spending(allowed=True, yes=yes))
         inputs.check_workdir(may_take_over=True)
         if distributed.is_first() and workdir.config.exists():
             inputs.terminal.keep_log(workdir.log)
@@ -86,8 +89,8 @@ def evaluate(path: str, overrides: dict[str, str]) -> None:
         inputs = RunInputs(config, workdir)
         inputs.check_workdir()
         result = evaluate_students(inputs, headline=False)
-    low, high = result["accuracy_interval"]
+    for line in closing_lines(result):
+        inputs.terminal.say(line)
     inputs.terminal.say(
-        f"accuracy {result['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) on "
-        f"{result['n']} {result['split']} problems"
+        f"all evaluations of the run: python -m distill_jax.evaluate --workdir {path} --list"
     )

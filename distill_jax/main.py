@@ -21,6 +21,9 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--topology", metavar="v5e:2x4", help="dry run for a TPU slice that need not be there"
     )
+    parser.add_argument(
+        "--yes", action="store_true", help="ask the teacher of the config, whatever it costs"
+    )
     rest, overrides = command_line.split_overrides(argv)
     arguments = parser.parse_args(rest)
     if arguments.topology and not arguments.dry_run:
@@ -41,7 +44,7 @@ def main(argv: list[str]) -> None:
     if arguments.show_batch:
         experiment.show_batch(config)
     else:
-        experiment.run(config, arguments.workdir)
+        experiment.run(config, arguments.workdir, arguments.yes)
 
 
 if __name__ == "__main__":

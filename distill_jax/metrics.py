@@ -89,6 +89,11 @@ class Terminal:
             minutes, seconds = divmod(int(time.monotonic() - self._start), 60)
             print(f"[{minutes:02d}:{seconds:02d}] {text}", flush=True)
 
+    def show(self, text: str) -> None:
+        """Several lines as they are, for the person at the terminal; not kept in the log."""
+        if not self._quiet:
+            print(text, flush=True)
+
     @contextlib.contextmanager
     def progress(self, title: str, total: int, start: int = 0) -> Iterator["Progress"]:
         """A bar from `start` to `total` while the block runs."""

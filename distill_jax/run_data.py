@@ -3,14 +3,20 @@
 import dataclasses
 import hashlib
 import os
+import pathlib
 import platform
 import shutil
+from collections.abc import Sequence
 from importlib import metadata
 from typing import Any, NamedTuple
 
 import jax
 
 from distill_jax import distributed, records
+from distill_jax.annotation_sources import Source, annotations_of, leak_problems
+from distill_jax.annotations.duplicates import drop_duplicates
+from distill_jax.annotations.leaks import Leaks, Overlap
+from distill_jax.annotations.summary import summarise, table
 from distill_jax.annotations.verify import Rejected, verify
 from distill_jax.errors import UserError
 from distill_jax.run_inputs import RunInputs
@@ -24,6 +30,7 @@ class RunData(NamedTuple):
     train: list[records.Annotation]
     dev: list[records.Annotation]
     rejected: list[Rejected]
+    overlaps: list[Overlap]  # with questions of the evaluation, for reading
     usage: str = ""  # what became of the problems, in one line; "" where they were not read
 
 
@@ -39,22 +46,24 @@ def collect(inputs: RunInputs) -> RunData:
     def first() -> list[list[dict[str, Any]]]:
         data = _read(inputs)
         rejected.extend(data.rejected)
+        overlaps.extend(data.overlaps)
         usage.append(data.usage)
         return [[dataclasses.asdict(each) for each in part] for part in (data.train, data.dev)]
 
     rejected: list[Rejected] = []
+    overlaps: list[Overlap] = []
     usage: list[str] = []
     train, dev = (
         [records.annotation_from_dict(row) for row in part]
         for part in distributed.from_first(first)
     )
-    return RunData(train, dev, rejected, "".join(usage))
+    return RunData(train, dev, rejected, overlaps, "".join(usage))
 
 
 def _read(inputs: RunInputs) -> RunData:
     workdir = inputs.workdir
     if not workdir.annotations.exists() or inputs.takes_over:
-        return _from_task(inputs)
+        return annotate(inputs)
     if not workdir.dev_annotations.exists():
         raise UserError(
             f"{workdir.dev_annotations} is missing: put it back, or start a new --workdir"
@@ -63,23 +72,47 @@ def _read(inputs: RunInputs) -> RunData:
         [records.annotation_from_dict(row) for _, row in records.read_json_lines(path)]
         for path in (workdir.annotations, workdir.dev_annotations)
     )
-    return RunData(train, dev, [])
+    return RunData(train, dev, [], [])
 
 
-def _from_task(inputs: RunInputs) -> RunData:
+def annotate(inputs: RunInputs) -> RunData:
+    """The annotations of the config: collected from where they come, checked, and split."""
     data = inputs.config.data
-    train, rejected, usage = _verified(inputs, data.train_split)
+    held_out = 0 if data.dev_split else data.dev_problems
+    most = data.train_problems + held_out if data.train_problems else 0
+    train, rejected, usage = _verified(inputs, data.train_split, most)
+    leaks = Leaks(leak_problems(inputs), templated=data.templated, most=data.max_overlap)
+    train, leaked, overlaps = leaks.drop(train)
+    if not train:
+        reasons = ", ".join(sorted({each.reason for each in leaked}))
+        raise UserError(
+            f"{inputs.config.task} {data.train_split}: all {len(leaked)} annotations are dropped "
+            f"({reasons}; first {leaked[0].id}: {leaked[0].detail}): for questions that are "
+            "meant to differ in numbers only set --config.data.templated=True"
+        )
+    if leaked:
+        usage += f", {len(leaked)} dropped as questions of the evaluation"
+    rejected += leaked
     if data.dev_split and data.dev_problems:
-        dev, rejected_dev, usage_dev = _verified(inputs, data.dev_split)
-        dev, rejected = dev[: data.dev_problems], rejected + rejected_dev
+        dev, rejected_dev, usage_dev = _verified(inputs, data.dev_split, data.dev_problems)
+        # Rows of files that are of no dev problem were met above already.
+        rejected += [each for each in rejected_dev if each.reason != "unknown problem"]
+        dev = _first(dev, data.dev_problems)
         asked = {annotation.question for annotation in dev}
         train = [annotation for annotation in train if annotation.question not in asked]
         usage += f"; dev: {usage_dev}, {len(dev)} used"
     else:
         train, dev = hold_out(train, data.dev_problems)
         usage += f", {len(dev)} held out for dev"
-    train = train[: data.train_problems] if data.train_problems else train
-    return RunData(train, dev, rejected, f"{usage}; {len(train)} to train on")
+    train = _first(train, data.train_problems)
+    return RunData(train, dev, rejected, overlaps, f"{usage}; {len(train)} to train on")
+
+
+def _first(annotations: list[records.Annotation], problems: int) -> list[records.Annotation]:
+    """Those of the first so many problems, 0 = all; a problem may have several."""
+    ids = list(dict.fromkeys(annotation.id for annotation in annotations))
+    wanted = set(ids[:problems] if problems else ids)
+    return [annotation for annotation in annotations if annotation.id in wanted]
 
 
 def hold_out(
@@ -96,32 +129,49 @@ def hold_out(
 
 
 def _verified(
-    inputs: RunInputs, split: str
+    inputs: RunInputs, split: str, most: int
 ) -> tuple[list[records.Annotation], list[Rejected], str]:
     """(kept, rejected, what became of the problems of a split)."""
-    task, name = inputs.task, inputs.config.task
-    problems = task.load(split, **inputs.task_options)
-    if inputs.scheme.name == "answer_only":
-        # Nothing but question and answer is needed, so problems without steps will do.
-        annotations = [
-            records.Annotation(p.id, p.question, p.answer, (), {"kind": "gold"}) for p in problems
-        ]
-    else:
-        annotations = task.load_annotations(split, **inputs.task_options)
-    records.refuse_duplicates(annotations, f"the annotations of {name}")
-    kept, rejected = verify(annotations, problems, task.grade)
+    source = annotations_of(inputs, split, most)
+    kept, rejected = _check(inputs, source)
     if not kept:
-        reason = "there are none"
+        reason = "there are none: give rows steps, or name a teacher (config.teacher.model)"
         if rejected:
-            question = records.shorten(rejected[0].annotation.question)
-            reason = f"{rejected[0].id} {question!r}: {rejected[0].reason}"
-        raise UserError(f"{name} {split}: no annotation to train on ({reason})")
-    with_steps = "" if inputs.scheme.name == "answer_only" else f"{len(annotations)} with steps, "
-    return kept, rejected, f"{len(problems)} problems: {with_steps}{len(rejected)} rejected"
+            first = rejected[0]
+            question = records.shorten(first.question)
+            why = f"{first.reason}: {first.detail}" if first.detail else first.reason
+            reason = f"{first.id} {question!r}: {why}"
+        raise UserError(f"{inputs.config.task} {split}: no annotation to train on ({reason})")
+    usage = f"{len(source.problems)} problems: {source.said}{len(rejected)} rejected"
+    return kept, rejected, usage
+
+
+def checked(
+    inputs: RunInputs, split: str, most: int
+) -> tuple[list[records.Annotation], list[Rejected]]:
+    """(kept, rejected) of the first `most` problems, leaks not looked for: for a trial."""
+    return _check(inputs, annotations_of(inputs, split, most))
+
+
+def _check(inputs: RunInputs, source: Source) -> tuple[list[records.Annotation], list[Rejected]]:
+    kept, wrong = verify(source.annotations, source.problems, inputs.task.grade)
+    kept, copies = drop_duplicates(kept, inputs.config.data.annotations_per_problem)
+    return kept, [*source.rejected, *wrong, *copies]
 
 
 def write(inputs: RunInputs, data: RunData, tokenizer: text_tokenizer.Tokenizer) -> None:
     """Process 0 writes what the students are made from; what is there already stays as it is."""
+    write_annotations(inputs, data)
+    workdir = inputs.workdir
+    if distributed.is_first() and not workdir.tokenizer.exists():
+        temporary = workdir.tokenizer.with_name(".tokenizer.tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        tokenizer.save(temporary)
+        os.replace(temporary, workdir.tokenizer)
+
+
+def write_annotations(inputs: RunInputs, data: RunData) -> None:
+    """Process 0 writes the config and the annotations, where they are not there yet."""
     takes_over, inputs.takes_over = inputs.takes_over, False
     if not distributed.is_first():
         return
@@ -134,23 +184,33 @@ def write(inputs: RunInputs, data: RunData, tokenizer: text_tokenizer.Tokenizer)
     workdir.write_config(inputs.config.to_dict(), inputs.identity())
     write_json(workdir.environment, _environment())
     inputs.terminal.keep_log(workdir.log)
-    if not workdir.annotations.exists():
-        lines = [records.to_json(each) + "\n" for each in data.rejected]
-        write_text(workdir.rejected_annotations, "".join(lines))
-        write_text(workdir.dev_annotations, "".join(records.to_json(a) + "\n" for a in data.dev))
+    if data.usage:  # collected now, not read from here
+        workdir.annotations.unlink(missing_ok=True)
+        write_lines(workdir.rejected_annotations, data.rejected)
+        write_lines(workdir.overlaps, data.overlaps)
+        write_lines(workdir.dev_annotations, data.dev)
+        summary = summarise([*data.train, *data.dev], data.rejected)
+        write_json(workdir.summary, summary)
         # The last of them: where it is, the others are.
-        write_text(workdir.annotations, "".join(records.to_json(a) + "\n" for a in data.train))
+        write_lines(workdir.annotations, data.train)
+        if data.rejected:
+            inputs.terminal.show(table(summary))
     if data.usage:
         inputs.terminal.say(f"{inputs.config.task}: {data.usage}")
     if data.rejected:
         inputs.terminal.say(
             f"{len(data.rejected)} annotations were rejected: {workdir.rejected_annotations}"
         )
-    if not workdir.tokenizer.exists():
-        temporary = workdir.tokenizer.with_name(".tokenizer.tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
-        tokenizer.save(temporary)
-        os.replace(temporary, workdir.tokenizer)
+    if data.overlaps:
+        inputs.terminal.say(
+            f"{len(data.overlaps)} training questions share 8 words or more in a row with one of "
+            f"the evaluation; they are listed in {workdir.overlaps}"
+        )
+
+
+def write_lines(path: pathlib.Path, rows: Sequence[Any]) -> None:
+    """A file of JSON lines, one per record."""
+    write_text(path, "".join(records.to_json(row) + "\n" for row in rows))
 
 
 def _environment() -> dict[str, Any]:

@@ -21,6 +21,7 @@ from distill_jax.errors import UserError
 from distill_jax.evaluation.sampler import Settings, make_plan
 from distill_jax.model import gpt2
 from distill_jax.sampling.plan import DialoguePlan
+from distill_jax.teacher.settings import NOTHING, Spending
 from distill_jax.text import rows as text_rows
 from distill_jax.text import tokenizer as text_tokenizer
 from distill_jax.text import transcript
@@ -33,6 +34,10 @@ NOT_IDENTITY_KEYS = (
     # How it is computed: the same but for rounding (and, with micro-batches, which numbers drop).
     *(f"train.{key}" for key in ("accumulation", "remat", "attention", "loss_chunk")),
     "checkpoint_dir",
+    # What an answer costs, how and where it is got.
+    *(f"teacher.{key}" for key in ("base_url", "concurrency", "requests_per_minute")),
+    *(f"teacher.{key}" for key in ("tokens_per_minute", "timeout_s", "retries", "cache_dir")),
+    *(f"teacher.{key}" for key in ("price_input", "price_output")),
 )
 
 
@@ -47,7 +52,7 @@ class EvaluatedTask(NamedTuple):
 class RunInputs:
     """A checked config with its task, scheme and working directory."""
 
-    def __init__(self, config: Any, workdir: Workdir):
+    def __init__(self, config: Any, workdir: Workdir, spending: Spending = NOTHING):
         """`config` is a ConfigDict (its keys are attributes that type checkers cannot know).
 
         Raises UserError for everything in `config` that can be checked without data."""
@@ -56,6 +61,8 @@ class RunInputs:
         self.workdir = workdir
         # Whether the directory's run is to be replaced (workdir_check.py): it is not read then.
         self.takes_over = False
+        # How far the teacher may be asked.
+        self.spending = spending
         first = distributed.is_first()
         self.terminal = metrics.Terminal(quiet=not first)
         self.metrics_file = metrics.MetricsFile(workdir.metrics if first else None)
@@ -95,7 +102,9 @@ class RunInputs:
         return {
             key: value
             for key, value in flat.items()
-            if not key.startswith(("model.", "optimizer.")) or key.split(".")[1] in used
+            if (not key.startswith(("model.", "optimizer.")) or key.split(".")[1] in used)
+            # Without a teacher it does not matter how it would be asked.
+            and (self.config.teacher.model or not key.startswith("teacher."))
         }
 
     def check_workdir(self, *, may_take_over: bool = False) -> None:

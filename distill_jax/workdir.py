@@ -12,7 +12,7 @@ from typing import Any
 
 from distill_jax.errors import UserError
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
@@ -54,6 +54,8 @@ class Workdir:
         self.annotations = self.path / "annotations.jsonl"
         self.dev_annotations = self.path / "annotations.dev.jsonl"
         self.rejected_annotations = self.path / "annotations.rejected.jsonl"
+        self.overlaps = self.path / "annotations.overlaps.jsonl"
+        self.summary = self.path / "annotations.summary.json"
         self.training_data = self.path / "training_data.json"
         self.checkpoints = self.path / "checkpoints"
         self.evaluations = self.path / "evaluations"
@@ -160,6 +162,8 @@ class Workdir:
             self.annotations,
             self.dev_annotations,
             self.rejected_annotations,
+            self.overlaps,
+            self.summary,
             self.training_data,
             self.metrics,
         ):

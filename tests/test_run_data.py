@@ -25,6 +25,7 @@ def inputs_of(directory, train, **overrides):
     lines = "".join(json.dumps(row) + "\n" for row in train)
     (directory / "train.jsonl").write_text(lines)
     (directory / "dev.jsonl").write_text(lines)
+    (directory / "test.jsonl").write_text('{"question": "Is ice cold?", "answer": true}\n')
     config = command_line.load_config("configs/jsonl.py")
     flat = {"task_options.directory": str(directory)} | overrides
     command_line.apply_overrides(config, flat)
@@ -75,3 +76,49 @@ def test_a_row_that_is_too_long_is_named_by_its_annotation_and_question(tmp_path
         UserError, match=r"\(longest: jsonl/train/5 \('Why\? Why\? .*\.\.\.'\) with"
     ):
         StudentRows(encoded, "solver", 30, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("templated", "test", "reasons"),
+    [
+        ("False", "What is 99 + 1?", {"leak with other numbers"}),
+        ("True", "What is 99 + 1?", set()),
+        ("True", "what  is 7 + 1?", {"leak"}),
+    ],
+)
+def test_questions_of_the_evaluation_are_not_trained_on(templated, test, reasons, tmp_path):
+    other = {"question": "Is ice cold?", "answer": True, "steps": own_rows(1)[0]["steps"]}
+    inputs = inputs_of(tmp_path, [*own_rows(30), other], **{"data.templated": templated})
+    (tmp_path / "test.jsonl").write_text(json.dumps({"question": test, "answer": 8}) + "\n")
+    data = run_data.collect(inputs)
+    assert {each.reason for each in data.rejected} == reasons
+    left = len(data.train) + len(data.dev)
+    assert left == {frozenset(): 31, frozenset({"leak"}): 30}.get(frozenset(reasons), 1)
+
+
+def test_what_is_written_says_what_was_kept_and_why_not(tmp_path):
+    wrong = {"question": "What is 2 * 2?", "answer": 4}
+    inputs = inputs_of(tmp_path, [*own_rows(30), wrong], scheme="chain")
+    annotations = [
+        {"question": row["question"], "answer": row["answer"], "steps": row["steps"]}
+        for row in own_rows(30)
+    ] + [{"question": "What is 2 * 2?", "answer": 5, "steps": own_rows(1)[0]["steps"]}]
+    lines = "".join(json.dumps(row) + "\n" for row in annotations)
+    (tmp_path / "train.annotations.jsonl").write_text(lines)
+    data = run_data.collect(inputs)
+    run_data.write_annotations(inputs, data)
+    summary = json.loads(inputs.workdir.summary.read_text())
+    assert summary == {
+        "kept": 30,
+        "problems": 30,
+        "tasks": {"jsonl/train": {"kept": 30, "wrong answer": 1}},
+        "reasons": {"wrong answer": 1},
+        "steps": {"1": 30},
+        "sources": {"gold": 30},
+    }
+    [rejected] = inputs.workdir.rejected_annotations.read_text().splitlines()
+    rejected = json.loads(rejected)
+    assert (rejected["id"], rejected["reason"]) == ("jsonl/train/30", "wrong answer")
+    assert rejected["detail"] == "answer '5' is not '4'"
+    assert rejected["annotation"]["steps"][0]["solution"] == "4"
+    assert run_data.collect(inputs).train == data.train

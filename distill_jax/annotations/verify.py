@@ -1,42 +1,100 @@
 """Which annotations may be trained on: those whose answer is the known one."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
+from typing import Any
 
 from distill_jax.records import Annotation, Grade, Problem
+from distill_jax.tasks.grading import parse_value
+from distill_jax.text import calculator
+
+LONGEST_TEXT = 2000  # characters kept of a text that could not be read
+
+_MARK = re.compile(r"<<([^<>=\n]*)=([^<>=\n]*)>>")
+_DECIMALS = re.compile(r"\.([0-9]+)")
 
 
 @dataclasses.dataclass(frozen=True)
 class Rejected:
-    """An annotation that is not trained on, and why."""
+    """What is not trained on, and why. One line of annotations.rejected.jsonl."""
 
-    id: str
-    reason: str
-    annotation: Annotation
+    id: str  # of the problem; "" where none is known
+    reason: str  # a class of reasons, which are counted: "wrong answer", "no steps", ...
+    detail: str  # the particulars, one line
+    question: str
+    annotation: Annotation | None = None
+    text: str = ""  # what could not be read, its first LONGEST_TEXT characters
+    source: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def reject(annotation: Annotation, reason: str, detail: str) -> Rejected:
+    """An annotation that is not to be trained on."""
+    return Rejected(
+        annotation.id, reason, detail, annotation.question, annotation, "", annotation.source
+    )
 
 
 def verify(
-    annotations: Sequence[Annotation],
+    annotations: Iterable[Annotation],
     problems: Sequence[Problem],
     grade: Callable[[str, str], Grade],
 ) -> tuple[list[Annotation], list[Rejected]]:
     """Split annotations into those to keep and those rejected.
 
-    Kept iff its id is that of a problem, its answer grades as right against the problem's, and no
-    solution is empty.
+    Kept iff its id is that of a problem, its answer grades as right against the problem's, no
+    solution or subquestion is empty, and no calculator mark is false.
     """
     known = {problem.id: problem for problem in problems}
     kept, rejected = [], []
     for annotation in annotations:
         problem = known.get(annotation.id)
-        if problem is None:
-            reason = "unknown problem"
-        elif not grade(f"#### {annotation.answer}", problem.answer).scores["normalised"]:
-            reason = f"answer {annotation.answer!r} is not {problem.answer!r}"
-        elif any(not step.solution.strip() for step in annotation.steps):
-            reason = "empty solution"
-        else:
+        found = _objection(annotation, problem, grade)
+        if found is None:
             kept.append(annotation)
-            continue
-        rejected.append(Rejected(annotation.id, reason, annotation))
+        else:
+            rejected.append(reject(annotation, *found))
     return kept, rejected
+
+
+def _objection(
+    annotation: Annotation, problem: Problem | None, grade: Callable[[str, str], Grade]
+) -> tuple[str, str] | None:
+    """(reason, detail) of the first thing that is wrong, or None."""
+    if problem is None:
+        return "unknown problem", f"no problem has the id {annotation.id!r}"
+    if not grade(f"#### {annotation.answer}", problem.answer).scores["normalised"]:
+        return "wrong answer", f"answer {annotation.answer!r} is not {problem.answer!r}"
+    if any(not step.solution.strip() for step in annotation.steps):
+        return "empty step", "empty solution"
+    if any(s.subquestion is not None and not s.subquestion.strip() for s in annotation.steps):
+        return "empty step", "empty subquestion"
+    false = [mark for step in annotation.steps for mark in false_marks(step.solution)]
+    if false:
+        return "false calculation", f"{', '.join(false[:3])} is not true"
+    return None
+
+
+def false_marks(text: str) -> list[str]:
+    """The calculator marks of a text that exact arithmetic refutes, as they are written.
+
+    A value may be rounded to the decimals it is written with; one without decimals must be exact.
+    What cannot be evaluated (`<<2x=4>>`) is not called false.
+
+    >>> false_marks("<<48/2=25>>25 and <<10/3=3.33>>3.33 and <<2*3=6>>6")
+    ['<<48/2=25>>']
+    """
+    return [mark[0] for mark in _MARK.finditer(text) if _is_false(mark[1], mark[2])]
+
+
+def _is_false(expression: str, written: str) -> bool:
+    exact = calculator.evaluate(expression.strip())
+    value = parse_value(written)
+    if exact is None or value is None:
+        return False
+    decimals = _DECIMALS.search(written)
+    places = len(decimals[1]) if decimals else 0
+    # Without decimals it must be exact: 7/2=4 is a mistake, however it is rounded.
+    tolerance = Fraction(1, 2 * 10**places) if places else 0
+    return abs(exact - value) > tolerance

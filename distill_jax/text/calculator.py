@@ -57,6 +57,20 @@ def value(expression: str) -> str | None:
     >>> value("2*(3-.5)"), value("1/3"), value("2**3")
     ('5', None, None)
     """
+    result = evaluate(expression)
+    if result is None:
+        return None
+    text = format_value(result)
+    digits = sum(character.isdigit() for character in text)
+    return None if "/" in text or digits > MAX_DIGITS else text
+
+
+def evaluate(expression: str) -> Fraction | None:
+    """The exact value of an expression, also one whose decimals never end. Never raises.
+
+    None for whatever is malformed, longer than MAX_LENGTH or deeper than MAX_DEPTH, and for a
+    division by zero.
+    """
     if len(expression) > MAX_LENGTH:
         return None
     tokens = collections.deque(_TOKEN.findall(expression))
@@ -64,11 +78,7 @@ def value(expression: str) -> str | None:
         result = _sum(tokens, 0)
     except (_MalformedError, ZeroDivisionError):
         return None
-    if tokens:
-        return None
-    text = format_value(result)
-    digits = sum(character.isdigit() for character in text)
-    return None if "/" in text or digits > MAX_DIGITS else text
+    return None if tokens else result
 
 
 def completion(text: str) -> str | None:

@@ -1,0 +1,44 @@
+"""Only the annotations: `python -m distill_jax.annotate --config C --workdir W [--yes]`."""
+
+import sys
+
+from distill_jax import command_line, errors
+
+
+def main(argv: list[str]) -> None:
+    """Parse, check, and hand over to `annotate_problems`, which imports what is heavy."""
+    parser = command_line.parser(
+        "annotate",
+        "Annotate the training problems: ask the teacher of the config, or read files or the "
+        "task's own; check them, write annotations.jsonl. Says what it costs before it asks.",
+    )
+    parser.add_argument("--config", required=True, help="a file with get_config()")
+    parser.add_argument("--workdir", help="where everything is written; not needed with --limit")
+    parser.add_argument("--yes", action="store_true", help="send the requests without asking")
+    parser.add_argument(
+        "--limit", type=int, default=0, metavar="N", help="a trial on N problems, writes nothing"
+    )
+    parser.add_argument(
+        "--push_to", metavar="NAME/DATA_SET", help="then upload them to the Hugging Face Hub"
+    )
+    rest, overrides = command_line.split_overrides(argv)
+    arguments = parser.parse_args(rest)
+    if arguments.limit < 0:
+        parser.error("--limit must be at least 0")
+    if not (arguments.workdir or arguments.limit):
+        parser.error("--workdir is required")
+    config = command_line.load_config(arguments.config)
+    command_line.apply_overrides(config, overrides)
+
+    from distill_jax import annotate_problems
+
+    if arguments.limit:
+        annotate_problems.trial(config, arguments.limit, arguments.yes)
+        return
+    annotate_problems.annotate(config, arguments.workdir, arguments.yes)
+    if arguments.push_to:
+        annotate_problems.push(arguments.workdir, arguments.push_to)
+
+
+if __name__ == "__main__":
+    errors.leave(errors.run_command(main, sys.argv[1:]))

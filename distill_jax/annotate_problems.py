@@ -1,0 +1,63 @@
+"""The annotation stage by itself: what `python -m distill_jax.annotate` does."""
+
+import tempfile
+from typing import Any
+
+from distill_jax import chips, distributed, records, run_data
+from distill_jax.annotations import hub
+from distill_jax.annotations.summary import summarise, table
+from distill_jax.errors import UserError
+from distill_jax.metrics import Terminal
+from distill_jax.run_inputs import RunInputs
+from distill_jax.teacher.settings import Spending
+from distill_jax.workdir import Workdir
+
+
+def annotate(config: Any, path: str, yes: bool) -> None:
+    """Write the annotations of a run into `path`; `python -m distill_jax.main` goes on from there.
+
+    As long as no student has begun to train, running it again asks for what is missing and reads
+    all answers anew: another parser or filter costs no request.
+    """
+    chips.expect_no_tpu()
+    workdir = Workdir(path)
+    with workdir.locked():
+        inputs = RunInputs(config, workdir, Spending(allowed=True, yes=yes))
+        if distributed.processes() > 1:
+            raise UserError("annotate runs in one process: set config.distributed.processes=1")
+        inputs.check_workdir(may_take_over=True)
+        if workdir.training_data.exists() and not inputs.takes_over:
+            inputs.terminal.say(f"students are trained on {workdir.annotations}: nothing to do")
+            return
+        data = run_data.annotate(inputs)
+        run_data.write_annotations(inputs, data)
+        inputs.terminal.say(f"{len(data.train)} annotations: {workdir.annotations}")
+
+
+def trial(config: Any, problems: int, yes: bool) -> None:
+    """Ask about the first `problems` only, print what would be kept; only the cache is written."""
+    chips.expect_no_tpu()
+    with tempfile.TemporaryDirectory() as nowhere:
+        inputs = RunInputs(
+            config, Workdir(nowhere), Spending(allowed=True, yes=yes, limit=problems)
+        )
+        kept, rejected = run_data.checked(inputs, inputs.config.data.train_split, problems)
+        if kept:
+            inputs.terminal.show(f"--- the first that is kept\n{_as_text(kept[0])}")
+        if rejected:
+            first = rejected[0]
+            written = _as_text(first.annotation) if first.annotation else first.text
+            why = f"{first.reason}: {first.detail}"
+            inputs.terminal.show(f"--- the first that is rejected ({first.id}, {why})\n{written}")
+        inputs.terminal.show(f"---\n{table(summarise(kept, rejected))}")
+
+
+def push(path: str, name: str) -> None:
+    """Upload the annotations of a finished annotation stage, with a card."""
+    Terminal().say(hub.push(Workdir(path), name))
+
+
+def _as_text(annotation: records.Annotation) -> str:
+    steps = [f"  {step.subquestion or ''} -> {step.solution}" for step in annotation.steps]
+    head = f"{annotation.id}: {annotation.question}"
+    return "\n".join([head, *steps, f"  #### {annotation.answer}"])

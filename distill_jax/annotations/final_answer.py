@@ -1,0 +1,251 @@
+"""The final answer at the end of a text that a model wrote.
+
+Read are `#### 72`, `\\boxed{72}`, `The answer is 72.`, `Final answer: 72` and `Answer: 72`. The
+last `####` counts, wherever it stands, and else the last `\\boxed{}`; the others count only at the
+end of the text, where nothing but good wishes may follow.
+"""
+
+import re
+from typing import NamedTuple
+
+from distill_jax.annotations.sentences import sentence_spans
+from distill_jax.annotations.verify import false_marks
+from distill_jax.tasks.grading import MARKER, format_value, parse_value
+from distill_jax.text import calculator
+
+LONGEST_ANSWER = 200  # characters; what is longer is no answer
+
+_BOX = "\\boxed{"
+# A heading of Markdown, `#### Step 2`, is no answer.
+_HEADING = re.compile(
+    r"#{4,6}[^\w\n]*+(?:(?:(?:step|part|(?:sub[- ]?)?question|q|problem)s?|answer|solution) *"
+    r"#?[0-9]|(?:step|part|(?:sub[- ]?)?question|problem)s?[^\w\n]*(?:\n|$)|"
+    r"(?:explanation|reasoning|solution|calculation)\b)",
+    re.IGNORECASE,
+)
+_GOOD_WISHES = re.compile(
+    r"\W*(?:please |just )?(?:let me know|i hope|hope (?:this|that|it)|feel free|"
+    r"if you (?:have|need|would|want|'d)|is there anything|do you (?:have|need|want))\b",
+    re.IGNORECASE,
+)
+_LEAD = r"(?:(?:so|thus|hence|then|and|therefore|finally|in conclusion)\b,? *){0,3}"
+_ANSWER = r"(?:(?:the|my|our) +)?(?:(?:final|correct|right) +)?answer"
+_ABOUT = r"(?: +(?:to|for) [^.?!:=\n]{1,80}?)?"
+_VERB = r"(?: +(?:is|are|was|would be|will be|should be|must be|equals)\b(?: *:)?| *[:=])"
+_CLAUSE = re.compile(rf"(?<![A-Za-z]){_LEAD}{_ANSWER}{_ABOUT}{_VERB}", re.IGNORECASE)
+# On a line of its own before the answer: `**Final Answer**`, `Therefore, the answer is:`.
+_LABEL = re.compile(rf"\W*{_LEAD}{_ANSWER}{_ABOUT}(?: +is)?\W*", re.IGNORECASE)
+_BARE = re.compile(r"\W*answer\W*", re.IGNORECASE)
+
+_LATEX = [
+    (re.compile(r"\\[dt]?frac *\{([^{}]*)\} *\{([^{}]*)\}"), r"\1/\2"),
+    (re.compile(r"\\(?:text|textbf|mathrm|mathbf|boxed) *\{([^{}]*)\}"), r"\1"),
+    (re.compile(r"\\[()\[\],;!]|\\ "), " "),
+    (re.compile(r"\\([$%])"), r"\1"),
+    # `$72$` is a formula, `$72` are dollars.
+    (re.compile(r"(?<!\w)\$(?=[^$\s])([^$]{0,100})(?<=[^$\s])\$(?!\d)"), r"\1"),
+]
+_MARKUP = re.compile(r"\*\*|__|`|</?(?:answer|final answer|b|strong)>", re.IGNORECASE)
+_REMARK = re.compile(r"([^()]+) \(.*\)")  # `115 (in dollars)`
+_INITIALS = re.compile(r"(?:[A-Za-z]\.){2,}")
+
+
+class Ending(NamedTuple):
+    """A text taken apart.
+
+    body    the text without what only states the answer, and without `####` in it
+    answer  one line of text, or None
+    said    what `body` lost, as text that can stand for a solution: `The answer is 72.`, `72`
+    """
+
+    body: str
+    answer: str | None
+    said: str
+
+
+def split_answer(text: str, *, bare_label: bool = True) -> Ending:
+    """The final answer and the text without it. Linear in the text; never raises.
+
+    A sentence that says more than the answer stays in the body: one with a reason in front
+    (`Since 1 < 5, the answer is no`) or a calculation in it (`The answer is 48 + 24 = 72`).
+    `bare_label` False: `Answer: 72` is no final answer, since solutions are labelled so.
+    """
+    text, boxed = _unbox(_trimmed(text))
+    start = text.rfind("\n") + 1
+    mark = _last_mark(text)
+    ending = None
+    if mark < start:  # the last line holds no mark, so that it may be a label or a sentence
+        ending = _from_label(text, start, bare_label) or _from_sentence(text, start, bare_label)
+    if ending is None and mark >= 0:
+        ending = _from_mark(text, mark)
+    if ending is None and boxed is not None:
+        ending = _from_box(text, *boxed)
+    if ending is None:
+        return Ending(without_marks(text), None, "")
+    body = without_marks(_trimmed(ending.body))
+    return Ending(body, ending.answer, without_marks(ending.said))
+
+
+def answer_text(value: str) -> str | None:
+    """An answer as one line without markup, a full stop, or parentheses around all of it.
+
+    A calculation is replaced by its exact value: `(84 / 2)` by `42`, `48 + 24 = 72` by `72`. None
+    where that is false (`58 - 60 = 38`), where neither a letter nor a digit is left, and for more
+    than LONGEST_ANSWER characters.
+    """
+    if len(value) > 5 * LONGEST_ANSWER:
+        return None
+    text = _MARKUP.sub("", " ".join(value.split()))
+    for pattern, replacement in _LATEX:
+        text = pattern.sub(replacement, text)
+    text = " ".join(_unwrapped(text).split())
+    if not re.search(r"\w", text) or len(text) > LONGEST_ANSWER:
+        return None
+    return _calculated(text)
+
+
+def _unwrapped(text: str) -> str:
+    while True:
+        text = text.strip(" *_")
+        if not _INITIALS.fullmatch(text):
+            text = text.rstrip(" .,;:!*_")
+        pair = text[:1] + text[-1:]
+        inner = text[1:-1]
+        if pair not in ("()", '""', "''", "[]", "{}", "“”") or any(c in inner for c in pair):
+            return text
+        text = inner
+
+
+def _calculated(text: str) -> str | None:
+    if (remark := _REMARK.fullmatch(text)) is not None and parse_value(remark[1]) is not None:
+        return remark[1]
+    if parse_value(text) is not None:
+        return text
+    left, equals, last = (part.strip() for part in text.rpartition("="))
+    if equals and parse_value(last) is not None:
+        return None if false_marks(f"<<{left.rpartition('=')[2]}={last}>>") else last
+    value = calculator.evaluate(last)
+    return text if value is None else format_value(value)
+
+
+def _trimmed(text: str) -> str:
+    """Without closing lines that hold no letter or digit, and without `Let me know if ...!`"""
+    lines = text.split("\n")
+    while lines:
+        last = _without_good_wishes(lines.pop())
+        if re.search(r"\w", last):
+            return "\n".join([*lines, last])
+    return ""
+
+
+def _without_good_wishes(line: str) -> str:
+    end = len(line)
+    for start, _ in reversed(sentence_spans(line)):
+        if not _GOOD_WISHES.match(line, start):
+            break
+        end = start
+    return line[:end].rstrip()
+
+
+def _last_mark(text: str) -> int:
+    """Where the last `####` stands that is no heading, or -1."""
+    place = text.rfind(MARKER)
+    while place >= 0:
+        while place and text[place - 1] == "#":
+            place -= 1
+        if not _HEADING.match(text, place):
+            return place
+        place = text.rfind(MARKER, 0, place)
+    return place
+
+
+def _from_mark(text: str, place: int) -> Ending | None:
+    rest, _, below = text[place:].lstrip("#").partition("\n")
+    if not re.search(r"\w", rest) or _LABEL.fullmatch(rest):
+        rest = below.strip().partition("\n")[0]
+    if (label := _CLAUSE.match(rest.lstrip(" *_"))) is not None:
+        rest = rest.lstrip(" *_")[label.end() :]
+    answer = answer_text(rest)
+    if answer is None:
+        return None
+    return _ending(text[:place], answer, rest)
+
+
+def _from_label(text: str, start: int, bare_label: bool) -> Ending | None:
+    """An answer on the last line, below a line that announces it."""
+    above = text[:start].rstrip()
+    place = above.rfind("\n") + 1
+    label = _LABEL.fullmatch(above, place)
+    if label is None or (not bare_label and _BARE.fullmatch(above, place)):
+        return None
+    answer = answer_text(text[start:])
+    return None if answer is None else _ending(text[:place], answer, text[start:])
+
+
+def _from_sentence(text: str, start: int, bare_label: bool) -> Ending | None:
+    """`The answer is 72.` or `Final answer: 72` as the last sentence."""
+    clauses = list(_CLAUSE.finditer(text, start))
+    if not clauses:
+        return None
+    clause = clauses[-1]
+    value = text[clause.end() :].strip()
+    answer = answer_text(value)
+    last = sentence_spans(text[start:])[-1]
+    if answer is None or clause.end() <= start + last[0]:  # another sentence follows
+        return None
+    before = text[start : clause.start()].rstrip(" *_#>\"'(")
+    begins = not before or before[-1] in ".?!:;" or clause[0][0].isupper()
+    if clause[0].rstrip()[-1] in ":=" and not re.search(r"\bis\b", clause[0]):  # a label
+        bare = _BARE.fullmatch(clause[0]) is not None
+        if not begins or (bare and not bare_label):
+            return None
+        return _ending(text[: start + len(before)], answer, value)
+    said = text[clause.start() :].strip()
+    if begins and "=" not in value:
+        return Ending(text[: start + len(before)], answer, said)
+    return Ending(text, answer, said)
+
+
+def _from_box(text: str, place: int, content: str) -> Ending | None:
+    answer = answer_text(content)
+    if answer is None:
+        return None
+    start = text.rfind("\n", 0, place) + 1
+    end = text.find("\n", place)
+    line = text[start : end if end >= 0 else len(text)]
+    if answer_text(line) == answer:  # nothing but the box
+        return _ending(text[:start], answer, content)
+    return Ending(text[:start] + line, answer, line)
+
+
+def _ending(body: str, answer: str, value: str) -> Ending:
+    """The label goes, but a calculation behind it stays: `#### 48 + 24 = 72`."""
+    value = value.strip(" *_")
+    body = body.rstrip()
+    return Ending(f"{body}\n{value}".strip() if "=" in value else body, answer, value)
+
+
+def _unbox(text: str) -> tuple[str, tuple[int, str] | None]:
+    """The text with the content of the last `\\boxed{}` in its place, and (place, content)."""
+    place = text.rfind(_BOX)
+    if place < 0:
+        return text, None
+    depth, inside = 1, place + len(_BOX)
+    for end in range(inside, min(len(text), inside + 5 * LONGEST_ANSWER)):
+        depth += {"{": 1, "}": -1}.get(text[end], 0)
+        if depth == 0:
+            content = text[inside:end]
+            return text[:place] + content + text[end + 1 :], (place, content)
+    return text, None
+
+
+def without_marks(body: str) -> str:
+    """No `####` is left: earlier answers go with their mark, headings lose it."""
+    if MARKER not in body:
+        return body.strip()
+    lines = []
+    for line in body.split("\n"):
+        if _HEADING.match(line.lstrip()):
+            line = line.lstrip(" \t#")
+        lines.append(line.partition(MARKER)[0].rstrip("# \t") if MARKER in line else line)
+    return "\n".join(lines).strip()

@@ -1,0 +1,216 @@
+"""The layouts of files with teacher answers that people have, told apart by their keys.
+
+Each format says which keys its rows have and how a row becomes generations: what was asked, and
+what was written. To add one, write such a function and a line in FORMATS.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from distill_jax.annotations.final_answer import answer_text
+from distill_jax.records import Step
+from distill_jax.tasks.grading import MARKER
+
+Row = dict[str, Any]
+
+
+class Generation(NamedTuple):
+    """One sample of a teacher's.
+
+    prompt         the question, alone or at the end of a prompt
+    text           what was written, to be read by annotations/reply.py
+    answer         the final answer, where the file has it beside the text, and None elsewhere
+    steps          where the file has them: then there is no text
+    finish_reason  why the teacher stopped, "" where the file does not say
+    source         where the row brings its own
+    """
+
+    prompt: str
+    text: str
+    answer: str | None = None
+    steps: tuple[Step, ...] | None = None
+    finish_reason: str = ""
+    source: dict[str, Any] | None = None
+
+
+class Malformed(ValueError):
+    """A row that lacks what its format needs. The message is one line."""
+
+
+class Format(NamedTuple):
+    """A layout: rows have at least these keys."""
+
+    name: str
+    keys: tuple[str, ...]
+    generations: Callable[[Row], Iterable[Generation]]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({', '.join(self.keys)})"
+
+
+def recognise(rows: Sequence[Row]) -> Format | None:
+    """The first of FORMATS whose keys more than half of the rows have."""
+    for form in FORMATS:
+        if 2 * sum(all(key in row for key in form.keys) for row in rows) > len(rows):
+            return form
+    return None
+
+
+def _own(row: Row) -> list[Generation]:
+    steps = row["steps"]
+    if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
+        raise Malformed("field 'steps' is not a list of objects")
+    source = row.get("source")
+    own = source if isinstance(source, dict) and isinstance(source.get("kind"), str) else None
+    read = tuple(
+        Step(_text_or_none(step, "subquestion"), _text(step, "solution")) for step in steps
+    )
+    prompt = _text(row, "question") if "question" in row else ""
+    return [Generation(prompt, "", _answer(row["answer"]), read, source=own)]
+
+
+def _fine_tune_cot(row: Row) -> list[Generation]:
+    # itsnamgyu/reasoning-teacher, src/data/completion_dataset.py: zero-shot CoT has two calls.
+    text = _text(row, "completion")
+    reasons = [_finish(row, "reasoning_finish_reason"), _finish(row)]
+    if "reasoning_completion" in row:
+        last = text.strip().partition("\n")[0]
+        text = f"{_text(row, 'reasoning_completion')}\nTherefore, the answer is {last}"
+    elif "-->" in text:  # the template of its students
+        rationale, _, last = text.rpartition("-->")
+        text = f"{rationale}\n{MARKER} {last.strip().removesuffix('END')}"
+    reason = next((each for each in reasons if each not in ("", "stop")), reasons[1])
+    return [Generation(_text(row, "question"), text, finish_reason=reason)]
+
+
+def _open_r1(row: Row) -> list[Generation]:
+    prompt = _text(row, "problem" if "problem" in row else "question")
+    texts, reasons = row["generations"], row.get("finish_reasons")
+    if not isinstance(texts, list):
+        raise Malformed("field 'generations' is not a list")
+    reasons = reasons if isinstance(reasons, list) else []
+    reasons = [reason if isinstance(reason, str) else "" for reason in reasons]
+    reasons += [""] * (len(texts) - len(reasons))
+    return [
+        Generation(prompt, text if isinstance(text, str) else "", finish_reason=reason)
+        for text, reason in zip(texts, reasons, strict=False)
+    ]
+
+
+def _mentor_kd(row: Row) -> list[Generation]:
+    # 2hojae/mentor-kd, scripts/data/augment_train_data.py: `answer` is the known one, and
+    # `completion` what the model said; without it `initial_correct` tells whether they agree.
+    answer = _answer(row["completion"] if "completion" in row else row["answer"])
+    if "completion" not in row and row.get("initial_correct") is False:
+        answer = ""
+    return [Generation(_text(row, "input"), _text(row, "chain"), answer or "")]
+
+
+def _messages(row: Row) -> list[Generation]:
+    asked, written = _last_exchange(row["messages"], "role", "content", ("user",), ("assistant",))
+    return [Generation(asked, written, finish_reason=_finish(row))]
+
+
+def _conversations(row: Row) -> list[Generation]:
+    sides = ("human", "user"), ("gpt", "assistant")
+    return [Generation(*_last_exchange(row["conversations"], "from", "value", *sides))]
+
+
+def _prompt_completion(row: Row) -> list[Generation]:
+    prompt, completion = row["prompt"], row["completion"]
+    if isinstance(prompt, list) and isinstance(completion, list):
+        asked, written = _last_exchange(
+            [*prompt, *completion], "role", "content", ("user",), ("assistant",)
+        )
+    else:
+        asked, written = _text(row, "prompt"), _text(row, "completion")
+    return [Generation(asked, written, finish_reason=_finish(row))]
+
+
+def _alpaca(row: Row) -> list[Generation]:
+    given = row.get("input") or ""
+    prompt = _text(row, "instruction") + (f"\n{given}" if isinstance(given, str) else "")
+    return [Generation(prompt, _text(row, "output"), finish_reason=_finish(row))]
+
+
+def _fields(prompt: str, text: str) -> Callable[[Row], list[Generation]]:
+    """Rows that name what was asked and what was written by these two keys."""
+
+    def generations(row: Row) -> list[Generation]:
+        return [Generation(_text(row, prompt), _text(row, text), finish_reason=_finish(row))]
+
+    return generations
+
+
+STEP_BY_STEP = Format(
+    "Distilling step-by-step", ("input", "completion"), _fields("input", "completion")
+)
+FORMATS = (
+    Format("annotations of distill_jax", ("answer", "steps"), _own),
+    Format(
+        "Fine-tune-CoT",
+        ("sample_index", "completion_index", "question", "completion"),
+        _fine_tune_cot,
+    ),
+    Format("open-r1", ("problem", "generations"), _open_r1),
+    Format("open-r1", ("question", "generations"), _open_r1),
+    Format("NeMo-Skills", ("problem", "generation"), _fields("problem", "generation")),
+    Format("NeMo-Skills", ("question", "generation"), _fields("question", "generation")),
+    Format("distilabel", ("instruction", "generation"), _fields("instruction", "generation")),
+    Format("Mentor-KD", ("input", "chain", "answer"), _mentor_kd),
+    Format("chat messages", ("messages",), _messages),
+    Format("ShareGPT", ("conversations",), _conversations),
+    Format("prompt and completion", ("prompt", "completion"), _prompt_completion),
+    Format("alpaca", ("instruction", "output"), _alpaca),
+    Format("GSM8K", ("question", "answer"), _fields("question", "answer")),
+)
+
+
+def _last_exchange(
+    messages: Any, who: str, what: str, asking: tuple[str, ...], answering: tuple[str, ...]
+) -> tuple[str, str]:
+    """The last message that asks and, below it, the last one that answers."""
+    asked = written = None
+    for message in messages if isinstance(messages, list) else []:
+        if not isinstance(message, dict):
+            raise Malformed("a message is not an object")
+        if message.get(who) in asking:
+            asked, written = _content(message.get(what)), None
+        elif message.get(who) in answering:
+            written = _content(message.get(what))
+    if asked is None or written is None:
+        raise Malformed(f"no message of {answering[-1]} below one of {asking[-1]}")
+    return asked, written
+
+
+def _content(value: Any) -> str | None:
+    """Text, also as a list of {"type": "text", "text": ...}."""
+    if isinstance(value, list):
+        parts = [part.get("text") for part in value if isinstance(part, dict)]
+        return "".join(part for part in parts if isinstance(part, str))
+    return value if isinstance(value, str) else None
+
+
+def _text(row: Row, field: str) -> str:
+    value = row.get(field)
+    if not isinstance(value, str):
+        raise Malformed(f"field {field!r} is missing or not text")
+    return value
+
+
+def _text_or_none(row: Row, field: str) -> str | None:
+    return None if row.get(field) is None else _text(row, field)
+
+
+def _finish(row: Row, field: str = "finish_reason") -> str:
+    value = row.get(field)
+    return value if isinstance(value, str) else ""
+
+
+def _answer(value: Any) -> str | None:
+    """A field that holds an answer: text, a number, true or false."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return answer_text(str(value)) if isinstance(value, str | int | float) else None

@@ -1,0 +1,138 @@
+"""Reads files with teacher answers that people have already, in whichever layout they are.
+
+Nothing has to be converted: the format is recognised by the keys of the rows, and rows find their
+problems by id or question. What cannot be used is returned with the reason.
+"""
+
+import json
+import pathlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from distill_jax.annotations.import_formats import Format, Generation, Malformed, Row
+from distill_jax.annotations.import_rows import read_rows
+from distill_jax.annotations.matching import Questions
+from distill_jax.annotations.reply import Reply, has_pairs, parse_chain, parse_pairs
+from distill_jax.annotations.verify import LONGEST_TEXT, Rejected
+from distill_jax.records import Annotation, Problem, Step
+
+# finish_reason -> why an answer is not used.
+_INCOMPLETE = {
+    "length": "truncated",
+    "max_tokens": "truncated",
+    "content_filter": "content filter",
+}
+
+
+class ImportedFile(NamedTuple):
+    """What a file holds.
+
+    format       what was recognised, in words
+    rows         samples: one per generation
+    annotations  not verified yet; their answers are the file's own, so that they can be compared
+    rejected     samples of which there is no annotation
+    """
+
+    format: str
+    rows: int
+    annotations: list[Annotation]
+    rejected: list[Rejected]
+
+
+def import_file(path: str | pathlib.Path, problems: Sequence[Problem]) -> ImportedFile:
+    """The annotations of `problems` that a file holds.
+
+    Read are JSON Lines and JSON: a list of rows, or an object with such a list as "data"; and the
+    formats of import_formats.py. Texts are read as pairs (`parse_pairs`) where most of the file's
+    are marked so or begin with a question, and else as chains (`parse_chain`).
+
+    The source of an annotation is {"kind": "imported", "file", "format", "model" and
+    "finish_reason" where the file says, "sample": a count from 0 among those of its problem}, or
+    the row's own. Reasons of rejection: "unreadable row", "unknown problem", "truncated", "content
+    filter", "no answer", "no steps".
+
+    Raises UserError where the file is missing, is no JSON, or has another format.
+    """
+    path = pathlib.Path(path)
+    rows, form = read_rows(path)
+    generations = [(where, row, each) for where, row in rows for each in _generations(form, row)]
+    texts = [each.text for _, _, each in generations if isinstance(each, Generation) and each.text]
+    paired = 2 * sum(map(has_pairs, texts)) > len(texts)
+    parse = parse_pairs if paired else parse_chain
+    name = form.name
+    if texts:
+        name += ", subquestions and solutions" if paired else ", chains"
+    reader = _Reader(path.name, name, Questions(problems), parse)
+    annotations, rejected = [], []
+    for where, row, generation in generations:
+        result = reader.read(where, row, generation)
+        (annotations if isinstance(result, Annotation) else rejected).append(result)
+    return ImportedFile(name, len(generations), annotations, rejected)
+
+
+def _generations(form: Format, row: Row) -> Iterator[Generation | Malformed]:
+    try:
+        yield from form.generations(row)
+    except (Malformed, KeyError) as error:
+        message = f"field {error} is missing" if isinstance(error, KeyError) else str(error)
+        yield Malformed(message)
+
+
+class _Reader:
+    """Turns the samples of one file into annotations, or says why not."""
+
+    def __init__(
+        self, file: str, form: str, questions: Questions, parse: Callable[[str], Reply]
+    ) -> None:
+        self._file, self._form = file, form
+        self._questions, self._parse = questions, parse
+        self._samples: Counter[str] = Counter()
+
+    def read(self, where: str, row: Row, sample: Generation | Malformed) -> Annotation | Rejected:
+        source: dict[str, Any] = {"kind": "imported", "file": self._file, "format": self._form}
+        if isinstance(sample, Malformed):
+            text = json.dumps(row, ensure_ascii=False)[:LONGEST_TEXT]
+            return Rejected("", "unreadable row", f"{where}: {sample}", "", None, text, source)
+        models = [row[key] for key in ("model", "model_name") if isinstance(row.get(key), str)]
+        if models:
+            source["model"] = models[0]
+        if sample.finish_reason:
+            source["finish_reason"] = sample.finish_reason
+        identifier = row.get("id")
+        problem = self._questions.find(
+            identifier if isinstance(identifier, str) else "", sample.prompt
+        )
+        if problem is None:
+            text, detail = sample.text[:LONGEST_TEXT], f"{where}: no problem has this question"
+            question = sample.prompt[-LONGEST_TEXT:]
+            return Rejected("", "unknown problem", detail, question, None, text, source)
+        source["sample"] = self._samples[problem.id]
+        self._samples[problem.id] += 1
+        result = self._annotation(problem, sample, sample.source or source)
+        if isinstance(result, Annotation):
+            return result
+        reason, detail = result
+        text = sample.text[:LONGEST_TEXT]
+        detail = f"{where}: {detail}"
+        return Rejected(problem.id, reason, detail, problem.question, None, text, source)
+
+    def _annotation(
+        self, problem: Problem, sample: Generation, source: dict[str, Any]
+    ) -> Annotation | tuple[str, str]:
+        """The annotation, or (reason, detail) why there is none."""
+        if (reason := _INCOMPLETE.get(sample.finish_reason.lower())) is not None:
+            return reason, f"finish_reason {sample.finish_reason!r}"
+        if sample.steps is None:
+            steps, answer = self._steps_and_answer(sample)
+        else:
+            steps, answer = sample.steps, sample.answer
+        if not answer:
+            return "no answer", f"no final answer in {len(sample.text)} characters"
+        if not steps:
+            return "no steps", f"nothing but the answer in {len(sample.text)} characters"
+        return Annotation(problem.id, problem.question, answer, steps, source)
+
+    def _steps_and_answer(self, sample: Generation) -> tuple[tuple[Step, ...], str | None]:
+        reply = self._parse(sample.text)
+        return reply.steps, reply.answer if sample.answer is None else sample.answer

@@ -1,0 +1,1 @@
+"""The teacher: prompts, a client for OpenAI-compatible servers, the cache of its answers."""

@@ -1,0 +1,100 @@
+"""What config.teacher says."""
+
+import dataclasses
+import json
+import os
+from typing import Any, NamedTuple
+
+from distill_jax.errors import UserError
+
+OPENAI = "https://api.openai.com/v1"
+
+
+class Spending(NamedTuple):
+    """How far a command may go in asking a teacher.
+
+    allowed  whether at all; where not, only what is in the cache is used
+    yes      without asking the person at the terminal
+    limit    only about the first so many problems; 0 = all
+    """
+
+    allowed: bool = False
+    yes: bool = False
+    limit: int = 0
+
+
+NOTHING = Spending()
+
+
+@dataclasses.dataclass(frozen=True)
+class TeacherSettings:
+    """The keys of config.teacher, with their meaning in configs/base.py."""
+
+    model: str
+    base_url: str
+    api: str
+    prompt: str
+    samples: int
+    temperature: float
+    top_p: float
+    max_tokens: int
+    max_tokens_name: str
+    extra: str
+    concurrency: int
+    requests_per_minute: int
+    tokens_per_minute: int
+    timeout_s: float
+    retries: int
+    price_input: float
+    price_output: float
+    cache_dir: str
+
+    def url(self) -> str:
+        """Where the server is: the config's, or else the environment's, or else OpenAI's."""
+        return self.base_url or os.environ.get("OPENAI_BASE_URL", "") or OPENAI
+
+    def key(self) -> str:
+        """OPENAI_API_KEY. Other servers than OpenAI's may do without: they get "none"."""
+        key = os.environ.get("OPENAI_API_KEY", "")
+        if not key and self.url().startswith(OPENAI):
+            raise UserError(
+                "OPENAI_API_KEY is not set: export it, or set --config.teacher.base_url to another "
+                "server, e.g. http://localhost:8000/v1"
+            )
+        return key or "none"
+
+    def parameters(self, stop: tuple[str, ...]) -> dict[str, Any]:
+        """What is sent along with every request, and is part of the cache's key.
+
+        Raises UserError where `extra` is no JSON object, or holds what has a key of its own.
+        """
+        parameters: dict[str, Any] = {
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            self.max_tokens_name: self.max_tokens,
+        }
+        if stop:
+            parameters["stop"] = list(stop[:4])  # OpenAI takes four at most
+        return parameters | self._extra(parameters)
+
+    def _extra(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        if not self.extra:
+            return {}
+        try:
+            extra = json.loads(self.extra)
+        except ValueError as error:
+            raise UserError(f"config.teacher.extra is not JSON ({error})") from None
+        if not isinstance(extra, dict):
+            raise UserError('config.teacher.extra: a JSON object is expected, as in {"seed": 1}')
+        taken = sorted({*parameters, "model", "messages", "prompt", "n", "stream"} & extra.keys())
+        if taken:
+            raise UserError(
+                f"config.teacher.extra holds {', '.join(taken)}: set the keys of config.teacher "
+                "instead (samples are requests of their own; answers are not streamed)"
+            )
+        return extra
+
+    def cost(self, prompt_tokens: float, completion_tokens: float) -> float:
+        """What so many tokens cost, in the currency of the prices (which are per million)."""
+        price = prompt_tokens * self.price_input + completion_tokens * self.price_output
+        return price / 1_000_000

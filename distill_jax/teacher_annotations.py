@@ -1,0 +1,180 @@
+"""The teacher stage: problems to annotations, with the price said before anything is spent."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from distill_jax import distributed
+from distill_jax.annotations.verify import LONGEST_TEXT, Rejected
+from distill_jax.errors import PeerGone, UserError
+from distill_jax.metrics import Terminal
+from distill_jax.records import Annotation, Problem
+from distill_jax.teacher.asking import Asking, Failures, Usage, cached_replies, same_samples
+from distill_jax.teacher.cache import AnswerCache
+from distill_jax.teacher.conversation import Conversation, Question
+from distill_jax.teacher.estimate import Estimate, estimate, show
+from distill_jax.teacher.prompt import load_prompt
+from distill_jax.teacher.settings import Spending, TeacherSettings
+from distill_jax.text.transcript import Scheme
+
+
+def make_conversation(settings: TeacherSettings, task: str, scheme: Scheme) -> Conversation:
+    """How the task's problems are put to the teacher.
+
+    Raises UserError where the prompt cannot be read, or where it asks for no subquestions and the
+    scheme needs some.
+    """
+    prompt = load_prompt(settings.prompt, task.rpartition(".")[2])
+    if prompt.format == "chain" and "decomposer" in scheme.roles:
+        raise UserError(
+            f"config.teacher.prompt={settings.prompt!r} asks for no subquestions, which scheme "
+            f"{scheme.name!r} needs: use --config.teacher.prompt=socratic, or --config.scheme=chain"
+        )
+    return Conversation(prompt, settings)
+
+
+def teacher_annotations(
+    settings: TeacherSettings,
+    conversation: Conversation,
+    problems: Sequence[Problem],
+    gold: Sequence[Annotation],
+    spending: Spending,
+    terminal: Terminal,
+) -> tuple[list[Annotation], list[Rejected]]:
+    """(annotations to verify, samples of which nothing can be read with the reason).
+
+    Asks for what the cache lacks, after the person has agreed. Raises UserError where nobody can
+    be asked to agree, PeerGone where the teacher does not answer, Interrupted after a signal: what
+    was answered stays in the cache.
+    """
+    steps = {a.id: tuple(step.solution for step in a.steps) for a in gold}
+    if spending.limit:
+        problems = problems[: spending.limit]
+    questions = [Question(problem, steps.get(problem.id, ())) for problem in problems]
+    with AnswerCache(settings.cache_dir, settings.model, terminal.say) as cache:
+        expected = estimate(conversation, cache, questions, settings.samples)
+        failures: Failures = {}
+        if expected.calls and spending.allowed:
+            _agree(expected, settings, spending, terminal)
+            failures = _ask(settings, conversation, cache, questions, expected, terminal)
+        return _read(settings, conversation, cache, questions, failures, terminal)
+
+
+def _agree(
+    expected: Estimate, settings: TeacherSettings, spending: Spending, terminal: Terminal
+) -> None:
+    if distributed.processes() > 1:
+        raise UserError(
+            f"{expected.calls} answers of the teacher are missing: run `python -m "
+            "distill_jax.annotate` with the same config and workdir in one process first"
+        )
+    assert expected.first is not None
+    terminal.show(f"--- the first prompt\n{show(expected.first)}\n---")
+    terminal.say(expected.text(settings))
+    settings.key()
+    if spending.yes:
+        return
+    if not sys.stdin.isatty():
+        raise UserError(f"{expected.calls:,} calls would be sent: give --yes to send them")
+    if input("Send them? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise UserError("nothing was sent")
+
+
+def _ask(
+    settings: TeacherSettings,
+    conversation: Conversation,
+    cache: AnswerCache,
+    questions: Sequence[Question],
+    expected: Estimate,
+    terminal: Terminal,
+) -> Failures:
+    with terminal.progress(f"asking {settings.model}", expected.samples) as progress:
+
+        def update(done: int, usage: Usage) -> None:
+            progress.update(done, f"{usage.answers:,} answers, {_spent(settings, usage)}")
+
+        answer_tokens = expected.answer_tokens or settings.max_tokens
+        asking = Asking(settings, conversation, cache, answer_tokens, update)
+        try:
+            asking.run(questions, settings.samples)
+        except PeerGone:
+            terminal.say(f"{asking.usage.answers:,} answers are in {cache.path}")
+            raise
+    usage = asking.usage
+    terminal.say(
+        f"{usage.answers:,} answers with {usage.requests:,} requests, "
+        f"{usage.prompt_tokens:,} prompt tokens and {usage.completion_tokens:,} written, "
+        f"{_spent(settings, usage)}: {cache.path}"
+    )
+    return asking.failures
+
+
+def _spent(settings: TeacherSettings, usage: Usage) -> str:
+    if settings.price_input == settings.price_output == 0:
+        return f"{usage.prompt_tokens + usage.completion_tokens:,} tokens"
+    return f"{settings.cost(usage.prompt_tokens, usage.completion_tokens):,.2f} spent"
+
+
+def _read(
+    settings: TeacherSettings,
+    conversation: Conversation,
+    cache: AnswerCache,
+    questions: Sequence[Question],
+    failures: Failures,
+    terminal: Terminal,
+) -> tuple[list[Annotation], list[Rejected]]:
+    annotations: list[Annotation] = []
+    rejected: list[Rejected] = []
+    texts: list[list[str]] = []
+    for question in questions:
+        texts.append([])
+        for sample in range(settings.samples):
+            replies = cached_replies(conversation, cache, question, sample)
+            source = _source(settings, conversation, sample, replies.answers)
+            if replies.missing is not None:
+                why = failures.get((question.problem.id, sample), ("not asked", ""))
+                rejected.append(_rejected(question.problem, *why, replies.texts, source))
+                continue
+            texts[-1].append("\n".join(replies.texts))
+            reply = conversation.read(replies.texts)
+            problem = question.problem
+            if reply.answer is None or not reply.steps:
+                reason = "no answer" if reply.answer is None else "no steps"
+                rejected.append(_rejected(problem, reason, "", replies.texts, source))
+                continue
+            annotations.append(
+                Annotation(problem.id, problem.question, reply.answer, reply.steps, source)
+            )
+    if settings.temperature > 0 and same_samples(texts):
+        terminal.say(
+            f"warning: all samples of every problem are the same, at temperature "
+            f"{settings.temperature:g}: the server seems to ignore it (transformers serve wants "
+            '--config.teacher.extra=\'{"generation_config": "{\\"do_sample\\": true}"}\')'
+        )
+    return annotations, rejected
+
+
+def _rejected(
+    problem: Problem, reason: str, detail: str, texts: Sequence[str], source: dict[str, Any]
+) -> Rejected:
+    text = "\n".join(texts)[:LONGEST_TEXT]
+    return Rejected(problem.id, reason, detail, problem.question, None, text, source)
+
+
+def _source(
+    settings: TeacherSettings,
+    conversation: Conversation,
+    sample: int,
+    answers: Sequence[dict[str, Any]],
+) -> dict[str, Any]:
+    return {
+        "kind": "teacher",
+        "model": settings.model,
+        "prompt": conversation.prompt.name,
+        "prompt_hash": conversation.prompt.hash,
+        "sample": sample,
+        "temperature": settings.temperature,
+        "finish_reason": answers[-1]["finish_reason"] if answers else None,
+        "prompt_tokens": sum(answer["prompt_tokens"] for answer in answers),
+        "completion_tokens": sum(answer["completion_tokens"] for answer in answers),
+    }

@@ -1,0 +1,202 @@
+"""What may be trained on: answers, steps, calculator marks; copies; questions of the evaluation."""
+
+import os
+import pathlib
+import random
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distill_jax.annotations.duplicates import NEAR, drop_duplicates
+from distill_jax.annotations.leaks import WORDS, Leaks
+from distill_jax.annotations.summary import summarise, table
+from distill_jax.annotations.verify import false_marks, reject, verify
+from distill_jax.records import Annotation, Problem, Step
+from distill_jax.tasks import gsm8k
+from distill_jax.tasks.grading import grade_number
+
+PROBLEM = Problem("t/train/0", "What is 2 + 2?", "4", "train")
+
+
+def annotation(solution="2+2 = <<2+2=4>>4", answer="4", question="What is it?", name="t/train/0"):
+    return Annotation(name, PROBLEM.question, answer, (Step(question, solution),), {"kind": "gold"})
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason", "detail"),
+    [
+        ({}, None, None),
+        ({"answer": "4.0"}, None, None),
+        ({"question": None}, None, None),
+        ({"answer": "5"}, "wrong answer", "answer '5' is not '4'"),
+        ({"solution": " \n"}, "empty step", "empty solution"),
+        ({"question": " "}, "empty step", "empty subquestion"),
+        ({"solution": "<<2+2=5>>5 so 4"}, "false calculation", "<<2+2=5>> is not true"),
+        ({"name": "t/train/1"}, "unknown problem", "no problem has the id 't/train/1'"),
+    ],
+)
+def test_reasons(changed, reason, detail):
+    kept, rejected = verify([annotation(**changed)], [PROBLEM], grade_number)
+    assert len(kept) + len(rejected) == 1
+    assert [(each.reason, each.detail) for each in rejected] == (
+        [(reason, detail)] if reason else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "false"),
+    [
+        ("<<48/2=24>>24", []),
+        ("<<48/2=25>>25", ["<<48/2=25>>"]),
+        ("<<10/3=3.33>>", []),
+        ("<<10/3=3.34>>", ["<<10/3=3.34>>"]),
+        ("<<7/2=4>>", ["<<7/2=4>>"]),
+        ("<<7/2=3.5>>", []),
+        ("<<2/3=.67>>", []),
+        ("<<1000*2=2,000>>", []),
+        ("<<2x=4>> <<=4>> <<4=>> <<1/0=3>>", []),
+        ("<<3-5=-2>> <<5=5>>", []),
+        ("<<1+1=3>> and <<2+2=4>> and <<2*2=5>>", ["<<1+1=3>>", "<<2*2=5>>"]),
+    ],
+)
+def test_false_marks(text, false):
+    assert false_marks(text) == false
+
+
+@given(st.integers(1, 10**6), st.integers(1, 10**4), st.integers(1, 6))
+def test_a_value_rounded_to_the_decimals_it_has_is_true_and_the_next_one_is_false(a, b, places):
+    exact = Fraction(a, b)
+    rounded = round(exact * 10**places)
+    whole, part = divmod(rounded, 10**places)
+    assert false_marks(f"<<{a}/{b}={whole}.{part:0{places}d}>>") == []
+    whole, part = divmod(rounded + 2, 10**places)
+    assert len(false_marks(f"<<{a}/{b}={whole}.{part:0{places}d}>>")) == 1
+
+
+def test_no_mark_of_gsm8k_is_false():
+    if "DISTILL_JAX_DATA" not in os.environ:
+        pytest.skip("DISTILL_JAX_DATA is not set")
+    directory = str(pathlib.Path(os.environ["DISTILL_JAX_DATA"]) / "gsm8k")
+    problems = gsm8k.load("train", directory=directory)
+    annotations = gsm8k.load_annotations("train", directory=directory)
+    kept, rejected = verify(annotations, problems, gsm8k.grade)
+    assert len(kept) == 7473 and rejected == []
+    # Nor is a question of the test split among them, whatever its numbers; and none is near.
+    leaks = Leaks(gsm8k.load("test", directory=directory), templated=False, most=1.0)
+    kept, rejected, overlaps = leaks.drop(kept)
+    assert len(kept) == 7473 and rejected == []
+    assert 0 < len(overlaps) < 1500
+
+
+def several(*texts):
+    return [annotation(text) for text in texts]
+
+
+def test_copies_of_one_problem_are_dropped_and_others_kept():
+    long = "First we add the two numbers that are given and so we get four apples in all: "
+    texts = [
+        "2+2 = 4",
+        "2 + 2 =  4.",  # but for white space and punctuation
+        "2+2 = 5",
+        long + "2+2",
+        long + "2+2!",
+        long.replace("apples", "pears") + "2+2",
+    ]
+    kept, rejected = drop_duplicates(several(*texts))
+    assert [a.steps[0].solution for a in kept] == [texts[0], texts[2], texts[3]]
+    assert [each.reason for each in rejected] == ["duplicate", "duplicate", "near duplicate"]
+    kept, rejected = drop_duplicates(several(*texts), most=2)
+    assert [a.steps[0].solution for a in kept] == [texts[0], texts[2]]
+    assert [each.reason for each in rejected].count("more than wanted") == 3
+    other = annotation("2+2 = 4", name="t/train/1")
+    assert drop_duplicates([*several("2+2 = 4"), other], most=1)[1] == []
+
+
+def test_near_is_the_share_of_word_pairs_in_common():
+    words = [f"w{n}" for n in range(21)]  # 20 pairs
+    for changed in range(21):
+        # A changed end makes one pair of 20 another one: the union then has one more.
+        other = [*words[: 21 - changed], *(f"x{n}" for n in range(changed))]
+        share = (20 - changed) / (20 + changed)
+        _, rejected = drop_duplicates(several(" ".join(words), " ".join(other)))
+        assert bool(rejected) == (share >= NEAR or changed == 0)
+
+
+def leaks_of(questions, test, most=1.0, templated=False):
+    problems = [Problem(f"t/test/{i}", q, "1", "test") for i, q in enumerate(test)]
+    asked = [
+        Annotation(f"t/train/{i}", q, "1", (Step(None, "1"),), {"kind": "gold"})
+        for i, q in enumerate(questions)
+    ]
+    return Leaks(problems, templated=templated, most=most).drop(asked)
+
+
+def test_leaks_by_hand():
+    test = ["Ann has 3 apples and 1,250 pears.  How many?", "Why?"]
+    questions = [
+        "ann has 3 APPLES and 1,250 pears. How many?",
+        "Ann has 17 apples and 2.5 pears. How many?",
+        "Ann has three apples and 1,250 pears. How many?",
+        "Why not?",
+    ]
+    kept, rejected, overlaps = leaks_of(questions, test)
+    assert [a.id for a in kept] == ["t/train/2", "t/train/3"] and overlaps == []
+    assert [(each.id, each.reason, each.detail) for each in rejected] == [
+        ("t/train/0", "leak", "the question of t/test/0"),
+        ("t/train/1", "leak with other numbers", "the question of t/test/0 with other numbers"),
+    ]
+    kept, rejected, _ = leaks_of(questions, test, templated=True)
+    assert [each.id for each in rejected] == ["t/train/0"] and len(kept) == 3
+
+
+def test_overlaps_are_listed_with_their_share_and_dropped_above_a_threshold():
+    shared = "one two three four five six seven eight nine"  # 9 words: two stretches of 8
+    questions = [shared + " " + " ".join(f"w{n}" for n in range(9)), "quite another question " * 4]
+    test = ["x " + shared + " y", shared.rpartition(" ")[0]]
+    kept, rejected, [overlap] = leaks_of(questions, test)
+    assert len(kept) == 2 and not rejected
+    assert (overlap.id, overlap.evaluation_id, overlap.share) == ("t/train/0", "t/test/0", 0.5)
+    assert leaks_of(questions, test, most=0.5)[1] == []
+    _, [dropped], [_] = leaks_of(questions, test, most=0.49)
+    assert dropped.reason == "overlap" and dropped.detail == "50% of its words stand in t/test/0"
+
+
+def test_shares_equal_those_of_a_slow_search():
+    rng = random.Random(0)
+    draw = lambda: [rng.choice("abc") for _ in range(rng.randint(3, 30))]  # noqa: E731
+    train, test = [draw() for _ in range(30)], [draw() for _ in range(30)]
+    _, _, overlaps = leaks_of([" ".join(q) for q in train], [" ".join(q) for q in test])
+    shares = {overlap.id: overlap.share for overlap in overlaps}
+    same = {tuple(q) for q in test}
+    for number, question in enumerate(train):
+        best = 0
+        for other in test:
+            covered = {
+                i + k
+                for i in range(len(question) - WORDS + 1)
+                for j in range(len(other) - WORDS + 1)
+                if question[i : i + WORDS] == other[j : j + WORDS]
+                for k in range(WORDS)
+            }
+            best = max(best, len(covered))
+        if tuple(question) not in same:
+            assert shares.get(f"t/train/{number}", 0) == round(best / len(question), 4)
+
+
+def test_the_summary_counts_by_reason_task_and_steps():
+    two = annotation(name="a/train/1")
+    two = Annotation(two.id, two.question, "4", two.steps * 2, {"kind": "teacher", "model": "m"})
+    rejected = [reject(annotation(name="a/train/2"), "wrong answer", "")] * 2
+    summary = summarise([annotation(), two], rejected)
+    assert summary["steps"] == {"1": 1, "2": 1}
+    assert summary["sources"] == {"gold": 1, "teacher m": 1}
+    assert table(summary).split("\n") == [
+        "         kept  wrong answer",
+        "a/train     1             2",
+        "t/train     1             0",
+        "",
+        "steps  1  2",
+        "kept   1  1",
+    ]
