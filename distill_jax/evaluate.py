@@ -1,20 +1,30 @@
 """Evaluate a finished run: `python -m distill_jax.evaluate --workdir runs/demo`.
 
-`--config.sampling.*`, `--config.evaluation.*` and `--config.mesh.*` may differ from the run's.
+`--config.sampling.*`, `--config.evaluation.*` and `--config.mesh.*` may differ from the run's;
+`--list` shows the evaluations that are there already, and in which settings they differ.
 """
 
 import sys
 
 from distill_jax import command_line, errors, host_memory
+from distill_jax.command_line import PREFIX
+from distill_jax.evaluation import listing
+from distill_jax.workdir import Workdir
 
 
 def main(argv: list[str]) -> None:
-    """Open the directory, apply the overrides, evaluate."""
+    """Open the directory, apply the overrides, evaluate; or list the evaluations."""
     parser = command_line.parser("evaluate", "Evaluate the students of a finished run.")
     parser.add_argument("--workdir", required=True, help="the directory of the run")
+    parser.add_argument("--list", action="store_true", help="show the evaluations that are there")
     rest, overrides = command_line.split_overrides(argv)
     arguments = parser.parse_args(rest)
 
+    if arguments.list:
+        if overrides:
+            raise errors.UserError(f"--list shows all evaluations: leave {PREFIX}* out")
+        print("\n".join(listing.list_evaluations(Workdir(arguments.workdir))))
+        return
     host_memory.keep_freed_memory()
     from distill_jax import experiment
 

@@ -10,12 +10,12 @@ import jax
 from distill_jax import distributed, records, run_data, sharding
 from distill_jax.dry_run_table import size
 from distill_jax.evaluation import evaluate, given, guessers, report, summary
-from distill_jax.evaluation.partial import PartialPredictions
+from distill_jax.evaluation.partial import Kept, PartialPredictions
 from distill_jax.evaluation.sampler import Sampler
 from distill_jax.restore_students import chosen_steps, restore_params
 from distill_jax.run_inputs import RunInputs
 from distill_jax.sampling import slots
-from distill_jax.sampling.schedule import Work
+from distill_jax.sampling.plan import DialoguePlan
 from distill_jax.workdir import read_json, write_json, write_text
 
 
@@ -43,7 +43,7 @@ def evaluate_students(inputs: RunInputs, *, headline: bool) -> dict[str, Any]:
             write_json(report_path, result)
         distributed.wait_for_all("evaluated")
         partial.remove()
-        inputs.terminal.say(f"predictions: {predictions_path}")
+        inputs.terminal.say(f"evaluation: {directory}")
     if headline and distributed.is_first():
         write_headline(inputs, predictions, result)
     return result
@@ -65,7 +65,7 @@ def evaluation_name(inputs: RunInputs, steps: dict[str, int]) -> str:
 def _evaluate(
     inputs: RunInputs, steps: dict[str, int], partial: PartialPredictions
 ) -> tuple[list[records.Prediction], dict[str, Any]]:
-    config = inputs.config
+    config, split = inputs.config, inputs.config.evaluation.split
     held_out = run_data.collect(inputs).dev
     problems = inputs.evaluation_problems(held_out)
     gold = inputs.gold_annotations(held_out) if given.needs_gold(inputs.sampling) else {}
@@ -76,12 +76,13 @@ def _evaluate(
         plan = inputs.plan(tokenizer)
         sampler = Sampler(plan, inputs.scheme, tokenizer, params, inputs.sampling, config.seed)
         asked = given.with_scripts(problems, gold, sampler)
-        predictions, work = _predict(inputs, sampler, asked, partial)
+        what = summary.asked(len(asked), len(problems), split, inputs.sampling.given)
+        predictions, slot_count, filled_in = _predict(inputs, sampler, asked, what, partial)
     train_problems = inputs.task.load(config.data.train_split, **inputs.task_options)
-    return predictions, summary.summarise(
+    result = summary.summarise(
         predictions,
         task=inputs.evaluated.name,
-        split=config.evaluation.split,
+        split=split,
         guessers=guessers.guess(
             [problem for problem, _ in asked], train_problems, inputs.evaluated.module.grade
         ),
@@ -90,39 +91,58 @@ def _evaluate(
         seed=config.seed,
         seconds=time.monotonic() - began,
         checkpoint_rule=config.evaluation.checkpoint,
-        sampling=config.sampling.to_dict() | {"slots": work.slots},
+        sampling=config.sampling.to_dict() | {"slots": slot_count},
+    )
+    result |= {"problems": len(problems), "evaluation": config.evaluation.to_dict()}
+    if inputs.sampling.given:
+        result["ended_in_given"] = _ended_in_given(asked, predictions, plan)
+    if inputs.sampling.calculator:
+        result["values_filled_in"] = filled_in
+    return predictions, result
+
+
+def _ended_in_given(
+    asked: given.Problems, predictions: list[records.Prediction], plan: DialoguePlan
+) -> int:
+    """How many dialogues, those of all samples, were stopped in what was given of them."""
+    return sum(
+        given.ended_in_given(script, dialogue.turns, dialogue.status, plan)
+        for (_, script), prediction in zip(asked, predictions, strict=True)
+        for dialogue in prediction.samples or (prediction,)
     )
 
 
 def _predict(
-    inputs: RunInputs, sampler: Sampler, asked: given.Problems, partial: PartialPredictions
-) -> tuple[list[records.Prediction], Work]:
-    """The predictions of all problems; those that are known already are not made again."""
+    inputs: RunInputs,
+    sampler: Sampler,
+    asked: given.Problems,
+    what: str,
+    partial: PartialPredictions,
+) -> tuple[list[records.Prediction], int, int]:
+    """(the predictions of all problems, slots, values that the calculator filled in).
+
+    Predictions that are known already are not made again. `what` says what is asked.
+    """
     say, samples = inputs.terminal.say, inputs.sampling.samples
-    wanted = {(problem.id, sample): problem for problem, _ in asked for sample in range(samples)}
-    known = {
-        key: prediction
-        for key, prediction in partial.read().items()
-        # Not what was asked under the same id before a file of problems was changed.
-        if key in wanted
-        and (prediction.question, prediction.answer) == (wanted[key].question, wanted[key].answer)
-    }
-    total = len(wanted)
+    known, total = _known(partial, asked, samples), len(asked) * samples
     say(
-        f"evaluating on {len(asked)} {inputs.config.evaluation.split} problems"
+        f"evaluating on {what}"
         + (f", {samples} dialogues each" if samples > 1 else "")
         + (f": {len(known)} of {total} dialogues are there already" if known else "")
     )
     say(_memory_line(sampler, total - len(known)))
-    done = len(known)
+    done, filled_in = len(known), sum(kept.filled_in for kept in known.values())
     process, processes = jax.process_index(), jax.process_count()
     with inputs.terminal.progress("evaluating", total, done) as progress:
 
-        def on_prediction(number: int, sample: int, prediction: records.Prediction) -> None:
-            nonlocal done
+        def on_prediction(
+            number: int, sample: int, prediction: records.Prediction, values: int
+        ) -> None:
+            nonlocal done, filled_in
             done += 1
+            filled_in += values
             if number % processes == process:
-                partial.append(prediction, sample)
+                partial.append(prediction, sample, values)
 
         def on_chunk() -> None:
             partial.flush()
@@ -133,13 +153,28 @@ def _predict(
             sampler,
             inputs.evaluated.module.grade,
             max_too_long_share=inputs.config.evaluation.max_too_long_share,
-            known=known,
+            known={key: kept.prediction for key, kept in known.items()},
             on_prediction=on_prediction,
             on_chunk=on_chunk,
         )
     if work.steps:
         say(f"{work.utilisation:.0%} of {work.slots} slots x {work.steps} steps wrote a token")
-    return predictions, work
+    return predictions, work.slots, filled_in
+
+
+def _known(
+    partial: PartialPredictions, asked: given.Problems, samples: int
+) -> dict[tuple[str, int], Kept]:
+    """What is there already of what is asked."""
+    wanted = {(problem.id, sample): problem for problem, _ in asked for sample in range(samples)}
+    return {
+        key: kept
+        for key, kept in partial.read().items()
+        # Not what was asked under the same id before a file of problems was changed.
+        if key in wanted
+        and (kept.prediction.question, kept.prediction.answer)
+        == (wanted[key].question, wanted[key].answer)
+    }
 
 
 def _memory_line(sampler: Sampler, dialogues: int) -> str:
@@ -174,11 +209,8 @@ def _say_result(
 ) -> None:
     """Accuracy, guessers, one dialogue, and where the report is."""
     say = inputs.terminal.say
-    low, high = result["accuracy_interval"]
-    say(
-        f"accuracy {result['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) on "
-        f"{result['n']} {result['split']} problems"
-    )
+    for line in summary.closing_lines(result):
+        say(line)
     guesses = ", ".join(f"{k} {v['accuracy']:.1%}" for k, v in result["guessers"].items())
     say(f"cheap guessers: {guesses}")
     if predictions:

@@ -81,12 +81,15 @@ class Students:
         said         a beginning of each dialogue that is given, [] = nothing:
                      [[("decomposer", "How many legs has a cat?"), ("solver", "4")]]; the students
                      go on behind it
-        seed         of what is drawn; None = the run's. The same question is answered the same way
+        seed         config.sampling.seed instead of the run's: another one draws anew. The same
+                     question is answered the same way
         on_solution  told how many dialogues are done, now and then
         settings     keys of config.sampling instead of the run's: temperature, top_k, top_p,
                      max_turns, max_turn_tokens, max_tokens, slots, calculator
 
-        Raises UserError for unknown settings, and for turns of a role whose turn it is not.
+        Raises UserError for unknown settings, for turns of a role whose turn it is not, and where
+        what is said leaves no room within max_tokens and max_turns (max_turn_tokens is for what
+        the students write themselves).
         """
         if isinstance(questions, str):
             raise UserError("questions is a list: solve([question])")
@@ -94,7 +97,9 @@ class Students:
             raise UserError("solve() has no gold steps to give: write turns with said=[[...]]")
         if samples > 1 and "temperature" not in settings and not self._inputs.sampling.temperature:
             settings["temperature"] = 0.7
-        sampler = self._sampler({"samples": samples, **settings}, seed)
+        if seed is not None:
+            settings["seed"] = seed
+        sampler = self._sampler({"samples": samples, **settings})
         problems = [
             Problem(question, question, self._known_answer, "asked") for question in questions
         ]
@@ -107,7 +112,7 @@ class Students:
         ]
         done = 0
 
-        def count(number: int, sample: int, prediction: Prediction) -> None:
+        def count(number: int, sample: int, prediction: Prediction, filled_in: int) -> None:
             nonlocal done
             done += 1
 
@@ -122,21 +127,21 @@ class Students:
             )
         return [_solution(prediction) for prediction in predictions]
 
-    def _sampler(self, settings: dict[str, Any], seed: int | None) -> Sampler:
+    def _sampler(self, settings: dict[str, Any]) -> Sampler:
         config: Any = self._inputs.config.copy_and_resolve_references()
         command_line.set_values(config, {f"sampling.{key}": v for key, v in settings.items()})
         inputs = RunInputs(config, self._inputs.workdir)
         plan = inputs.plan(self._tokenizer)
         with jax.set_mesh(self._mesh):
             return Sampler(
-                plan, inputs.scheme, self._tokenizer, self._params, inputs.sampling,
-                config.seed if seed is None else seed,
-            )  # fmt: skip
+                plan, inputs.scheme, self._tokenizer, self._params, inputs.sampling, config.seed
+            )
 
     def _script(self, said: Said, sampler: Sampler) -> tuple[int, ...]:
         """The given turns as a script; the students write behind it."""
         # A lone role has no turn to pass: it goes on in its own text.
-        mark = [sampler.plan.end_of_turn] if len(self.roles) > 1 else []
+        plan = sampler.plan
+        mark = [plan.end_of_turn] if len(self.roles) > 1 else []
         script: list[int] = []
         role = 0
         for turn in said:
@@ -149,7 +154,13 @@ class Students:
             if name != self.roles[role]:
                 raise UserError(f"said: it is the turn of {self.roles[role]}, not of {name!r}")
             script += [*self._tokenizer.encode([text])[0], *mark]
-            role = sampler.plan.next_role[role]
+            role = plan.next_role[role]
+        turns = len(said) if mark else 0
+        if len(script) >= plan.max_tokens or turns >= plan.max_turns:
+            raise UserError(
+                f"said: {len(script)} tokens in {len(said)} turns leave no room to go on: raise "
+                f"max_tokens (now {plan.max_tokens}) or max_turns (now {plan.max_turns})"
+            )
         return tuple(script)
 
 

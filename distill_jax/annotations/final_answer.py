@@ -8,13 +8,11 @@ end of the text, where nothing but good wishes may follow.
 import re
 from typing import NamedTuple
 
+from distill_jax.annotations.answer_text import LONGEST_ANSWER, answer_text
 from distill_jax.annotations.sentences import sentence_spans
-from distill_jax.annotations.verify import false_marks
-from distill_jax.tasks.grading import MARKER, format_value, parse_value
-from distill_jax.text import calculator
+from distill_jax.tasks.grading import MARKER
 
-LONGEST_ANSWER = 200  # characters; what is longer is no answer
-
+_WINDOW = 2000  # characters of the last line in which its last sentences are looked for
 _BOX = "\\boxed{"
 # A heading of Markdown, `#### Step 2`, is no answer.
 _HEADING = re.compile(
@@ -36,18 +34,6 @@ _CLAUSE = re.compile(rf"(?<![A-Za-z]){_LEAD}{_ANSWER}{_ABOUT}{_VERB}", re.IGNORE
 # On a line of its own before the answer: `**Final Answer**`, `Therefore, the answer is:`.
 _LABEL = re.compile(rf"\W*{_LEAD}{_ANSWER}{_ABOUT}(?: +is)?\W*", re.IGNORECASE)
 _BARE = re.compile(r"\W*answer\W*", re.IGNORECASE)
-
-_LATEX = [
-    (re.compile(r"\\[dt]?frac *\{([^{}]*)\} *\{([^{}]*)\}"), r"\1/\2"),
-    (re.compile(r"\\(?:text|textbf|mathrm|mathbf|boxed) *\{([^{}]*)\}"), r"\1"),
-    (re.compile(r"\\[()\[\],;!]|\\ "), " "),
-    (re.compile(r"\\([$%])"), r"\1"),
-    # `$72$` is a formula, `$72` are dollars.
-    (re.compile(r"(?<!\w)\$(?=[^$\s])([^$]{0,100})(?<=[^$\s])\$(?!\d)"), r"\1"),
-]
-_MARKUP = re.compile(r"\*\*|__|`|</?(?:answer|final answer|b|strong)>", re.IGNORECASE)
-_REMARK = re.compile(r"([^()]+) \(.*\)")  # `115 (in dollars)`
-_INITIALS = re.compile(r"(?:[A-Za-z]\.){2,}")
 
 
 class Ending(NamedTuple):
@@ -86,48 +72,6 @@ def split_answer(text: str, *, bare_label: bool = True) -> Ending:
     return Ending(body, ending.answer, without_marks(ending.said))
 
 
-def answer_text(value: str) -> str | None:
-    """An answer as one line without markup, a full stop, or parentheses around all of it.
-
-    A calculation is replaced by its exact value: `(84 / 2)` by `42`, `48 + 24 = 72` by `72`. None
-    where that is false (`58 - 60 = 38`), where neither a letter nor a digit is left, and for more
-    than LONGEST_ANSWER characters.
-    """
-    if len(value) > 5 * LONGEST_ANSWER:
-        return None
-    text = _MARKUP.sub("", " ".join(value.split()))
-    for pattern, replacement in _LATEX:
-        text = pattern.sub(replacement, text)
-    text = " ".join(_unwrapped(text).split())
-    if not re.search(r"\w", text) or len(text) > LONGEST_ANSWER:
-        return None
-    return _calculated(text)
-
-
-def _unwrapped(text: str) -> str:
-    while True:
-        text = text.strip(" *_")
-        if not _INITIALS.fullmatch(text):
-            text = text.rstrip(" .,;:!*_")
-        pair = text[:1] + text[-1:]
-        inner = text[1:-1]
-        if pair not in ("()", '""', "''", "[]", "{}", "“”") or any(c in inner for c in pair):
-            return text
-        text = inner
-
-
-def _calculated(text: str) -> str | None:
-    if (remark := _REMARK.fullmatch(text)) is not None and parse_value(remark[1]) is not None:
-        return remark[1]
-    if parse_value(text) is not None:
-        return text
-    left, equals, last = (part.strip() for part in text.rpartition("="))
-    if equals and parse_value(last) is not None:
-        return None if false_marks(f"<<{left.rpartition('=')[2]}={last}>>") else last
-    value = calculator.evaluate(last)
-    return text if value is None else format_value(value)
-
-
 def _trimmed(text: str) -> str:
     """Without closing lines that hold no letter or digit, and without `Let me know if ...!`"""
     lines = text.split("\n")
@@ -140,10 +84,11 @@ def _trimmed(text: str) -> str:
 
 def _without_good_wishes(line: str) -> str:
     end = len(line)
-    for start, _ in reversed(sentence_spans(line)):
-        if not _GOOD_WISHES.match(line, start):
+    window = max(0, end - _WINDOW)
+    for start, _ in reversed(sentence_spans(line[window:])):
+        if not _GOOD_WISHES.match(line, window + start):
             break
-        end = start
+        end = window + start
     return line[:end].rstrip()
 
 
@@ -173,7 +118,7 @@ def _from_mark(text: str, place: int) -> Ending | None:
 
 def _from_label(text: str, start: int, bare_label: bool) -> Ending | None:
     """An answer on the last line, below a line that announces it."""
-    above = text[:start].rstrip()
+    above = _trimmed(text[:start])
     place = above.rfind("\n") + 1
     label = _LABEL.fullmatch(above, place)
     if label is None or (not bare_label and _BARE.fullmatch(above, place)):
@@ -184,14 +129,15 @@ def _from_label(text: str, start: int, bare_label: bool) -> Ending | None:
 
 def _from_sentence(text: str, start: int, bare_label: bool) -> Ending | None:
     """`The answer is 72.` or `Final answer: 72` as the last sentence."""
-    clauses = list(_CLAUSE.finditer(text, start))
+    window = max(start, len(text) - _WINDOW)
+    clauses = list(_CLAUSE.finditer(text, window))
     if not clauses:
         return None
     clause = clauses[-1]
     value = text[clause.end() :].strip()
     answer = answer_text(value)
-    last = sentence_spans(text[start:])[-1]
-    if answer is None or clause.end() <= start + last[0]:  # another sentence follows
+    last = sentence_spans(text[window:])[-1]
+    if answer is None or clause.end() <= window + last[0]:  # another sentence follows
         return None
     before = text[start : clause.start()].rstrip(" *_#>\"'(")
     begins = not before or before[-1] in ".?!:;" or clause[0][0].isupper()
@@ -247,5 +193,9 @@ def without_marks(body: str) -> str:
     for line in body.split("\n"):
         if _HEADING.match(line.lstrip()):
             line = line.lstrip(" \t#")
-        lines.append(line.partition(MARKER)[0].rstrip("# \t") if MARKER in line else line)
+        if MARKER in line:
+            line = line.partition(MARKER)[0].rstrip("# \t")
+            if not line:
+                continue
+        lines.append(line)
     return "\n".join(lines).strip()

@@ -7,7 +7,7 @@ what was written. To add one, write such a function and a line in FORMATS.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from distill_jax.annotations.final_answer import answer_text
+from distill_jax.annotations.answer_text import answer_text
 from distill_jax.records import Step
 from distill_jax.tasks.grading import MARKER
 

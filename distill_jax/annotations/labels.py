@@ -2,9 +2,11 @@
 
 import dataclasses
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from distill_jax.annotations.final_answer import answer_text, without_marks
+from distill_jax.annotations.answer_text import answer_text
+from distill_jax.annotations.final_answer import without_marks
 
 
 class Pair(NamedTuple):
@@ -74,7 +76,7 @@ def pairs_from_labels(text: str, *, final: bool) -> tuple[list[Pair], str | None
     """
     found: list[_Open] = []
     below: list[str] = []  # where a line without a label belongs
-    for line in _INLINE.sub("\n", text).split("\n"):
+    for line in _labelled_lines(text):
         if label := _QUESTION_LINE.match(line):
             below = [line[label.end() :]]
             found.append(_Open(label[1], below, []))
@@ -90,6 +92,16 @@ def pairs_from_labels(text: str, *, final: bool) -> tuple[list[Pair], str | None
     if final and len(found[-1].solutions) > 1:
         answer = answer_text("\n".join(found[-1].solutions.pop()))
     return [_pair(each) for each in found], answer
+
+
+def _labelled_lines(text: str) -> Iterator[str]:
+    """Lines with at most one label, which stands at the beginning."""
+    for line in text.split("\n"):
+        label = _QUESTION_LINE.match(line) or _SOLUTION_LINE.match(line)
+        behind = label.end() if label else 0
+        first, *others = _INLINE.split(line[behind:])
+        yield line[:behind] + first
+        yield from others
 
 
 def _owner(found: list[_Open], number: str | None) -> _Open | None:

@@ -45,7 +45,7 @@ def _ends(text: str, start: int, match: re.Match[str]) -> bool:
     if mark[0] != "." or small:
         return not small or mark[-1] == "?"
     if end - start <= _LOOK_BACK and _NUMBERING.fullmatch(text, start, end):
-        return False
+        return "?" in text[max(0, start - 2) : start]  # `How many? 72.` is no numbering
     before = text[max(start, end - _LOOK_BACK) : end]
     if _TITLE.search(before):
         return False

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from distill_jax.errors import UserError
+from distill_jax.evaluation.given import Script, ended_in_given
 from distill_jax.evaluation.sampler import Sampler
 from distill_jax.evaluation.votes import combine
 from distill_jax.records import Grade, Prediction, Problem, Turn
@@ -16,20 +17,21 @@ NOTHING_KNOWN: Mapping[tuple[str, int], Prediction] = {}
 
 
 def predict(
-    problems: Sequence[tuple[Problem, tuple[int, ...]]],
+    problems: Sequence[tuple[Problem, Script]],
     sampler: Sampler,
     grade: Callable[[str, str], Grade],
     *,
     max_too_long_share: float,
     known: Mapping[tuple[str, int], Prediction] = NOTHING_KNOWN,
-    on_prediction: Callable[[int, int, Prediction], None] = lambda number, sample, prediction: None,
+    on_prediction: Callable[[int, int, Prediction, int], None] = lambda n, s, prediction, f: None,
     on_chunk: Callable[[], None] = lambda: None,
 ) -> tuple[list[Prediction], Work]:
     """A graded prediction for every problem, in order; with several samples the vote of them.
 
     problems       each with its script (sampling/plan.py), () = nothing is given
     known          single predictions by (id, sample) that are not asked for again
-    on_prediction  told (number of the problem, sample, prediction) as they come, in no order
+    on_prediction  told (number of the problem, sample, prediction, values that the calculator
+                   filled in) as they come, in no order
 
     A question that does not fit the context counts as wrong, status `prompt_too_long`. Raises
     UserError where more than `max_too_long_share` of the questions do not fit.
@@ -46,10 +48,10 @@ def predict(
     ]
 
     def on_dialogue(number: int, sample: int, dialogue: Dialogue) -> None:
-        problem, _ = problems[number]
-        prediction = grade_dialogue(problem, dialogue, sampler, grade)
+        problem, script = problems[number]
+        prediction = grade_dialogue(problem, dialogue, sampler, grade, script)
         singles[problem.id, sample] = prediction
-        on_prediction(number, sample, prediction)
+        on_prediction(number, sample, prediction, dialogue.filled_in)
 
     _, work = sampler.run(requests, on_dialogue, on_chunk)
     predictions = [[singles[problem.id, s] for s in every] for problem, _ in problems]
@@ -86,14 +88,21 @@ def written_turns(dialogue: Dialogue, sampler: Sampler) -> tuple[Turn, ...]:
 
 
 def grade_dialogue(
-    problem: Problem, dialogue: Dialogue, sampler: Sampler, grade: Callable[[str, str], Grade]
+    problem: Problem,
+    dialogue: Dialogue,
+    sampler: Sampler,
+    grade: Callable[[str, str], Grade],
+    script: Script = (),
 ) -> Prediction:
     """Grade the last solution of a dialogue: what came before it is not looked at.
 
-    The status becomes `unparsed` where the dialogue was finished but no answer can be read.
+    The status becomes `unparsed` where the dialogue was finished but no answer can be read. A
+    dialogue that was stopped in what its `script` gives has no answer, whatever was given.
     """
     turns = written_turns(dialogue, sampler)
     solutions = [turn.text for turn in turns if turn.role == "solver"]
+    if ended_in_given(script, turns, dialogue.status, sampler.plan):
+        solutions = []
     graded = grade(solutions[-1] if solutions else "", problem.answer)
     status = dialogue.status
     if status == "finished" and graded.prediction is None:

@@ -6,6 +6,9 @@ subquestions  the decomposer says what the gold annotation asks (the oracle of t
 nothing       the decomposer says nothing, until the solver writes `####` or a cap is reached
 history       every step by itself: the gold dialogue up to its subquestion is given, the solver
               answers, and that answer is graded
+
+What is given may be longer than config.sampling.max_turn_tokens, which is for what the students
+write themselves; max_tokens, max_turns and the context hold for the whole dialogue.
 """
 
 import dataclasses
@@ -13,8 +16,8 @@ from collections.abc import Mapping, Sequence
 
 from distill_jax.errors import UserError
 from distill_jax.evaluation.sampler import Sampler, Settings, empty_turn
-from distill_jax.records import Annotation, Problem
-from distill_jax.sampling.plan import FREE_TURN
+from distill_jax.records import Annotation, Problem, Turn
+from distill_jax.sampling.plan import FREE_TURN, DialoguePlan
 from distill_jax.tasks.grading import extract_numbers, format_value
 from distill_jax.text import transcript
 
@@ -101,6 +104,20 @@ def history(problem: Problem, annotation: Annotation, sampler: Sampler) -> Probl
             asked.append((step, (*script, FREE_TURN, sampler.plan.end_of_text)))
         script += _turn(text, sampler)
     return asked
+
+
+def ended_in_given(script: Script, turns: Sequence[Turn], status: str, plan: DialoguePlan) -> bool:
+    """Whether a dialogue was stopped in what is given of it: nobody could go on behind it.
+
+    By config.sampling.max_tokens or max_turns, or where a context was full.
+    """
+    lengths = [0]  # tokens that are given of each turn, its end mark included
+    for entry in script:
+        lengths[-1] += entry >= 0
+        if entry in (plan.end_of_turn, FREE_TURN):
+            lengths.append(0)
+    stopped = status in ("turn_cap", "token_cap", "context")
+    return stopped and len(turns) <= len(lengths) and turns[-1].tokens <= lengths[len(turns) - 1]
 
 
 def _turn(text: str, sampler: Sampler) -> list[int]:

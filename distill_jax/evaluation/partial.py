@@ -7,13 +7,20 @@ torn by a kill is dropped. When all are there they go, in order, into prediction
 import dataclasses
 import json
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 from distill_jax import distributed, records
 from distill_jax.records import Prediction
 from distill_jax.workdir import write_text
 
 Key = tuple[str, int]  # problem id, sample
+
+
+class Kept(NamedTuple):
+    """A prediction that was made before, and the values that the calculator filled in for it."""
+
+    prediction: Prediction
+    filled_in: int
 
 
 class PartialPredictions:
@@ -24,7 +31,7 @@ class PartialPredictions:
         self._path = directory / f"partial-{distributed.process_index()}.jsonl"
         self._file: Any = None
 
-    def read(self) -> dict[Key, Prediction]:
+    def read(self) -> dict[Key, Kept]:
         """All that any process has, in every process. To be called before `append`."""
         rows: dict[str, Any] = {}
         for path in sorted(self._directory.glob("partial-*.jsonl")):
@@ -35,15 +42,16 @@ class PartialPredictions:
         for others in distributed.gather(sorted(rows)):
             rows |= _whole_lines("".join(f"{line}\n" for line in others))
         return {
-            (row["id"], row["sample"]): records.prediction_from_dict(row) for row in rows.values()
+            (row["id"], row["sample"]): Kept(records.prediction_from_dict(row), row["filled_in"])
+            for row in rows.values()
         }
 
-    def append(self, prediction: Prediction, sample: int) -> None:
+    def append(self, prediction: Prediction, sample: int, filled_in: int) -> None:
         """Keep one more; it is safe from a kill after `flush`."""
         if self._file is None:
             self._directory.mkdir(parents=True, exist_ok=True)
             self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115
-        row = {"sample": sample, **dataclasses.asdict(prediction)}
+        row = {"sample": sample, "filled_in": filled_in, **dataclasses.asdict(prediction)}
         self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
     def flush(self) -> None:

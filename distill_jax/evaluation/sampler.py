@@ -14,7 +14,7 @@ from distill_jax.model import gpt2
 from distill_jax.sampling import generate, pick, slots
 from distill_jax.sampling import plan as dialogue_plan
 from distill_jax.sampling.advance import Calculator
-from distill_jax.sampling.dialogues import Dialogue, Request
+from distill_jax.sampling.dialogues import Dialogue, Request, name_hash
 from distill_jax.sampling.schedule import Work
 from distill_jax.text import calculator
 from distill_jax.text.rows import View
@@ -32,6 +32,7 @@ class Settings:
     top_k: int
     top_p: float
     samples: int
+    seed: int
     max_turns: int
     max_turn_tokens: int
     max_tokens: int
@@ -91,9 +92,9 @@ class Sampler:
         settings: Settings,
         seed: int,
     ):
-        """`params`: {student: float32 parameters}, laid out over the mesh."""
+        """`params`: {student: float32 parameters}, laid out over the mesh; `seed`: the run's."""
         self.plan, self.scheme, self.tokenizer = plan, scheme, tokenizer
-        self.settings, self.seed = settings, seed
+        self.settings, self.seed = settings, drawing_seed(seed, settings.seed)
         self._params = {
             student: cast_params(values, plan.dtype) for student, values in params.items()
         }
@@ -136,6 +137,11 @@ class Sampler:
         if ANSWER_SIGN in text:
             return [self.plan.end_of_text]
         return list(empty_turn(self.plan))
+
+
+def drawing_seed(run: int, sampling: int) -> int:
+    """What is drawn with: config.seed where config.sampling.seed is 0, else a uint32 of both."""
+    return name_hash(f"{run}/{sampling}") if sampling else run
 
 
 def empty_turn(plan: dialogue_plan.DialoguePlan) -> tuple[int, ...]:

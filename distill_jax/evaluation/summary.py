@@ -68,6 +68,35 @@ def summarise(
     }
 
 
+def asked(n: int, problems: int, split: str, given: str) -> str:
+    """What n predictions are of: "12 test problems", or where config.sampling.given is "history"
+    "31 gold steps of 12 test problems"."""
+    steps = f"{n} gold steps of " if given == "history" else ""
+    return f"{steps}{problems} {split} problems"
+
+
+def closing_lines(result: Mapping[str, Any]) -> list[str]:
+    """What the terminal says of a report.json: accuracy, pass@k of several samples, the values of
+    the calculator, and dialogues that found no room behind what was given."""
+    low, high = result["accuracy_interval"]
+    what = asked(result["n"], result["problems"], result["split"], result["sampling"]["given"])
+    line = f"accuracy {result['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) on {what}"
+    if "samples" in result:
+        shares = ", ".join(f"pass@{k} {share:.1%}" for k, share in result["pass_at_k"].items())
+        line += f", majority of {result['samples']} dialogues each; {shares}"
+    lines = [line]
+    if "values_filled_in" in result:
+        lines.append(f"calculator: {result['values_filled_in']} values filled in")
+    if result.get("ended_in_given"):
+        dialogues = result["n"] * result.get("samples", 1)
+        lines.append(
+            f"warning: {result['ended_in_given']} of {dialogues} dialogues ended in what was given "
+            "and have no answer: raise config.sampling.max_tokens and max_turns, if the context "
+            "is long enough"
+        )
+    return lines
+
+
 def _voting(predictions: Sequence[Prediction], headline: dict[str, Any]) -> dict[str, Any]:
     """{} where one sample per problem was drawn, else
 

@@ -67,8 +67,9 @@ def advance(
     contexts = jnp.array([view.model.context for view in plan.views])[:, None]
     written = state.written + alive
     turns = state.turns + (ended | passed)
-    turn_tokens = state.turn_tokens + alive
     entry = script_entry(script, state.pointer)
+    # What is given, or filled in by the calculator, does not count against the cap of a turn.
+    turn_tokens = state.turn_tokens + (alive & (entry < 0))
     pointer = state.pointer + (alive & ((entry != FREE_TURN) | ended | passed))
     mark, fires = _marks(plan, calculator, state, token, alive, entry < 0)
 

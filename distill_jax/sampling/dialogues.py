@@ -43,6 +43,7 @@ class Dialogue:
 
     turns: list[WrittenTurn]
     status: str
+    filled_in: int = 0  # values that the calculator filled in
 
 
 def name_hash(name: str) -> int:
@@ -51,7 +52,12 @@ def name_hash(name: str) -> int:
 
 
 def to_dialogue(
-    plan: DialoguePlan, tokens: np.ndarray, writers: np.ndarray, log_probs: np.ndarray, status: int
+    plan: DialoguePlan,
+    tokens: np.ndarray,
+    writers: np.ndarray,
+    log_probs: np.ndarray,
+    status: int,
+    filled_in: int = 0,
 ) -> Dialogue:
     """What a row has written, [n] each, as turns.
 
@@ -69,4 +75,4 @@ def to_dialogue(
             log_probability = float(log_probs[start : i + 1].sum())
             turns.append(WrittenTurn(int(writers[i]), text, i + 1 - start, log_probability))
             start = i + 1
-    return Dialogue(turns, dialogue_plan.STATUS_NAMES.get(status, "running"))
+    return Dialogue(turns, dialogue_plan.STATUS_NAMES.get(status, "running"), filled_in)

@@ -53,9 +53,9 @@ class DialoguePlan:
     end_of_turn: int
     end_of_text: int
     vocab_size: int  # ids from here on are padding
-    max_turns: int
-    max_turn_tokens: int
-    max_tokens: int
+    max_turns: int  # of all roles together, given ones included
+    max_turn_tokens: int  # that a role writes itself: what a script gives does not count
+    max_tokens: int  # of a dialogue, given ones included: the size of its buffers
     dtype: str = "float32"  # of activations and caches
     calculator_role: int = -1  # whose marks are filled in; -1 = nobody's
 

@@ -15,11 +15,7 @@ import numpy as np
 from distill_jax.sampling import decode, slots
 from distill_jax.sampling import plan as dialogue_plan
 from distill_jax.sampling import state as dialogue_state
-from distill_jax.sampling.dialogues import (
-    Dialogue,
-    name_hash,
-    to_dialogue,
-)
+from distill_jax.sampling.dialogues import Dialogue, name_hash, to_dialogue
 
 CHUNK = 64  # most steps between two looks
 ROOM = 16  # steps that a window has room for at least
@@ -73,6 +69,7 @@ class Schedule:
         self.work = Work(slots=slot_count)
         self._rows: list[Row | None] = [None] * slot_count
         self._began = [0] * slot_count
+        self._filled_in = [0] * slot_count  # values of the calculator
         self._script = np.full((slot_count, plan.script_len), dialogue_plan.FREE, np.int32)
         self._restart = np.zeros(slot_count, bool)
         self._groups = self._read_prompts()
@@ -132,7 +129,8 @@ class Schedule:
             part[slot, :written] for part in (progress.tokens, progress.writers, progress.log_probs)
         )
         status = int(progress.status[slot])
-        return to_dialogue(self._plan, tokens, writers, log_probs, status)
+        filled_in = self._filled_in[slot]
+        return to_dialogue(self._plan, tokens, writers, log_probs, status, filled_in)
 
     def _read_prompts(self) -> Iterator[Group]:
         """Groups of prompts of one bucket, the longest first: what is begun last ends soonest."""
@@ -183,6 +181,7 @@ class Schedule:
             admission.last[slot], admission.length[slot] = request.prompt[-1], len(request.prompt)
             self._position[:, slot] = len(request.prompt) - 1
             self._rows[slot], self._began[slot] = row, self.work.steps
+            self._filled_in[slot] = 0
             self._set_script(slot, request.script)
         padded = jax.tree.leaves(group.caches)[0].shape[2]
         state, _ = self._with_room(padded)
@@ -241,6 +240,8 @@ class Schedule:
             left = self._script[slot, pointer:].tolist()
             if left[:1] == [dialogue_plan.HOLD]:
                 left = left[1:]
+            else:  # the calculator asked; it may know no value
+                self._filled_in[slot] += bool(entries)
             self._set_script(slot, [*entries, *left])
 
 

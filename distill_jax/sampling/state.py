@@ -25,7 +25,7 @@ class DialogueState(NamedTuple):
     position: jax.Array  # int32 [W, B] its slot in the cache
     writer: jax.Array  # int32 [B] role whose turn it is
     turns: jax.Array  # int32 [B] turns that have ended
-    turn_tokens: jax.Array  # int32 [B] tokens of the current turn
+    turn_tokens: jax.Array  # int32 [B] of the current turn, those of the script left out
     written: jax.Array  # int32 [B]
     status: jax.Array  # int32 [B] of plan.py
     pointer: jax.Array  # int32 [B] the next entry of the row's script

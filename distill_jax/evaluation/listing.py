@@ -1,0 +1,55 @@
+"""The evaluations of a run, and in which settings they differ: `evaluate --list`."""
+
+from typing import Any
+
+from distill_jax.evaluation.summary import closing_lines
+from distill_jax.workdir import Workdir, read_json
+
+
+def list_evaluations(workdir: Workdir) -> list[str]:
+    """Lines for the terminal: directory, result and settings of each evaluation.
+
+    Settings that are the same in all of them are left out. Raises UserError where `workdir` is
+    not the directory of a run.
+    """
+    workdir.stored_config()
+    directories = sorted(path for path in workdir.evaluations.glob("*") if path.is_dir())
+    if not directories:
+        return [f"{workdir.evaluations}: no evaluation yet"]
+    reports = {
+        path: read_json(path / "report.json")
+        for path in directories
+        if (path / "report.json").exists()
+    }
+    settings = [_settings(report) for report in reports.values()]
+    headline = read_json(workdir.report_json) if workdir.report_json.exists() else None
+    lines: list[str] = []
+    for path in directories:
+        if path not in reports:
+            lines += [str(path), "    not finished: the command that began it goes on"]
+            continue
+        report = reports[path]
+        lines += [f"{path}{'  (report.html)' if report == headline else ''}"]
+        lines += [f"    {line}" for line in closing_lines(report)]
+        own = _settings(report).items()
+        different = [
+            f"{key}={_text(value)}"
+            for key, value in own
+            if any(other[key] != value for other in settings)
+        ]
+        lines += [f"    {' '.join(different)}"] if different else []
+    return lines
+
+
+def _settings(report: dict[str, Any]) -> dict[str, Any]:
+    """{"sampling.temperature": 0.7, ...}: what was asked, as keys of the config."""
+    return {
+        f"{section}.{key}": value
+        for section in ("evaluation", "sampling")
+        for key, value in report[section].items()
+    }
+
+
+def _text(value: Any) -> str:
+    """As after `--config.key=`."""
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value) or '""'
