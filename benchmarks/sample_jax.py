@@ -147,6 +147,7 @@ class Loop:
             top_k=0,
             top_p=1.0,
             samples=job.samples,
+            seed=0,
             max_turns=caps.max_turns,
             max_turn_tokens=caps.max_turn_tokens,
             max_tokens=caps.max_tokens,

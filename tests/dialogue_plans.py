@@ -135,6 +135,7 @@ def obvious_loop(plan, params, request, sample=0, temperature=0.0, seed=3, calcu
     params = jax.device_get(params)
     seen = [list(request.prompt) for _ in plan.views]
     written, role, turns, turn, mark, script = [], 0, 0, [], 0, list(request.script)
+    own = 0  # tokens of the turn that the role wrote itself
     while True:
         view = plan.role_view[role]
         logits = numpy_logits(params[plan.views[view].student], seen[view])
@@ -153,6 +154,7 @@ def obvious_loop(plan, params, request, sample=0, temperature=0.0, seed=3, calcu
         log_prob = float(logits[token] - np.logaddexp.reduce(logits))
         written.append((token, role, log_prob))
         turn.append(token)
+        own += entry < 0
         ends = token in (plan.end_of_turn, plan.end_of_text)
         if script and (entry != FREE_TURN or ends):
             script.pop(0)
@@ -166,11 +168,11 @@ def obvious_loop(plan, params, request, sample=0, temperature=0.0, seed=3, calcu
             fires = entry < 0 and bool(calculator.fires[mark, token])
             mark = int(calculator.next_state[mark, token]) if not ends else 0
         if token == plan.end_of_turn:
-            turns, turn, mark = turns + 1, [], 0
+            turns, turn, mark, own = turns + 1, [], 0, 0
             role = plan.next_role[role]
             if turns >= plan.max_turns:
                 return written, "turn_cap"
-        if len(turn) >= plan.max_turn_tokens or len(written) >= plan.max_tokens:
+        if own >= plan.max_turn_tokens or len(written) >= plan.max_tokens:
             return written, "token_cap"
         if any(len(s) > v.model.context for s, v in zip(seen, plan.views, strict=True)):
             return written, "context"

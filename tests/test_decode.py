@@ -34,6 +34,8 @@ SCRIPTS = {
     "free": (),
     "given_subquestions": (1, 2, END_OF_TURN, FREE_TURN, 5, END_OF_TURN, FREE_TURN, END_OF_TEXT),
     "first_turn_then_free": (4, 4, END_OF_TURN, FREE_TURN),
+    # Longer than max_turn_tokens, which is 12.
+    "long_turns": (*range(9), *range(9), END_OF_TURN, FREE_TURN, *([3] * 12), END_OF_TURN),
     "history": (1, END_OF_TURN, 2, 3, 9, END_OF_TURN, 7, END_OF_TURN),
     "single_tokens": (FREE, 5, FREE, FREE, 6),
     "held": (END_OF_TURN, FREE_TURN, HOLD),
@@ -106,6 +108,43 @@ def test_the_calculator_fills_in(mesh, name, temperature, script):
     assert work.held > 0
     without, _ = answer(plan, requests, pick.draw(temperature), resume=toy_resume)
     assert without != dialogues
+
+
+def test_the_values_of_the_calculator_are_counted_for_each_dialogue(mesh):
+    plan = dataclasses.replace(PLANS["chain"], calculator_role=0)
+    requests = ragged_requests(16)
+    dialogues, work = answer(plan, requests, calculator=Toy.table, resume=toy_resume)
+    params, expected = all_params(plan), []
+    for request in requests:
+        known = []
+
+        class Counting(Toy):
+            @staticmethod
+            def value(turn, known=known):
+                known.append(bool(Toy.value(turn)))
+                return Toy.value(turn)
+
+        obvious_loop(plan, params, request, calculator=Counting)
+        expected.append(sum(known))
+    assert [dialogue.filled_in for [dialogue] in dialogues] == expected
+    assert work.held > sum(expected) > 0  # a row is held in vain where there is no value
+
+
+def test_a_given_turn_may_be_longer_than_the_cap_but_not_the_dialogue(mesh):
+    plan = PLANS["both_read_both"]
+    script = (*([3] * 30), END_OF_TURN, FREE_TURN)
+    [dialogue], [longer] = answer(
+        plan,
+        [
+            dataclasses.replace(request, script=entries)
+            for request, entries in zip(
+                ragged_requests(2), (script, (*([3] * 9), *script)), strict=True
+            )
+        ],
+    )[0]
+    assert dialogue.turns[0].tokens == [3] * 30 and len(dialogue.turns) > 1
+    # 40 tokens at most: 39 given ones, their mark, and nothing behind them.
+    assert [turn.written for turn in longer.turns] == [40] and longer.status == "token_cap"
 
 
 @pytest.mark.parametrize("slot_count", [2, 5, 16])

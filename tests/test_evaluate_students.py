@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 import time
 
 import pytest
@@ -11,6 +12,7 @@ from experiment_runs import ROOT, TINY, command, environment, run
 import distill_jax
 from distill_jax import experiment
 from distill_jax.errors import UserError
+from distill_jax.evaluation.sampler import drawing_seed
 from distill_jax.sampling.dialogues import Dialogue, WrittenTurn
 from distill_jax.sampling.plan import FREE_TURN, HOLD
 from distill_jax.tasks import arithmetic
@@ -36,7 +38,7 @@ def evaluate(workdir, **overrides):
     return json.loads((new / "report.json").read_text()), [json.loads(line) for line in lines]
 
 
-def test_samples_are_voted_on(workdir):
+def test_samples_are_voted_on(workdir, capsys):
     report, predictions = evaluate(
         workdir, sampling__samples=4, sampling__temperature=0.8, sampling__top_p=0.9
     )
@@ -44,12 +46,31 @@ def test_samples_are_voted_on(workdir):
     assert report["sampling"]["slots"] == 8
     assert len(predictions) == 12 and all(len(p["samples"]) == 4 for p in predictions)
     assert report["accuracy"] == report["votes"]["accuracy"]
+    output = capsys.readouterr().out
+    assert f"4 dialogues each; pass@1 {report['pass_at_k']['1']:.1%}, pass@2 " in output
+    [directory] = (path.parent for path in workdir.glob("evaluations/*/report.json")
+                   if json.loads(path.read_text()) == report)  # fmt: skip
+    assert f"evaluation: {directory}\n" in output
+    assert f"python -m distill_jax.evaluate --workdir {workdir} --list\n" in output
+    assert "calculator" not in output
+
+
+def test_another_seed_draws_anew(workdir):
+    drawn = {"sampling__temperature": 1.5, "evaluation__problems": 6}
+    texts = []
+    for seed in (0, 1, 2):
+        report, predictions = evaluate(workdir, sampling__seed=seed, **drawn)
+        assert (report["sampling"]["seed"], report["seed"]) == (seed, 0)
+        texts.append([turn["text"] for p in predictions for turn in p["turns"]])
+    assert texts[0] != texts[1] != texts[2] != texts[0]
+    assert [drawing_seed(run, 0) for run in (0, 7)] == [0, 7]  # as before there was a second one
+    seeds = [drawing_seed(run, sampling) for run in range(3) for sampling in range(3)]
+    assert len(set(seeds)) == 9 and all(0 <= seed < 2**32 for seed in seeds)
 
 
 def test_given_subquestions_are_what_the_decomposer_says(workdir):
     _, predictions = evaluate(workdir, sampling__given="subquestions", sampling__max_turns=20)
-    options = json.loads((workdir / "config.json").read_text())["config"]["task_options"]
-    gold = {a.id: a for a in arithmetic.load_annotations("test", **options)}
+    gold = {a.id: a for a in arithmetic.load_annotations("test", **options(workdir))}
     several = 0
     for prediction in predictions:
         said = [turn["text"] for turn in prediction["turns"] if turn["role"] == "decomposer"]
@@ -64,17 +85,20 @@ def test_given_subquestions_are_what_the_decomposer_says(workdir):
         assert one["turns"][0]["text"] == other["turns"][0]["text"]
 
 
-def test_nothing_given_is_an_empty_turn(workdir):
-    _, predictions = evaluate(workdir, sampling__given="nothing", sampling__calculator=True)
+def test_nothing_given_is_an_empty_turn(workdir, capsys):
+    report, predictions = evaluate(workdir, sampling__given="nothing", sampling__calculator=True)
     for prediction in predictions:
         said = [turn["text"] for turn in prediction["turns"] if turn["role"] == "decomposer"]
         assert said and not any(said)
         solutions = [turn["text"] for turn in prediction["turns"] if turn["role"] == "solver"]
         assert prediction["status"] != "finished" or "####" in solutions[-1]
         assert not any("####" in text for text in solutions[:-1])
+    # The solver of this task writes no marks.
+    assert "calculator: 0 values filled in\n" in capsys.readouterr().out
+    assert report["values_filled_in"] == 0
 
 
-def test_history_is_graded_step_by_step(workdir):
+def test_history_is_graded_step_by_step(workdir, capsys):
     report, predictions = evaluate(workdir, sampling__given="history", evaluation__problems=5)
     assert report["n"] == len(predictions) > 5
     first, second = predictions[:2]
@@ -82,6 +106,42 @@ def test_history_is_graded_step_by_step(workdir):
     assert [turn["role"] for turn in second["turns"][:3]] == ["decomposer", "solver", "decomposer"]
     # The gold solution stands in the history of the second step, and its value is the first answer.
     assert second["turns"][1]["text"].endswith(first["answer"])
+    steps = f"on {len(predictions)} gold steps of 5 test problems"
+    assert report["problems"] == 5 and capsys.readouterr().out.count(steps) == 2
+
+
+def test_given_turns_are_cut_by_the_dialogues_cap_alone(workdir, capsys):
+    """A cap of a few tokens per turn holds for what the solver writes itself."""
+    given = {"sampling__given": "history", "evaluation__problems": 8}
+    report, predictions = evaluate(workdir, sampling__max_turn_tokens=3, **given)
+    gold = {a.id: a for a in arithmetic.load_annotations("test", **options(workdir))}
+    whole = 0
+    for prediction in predictions:
+        own, turns = own_turn(prediction), prediction["turns"]
+        if len(turns) > own:
+            steps = gold[prediction["id"].rpartition("/step/")[0]].steps
+            texts = [text for step in steps for text in (step.subquestion, step.solution)]
+            assert [turn["text"] for turn in turns[:own]] == texts[:own]
+            assert turns[own]["tokens"] <= 3
+            whole += turns[0]["tokens"] > 3
+    assert whole > 5 and f"{report['ended_in_given']} of" not in capsys.readouterr().out
+    report, predictions = evaluate(workdir, sampling__max_tokens=20, **given)
+    ended = [p for p in predictions if len(p["turns"]) <= own_turn(p)]
+    assert report["ended_in_given"] == len(ended) > 0
+    # Else the gold solution of the step before would have been graded.
+    assert any(len(p["turns"]) > 1 for p in ended)
+    assert all(p["prediction"] is None and not p["correct"] for p in ended)
+    warning = f"warning: {len(ended)} of {report['n']} dialogues ended in what was given"
+    assert warning in capsys.readouterr().out
+
+
+def own_turn(prediction):
+    """The index of the turn that the solver writes itself, of a step of a history."""
+    return 2 * int(prediction["id"].rpartition("/")[2]) - 1
+
+
+def options(workdir):
+    return json.loads((workdir / "config.json").read_text())["config"]["task_options"]
 
 
 def test_another_task_and_another_checkpoint(workdir, tmp_path):
@@ -115,6 +175,7 @@ def test_another_task_and_another_checkpoint(workdir, tmp_path):
             "does not divide by 8 devices (config.mesh: tensor)",
         ),
         ({"sampling.samples": "3"}, "set config.sampling.temperature, e.g. 0.7"),
+        ({"sampling.seed": "-1"}, "config.sampling.seed=-1: must be at least 0"),
         ({"sampling.top_p": "0"}, "config.sampling.top_p=0.0"),
         ({"sampling.given": "answers"}, "choose"),
     ],
@@ -188,6 +249,13 @@ def test_the_python_face(workdir):
     )
     assert sum(several.votes.values()) == 5 and next(iter(several.votes)) == several.answer
     assert several != other
+    # As config.sampling.seed; 0 is what the run draws with anyway.
+    sampled = {"samples": 5, "temperature": 1.0}
+    assert distill_jax.load(workdir, mesh__data=8, sampling__seed=2).solve(
+        questions[:1], **sampled
+    ) == [other]
+    again = students.solve(questions[:1], seed=0, **sampled)
+    assert again == students.solve(questions[:1], **sampled) != [other]
     told = []
     said = [("decomposer", "How many bags?"), ("solver", "3 = 3")]
     [edited] = students.solve(questions[:1], said=[said], on_solution=told.append)
@@ -197,6 +265,11 @@ def test_the_python_face(workdir):
     # Turns of a solution go in as they are.
     [again] = students.solve(questions[:1], said=[edited.turns[:2]])
     assert again == edited
+    # A cap on turns is for what the students write themselves.
+    long = [("decomposer", "How many bags are there in the end?"), said[1]]
+    [solution] = students.solve(questions[:1], said=[long], max_turn_tokens=2)
+    assert [(turn.role, turn.text) for turn in solution.turns[:2]] == long
+    assert all(turn.tokens <= 2 for turn in solution.turns[2:]) and len(solution.turns) > 2
     with pytest.raises(UserError, match="questions is a list"):
         students.solve(questions[0])
     for settings, message in (
@@ -204,6 +277,9 @@ def test_the_python_face(workdir):
         ({"said": [[("solver", "3")]]}, "it is the turn of decomposer"),
         ({"said": []}, "said has 0 beginnings for 1 questions"),
         ({"slots": -1}, "must be at least 0"),
+        ({"seed": -1}, "config.sampling.seed=-1: must be at least 0"),
+        ({"said": [said], "max_turns": 2}, "tokens in 2 turns leave no room to go on"),
+        ({"said": [said], "max_tokens": 4}, "raise max_tokens .now 4. or max_turns"),
         ({"given": "history"}, "write turns with said"),
         ({"samples": 2, "temperature": 0.0}, "at temperature 0 would all be the same"),
         ({"said": [["solver: 3"]]}, "a list of turns for each question"),
@@ -212,8 +288,18 @@ def test_the_python_face(workdir):
             students.solve(questions[:1], **settings)
 
 
+def test_loading_says_nothing(workdir):
+    """libtpu, where it is installed on a machine without TPU, would log errors."""
+    script = "import sys, distill_jax\ndistill_jax.load(sys.argv[1]).solve(['What is 2 and 3?'])"
+    env = {key: value for key, value in environment().items() if key != "JAX_PLATFORMS"}
+    done = subprocess.run(
+        [sys.executable, "-c", script, workdir], env=env, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_held_rows_go_on_with_a_value_an_empty_turn_or_the_end(workdir):
-    sampler = distill_jax.load(workdir, mesh__data=8)._sampler({"calculator": True}, None)
+    sampler = distill_jax.load(workdir, mesh__data=8)._sampler({"calculator": True})
 
     def resume(text, ended):
         tokens = sampler.tokenizer.encode([text])[0]

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from distill_jax.evaluation.statistics import wilson_interval
-from distill_jax.evaluation.summary import summarise
+from distill_jax.evaluation.summary import asked, closing_lines, summarise
 from distill_jax.evaluation.votes import combine
 from distill_jax.records import Prediction, Turn
 
@@ -137,6 +137,28 @@ def test_votes_by_hand():
 def test_which_k(n, ks):
     summary = summarise([voted(0, [True] * n)], guessers={}, **SETTINGS)
     assert summary["pass_at_k"] == dict.fromkeys(ks.split(), 1.0)
+
+
+def test_what_the_terminal_says():
+    more = {"problems": 2, "sampling": {"given": ""}}
+    summary = summarise(
+        [voted(0, (True, False)), voted(1, (False, False))], guessers={}, **SETTINGS
+    )
+    low, high = wilson_interval(1, 2)
+    one = "accuracy 50.0% (95 % interval 9.5% to 90.5%) on"
+    assert f"accuracy 50.0% (95 % interval {low:.1%} to {high:.1%}) on" == one
+    passes = ", majority of 2 dialogues each; pass@1 25.0%, pass@2 50.0%"
+    assert closing_lines(summary | more) == [f"{one} 2 dev problems{passes}"]
+    steps = {"problems": 1, "sampling": {"given": "history"}, "values_filled_in": 0}
+    result = summary | more | steps | {"ended_in_given": 3}
+    assert closing_lines(result) == [
+        f"{one} 2 gold steps of 1 dev problems{passes}",
+        "calculator: 0 values filled in",
+        "warning: 3 of 4 dialogues ended in what was given and have no answer: raise "
+        "config.sampling.max_tokens and max_turns, if the context is long enough",
+    ]
+    assert len(closing_lines(result | {"ended_in_given": 0})) == 2
+    assert asked(31, 12, "test", "subquestions") == "12 test problems"
 
 
 def test_one_sample_adds_nothing():

@@ -44,6 +44,8 @@ def _unwrapped(text: str) -> str:
         text = text.strip(" *_")
         if not _INITIALS.fullmatch(text):
             text = text.rstrip(" .,;:!*_")
+        if "(" not in text:
+            text = text.rstrip(")")  # of a remark that the answer stood in
         pair = text[:1] + text[-1:]
         inner = text[1:-1]
         if pair not in ("()", '""', "''", "[]", "{}", "“”") or any(c in inner for c in pair):

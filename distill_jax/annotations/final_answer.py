@@ -30,7 +30,8 @@ _LEAD = r"(?:(?:so|thus|hence|then|and|therefore|finally|in conclusion)\b,? *){0
 _ANSWER = r"(?:(?:the|my|our) +)?(?:(?:final|correct|right) +)?answer"
 _ABOUT = r"(?: +(?:to|for) [^.?!:=\n]{1,80}?)?"
 _VERB = r"(?: +(?:is|are|was|would be|will be|should be|must be|equals)\b(?: *:)?| *[:=])"
-_CLAUSE = re.compile(rf"(?<![A-Za-z]){_LEAD}{_ANSWER}{_ABOUT}{_VERB}", re.IGNORECASE)
+_START = r"(?:(?<![A-Za-z])|(?-i:(?<=[a-z])(?=The )))"  # `8 inchesThe answer is 8` occurs
+_CLAUSE = re.compile(rf"{_START}{_LEAD}{_ANSWER}{_ABOUT}{_VERB}", re.IGNORECASE)
 # On a line of its own before the answer: `**Final Answer**`, `Therefore, the answer is:`.
 _LABEL = re.compile(rf"\W*{_LEAD}{_ANSWER}{_ABOUT}(?: +is)?\W*", re.IGNORECASE)
 _BARE = re.compile(r"\W*answer\W*", re.IGNORECASE)

@@ -39,6 +39,10 @@ _CHATTER = re.compile(
     re.IGNORECASE,
 )
 _ASKS = re.compile(r"\?[^\w?]*+$")
+# A question may follow a calculation without a full stop, or a full stop without a space.
+_NEXT_QUESTION = re.compile(
+    r"(?<=[\w)%])[ ]++(?=(?:How|What|Which) [a-z])|\.(?=(?:How|What) [a-z])"
+)
 _TWO_WORDS = re.compile(r"[^\W\d_]\W+[^\W\d_]")
 
 
@@ -78,10 +82,11 @@ def parse_dialogue(text: str) -> Reply:
     Questions in a row are one. What stands before the first question is left out.
     """
     ending = split_answer(without_bold(_FENCE.sub("", _visible(text))))
+    body = _NEXT_QUESTION.sub(lambda match: match[0].rstrip(" ") + "\n", ending.body)
     questions: list[str] = []
     spans: list[tuple[int, int]] = []  # of the solutions
-    for start, end in sentence_spans(ending.body):
-        sentence = ending.body[start:end]
+    for start, end in sentence_spans(body):
+        sentence = body[start:end]
         if not _is_question(sentence):
             if questions:
                 first = spans[-1][0] if spans[-1][1] else start
@@ -91,7 +96,7 @@ def parse_dialogue(text: str) -> Reply:
         else:
             questions.append(sentence)
             spans.append((0, 0))
-    solutions = [ending.body[start:end] for start, end in spans]
+    solutions = [body[start:end] for start, end in spans]
     return _reply(map(Pair, questions, solutions), ending)
 
 
