@@ -1,0 +1,73 @@
+"""`evaluate --list`: every evaluation of a run, and in which settings they differ."""
+
+import json
+import shutil
+
+import pytest
+from experiment_runs import TINY, one_error_line, run
+
+from distill_jax.errors import UserError
+from distill_jax.evaluation.listing import list_evaluations
+from distill_jax.workdir import Workdir
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    """A run with two evaluations: its own, and one that draws."""
+    path = tmp_path_factory.mktemp("run") / "w"
+    done = run("main", *TINY, "--workdir", path)
+    assert done.returncode == 0, done.stderr
+    drawn = ["--config.sampling.temperature=0.7", "--config.sampling.seed=3"]
+    done = run("evaluate", "--workdir", path, *drawn)
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+def test_directories_results_and_what_differs(workdir):
+    done = run("evaluate", "--workdir", workdir, "--list")
+    assert (done.returncode, done.stderr) == (0, "")
+    reports = {
+        path.parent: json.loads(path.read_text())
+        for path in workdir.glob("evaluations/*/report.json")
+    }
+    blocks: dict[str, str] = {}
+    path = ""
+    for line in done.stdout.strip().split("\n"):
+        if not line.startswith(" "):
+            path, _, note = line.partition("  ")
+            headline = reports[Workdir(path).path]["sampling"]["temperature"] == 0
+            assert note == ("(report.html)" if headline else "")
+            blocks[path] = ""
+        else:
+            blocks[path] += line.strip() + "\n"
+    assert list(blocks) == sorted(map(str, reports)) and len(blocks) == 2
+    for path, report in reports.items():
+        seed, temperature = (report["sampling"][key] for key in ("seed", "temperature"))
+        result, settings = blocks[str(path)].strip().split("\n")
+        assert result.startswith(f"accuracy {report['accuracy']:.1%} (95 % interval ")
+        assert result.endswith(") on 12 test problems")
+        assert settings == f"sampling.seed={seed} sampling.temperature={temperature}"
+
+
+def test_one_alone_has_nothing_that_differs_and_one_may_be_unfinished(workdir, tmp_path):
+    shutil.copytree(workdir, tmp_path / "w", ignore=shutil.ignore_patterns("checkpoints"))
+    copy = Workdir(tmp_path / "w")
+    headline = json.loads(copy.report_json.read_text())
+    [unfinished] = (
+        path for path in copy.evaluations.iterdir()
+        if json.loads((path / "report.json").read_text()) != headline
+    )  # fmt: skip
+    (unfinished / "report.json").unlink()
+    lines = list_evaluations(copy)
+    assert len(lines) == 4
+    number = lines.index(str(unfinished))
+    assert lines[number + 1] == "    not finished: the command that began it goes on"
+    shutil.rmtree(copy.evaluations)
+    assert list_evaluations(copy) == [f"{copy.evaluations}: no evaluation yet"]
+
+
+def test_mistakes_are_one_line(workdir, tmp_path):
+    with pytest.raises(UserError, match="is this the directory of a run"):
+        list_evaluations(Workdir(tmp_path))
+    done = run("evaluate", "--workdir", workdir, "--list", "--config.sampling.seed=1")
+    assert "--list shows all evaluations: leave --config.* out" in one_error_line(done)
