@@ -177,7 +177,7 @@ def get_config() -> ConfigDict:
             "samples": 1,  # dialogues per problem; their most frequent answer counts
             "seed": 0,  # of what is drawn, with config.seed: another one draws anew
             "max_turns": 16,  # of all roles together
-            "max_turn_tokens": 64,
+            "max_turn_tokens": 64,  # that a role writes itself in a turn
             "max_tokens": 192,  # of a whole dialogue
             "slots": 0,  # dialogues at a time; 0 = as many as are useful and fit
             "dtype": "float32",  # of activations and caches: float32, bfloat16 (GPU, TPU)

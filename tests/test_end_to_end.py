@@ -343,14 +343,21 @@ def test_own_jsonl_and_prompts_longer_than_the_context(tmp_path):
         f"--config.task_options.directory={tmp_path / 'data'}",
     ]
     message = one_error_line(run("main", *arguments, "--workdir", tmp_path / "w"))
+    assert "all 49 annotations are dropped (leak" in message and "templated=True" in message
+    arguments.append("--config.data.templated=True")
+    message = one_error_line(run("main", *arguments, "--workdir", tmp_path / "w"))
     assert "1 of 11 questions are longer than the context of 512 tokens" in message
     share = "--config.evaluation.max_too_long_share=0.2"
     done = run("main", *arguments, share, "--workdir", tmp_path / "w")
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "w" / "report.json").read_text())
     assert report["status"]["prompt_too_long"] == 1 and report["n"] == 11
-    assert "jsonl: 49 problems: 49 with steps, 0 rejected, 4 held out for dev; 45" in done.stdout
-    assert re.search(r"warning: \d+ of 11 evaluation questions are training questions", done.stdout)
+    assert re.search(
+        r"jsonl: 49 problems: 49 with steps, 0 rejected, \d+ dropped as questions of the evaluation, "
+        r"\d held out for dev; \d\d to train on",
+        done.stdout,
+    )
+    assert "leak" in (tmp_path / "w" / "annotations.rejected.jsonl").read_text()
     assert "warning: the learning rate rises during 100 steps, more than half of 60" in done.stdout
     assert re.search(r"student solver: step 30: dev loss \d.*\(the best so far\)", done.stdout)
     last = [json.loads(x) for x in next((tmp_path / "w").rglob("predictions.jsonl")).open()][-1]

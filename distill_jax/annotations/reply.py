@@ -31,7 +31,7 @@ _TAG = re.compile(
     r"</?(?:solution(?: path)?|answer|final answer|calculation|reasoning|step ?[0-9]{0,2})>",
     re.IGNORECASE,
 )
-_BREAK = re.compile(r"<br ?/?>|\r\n?", re.IGNORECASE)
+_BREAK = re.compile(r"(?:<br ?/?>|\r|\n)\s*+", re.IGNORECASE)
 _STARS = re.compile(r"[ \t]\*\*(?=[ \t]|$)")  # between question and solution, as in GSM8K
 _CHATTER = re.compile(
     r"\W*(?:sure|certainly|of course|absolutely|okay|ok|here(?:'s| is| are)|below (?:is|are)|"
@@ -41,7 +41,7 @@ _CHATTER = re.compile(
 _ASKS = re.compile(r"\?[^\w?]*+$")
 # A question may follow a calculation without a full stop, or a full stop without a space.
 _NEXT_QUESTION = re.compile(
-    r"(?<=[\w)%])[ ]++(?=(?:How|What|Which) [a-z])|\.(?=(?:How|What) [a-z])"
+    r"(?<=[\w%])[ ]++(?=(?:How|What|Which) [a-z])|\.(?=(?:How|What) [a-z])"
 )
 _TWO_WORDS = re.compile(r"[^\W\d_]\W+[^\W\d_]")
 

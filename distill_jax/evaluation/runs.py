@@ -71,7 +71,7 @@ class Run:
     def arm(self) -> str:
         """Equal for runs that differ in nothing but their seed."""
         identity = {key: value for key, value in self.identity.items() if key != "seed"}
-        sampling = {k: v for k, v in self.report["sampling"].items() if k != "slots"}
+        sampling = {k: v for k, v in self.report["sampling"].items() if k not in ("slots", "seed")}
         evaluation = [self.report[key] for key in ("task", "split", "checkpoint_rule")]
         return json.dumps([identity, sampling, evaluation], sort_keys=True)
 
