@@ -29,6 +29,7 @@ def annotation(solution="2+2 = <<2+2=4>>4", answer="4", question="What is it?", 
     [
         ({}, None, None),
         ({"answer": "4.0"}, None, None),
+        ({"answer": "$4 dollars"}, None, None),
         ({"question": None}, None, None),
         ({"answer": "5"}, "wrong answer", "answer '5' is not '4'"),
         ({"solution": " \n"}, "empty step", "empty solution"),
@@ -40,6 +41,7 @@ def annotation(solution="2+2 = <<2+2=4>>4", answer="4", question="What is it?", 
 def test_reasons(changed, reason, detail):
     kept, rejected = verify([annotation(**changed)], [PROBLEM], grade_number)
     assert len(kept) + len(rejected) == 1
+    assert all(each.answer == "4" for each in kept)
     assert [(each.reason, each.detail) for each in rejected] == (
         [(reason, detail)] if reason else []
     )

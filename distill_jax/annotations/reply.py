@@ -40,9 +40,7 @@ _CHATTER = re.compile(
 )
 _ASKS = re.compile(r"\?[^\w?]*+$")
 # A question may follow a calculation without a full stop, or a full stop without a space.
-_NEXT_QUESTION = re.compile(
-    r"(?<=[\w%])[ ]++(?=(?:How|What|Which) [a-z])|\.(?=(?:How|What) [a-z])"
-)
+_NEXT_QUESTION = re.compile(r"(?<=[\w%])[ ]++(?=(?:How|What|Which) [a-z])|\.(?=(?:How|What) [a-z])")
 _TWO_WORDS = re.compile(r"[^\W\d_]\W+[^\W\d_]")
 
 

@@ -44,7 +44,8 @@ def verify(
     """Split annotations into those to keep and those rejected.
 
     Kept iff its id is that of a problem, its answer grades as right against the problem's, no
-    solution or subquestion is empty, and no calculator mark is false.
+    solution or subquestion is empty, and no calculator mark is false. The known answer takes the
+    place of the equal one: `$1,080` and `1080.0` are both learned as `1080`.
     """
     known = {problem.id: problem for problem in problems}
     kept, rejected = [], []
@@ -52,7 +53,7 @@ def verify(
         problem = known.get(annotation.id)
         found = _objection(annotation, problem, grade)
         if found is None:
-            kept.append(annotation)
+            kept.append(dataclasses.replace(annotation, answer=known[annotation.id].answer))
         else:
             rejected.append(reject(annotation, *found))
     return kept, rejected
