@@ -4,8 +4,9 @@ The teacher solves fresh problems of the built-in task (another seed than the de
 gets right is trained on. `launch/student_as_teacher.sh` does all of it: teacher, export, server,
 annotations, students, report.
 
-Usage: python -m distill_jax.main --config configs/student_teacher.py --workdir runs/student --yes \\
-           --config.teacher.model=DIR/solver --config.teacher.base_url=http://127.0.0.1:8000/v1
+Usage: python -m distill_jax.main --config configs/student_teacher.py --workdir runs/student \\
+           --yes --config.teacher.model=DIR/solver \\
+           --config.teacher.base_url=http://127.0.0.1:8000/v1
 """
 
 from distill_jax.configs.demo import get_config as demo_config
