@@ -22,12 +22,12 @@ and what becomes of it:
 Source: https://github.com/openai/grade-school-math (MIT), on the Hub `openai/gsm8k`.
 """
 
-import pathlib
 from typing import Any
 
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Grade, Problem, Step, read_json_lines
 from distill_jax.tasks.grading import MARKER, grade_number
+from distill_jax.tasks.upstream import folder, text_field
 
 SPLITS = ("train", "test")
 URL = "https://github.com/openai/grade-school-math/tree/master/grade_school_math/data"
@@ -44,7 +44,7 @@ def load(split: str, *, directory: str = "", hub_id: str = "openai/gsm8k") -> li
     problems = []
     for index, (where, row) in enumerate(_rows(split, "main", directory, hub_id)):
         steps, answer = _parts(row, where)
-        question = _field(row, "question", where)
+        question = text_field(row, "question", where, URL)
         attributes = {"steps": len(steps)}
         problems.append(Problem(f"gsm8k/{split}/{index}", question, answer, split, attributes))
     return problems
@@ -73,7 +73,7 @@ def load_annotations(
         steps = tuple(step for line in lines if (step := _step(line, where)).solution)
         if not steps:
             raise UserError(f"{where}: no step before `{MARKER}`: download it from {URL}")
-        question = _field(row, "question", where)
+        question = text_field(row, "question", where, URL)
         annotations.append(
             Annotation(f"gsm8k/{split}/{index}", question, answer, steps, {"kind": "gold"})
         )
@@ -92,12 +92,7 @@ def _rows(split: str, name: str, directory: str, hub_id: str) -> list[tuple[str,
     if not directory:
         rows = _hub_rows(split, name, hub_id)
         return [(f"{hub_id} ({name}, {split}) row {i}", row) for i, row in enumerate(rows)]
-    folder = pathlib.Path(directory).expanduser()
-    if not folder.is_dir():
-        raise UserError(
-            f"{folder}: no such directory: set --config.task_options.directory to one with {_FILES}"
-        )
-    path = folder / f"{split}{'' if name == 'main' else '_socratic'}.jsonl"
+    path = folder(directory, _FILES) / f"{split}{'' if name == 'main' else '_socratic'}.jsonl"
     try:
         return [(f"{path}:{number}", row) for number, row in read_json_lines(path)]
     except UserError as error:
@@ -117,16 +112,9 @@ def _hub_rows(split: str, name: str, hub_id: str) -> list[dict[str, Any]]:
         ) from error
 
 
-def _field(row: dict[str, Any], field: str, where: str) -> str:
-    value = row.get(field)
-    if not isinstance(value, str) or not value.strip():
-        raise UserError(f"{where}: field {field!r} is missing or not text: download it from {URL}")
-    return value.strip()
-
-
 def _parts(row: dict[str, Any], where: str) -> tuple[list[str], str]:
     """The solution's lines and the final answer."""
-    *lines, last = _field(row, "answer", where).split("\n")
+    *lines, last = text_field(row, "answer", where, URL).split("\n")
     answer = last.removeprefix(MARKER).strip().replace(",", "")
     if not last.startswith(MARKER) or not answer:
         raise UserError(
