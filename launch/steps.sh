@@ -1,0 +1,81 @@
+# Sourced by the scripts beside it: their help, their options, what is missing, commands shown
+# before they run.
+# shellcheck shell=bash
+
+DRY_RUN=${DRY_RUN:-}
+YES=${YES:-}
+# What stands behind `--`.
+REST=()
+# Commands are shown here, also from inside $(...).
+exec 3>&1
+
+fail() {
+  echo "error: $1" >&2
+  exit 2
+}
+
+# The comment at the top of the script that was called.
+show_help() {
+  sed -n '3,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0"
+}
+
+# options "NAME ZONE" ARGUMENTS: --zone=Z sets ZONE; --dry_run, --yes, --help; the rest goes to REST.
+options() {
+  local known=" $1 " name
+  shift
+  while (($#)); do
+    case $1 in
+      --help | -h)
+        show_help
+        exit 0
+        ;;
+      --dry_run) DRY_RUN=1 ;;
+      --yes) YES=1 ;;
+      --)
+        REST=("${@:2}")
+        return
+        ;;
+      --*=*)
+        name=${1%%=*}
+        name=${name#--}
+        [[ $known == *" ${name^^} "* ]] || fail "unknown option --$name (see $0 --help)"
+        printf -v "${name^^}" '%s' "${1#*=}"
+        ;;
+      *) fail "unknown argument $1 (see $0 --help; keys of the config come behind --)" ;;
+    esac
+    shift
+  done
+}
+
+# need NAMES: every one of these variables has a value.
+need() {
+  local missing=() name
+  for name in "$@"; do
+    [[ -n ${!name:-} ]] || missing+=("$name")
+  done
+  ((${#missing[@]} == 0)) || fail "set ${missing[*]} (see $0 --help)"
+}
+
+# Words as one would type them: quoted only where it is needed.
+quoted() {
+  local word line=
+  for word in "$@"; do
+    [[ $word =~ ^[A-Za-z0-9_./:=,@%+~-]+$ ]] || word=${word@Q}
+    line+=" $word"
+  done
+  echo "${line# }"
+}
+
+# Show a command, then run it unless --dry_run.
+step() {
+  echo "+ $(quoted "$@")" >&3
+  [[ -n $DRY_RUN ]] || "$@"
+}
+
+# confirm NAME WHAT: ends the script unless NAME is typed, or --yes was given.
+confirm() {
+  local answer=
+  [[ -z $YES && -z $DRY_RUN ]] || return 0
+  read -r -p "$2 Type $1 to go on: " answer || true
+  [[ $answer == "$1" ]] || fail "nothing was deleted"
+}
