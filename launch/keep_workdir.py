@@ -86,7 +86,9 @@ def _runs(pid: int) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        description="Copy a working directory to a place that outlives this machine, and back."
+    )
     parser.add_argument("action", choices=["save", "restore"])
     parser.add_argument("workdir", type=pathlib.Path)
     parser.add_argument("store", type=epath.Path)

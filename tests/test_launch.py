@@ -1,31 +1,15 @@
-"""The scripts of launch/: their help, what they refuse, what they would run, and run.sh's loop."""
+"""The scripts of launch/: their help, what they refuse, and run.sh."""
 
 import http.server
-import shlex
 import signal
 import subprocess
 import threading
 import time
 
 import pytest
-from launch_scripts import LAUNCH, ROOT, calls, executable, program, script, shown, variables
+from launch_scripts import LAUNCH, ROOT, calls, executable, program, script, variables
+from test_launch_commands import COMPUTE, TPU, TPU_VM
 
-TPU = {
-    "NAME": "my-tpu",
-    "PROJECT": "my-project",
-    "ZONE": "us-west4-a",
-    "CONFIG": "configs/gsm8k_gpt2.py",
-    "WORKDIR": "runs/gpt2",
-    "STORE": "gs://my-bucket/gpt2",
-}
-TPU_VM = TPU | {"ACCELERATOR_TYPE": "v5litepod-16", "RUNTIME_VERSION": "v2-alpha-tpuv5-lite"}
-COMPUTE = TPU | {
-    "MACHINE_TYPE": "tpu7x-standard-4t",
-    "IMAGE_FAMILY": "ubuntu-accel-2404-amd64-tpu-tpu7x",
-    "HOSTS": 2,
-    "TOPOLOGY": "2x2x2",
-}
-PLACE = "--project=my-project --zone=us-west4-a"
 RUN = {"CONFIG": "c.py", "WORKDIR": "w", "PAUSE_S": 0}
 SCRIPTS = ["run", "background", "hosts", "tpu_vm", "tpu_compute", "slurm", "gke"]
 
@@ -78,79 +62,6 @@ def test_half_configured_is_one_line_that_names_what_is_missing(
     assert done.returncode == 2, done.stdout
     assert done.stderr.startswith(f"error: {said}") and done.stderr.count("\n") == 1
     assert not (tmp_path / "reached").exists() and calls(tmp_path) == []
-
-
-def test_tpu_vm_prints_the_commands():
-    assert shown("tpu_vm", "create", **TPU_VM) == [
-        f"gcloud compute tpus tpu-vm create my-tpu {PLACE} --accelerator-type=v5litepod-16 "
-        "--version=v2-alpha-tpuv5-lite"
-    ]
-    assert shown("tpu_vm", "create", "--queued=1", "--spot=1", **TPU_VM) == [
-        f"gcloud compute tpus queued-resources create my-tpu {PLACE} --node-id=my-tpu "
-        "--accelerator-type=v5litepod-16 --runtime-version=v2-alpha-tpuv5-lite "
-        "--valid-until-duration=6h --spot"
-    ]
-    [run] = shown("tpu_vm", "run", "--", "--config.seed=1", "--config.x=(), 'y'", **TPU_VM)
-    *before, command = shlex.split(run)
-    assert " ".join(before) == f"gcloud compute tpus tpu-vm ssh my-tpu {PLACE} --worker=all"
-    assert shlex.split(command.removeprefix("--command=")) == [
-        "cd", "distill_jax", "&&", "env", "CONFIG=configs/gsm8k_gpt2.py", "WORKDIR=runs/gpt2",
-        "EXTRA=tpu", "STORE=gs://my-bucket/gpt2", "PROCESS=metadata",
-        "launch/background.sh", "start", "--", "--config.seed=1", "--config.x=(), 'y'",
-    ]  # fmt: skip
-    assert shown("tpu_vm", "delete", "--queued=1", **TPU_VM) == [
-        f"gcloud compute tpus queued-resources delete my-tpu {PLACE} --force --quiet"
-    ]
-    assert shown("tpu_vm", "fetch", **TPU_VM) == [
-        "mkdir -p fetched/checkpoints",
-        "gcloud storage rsync --recursive gs://my-bucket/gpt2/workdir fetched",
-        "gcloud storage rsync --recursive gs://my-bucket/gpt2/checkpoints fetched/checkpoints",
-    ]
-
-
-def test_a_slice_of_compute_engine_is_policy_template_and_group():
-    policy, template, group = shown("tpu_compute", "create", "--spot=1", **COMPUTE)
-    assert policy == (
-        "gcloud compute resource-policies create workload-policy my-tpu --project=my-project "
-        "--region=us-west4 --type=HIGH_THROUGHPUT --accelerator-topology=2x2x2"
-    )
-    assert template.startswith("gcloud compute instance-templates create my-tpu ")
-    for flag in (
-        "--machine-type=tpu7x-standard-4t",
-        "--image-project=ubuntu-os-accelerator-images",
-        "--maintenance-policy=TERMINATE",
-        "--provisioning-model=SPOT --instance-termination-action=STOP",
-    ):
-        assert f" {flag}" in template
-    assert group == (
-        f"gcloud compute instance-groups managed create my-tpu {PLACE} --template=my-tpu --size=2 "
-        "--default-action-on-vm-failure=do-nothing "
-        "--workload-policy=projects/my-project/regions/us-west4/resourcePolicies/my-tpu"
-    )
-    deleted = shown("tpu_compute", "delete", **COMPUTE)
-    assert [words.split()[2] for words in deleted] == [
-        "instance-groups", "instance-templates", "resource-policies",
-    ]  # fmt: skip
-    [single] = shown("tpu_compute", "create", **COMPUTE | {"HOSTS": 1})
-    assert single.startswith(f"gcloud compute instances create my-tpu {PLACE} ")
-
-
-@pytest.mark.parametrize("action", ["setup", "run", "status", "watch", "stop"])
-def test_whatever_runs_on_a_slice_runs_on_all_workers(action):
-    commands = [c for c in shown("tpu_vm", action, **TPU_VM) if "tpu-vm" in c]
-    assert commands and all("--worker=all" in command for command in commands)
-
-
-def test_delete_asks(tmp_path):
-    executable(tmp_path / "bin/gcloud", f'#!/bin/sh\necho "$*" >>{tmp_path}/calls\n')
-    given = TPU_VM | {"PATH": f"{tmp_path}/bin:/usr/bin:/bin"}
-    for answer in ("", "yes\n"):
-        done = script("tpu_vm", "delete", stdin=answer, **given)
-        assert done.returncode == 2 and "nothing was deleted" in done.stderr
-    assert calls(tmp_path) == []
-    assert script("tpu_vm", "delete", stdin="my-tpu\n", **given).returncode == 0
-    assert script("tpu_vm", "delete", "--yes", **given).returncode == 0
-    assert calls(tmp_path) == [f"compute tpus tpu-vm delete my-tpu {PLACE} --quiet"] * 2
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import time
 import pytest
 from experiment_runs import TINY, environment
 from launch_scripts import LAUNCH, shown
-from test_launch import COMPUTE, TPU_VM
+from test_launch_commands import COMPUTE, TPU_VM
 from test_processes import free_port
 
 ARGUMENTS = [
