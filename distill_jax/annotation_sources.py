@@ -7,6 +7,7 @@ from typing import NamedTuple
 from distill_jax import records
 from distill_jax.annotations import hub
 from distill_jax.annotations.verify import Rejected
+from distill_jax.errors import UserError
 from distill_jax.run_inputs import RunInputs
 
 
@@ -49,7 +50,10 @@ def _from_files(inputs: RunInputs, problems: list[records.Problem]) -> Source:
     for name in inputs.config.data.annotations:
         hosted = name.startswith(hub.PREFIX)
         path = hub.fetch(name.removeprefix(hub.PREFIX)) if hosted else pathlib.Path(name)
-        found = import_file(path, problems)
+        try:
+            found = import_file(path, problems)
+        except UserError as error:
+            raise UserError(f"config.data.annotations: {error}") from None
         inputs.terminal.say(
             f"{name}: {found.format}: {found.rows} rows, {len(found.annotations)} of these "
             f"problems with steps and answer, {len(found.rejected)} others"

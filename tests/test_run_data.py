@@ -122,3 +122,22 @@ def test_what_is_written_says_what_was_kept_and_why_not(tmp_path):
     assert rejected["detail"] == "answer '5' is not '4'"
     assert rejected["annotation"]["steps"][0]["solution"] == "4"
     assert run_data.collect(inputs).train == data.train
+
+
+def test_annotations_come_from_the_files_of_the_config(tmp_path):
+    rows = [
+        {"prompt": f"What is {n} + 1?", "completion": f"It is {n + 1}.\n#### {n + 1 + (n == 3)}"}
+        for n in range(12)
+    ]
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    overrides = {"scheme": "chain", "data.annotations": str(tmp_path / "mine.jsonl")}
+    data = run_data.collect(inputs_of(tmp_path, own_rows(10), **overrides))
+    assert sorted(a.id for a in [*data.train, *data.dev]) == [
+        f"jsonl/train/{n}" for n in range(10) if n != 3
+    ]
+    reasons = [each.reason for each in data.rejected]
+    assert sorted(reasons) == ["unknown problem", "unknown problem", "wrong answer"]
+    assert data.train[0].source["kind"] == "imported"
+    overrides["data.annotations"] = "nope.jsonl"
+    with pytest.raises(UserError, match=r"config\.data\.annotations: nope\.jsonl: no such file"):
+        run_data.collect(inputs_of(tmp_path, own_rows(10), **overrides))
