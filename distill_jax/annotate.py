@@ -14,9 +14,15 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("--config", required=True, help="a file with get_config()")
     parser.add_argument("--workdir", help="where everything is written; not needed with --limit")
-    parser.add_argument("--yes", action="store_true", help="send the requests without asking")
     parser.add_argument(
-        "--limit", type=int, default=0, metavar="N", help="a trial on N problems, writes nothing"
+        "--yes", action="store_true", help="send without asking; needed where nobody can be asked"
+    )
+    parser.add_argument(
+        "--limit",
+        type=int,
+        default=0,
+        metavar="N",
+        help="a trial on N problems; only the cache is written",
     )
     parser.add_argument(
         "--push_to", metavar="NAME/DATA_SET", help="then upload them to the Hugging Face Hub"
