@@ -22,7 +22,7 @@ def main(argv: list[str]) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="a trial on N problems; only the cache is written",
+        help="a trial: ask the teacher about N problems; only the cache is written",
     )
     parser.add_argument(
         "--push_to", metavar="NAME/DATA_SET", help="then upload them to the Hugging Face Hub"

@@ -35,12 +35,11 @@ def annotate(config: Any, path: str, yes: bool) -> None:
 
 
 def trial(config: Any, problems: int, yes: bool) -> None:
-    """Ask about the first `problems` only, print what would be kept; only the cache is written."""
+    """Ask the teacher about the first `problems` only, and print what would be kept; writes nothing
+    but the cache. Annotations that cost nothing are all checked."""
     chips.expect_no_tpu()
     with tempfile.TemporaryDirectory() as nowhere:
-        inputs = RunInputs(
-            config, Workdir(nowhere), Spending(allowed=True, yes=yes, limit=problems)
-        )
+        inputs = RunInputs(config, Workdir(nowhere), Spending(allowed=True, yes=yes))
         kept, rejected = run_data.checked(inputs, inputs.config.data.train_split, problems)
         if kept:
             inputs.terminal.show(f"--- the first that is kept\n{_as_text(kept[0])}")

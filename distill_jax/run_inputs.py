@@ -15,6 +15,7 @@ from distill_jax import (
     metrics,
     records,
     student_source,
+    task_module,
     workdir_check,
 )
 from distill_jax.errors import UserError
@@ -66,9 +67,9 @@ class RunInputs:
         first = distributed.is_first()
         self.terminal = metrics.Terminal(quiet=not first)
         self.metrics_file = metrics.MetricsFile(workdir.metrics if first else None)
-        self.task = config_checks.import_task(config.task)
+        self.task = task_module.import_task(config.task)
         options = config.task_options
-        self.task_options = config_checks.check_options(self.task, config.task, options)
+        self.task_options = task_module.check_options(self.task, config.task, options)
         self.evaluated = _evaluated_task(config, self.task, self.task_options)
         self.sampling = Settings(**config.sampling)
         if config.scheme not in transcript.SCHEMES:
@@ -204,8 +205,8 @@ class RunInputs:
 def _evaluated_task(config: Any, module: Any, options: dict[str, Any]) -> EvaluatedTask:
     settings = config.evaluation
     if settings.task:
-        module = config_checks.import_task(settings.task, "config.evaluation.task")
-        options = config_checks.parse_options(module, settings.task, settings.task_options)
+        module = task_module.import_task(settings.task, "config.evaluation.task")
+        options = task_module.parse_options(module, settings.task, settings.task_options)
     elif settings.task_options:
         raise UserError("config.evaluation.task_options is set: set config.evaluation.task too")
     return EvaluatedTask(settings.task or config.task, module, options)

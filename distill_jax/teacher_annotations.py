@@ -48,8 +48,6 @@ def teacher_annotations(
     was answered stays in the cache.
     """
     steps = {a.id: tuple(step.solution for step in a.steps) for a in gold}
-    if spending.limit:
-        problems = problems[: spending.limit]
     questions = [Question(problem, steps.get(problem.id, ())) for problem in problems]
     with AnswerCache(settings.cache_dir, settings.model, terminal.say) as cache:
         expected = estimate(conversation, cache, questions, settings.samples)
@@ -69,14 +67,18 @@ def _agree(
             "distill_jax.annotate` with the same config and workdir in one process first"
         )
     assert expected.first is not None
+    settings.key()
     terminal.show(f"--- the first prompt\n{show(expected.first)}\n---")
     terminal.say(expected.text(settings))
-    settings.key()
     if spending.yes:
         return
     if not sys.stdin.isatty():
         raise UserError(f"{expected.calls:,} calls would be sent: give --yes to send them")
-    if input("Send them? [y/N] ").strip().lower() not in ("y", "yes"):
+    try:
+        answer = input("Send them? [y/N] ")
+    except EOFError:  # Ctrl-D
+        answer = ""
+    if answer.strip().lower() not in ("y", "yes"):
         raise UserError("nothing was sent")
 
 
@@ -132,7 +134,8 @@ def _read(
             replies = cached_replies(conversation, cache, question, sample)
             source = _source(settings, conversation, sample, replies.answers)
             if replies.missing is not None:
-                why = failures.get((question.problem.id, sample), ("not asked", ""))
+                unasked = "not asked", "run `python -m distill_jax.annotate` with --yes first"
+                why = failures.get((question.problem.id, sample), unasked)
                 rejected.append(_rejected(question.problem, *why, replies.texts, source))
                 continue
             texts[-1].append("\n".join(replies.texts))

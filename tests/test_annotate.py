@@ -127,6 +127,28 @@ def test_a_server_that_is_gone_is_one_line_and_exit_code_1(tmp_path):
     assert not (tmp_path / "w").exists()
 
 
+@pytest.mark.parametrize("typed", [b"n\n", b"\n", b"\x04"])  # the last one is Ctrl-D
+def test_at_a_terminal_nothing_but_yes_sends_anything(typed, tmp_path):
+    with ScriptedServer(lambda r, _: Act(text=right(r))) as server:
+        keyboard, terminal = os.openpty()
+        os.write(keyboard, typed)
+        done = run(server, command(tmp_path), stdin=terminal)
+        assert (done.returncode, server.requests) == (2, 0), done.stderr
+        assert "nothing was sent" in done.stderr and "Traceback" not in done.stderr
+        os.write(keyboard, b"y\n")
+        done = run(server, command(tmp_path, "--limit", "3", workdir=None), stdin=terminal)
+        assert (done.returncode, server.requests) == (0, 3), done.stderr
+    os.close(keyboard)
+    os.close(terminal)
+
+
+def test_without_answers_the_batch_cannot_be_shown_and_the_remedy_is_said(tmp_path):
+    with ScriptedServer(lambda r, _: Act(text=right(r))) as server:
+        done = run(server, command(tmp_path, "--show_batch", module="main"))
+    assert (done.returncode, server.requests) == (2, 0)
+    assert "not asked: run `python -m distill_jax.annotate` with --yes first" in done.stderr
+
+
 def test_main_asks_the_teacher_and_trains_on_what_it_said(tmp_path):
     small = {
         "train.steps": 2,

@@ -180,3 +180,20 @@ def test_utilisation_before_and_after_and_its_picture(data, tmp_path):
     lengths = [len(tokens) for tokens in sample_job.gsm8k_dialogues(str(data)).written]
     assert sorted(last - first for _, _, first, last in rows) == sorted(lengths)
     assert "</svg>" in picture.read_text()
+
+
+def test_asking_a_teacher_is_measured_against_the_bare_sdk(tmp_path):
+    output = tmp_path / "results.json"
+    run(
+        f"--output={output}", "--requests=40", "--repeats=2", "--concurrency=4", "--latency_ms=10",
+        "--many=100", command="annotate.py",
+    )  # fmt: skip
+    results = json.loads(output.read_text())["annotate"]
+    rounds = results["throughput"]["seconds_of_each_round"]
+    # 40 requests of 10 ms, 4 at a time, take 0.1 s at the least.
+    assert all(len(rounds[name]) == 2 and min(rounds[name]) > 0.1 for name in ("bare", "ours"))
+    medians = {name: sum(times) / 2 for name, times in rounds.items()}
+    overhead = medians["ours"] / medians["bare"] - 1
+    assert results["throughput"]["overhead"] == pytest.approx(overhead, rel=2e-3, abs=1e-3)
+    assert results["throughput"]["most_possible_per_second"] == 400
+    assert len(results["memory"]["mib_at_tenths"]) == 10

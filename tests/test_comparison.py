@@ -316,7 +316,10 @@ def damaged(tmp_path, kind):
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("not evaluated", r"run is not evaluated yet: finish it \(python -m distill_jax.main"),
+        (
+            "not evaluated",
+            r"run is not evaluated yet: finish it \(its own command, python -m",
+        ),
         ("another report", r"report.json is that of none of .*evaluations/\*: run python -m"),
         ("another format", "has format version 1"),
         ("too few", "11 predictions, 12 in report.json: delete this directory"),

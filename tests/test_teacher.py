@@ -206,6 +206,23 @@ def test_a_teacher_that_is_gone_ends_the_run_and_keeps_what_it_answered(tmp_path
         ask(gone, tmp_path / "other", problems, retries=1)
 
 
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_problem_that_always_fails_does_not_end_the_run_even_as_the_last_one(answered, tmp_path):
+    """Nothing else is asked at the same time, so that no other answer shows that all is well."""
+
+    def reply(request, _):
+        return Act(status=500) if number_of(request) >= 2 else Act(text=right(request))
+
+    problems = problems_of(4)[0 if answered else 2 :]
+    with ScriptedServer(reply) as server:
+        kept, rejected = ask(server, tmp_path, problems, concurrency=1, retries=1)
+    assert len(kept) == (2 if answered else 0)
+    assert [(each.id, each.reason) for each in rejected] == [
+        (f"add/train/{n}", "no answer") for n in (2, 3)
+    ]
+    assert "500" in rejected[0].detail and "2 attempts" in rejected[0].detail
+
+
 @pytest.mark.parametrize(
     ("status", "message"), [(401, "refuses the key"), (404, "refuses the requests"), (400, "extra")]
 )
@@ -308,7 +325,8 @@ def test_first_prompt_calls_and_price_are_said_before_anything_is_sent(tmp_path)
     terminal = Quiet()
     with ScriptedServer(lambda r, _: Act(text=right(r))) as server:
         ask(server, tmp_path, problems_of(1))
-        ask(server, tmp_path, problems_of(4), terminal)
+        prices = {"price_input": 1000.0, "price_output": 2000.0}
+        ask(server, tmp_path, problems_of(4), terminal, **prices)
         [body] = [b for b in server.bodies if number_of(b) == 1]
     first, estimate = terminal.said[0], terminal.said[1]
     for message in body["messages"]:
@@ -317,7 +335,9 @@ def test_first_prompt_calls_and_price_are_said_before_anything_is_sent(tmp_path)
     written = len(right(body).replace("1", "0", 1)) // 4
     assert "3 calls to scripted are left (1 of 4 samples are in the cache)" in estimate
     assert f"about {3 * written} if" in estimate and "at most 768 tokens" in estimate
-    assert "about 300 prompt tokens" in estimate and "cost about 0.00, at most 0.00" in estimate
+    assert "about 300 prompt tokens" in estimate
+    about, most = 0.3 + 2 * 3 * written / 1000, 0.3 + 2 * 768 / 1000
+    assert estimate.endswith(f"cost about {about:,.2f}, at most {most:,.2f}")
 
 
 def test_nothing_is_sent_without_consent(tmp_path, monkeypatch):
@@ -334,6 +354,12 @@ def test_nothing_is_sent_without_consent(tmp_path, monkeypatch):
     arguments = TeacherSettings(**(SETTINGS | {"cache_dir": str(tmp_path)})), *arguments[1:]
     with pytest.raises(UserError, match="OPENAI_API_KEY is not set"):
         teacher_annotations(*arguments, Spending(allowed=True, yes=True), Quiet())
+
+
+def test_an_address_that_is_none_is_said_before_anything_is_sent(tmp_path):
+    server = type("Nowhere", (), {"url": "localhost:8000"})
+    with pytest.raises(UserError, match=r"base_url='localhost:8000' .* http://localhost:8000/v1"):
+        ask(server, tmp_path, problems_of(1))
 
 
 def test_a_prompt_without_subquestions_is_refused_for_a_scheme_with_them(tmp_path):

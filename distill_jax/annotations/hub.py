@@ -21,11 +21,11 @@ PREFIX = "hub:"
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M"))
 
 
-def push(workdir: Workdir, name: str, token: str | None = None) -> str:
+def push(workdir: Workdir, name: str) -> str:
     """Upload annotations, rejected ones, summary and card; returns the line to say.
 
-    `token` None takes the one that `hf auth login` or HF_TOKEN left. Raises UserError where there
-    are no annotations, or the Hub refuses them.
+    With the token that `hf auth login` or HF_TOKEN left. Raises UserError where there are no
+    annotations, or the Hub refuses them.
     """
     import huggingface_hub
 
@@ -37,7 +37,7 @@ def push(workdir: Workdir, name: str, token: str | None = None) -> str:
         folder = pathlib.Path(temporary)
         write_folder(workdir, folder)
         try:
-            api = huggingface_hub.HfApi(token=token)
+            api = huggingface_hub.HfApi()
             api.create_repo(name, repo_type="dataset", exist_ok=True)
             api.upload_folder(repo_id=name, repo_type="dataset", folder_path=folder)
         except Exception as error:  # the network, the Hub and its client have each their own

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from distill_jax import config_checks
+from distill_jax import task_module
 from distill_jax.errors import UserError
 from distill_jax.evaluation.breakdowns import written_tokens
 from distill_jax.records import (
@@ -164,8 +164,8 @@ def gold_annotations(run: Run) -> dict[str, Annotation]:
                 for key, value in run.identity.items()
                 if key.startswith(prefix)
             }
-            task = config_checks.import_task(run.report["task"])
-            options = config_checks.check_options(task, run.report["task"], options)
+            task = task_module.import_task(run.report["task"])
+            options = task_module.check_options(task, run.report["task"], options)
             annotations = task.load_annotations(split, **options)
     return {a.id: a for a in annotations if asked.get(a.id) == a.question}
 
@@ -173,7 +173,7 @@ def gold_annotations(run: Run) -> dict[str, Annotation]:
 def _read_run(path: str, name: str) -> Run:
     workdir = Workdir(path)
     if not workdir.report_json.exists():
-        finish = f"python -m distill_jax.main --workdir {path}"
+        finish = f"its own command, python -m distill_jax.main --config ... --workdir {path}"
         what = f"is not evaluated yet: finish it ({finish})" if workdir.config.exists() else (
             "holds no run: give the --workdir of one"
         )  # fmt: skip
@@ -186,7 +186,7 @@ def _read_run(path: str, name: str) -> Run:
     if directory is None:
         raise UserError(
             f"{workdir.report_json} is that of none of {workdir.evaluations}/*: run "
-            f"python -m distill_jax.main with --workdir {path} again"
+            f"python -m distill_jax.main with its --config and --workdir {path} again"
         )
     predictions = _read_predictions(directory / "predictions.jsonl")
     if len(predictions) != report["n"] or not predictions:

@@ -20,6 +20,7 @@ from distill_jax.teacher.settings import TeacherSettings
 LONGEST_WAIT_S = 600.0  # that a server may ask for
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0  # between attempts
 _UNASKED_REFUSALS = 3  # so many refused requests, and none answered: the config is wrong
+_GONE_AFTER = 5  # so many questions in a row during none of which any was answered
 
 
 class Answer(NamedTuple):
@@ -49,9 +50,9 @@ class AskingFailed(Exception):
 class _Passing(Exception):
     """What may be better at the next attempt. `wait_s`: what the server asked to wait, or None."""
 
-    def __init__(self, detail: str, wait_s: float | None = None):
+    def __init__(self, detail: str, wait_s: float | None = None, no_connection: bool = False):
         super().__init__(detail)
-        self.wait_s = wait_s
+        self.wait_s, self.no_connection = wait_s, no_connection
 
 
 class Client:
@@ -71,8 +72,9 @@ class Client:
         chat, text = self._openai.chat.completions, self._openai.completions
         self._create: Any = (chat if settings.api == "chat" else text).with_raw_response.create
         self._pace = Pace(settings.requests_per_minute, settings.tokens_per_minute)
-        self._answered_at = float("-inf")
+        self._answered_at = float("-inf")  # by time.monotonic()
         self._refused = 0
+        self._given_up = 0  # questions in a row, see _GONE_AFTER
         self.requests = 0
 
     async def close(self) -> None:
@@ -82,11 +84,12 @@ class Client:
     async def ask(self, request: dict[str, Any], tokens: float) -> Answer:
         """The answer to a request, which is about `tokens` tokens long with its answer.
 
-        Raises AskingFailed where this request got none; PeerGone where no other request was
-        answered either in the meantime; UserError where the key, model or address is wrong.
+        Raises AskingFailed where this request got none; PeerGone where the server is gone: several
+        requests in a row got none, or it could never be reached; UserError where the key, model or
+        address is wrong.
         """
         began = time.monotonic()
-        last = ""
+        last = _Passing("")
         for attempt in range(1, self._settings.retries + 2):
             await self._pace.turn(tokens)
             sent = time.monotonic()
@@ -94,13 +97,15 @@ class Client:
             try:
                 text, reason, usage = await self._send(request)
             except _Passing as passing:
-                last = str(passing)
+                last = passing
                 await self._before_next(attempt, passing)
                 continue
-            self._answered_at = time.monotonic()
-            seconds = round(self._answered_at - sent, 3)
-            return Answer(text, reason, *usage, seconds, attempt)
-        if self._answered_at < began:
+            self._answered_at, self._given_up = time.monotonic(), 0
+            return Answer(text, reason, *usage, round(self._answered_at - sent, 3), attempt)
+        # Some questions fail for ever by themselves, and are the last of a run that still wait.
+        self._given_up += self._answered_at < began
+        unreachable = last.no_connection and not self._any_answer()
+        if unreachable or self._given_up >= _GONE_AFTER:
             raise PeerGone(
                 f"the teacher at {self._settings.url()} does not answer ({last}; "
                 f"{self._settings.retries + 1} attempts in {time.monotonic() - began:.0f} s): what "
@@ -109,6 +114,9 @@ class Client:
         raise AskingFailed(
             "no answer", f"{last}, at the last of {self._settings.retries + 1} attempts"
         )
+
+    def _any_answer(self) -> bool:
+        return self._answered_at > float("-inf")
 
     async def _before_next(self, attempt: int, passing: _Passing) -> None:
         if passing.wait_s is not None:
@@ -128,7 +136,8 @@ class Client:
         except openai.APITimeoutError:
             raise _Passing(f"no answer within {self._settings.timeout_s:g} s") from None
         except openai.APIConnectionError as error:
-            raise _Passing(f"no connection: {_one_line(error.__cause__ or error)}") from None
+            detail = f"no connection: {_one_line(error.__cause__ or error)}"
+            raise _Passing(detail, no_connection=True) from None
         except openai.APIStatusError as error:
             raise self._refusal(error) from None
         try:
@@ -146,7 +155,7 @@ class Client:
             return UserError(f"the teacher refuses the key in OPENAI_API_KEY: {detail}")
         self._refused += 1
         wrong = status == 404 or self._refused >= _UNASKED_REFUSALS
-        if wrong and self._answered_at == float("-inf"):
+        if wrong and not self._any_answer():
             return UserError(
                 f"the teacher at {self._settings.url()} refuses the requests ({detail}): look at "
                 "config.teacher.model, base_url, api, max_tokens_name and extra"

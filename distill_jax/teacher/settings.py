@@ -15,12 +15,10 @@ class Spending(NamedTuple):
 
     allowed  whether at all; where not, only what is in the cache is used
     yes      without asking the person at the terminal
-    limit    only about the first so many problems; 0 = all
     """
 
     allowed: bool = False
     yes: bool = False
-    limit: int = 0
 
 
 NOTHING = Spending()
@@ -50,8 +48,17 @@ class TeacherSettings:
     cache_dir: str
 
     def url(self) -> str:
-        """Where the server is: the config's, or else the environment's, or else OpenAI's."""
-        return self.base_url or os.environ.get("OPENAI_BASE_URL", "") or OPENAI
+        """Where the server is: the config's, or else the environment's, or else OpenAI's.
+
+        Raises UserError where that is no address.
+        """
+        url = self.base_url or os.environ.get("OPENAI_BASE_URL", "") or OPENAI
+        if not url.startswith(("http://", "https://")):
+            raise UserError(
+                f"config.teacher.base_url={url!r} (or OPENAI_BASE_URL): an address such as "
+                "http://localhost:8000/v1 is expected"
+            )
+        return url
 
     def key(self) -> str:
         """OPENAI_API_KEY. Other servers than OpenAI's may do without: they get "none"."""
