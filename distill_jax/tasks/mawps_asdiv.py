@@ -22,7 +22,9 @@ from distill_jax.records import Problem
 from distill_jax.tasks import equations, upstream
 from distill_jax.tasks.grading import format_value
 
-_ATTEMPTS = 200  # per copy; a row whose values are hard to meet gets fewer copies
+_Pools = dict[tuple[bool, bool], list[Fraction]]  # numbers by their kind
+
+_ATTEMPTS = 50  # per copy; a row whose values are hard to meet gets fewer copies
 
 
 class Row(NamedTuple):
@@ -49,7 +51,9 @@ def rows(file_rows: Sequence[upstream.Row], url: str, renumbered: int) -> list[R
     is its equation's. Raises UserError for a row that is malformed.
     """
     templates = [_template(where, fields, url) for where, fields in file_rows]
-    pool = [number for template in templates for number in template.numbers]
+    pools: _Pools = {}
+    for number in (number for template in templates for number in template.numbers):
+        pools.setdefault(_kind(number), []).append(number)
     result: list[Row] = []
     for index, ((where, fields), template) in enumerate(zip(file_rows, templates, strict=True)):
         name = f"mawps_asdiv/train/{index}"
@@ -57,7 +61,7 @@ def rows(file_rows: Sequence[upstream.Row], url: str, renumbered: int) -> list[R
         solved = _solve(template, template.numbers, url)
         answer = number_field(fields, "Answer", where, url)
         result.append(_row(name, question, solved, answer))
-        for copy, numbers in enumerate(_copies(template, name, pool, renumbered, url), start=1):
+        for copy, numbers in enumerate(_copies(template, name, pools, renumbered, url), start=1):
             question = _question(template, numbers, url)
             solved = _solve(template, numbers, url)
             row = _row(f"{name}/{copy}", question, solved, solved.value)
@@ -112,16 +116,15 @@ def _solve(template: _Template, numbers: Sequence[Fraction], url: str) -> equati
 
 
 def _copies(
-    template: _Template, name: str, pool: Sequence[Fraction], count: int, url: str
+    template: _Template, name: str, pools: _Pools, count: int, url: str
 ) -> Iterator[list[Fraction]]:
     """Numbers of at most `count` copies, from the row's name: the same ones in every run."""
     rng = random.Random(name)
     kinds = _kinds(_solve(template, template.numbers, url))
-    given = [_kind(number) for number in template.numbers]
     met = {tuple(template.numbers)}
     for _ in range(count * _ATTEMPTS if template.numbers else 0):
-        numbers = [rng.choice(pool) for _ in template.numbers]
-        if tuple(numbers) in met or [_kind(number) for number in numbers] != given:
+        numbers = [rng.choice(pools[_kind(number)]) for number in template.numbers]
+        if tuple(numbers) in met:
             continue
         try:
             solved = equations.solve_prefix(template.equation, numbers)
