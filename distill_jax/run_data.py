@@ -121,11 +121,20 @@ def hold_out(
     """(train, dev): `count` questions, at most a tenth of them, chosen by a hash of the question.
 
     The choice does not depend on order or seed, and all annotations of a question go together.
+    Copies with other numbers (`source["copy_of"]`, an id) are never held out, and those of a
+    question that is are dropped.
     """
-    hashes = {a.question: hashlib.sha256(a.question.encode()).digest() for a in annotations}
+    originals = [a for a in annotations if "copy_of" not in a.source]
+    hashes = {a.question: hashlib.sha256(a.question.encode()).digest() for a in originals}
     chosen = set(sorted(hashes, key=hashes.__getitem__)[: min(count, len(hashes) // 10)])
-    dev = [a for a in annotations if a.question in chosen]
-    return [a for a in annotations if a.question not in chosen], dev
+    dev = [a for a in originals if a.question in chosen]
+    held_out = {a.id for a in dev}
+    train = [
+        a
+        for a in annotations
+        if a.question not in chosen and a.source.get("copy_of") not in held_out
+    ]
+    return train, dev
 
 
 def _verified(

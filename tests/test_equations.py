@@ -12,19 +12,21 @@ from distill_jax.text import calculator
 
 
 def test_infix():
-    value, steps = solve_infix("( ( 4.0 - 2.0 ) + 3.0 )")
+    value, steps, values = solve_infix("( ( 4.0 - 2.0 ) + 3.0 )")
     assert value == 5
+    assert values == (2, 5)
     assert steps == ("4-2 = <<4-2=2>>2", "2+3 = <<2+3=5>>5")
 
 
 def test_a_number_alone_has_no_steps():
-    assert solve_infix("8.0") == (8, ())
+    assert solve_infix("8.0") == (8, (), ())
 
 
 def test_prefix_is_evaluated_from_the_left():
     numbers = [Fraction(n) for n in (2, 3, 4)]
-    value, steps = solve_prefix("- * number0 number1 / number2 0.5", numbers)
+    value, steps, values = solve_prefix("- * number0 number1 / number2 0.5", numbers)
     assert value == -2
+    assert values == (6, 8, -2)
     assert steps == (
         "2*3 = <<2*3=6>>6",
         "4/0.5 = <<4/0.5=8>>8",

@@ -6,6 +6,7 @@ import pytest
 
 from distill_jax import command_line, run_data
 from distill_jax.errors import UserError
+from distill_jax.records import Annotation, Step
 from distill_jax.run_inputs import RunInputs
 from distill_jax.text import rows
 from distill_jax.text.tokenizer import train_tokenizer
@@ -141,3 +142,19 @@ def test_annotations_come_from_the_files_of_the_config(tmp_path):
     overrides["data.annotations"] = "nope.jsonl"
     with pytest.raises(UserError, match=r"config\.data\.annotations: nope\.jsonl: no such file"):
         run_data.collect(inputs_of(tmp_path, own_rows(10), **overrides))
+
+
+def test_copies_of_a_question_of_dev_are_not_trained_on():
+    def annotation(name, copy_of=None):
+        source = {"kind": "gold"} | ({"copy_of": copy_of} if copy_of else {})
+        return Annotation(name, f"What is {name}?", "1", (Step(None, "1"),), source)
+
+    originals = [annotation(f"t/{n}") for n in range(10)]
+    copies = [annotation(f"t/{n}/{k}", f"t/{n}") for n in range(10) for k in range(3)]
+    train, dev = run_data.hold_out([*originals, *copies], 5)
+    assert len(dev) == 1 and dev[0] in originals  # a tenth of the originals
+    assert train == [
+        a
+        for a in [*originals, *copies]
+        if a.id != dev[0].id and not a.id.startswith(f"{dev[0].id}/")
+    ]

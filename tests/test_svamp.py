@@ -116,6 +116,42 @@ def test_mawps_asdiv_trains_on_the_csv_and_tests_on_all_of_svamp(tmp_path):
     assert svamp.load("train", **options) == [problem]
 
 
+def test_copies_with_other_numbers(tmp_path):
+    """Their steps are of the kinds that the row has: whole, or above zero."""
+    rows = (
+        BOOKS + "56.0 9.0,- number0 number1,47.0,,,\n"
+        "number0 pens and number1 more ?,3.0 8.0,+ number0 number1,11.0,,,\n"
+        "Half of number0 ?,20.0,/ number0 2.0,10.0,,,\n"
+        "number0 litres ?,1.5,* number0 1.0,1.5,,,\n"
+    )
+    directory = write(tmp_path, svamp_rows(), HEADER + rows)
+    options = {"directory": directory, "protocol": "mawps_asdiv", "renumbered": 3}
+    problems, annotations = (
+        svamp.load("train", **options),
+        svamp.load_annotations("train", **options),
+    )
+    assert verify(annotations, problems, svamp.grade) == (annotations, [])
+    assert len({problem.question for problem in problems}) == len(problems)
+    books = [p for p in problems if p.id.startswith("mawps_asdiv/train/0")]
+    assert [p.id.removeprefix("mawps_asdiv/train/0") for p in books] == ["", "/1", "/2", "/3"]
+    for problem in books[1:]:
+        match = re.fullmatch(
+            r"If Bo has (\d+) books, and Al's shelf (\d+), who has more\?", problem.question
+        )
+        assert match, problem.question
+        # Drawn from the file's whole numbers, and the difference stays above zero.
+        assert {int(match[1]), int(match[2])} <= {56, 9, 3, 8, 20}
+        assert int(match[1]) - int(match[2]) == int(problem.answer) > 0
+    halves = {p.answer for p in problems if p.question.startswith("Half")}
+    assert halves == {"10", "28", "4"}  # of 20, 56 and 8; 3 and 9 have no whole half
+    assert [p.answer for p in problems if "litres" in p.question] == ["1.5"]  # no other fraction
+    assert svamp.load("train", **options) == problems
+    copies = {a.id: a.source["copy_of"] for a in annotations if "copy_of" in a.source}
+    assert copies == {p.id: p.id.rpartition("/")[0] for p in problems if p.id.count("/") == 3}
+    plain = svamp.load("train", **options | {"renumbered": 0})
+    assert plain == [p for p in problems if p.id.count("/") == 2]
+
+
 def test_fractions_that_were_written_as_floats(tmp_path):
     row = "number0 pie and number1 pie,0.16666666666666666 0.5,+ number0 number1,"
     directory = write(tmp_path, svamp_rows(), f"{HEADER}{row}0.6666666666666667,,,\n")

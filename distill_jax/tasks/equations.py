@@ -19,10 +19,12 @@ _LARGEST_DENOMINATOR = 1000
 
 
 class Solved(NamedTuple):
-    """The value of an equation and the steps that lead to it, in the order of evaluation."""
+    """The value of an equation, the steps that lead to it in the order of evaluation, and the value
+    of each step."""
 
     value: Fraction
     steps: tuple[str, ...]
+    values: tuple[Fraction, ...]
 
 
 def solve_infix(equation: str) -> Solved:
@@ -33,7 +35,9 @@ def solve_infix(equation: str) -> Solved:
     stack: list[Solved | str] = []
     for token in equation.split():
         if token != ")":
-            stack.append(token if token in (*OPERATIONS, "(") else Solved(read_number(token), ()))
+            stack.append(
+                token if token in (*OPERATIONS, "(") else Solved(read_number(token), (), ())
+            )
             continue
         match stack[-4:]:
             case ["(", Solved() as left, str(operation), Solved() as right]:
@@ -55,7 +59,7 @@ def solve_prefix(equation: str, numbers: Sequence[Fraction]) -> Solved:
     stack: list[Solved] = []
     for token in reversed(equation.split()):
         if token not in OPERATIONS:
-            stack.append(Solved(_operand(token, numbers), ()))
+            stack.append(Solved(_operand(token, numbers), (), ()))
         elif len(stack) < 2:
             raise ValueError(f"{equation!r} is not `+ a b`")
         else:
@@ -114,4 +118,4 @@ def _apply(left: Solved, operation: str, right: Solved) -> Solved:
         second = f"({second})"
     expression = f"{format_value(a)}{operation}{second}"
     step = f"{expression} = <<{expression}={format_value(value)}>>{format_value(value)}"
-    return Solved(value, (*left.steps, *right.steps, step))
+    return Solved(value, (*left.steps, *right.steps, step), (*left.values, *right.values, value))

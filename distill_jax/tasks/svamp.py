@@ -37,15 +37,15 @@ Source: https://github.com/arkilpatel/SVAMP (MIT), on the Hub `ChilleD/SVAMP`.
 
 import pathlib
 import re
-from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Grade, Problem, Step, refuse_duplicates
-from distill_jax.tasks import equations, upstream
+from distill_jax.tasks import equations, mawps_asdiv, upstream
 from distill_jax.tasks.grading import format_value, grade_number
+from distill_jax.tasks.mawps_asdiv import Row
 
 SPLITS = ("train", "test")
 PROTOCOLS = ("ho", "mawps_asdiv")
@@ -56,32 +56,37 @@ _FILES = f"SVAMP.json (and {CSV} for protocol mawps_asdiv) from {URL}"
 _ROWS, _TRAIN_ROWS = 1000, 700
 
 
-class _Row(NamedTuple):
-    """A problem and what its equation says."""
-
-    problem: Problem
-    solved: equations.Solved
-
-
 def load(
-    split: str, *, directory: str = "", hub_id: str = "ChilleD/SVAMP", protocol: str = "ho"
+    split: str,
+    *,
+    directory: str = "",
+    hub_id: str = "ChilleD/SVAMP",
+    protocol: str = "ho",
+    renumbered: int = 0,
 ) -> list[Problem]:
     """The problems of a split, from the upstream files in `directory` or else from the Hub.
 
     Ids are `svamp/chal-17` whatever the split, and `mawps_asdiv/train/0` for the rows of
-    train.csv. attributes["steps"] is the number of operations of the equation; "type", which
-    train.csv lacks, is the data's own (Addition, Subtraction, Multiplication, Common-Division).
+    train.csv; `renumbered` adds at most so many copies of each of these with other numbers
+    (tasks/mawps_asdiv.py). attributes["steps"] is the number of operations of the equation; "type",
+    which train.csv lacks, is the data's own (Addition, Subtraction, Multiplication,
+    Common-Division).
     Raises UserError for an unknown split or protocol, and for a file or row that is missing or
     malformed.
 
     Body and Question are one sentence where the Body has no final stop and its last sentence
     begins with "If" (346 rows, see above); 12 more Bodies without stop get one.
     """
-    return [row.problem for row in _rows(split, directory, hub_id, protocol)]
+    return [row.problem for row in _rows(split, directory, hub_id, protocol, renumbered)]
 
 
 def load_annotations(
-    split: str, *, directory: str = "", hub_id: str = "ChilleD/SVAMP", protocol: str = "ho"
+    split: str,
+    *,
+    directory: str = "",
+    hub_id: str = "ChilleD/SVAMP",
+    protocol: str = "ho",
+    renumbered: int = 0,
 ) -> list[Annotation]:
     """The equations of a split as steps, one per operation; ids are those of `load`.
 
@@ -94,12 +99,11 @@ def load_annotations(
     Raises UserError as `load` does.
     """
     annotations = []
-    for problem, solved in _rows(split, directory, hub_id, protocol):
+    for problem, solved, copy_of in _rows(split, directory, hub_id, protocol, renumbered):
         answer = format_value(solved.value)
         steps = tuple(Step(None, step) for step in solved.steps or (answer,))
-        annotations.append(
-            Annotation(problem.id, problem.question, answer, steps, {"kind": "gold"})
-        )
+        source = {"kind": "gold"} | ({"copy_of": copy_of} if copy_of else {})
+        annotations.append(Annotation(problem.id, problem.question, answer, steps, source))
     return annotations
 
 
@@ -108,12 +112,12 @@ def grade(completion: str, answer: str) -> Grade:
     return grade_number(completion, answer)
 
 
-def _rows(split: str, directory: str, hub_id: str, protocol: str) -> list[_Row]:
+def _rows(split: str, directory: str, hub_id: str, protocol: str, renumbered: int) -> list[Row]:
     upstream.choose(split, SPLITS, "svamp has no split")
     upstream.choose(protocol, PROTOCOLS, "config.task_options.protocol: svamp has no protocol")
     if protocol == "mawps_asdiv" and split == "train":
         path = _csv(directory)
-        rows = [_csv_row(*row, index) for index, row in enumerate(upstream.csv_rows(path, URL))]
+        rows = mawps_asdiv.rows(upstream.csv_rows(path, URL), URL, renumbered)
     else:
         rows, source = _svamp(split, directory, hub_id)
         refuse_duplicates([row.problem for row in rows], source)
@@ -124,7 +128,7 @@ def _rows(split: str, directory: str, hub_id: str, protocol: str) -> list[_Row]:
     return rows
 
 
-def _svamp(split: str, directory: str, hub_id: str) -> tuple[list[_Row], str]:
+def _svamp(split: str, directory: str, hub_id: str) -> tuple[list[Row], str]:
     """All 1,000 problems, and where they are from."""
     if directory:
         path = upstream.folder(directory, _FILES) / "SVAMP.json"
@@ -143,7 +147,7 @@ def _csv(directory: str) -> pathlib.Path:
     return in_repository if in_repository.exists() else folder / CSV
 
 
-def _refuse_missing(rows: list[_Row], source: str) -> None:
+def _refuse_missing(rows: list[Row], source: str) -> None:
     missing = {f"svamp/chal-{n}" for n in range(1, _ROWS + 1)} - {row.problem.id for row in rows}
     if missing:
         raise UserError(
@@ -159,63 +163,27 @@ def _ho_ids(split: str) -> set[str]:
     return {f"svamp/chal-{place + 1}" for place in chosen}
 
 
-def _row(where: str, row: dict[str, Any], split: str) -> _Row:
+def _row(where: str, row: dict[str, Any], split: str) -> Row:
     """A row of SVAMP.json."""
     body, question, equation, kind, identifier = (
         upstream.text_field(row, field, where, URL)
         for field in ("Body", "Question", "Equation", "Type", "ID")
     )
-    solved = _solve(where, equation, None)
+    solved = _solve(where, equation)
     attributes = {
         "type": kind.replace("Divison", "Division"),  # one row is misspelt
         "steps": len(solved.steps),
     }
-    answer = format_value(_number(row, "Answer", where))
+    answer = format_value(mawps_asdiv.number_field(row, "Answer", where, URL))
     question = _joined(body, question)
-    return _Row(Problem(f"svamp/{identifier}", question, answer, split, attributes), solved)
+    return Row(Problem(f"svamp/{identifier}", question, answer, split, attributes), solved)
 
 
-def _csv_row(where: str, row: dict[str, Any], index: int) -> _Row:
-    """A row of train.csv."""
-    words, equation = (
-        upstream.text_field(row, field, where, URL) for field in ("Question", "Equation")
-    )
+def _solve(where: str, equation: str) -> equations.Solved:
     try:
-        numbers = [equations.read_number(text) for text in (row.get("Numbers") or "").split()]
-    except ValueError as error:
-        raise UserError(f"{where}: field 'Numbers': {error}: download it from {URL}") from None
-
-    def number(match: re.Match[str]) -> str:
-        if int(match[1]) >= len(numbers):
-            raise UserError(
-                f"{where}: field 'Question': {match[0]} is not in 'Numbers': download it from {URL}"
-            )
-        return format_value(numbers[int(match[1])])
-
-    question = _detokenised(re.sub(r"number([0-9]{1,4})", number, words))
-    solved = _solve(where, equation, numbers)
-    answer = format_value(_number(row, "Answer", where))
-    attributes = {"steps": len(solved.steps)}
-    return _Row(
-        Problem(f"mawps_asdiv/train/{index}", question, answer, "train", attributes), solved
-    )
-
-
-def _solve(where: str, equation: str, numbers: list[Fraction] | None) -> equations.Solved:
-    """The equation, which is in prefix form where there are `numbers`."""
-    try:
-        if numbers is None:
-            return equations.solve_infix(equation)
-        return equations.solve_prefix(equation, numbers)
+        return equations.solve_infix(equation)
     except ValueError as error:
         raise UserError(f"{where}: field 'Equation': {error}: download it from {URL}") from None
-
-
-def _number(row: dict[str, Any], field: str, where: str) -> Fraction:
-    try:
-        return equations.read_number(str(row.get(field)))
-    except ValueError as error:
-        raise UserError(f"{where}: field {field!r}: {error}: download it from {URL}") from None
 
 
 def _joined(body: str, question: str) -> str:
@@ -226,10 +194,3 @@ def _joined(body: str, question: str) -> str:
     if last_sentence.startswith("If "):
         return f"{body}, {question[0].lower()}{question[1:]}"
     return f"{body}. {question}"
-
-
-def _detokenised(text: str) -> str:
-    """Tokenised text without the spaces that SVAMP.json does not have either."""
-    text = re.sub(r" +([.,?!;:)%]|'s\b|n't\b|'ve\b)", r"\1", text)
-    text = re.sub(r" +\u2019 +(?=[st]\b)", "\u2019", text)
-    return re.sub(r"\( +", "(", text)
