@@ -66,6 +66,9 @@ def get_config() -> ConfigDict:
     # answer_only: the solver writes the answer. chain: the solver writes all steps.
     # socratic: decomposer and solver take turns.
     config.scheme = "socratic"
+    # How question and answer are written, text/formats.py. turns: our own. fine_tune_cot: that of
+    # Ho et al., "question ###", " reasoning --> answer", for answer_only and chain.
+    config.text_format = "turns"
     # Which student plays a role. Give two roles one student for the unified strategy.
     config.students = ConfigDict({"decomposer": "decomposer", "solver": "solver"})
     # Whose turns a role sees besides the question and its own. () = only those.

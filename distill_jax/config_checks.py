@@ -7,6 +7,7 @@ from typing import Any
 
 from distill_jax import command_line
 from distill_jax.errors import UserError
+from distill_jax.text.formats import FORMATS
 
 # The least value of keys for which a smaller one makes no sense.
 LEAST = {
@@ -67,7 +68,8 @@ CHOICES = {
     "train.best_by": ("loss", "exact", "accuracy"),
     "sampling.dtype": ("float32", "bfloat16"),
     "teacher.api": ("chat", "completions"),
-    "sampling.given": ("", "subquestions", "nothing", "history"),
+    "sampling.given": ("", "subquestions", "shuffled", "nothing", "history"),
+    "text_format": tuple(FORMATS),
 }
 
 
@@ -82,7 +84,7 @@ def check_values(config: Any) -> None:
         *_teacher(config),
     ]
     # What follows from several values is only looked at where each by itself is possible.
-    mistakes = mistakes or _without_dev(config)
+    mistakes = mistakes or [*_without_dev(config), *_one_writer(config)]
     if mistakes:
         raise UserError("; ".join(mistakes))
 
@@ -188,6 +190,18 @@ def _teacher(config: Any) -> list[str]:
             "from: leave one of them empty"
         )
     return mistakes
+
+
+def _one_writer(config: Any) -> list[str]:
+    """What is only there where the solver writes all by itself."""
+    if config.scheme != "socratic":
+        return []
+    alone = {
+        f"config.text_format={config.text_format!r}": config.text_format != "turns",
+    }
+    return [
+        f"{key} is for --config.scheme=chain or answer_only" for key, used in alone.items() if used
+    ]
 
 
 def _without_dev(config: Any) -> list[str]:

@@ -78,7 +78,7 @@ def _check_questions(inputs: RunInputs, data: run_data.RunData, tokenizer: Token
     are trained on."""
     asked = inputs.evaluation_problems(data.dev)
     share = inputs.config.evaluation.max_too_long_share
-    check_prompts(asked, tokenizer, inputs.plan(tokenizer).context, share)
+    check_prompts(asked, inputs.scheme, tokenizer, inputs.plan(tokenizer).context, share)
     trained_on = {annotation.question for annotation in data.train}
     known = sum(problem.question in trained_on for problem in asked)
     if known:
