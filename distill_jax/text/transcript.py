@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Step
-from distill_jax.text.formats import ANSWER_MARK, FORMATS, TURNS, TextFormat
+from distill_jax.text.formats import FORMATS, TURNS, TextFormat
 
 Turns = list[tuple[str, str]]  # (writer, text)
 
