@@ -136,7 +136,8 @@ def get_config() -> ConfigDict:
 
     config.train = ConfigDict(
         {
-            "steps": 0,  # per student; 0 = as many as token_budget pays for
+            "steps": 0,  # per student; 0 = as many as epochs or else token_budget ask for
+            "epochs": 0,  # per student, where steps is 0; 0 = as many as token_budget pays for
             "token_budget": 5_000_000,  # non-padding tokens fed, summed over the students
             "batch_size": 16,  # rows per step over all devices
             "accumulation": 1,  # micro-batches that a step is cut into, to need less memory
@@ -152,6 +153,9 @@ def get_config() -> ConfigDict:
             # Dev problems answered by whole dialogues at every measurement, where the other
             # students are trained already; 0 = none.
             "dev_dialogues": 0,
+            # Answer the whole test split after every epoch, only to compare with papers that chose
+            # their epoch on it: parity_test_selection.json. Nothing else reads these scores.
+            "parity_test_selection": False,
             "patience": 0,  # stop after N measurements without a better one; 0 = never
             "save_every": 200,  # steps; interruption, the end and a new best save too
             "keep": 2,  # newest checkpoints kept per student, besides the best

@@ -29,6 +29,7 @@ LEAST = {
     "teacher.price_input": 0.0,
     "teacher.price_output": 0.0,
     "train.steps": 0,
+    "train.epochs": 0,
     "train.token_budget": 0,
     "train.batch_size": 1,
     "train.accumulation": 1,
@@ -157,8 +158,19 @@ def _sampling(sampling: Any, rule: str) -> list[str]:
 
 def _training(train: Any) -> list[str]:
     mistakes = []
-    if train.steps == train.token_budget == 0:
-        mistakes.append("set config.train.steps or config.train.token_budget above 0")
+    if train.steps == train.epochs == train.token_budget == 0:
+        mistakes.append(
+            "set config.train.steps, config.train.epochs or config.train.token_budget above 0"
+        )
+    if train.steps and train.epochs:
+        mistakes.append(
+            f"config.train.steps={train.steps} and config.train.epochs={train.epochs}: set one of "
+            "them to 0"
+        )
+    if train.parity_test_selection and not train.epochs:
+        mistakes.append(
+            "config.train.parity_test_selection tests after every epoch: set config.train.epochs"
+        )
     if train.accumulation > 0 and train.batch_size % train.accumulation:
         mistakes.append(
             f"config.train.batch_size={train.batch_size} does not divide by "
@@ -198,6 +210,7 @@ def _one_writer(config: Any) -> list[str]:
         return []
     alone = {
         f"config.text_format={config.text_format!r}": config.text_format != "turns",
+        "config.train.parity_test_selection": config.train.parity_test_selection,
     }
     return [
         f"{key} is for --config.scheme=chain or answer_only" for key, used in alone.items() if used
