@@ -189,9 +189,10 @@ def get_config() -> ConfigDict:
             "slots": 0,  # dialogues at a time; 0 = as many as are useful and fit
             "dtype": "float32",  # of activations and caches: float32, bfloat16 (GPU, TPU)
             "calculator": False,  # fill in the value where the solver writes <<48/2=
-            # What is not written by the decomposer but given: subquestions (the gold ones), nothing
-            # (it says nothing, until the solver writes ####), history (each gold step by itself;
-            # the solver's next step is graded); "" = it writes all.
+            # What is not written by the decomposer but given: subquestions (the gold ones), shuffled
+            # (these in another order, drawn by the seeds and the problem), nothing (it says nothing,
+            # until the solver writes ####), history (each gold step by itself; the solver's next
+            # step is graded); "" = it writes all.
             "given": "",
             "given_steps": 0,  # of "subquestions": how many, the rest is written; 0 = all
         }

@@ -1,4 +1,4 @@
-"""A run in Fine-tune-CoT's format and protocol: epochs, constant learning rate, test scores apart."""
+"""A run in the format and protocol of Fine-tune-CoT: epochs, test scores kept apart."""
 
 import json
 import shutil
