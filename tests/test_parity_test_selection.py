@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from experiment_runs import command, curve, environment, run, states
+from experiment_runs import command, curve, environment, one_error_line, run, states
 
 from distill_jax import command_line, config_checks
 from distill_jax.errors import UserError
@@ -139,6 +139,12 @@ def test_scores_of_steps_that_are_made_again_are_forgotten(workdir, tmp_path):
     assert done.returncode == 0, done.stderr
     assert parity(path) == parity(workdir)
     assert curve(path, f"{NAME}/accuracy") == curve(workdir, f"{NAME}/accuracy")
+
+
+def test_no_export_with_the_wrong_template(workdir, tmp_path):
+    done = run("export", "--workdir", workdir, "--output", tmp_path / "out")
+    assert "config.text_format='fine_tune_cot': only students of" in one_error_line(done)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

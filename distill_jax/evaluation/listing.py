@@ -1,5 +1,6 @@
 """The evaluations of a run, and in which settings they differ: `evaluate --list`."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from distill_jax.evaluation.summary import closing_lines
@@ -41,7 +42,7 @@ def list_evaluations(workdir: Workdir) -> list[str]:
     return lines
 
 
-def settings(report: dict[str, Any]) -> dict[str, Any]:
+def settings(report: Mapping[str, Any]) -> dict[str, Any]:
     """{"sampling.temperature": 0.7, ...}: what was asked, as keys of the config."""
     return {
         f"{section}.{key}": value
