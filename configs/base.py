@@ -66,6 +66,9 @@ def get_config() -> ConfigDict:
     # answer_only: the solver writes the answer. chain: the solver writes all steps.
     # socratic: decomposer and solver take turns.
     config.scheme = "socratic"
+    # How question and answer are written, text/formats.py. turns: our own. fine_tune_cot: that of
+    # Ho et al., "question ###", " reasoning --> answer", for answer_only and chain.
+    config.text_format = "turns"
     # Which student plays a role. Give two roles one student for the unified strategy.
     config.students = ConfigDict({"decomposer": "decomposer", "solver": "solver"})
     # Whose turns a role sees besides the question and its own. () = only those.
@@ -133,7 +136,8 @@ def get_config() -> ConfigDict:
 
     config.train = ConfigDict(
         {
-            "steps": 0,  # per student; 0 = as many as token_budget pays for
+            "steps": 0,  # per student; 0 = as many as epochs or else token_budget ask for
+            "epochs": 0,  # per student, where steps is 0; 0 = as many as token_budget pays for
             "token_budget": 5_000_000,  # non-padding tokens fed, summed over the students
             "batch_size": 16,  # rows per step over all devices
             "accumulation": 1,  # micro-batches that a step is cut into, to need less memory
@@ -149,6 +153,9 @@ def get_config() -> ConfigDict:
             # Dev problems answered by whole dialogues at every measurement, where the other
             # students are trained already; 0 = none.
             "dev_dialogues": 0,
+            # Answer the whole test split after every epoch, only to compare with papers that chose
+            # their epoch on it: parity_test_selection.json. Nothing else reads these scores.
+            "parity_test_selection": False,
             "patience": 0,  # stop after N measurements without a better one; 0 = never
             "save_every": 200,  # steps; interruption, the end and a new best save too
             "keep": 2,  # newest checkpoints kept per student, besides the best
@@ -182,9 +189,10 @@ def get_config() -> ConfigDict:
             "slots": 0,  # dialogues at a time; 0 = as many as are useful and fit
             "dtype": "float32",  # of activations and caches: float32, bfloat16 (GPU, TPU)
             "calculator": False,  # fill in the value where the solver writes <<48/2=
-            # What is not written by the decomposer but given: subquestions (the gold ones), nothing
-            # (it says nothing, until the solver writes ####), history (each gold step by itself;
-            # the solver's next step is graded); "" = it writes all.
+            # What is not written by the decomposer but given: subquestions (the gold ones), shuffled
+            # (these in another order, drawn by the seeds and the problem), nothing (it says nothing,
+            # until the solver writes ####), history (each gold step by itself; the solver's next
+            # step is graded); "" = it writes all.
             "given": "",
             "given_steps": 0,  # of "subquestions": how many, the rest is written; 0 = all
         }

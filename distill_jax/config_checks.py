@@ -7,6 +7,7 @@ from typing import Any
 
 from distill_jax import command_line
 from distill_jax.errors import UserError
+from distill_jax.text.formats import FORMATS
 
 # The least value of keys for which a smaller one makes no sense.
 LEAST = {
@@ -28,6 +29,7 @@ LEAST = {
     "teacher.price_input": 0.0,
     "teacher.price_output": 0.0,
     "train.steps": 0,
+    "train.epochs": 0,
     "train.token_budget": 0,
     "train.batch_size": 1,
     "train.accumulation": 1,
@@ -67,7 +69,8 @@ CHOICES = {
     "train.best_by": ("loss", "exact", "accuracy"),
     "sampling.dtype": ("float32", "bfloat16"),
     "teacher.api": ("chat", "completions"),
-    "sampling.given": ("", "subquestions", "nothing", "history"),
+    "sampling.given": ("", "subquestions", "shuffled", "nothing", "history"),
+    "text_format": tuple(FORMATS),
 }
 
 
@@ -82,7 +85,7 @@ def check_values(config: Any) -> None:
         *_teacher(config),
     ]
     # What follows from several values is only looked at where each by itself is possible.
-    mistakes = mistakes or _without_dev(config)
+    mistakes = mistakes or [*_without_dev(config), *_one_writer(config)]
     if mistakes:
         raise UserError("; ".join(mistakes))
 
@@ -155,8 +158,19 @@ def _sampling(sampling: Any, rule: str) -> list[str]:
 
 def _training(train: Any) -> list[str]:
     mistakes = []
-    if train.steps == train.token_budget == 0:
-        mistakes.append("set config.train.steps or config.train.token_budget above 0")
+    if train.steps == train.epochs == train.token_budget == 0:
+        mistakes.append(
+            "set config.train.steps, config.train.epochs or config.train.token_budget above 0"
+        )
+    if train.steps and train.epochs:
+        mistakes.append(
+            f"config.train.steps={train.steps} and config.train.epochs={train.epochs}: set one of "
+            "them to 0"
+        )
+    if train.parity_test_selection and not train.epochs:
+        mistakes.append(
+            "config.train.parity_test_selection tests after every epoch: set config.train.epochs"
+        )
     if train.accumulation > 0 and train.batch_size % train.accumulation:
         mistakes.append(
             f"config.train.batch_size={train.batch_size} does not divide by "
@@ -188,6 +202,19 @@ def _teacher(config: Any) -> list[str]:
             "from: leave one of them empty"
         )
     return mistakes
+
+
+def _one_writer(config: Any) -> list[str]:
+    """What is only there where the solver writes all by itself."""
+    if config.scheme != "socratic":
+        return []
+    alone = {
+        f"config.text_format={config.text_format!r}": config.text_format != "turns",
+        "config.train.parity_test_selection": config.train.parity_test_selection,
+    }
+    return [
+        f"{key} is for --config.scheme=chain or answer_only" for key, used in alone.items() if used
+    ]
 
 
 def _without_dev(config: Any) -> list[str]:

@@ -9,7 +9,7 @@ from distill_jax import errors, sharding
 from distill_jax.errors import UserError
 from distill_jax.evaluation import evaluate
 from distill_jax.evaluation.sampler import Sampler
-from distill_jax.records import Annotation, Problem
+from distill_jax.records import Annotation, Prediction, Problem
 from distill_jax.restore_students import finished_students, restore_params
 from distill_jax.run_inputs import RunInputs
 from distill_jax.student_setup import StudentSetup
@@ -62,28 +62,32 @@ class DevMeasurement:
         return (values["loss"] if best_by == "loss" else -values[best_by]), values
 
     def _accuracy(self, params: Any) -> float:
-        config = self._inputs.config
-        # Greedy, one sample, nothing given: what decides on checkpoints does not change with
-        # settings of the evaluation.
-        settings = dataclasses.replace(
-            self._inputs.sampling, temperature=0.0, samples=1, given="", given_steps=0
-        )
-        sampler = Sampler(
-            self._inputs.plan(self._tokenizer),
-            self._inputs.scheme,
-            self._tokenizer,
-            self._others | {self._setup.student: params},
-            settings,
-            config.seed,
-        )
-        predictions, _ = evaluate.predict(
-            [(problem, ()) for problem in self._problems],
-            sampler,
-            self._inputs.task.grade,
-            max_too_long_share=1.0,
-            on_chunk=_leave_if_interrupted,
-        )
+        everybody = self._others | {self._setup.student: params}
+        predictions = greedy_predictions(self._inputs, self._tokenizer, everybody, self._problems)
         return sum(prediction.correct for prediction in predictions) / len(predictions)
+
+
+def greedy_predictions(
+    inputs: RunInputs, tokenizer: Tokenizer, params: dict[str, Any], problems: list[Problem]
+) -> list[Prediction]:
+    """What the students answer while one of them trains; `params` by student.
+
+    Greedy, one sample, nothing given: what decides on checkpoints does not change with settings of
+    the evaluation. Raises MeasurementInterrupted where a signal arrives.
+    """
+    settings = dataclasses.replace(
+        inputs.sampling, temperature=0.0, samples=1, given="", given_steps=0
+    )
+    plan, seed = inputs.plan(tokenizer), inputs.config.seed
+    sampler = Sampler(plan, inputs.scheme, tokenizer, params, settings, seed)
+    predictions, _ = evaluate.predict(
+        [(problem, ()) for problem in problems],
+        sampler,
+        inputs.task.grade,
+        max_too_long_share=1.0,
+        on_chunk=_leave_if_interrupted,
+    )
+    return predictions
 
 
 def check_order(inputs: RunInputs, students: list[str]) -> None:

@@ -52,7 +52,7 @@ def plan_job(
     plan, settings, mesh = inputs.plan(tokenizer), inputs.sampling, target.mesh
     problems = inputs.evaluation_problems(held_out)
     share = inputs.config.evaluation.max_too_long_share
-    prompts = check_prompts(problems, tokenizer, plan.context, share)
+    prompts = check_prompts(problems, inputs.scheme, tokenizer, plan.context, share)
     longest = max((len(p) for p in prompts if len(p) <= plan.context), default=plan.context)
     for student, model in plan.students.items():
         rows = mesh.shape["data"] * mesh.shape["fsdp"]  # slots are rounded up to them

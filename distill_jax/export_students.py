@@ -11,6 +11,7 @@ from distill_jax.errors import UserError
 from distill_jax.model import hugging_face_export
 from distill_jax.restore_students import chosen_steps, finished_students, restore_params
 from distill_jax.run_inputs import RunInputs
+from distill_jax.text.formats import TURNS
 from distill_jax.text.tokenizer import Tokenizer
 from distill_jax.workdir import Workdir, read_json
 
@@ -19,8 +20,8 @@ def export(path: str, output: str, dtype: str | None, overrides: dict[str, str])
     """Write every finished student of the run in `path` to `output/<student>/`.
 
     `dtype` is float32, float16 or bfloat16; None takes what training_data.json has as the student's
-    `weights_dtype`, or else float32. Raises UserError where no student is finished, and where one
-    of the directories is not empty.
+    `weights_dtype`, or else float32. Raises UserError where no student is finished, where one of
+    the directories is not empty, and for another text format than our own.
     """
     workdir = Workdir(path)
     config = command_line.config_from_dict(workdir.stored_config())
@@ -28,6 +29,11 @@ def export(path: str, output: str, dtype: str | None, overrides: dict[str, str])
     with workdir.locked():
         inputs = RunInputs(config, workdir)
         workdir.check_identity(inputs.identity())
+        if inputs.scheme.text_format is not TURNS:
+            raise UserError(
+                f"config.text_format={inputs.scheme.text_format.name!r}: only students of the "
+                "format 'turns' can be exported: the chat template is that of turns"
+            )
         finished = finished_students(inputs)
         if not finished:
             raise UserError(

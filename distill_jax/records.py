@@ -79,7 +79,7 @@ class Prediction:
     turns: tuple[Turn, ...]
     prediction: str | None  # normalised final answer, None where none could be read
     correct: bool  # the headline: normalised scores
-    scores: dict[str, bool]  # strict, flexible, normalised
+    scores: dict[str, bool]  # strict, flexible, fine_tune_cot, normalised (tasks/grading.py)
     status: str  # finished | turn_cap | token_cap | context | prompt_too_long | unparsed
     attributes: dict[str, Any] = dataclasses.field(default_factory=dict)
     samples: tuple[Sample, ...] = ()  # all of them, or () where one was drawn

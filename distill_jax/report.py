@@ -14,7 +14,7 @@ def main(argv: list[str]) -> None:
     """Read the runs, compare them, say where the report is."""
     parser = argparse.ArgumentParser(
         prog="python -m distill_jax.report",
-        description="Compare the headline evaluations of finished runs.",
+        description="Compare the evaluations of finished runs.",
         epilog="Runs that differ only in config.seed are grouped: mean and standard deviation.",
         allow_abbrev=False,
     )
@@ -29,6 +29,11 @@ def main(argv: list[str]) -> None:
         "--dialogues", type=int, default=10, metavar="N",
         help="show N of the problems on which the runs differ (default 10)",
     )  # fmt: skip
+    parser.add_argument(
+        "--evaluations", choices=("headline", "all"), default="headline",
+        help="all: every evaluation of each run (other checkpoints, given subquestions, calculator "
+        "...) as a row of its own, and against the headline of its run",
+    )  # fmt: skip
     arguments = parser.parse_args(argv)
 
     from distill_jax.evaluation.comparison import write_comparison
@@ -40,6 +45,7 @@ def main(argv: list[str]) -> None:
         baseline=arguments.baseline,
         names=names,
         dialogues=max(0, arguments.dialogues),
+        all_evaluations=arguments.evaluations == "all",
     )
     print(f"report: {written[0]}")
     print(f"tables: {written[1]}, {written[2].parent}/*.csv")

@@ -1,5 +1,6 @@
 """What a run is made of: the checked config, its task and scheme, annotations and tokenizer."""
 
+import dataclasses
 import pathlib
 import tempfile
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ from distill_jax.teacher.settings import NOTHING, Spending
 from distill_jax.text import rows as text_rows
 from distill_jax.text import tokenizer as text_tokenizer
 from distill_jax.text import transcript
+from distill_jax.text.formats import FORMATS, TextFormat
 from distill_jax.workdir import Workdir, read_json, write_text
 
 # Sections and keys that do not decide what the students are: they may differ from run to run.
@@ -76,7 +78,9 @@ class RunInputs:
             raise UserError(
                 f"config.scheme={config.scheme!r}: choose {', '.join(transcript.SCHEMES)}"
             )
-        self.scheme = transcript.SCHEMES[config.scheme]
+        self.scheme = dataclasses.replace(
+            transcript.SCHEMES[config.scheme], text_format=FORMATS[config.text_format]
+        )
         known_roles = sorted({role for s in transcript.SCHEMES.values() for role in s.roles})
         text_rows.check_reads(config.reads, known_roles)
         self.views = text_rows.make_views(self.scheme, config.students, config.reads)
@@ -140,7 +144,8 @@ class RunInputs:
             return text_tokenizer.load_tokenizer(str(self.workdir.tokenizer))
         if self.config.tokenizer.name:
             return text_tokenizer.load_tokenizer(self.config.tokenizer.name)
-        return text_tokenizer.train_tokenizer(_texts(annotations), self.config.tokenizer.vocab_size)
+        texts = _texts(annotations, self.scheme.text_format)
+        return text_tokenizer.train_tokenizer(texts, self.config.tokenizer.vocab_size)
 
     def facts(self) -> dict[str, Any]:
         """training_data.json: what is known of each student whose training has begun."""
@@ -212,10 +217,10 @@ def _evaluated_task(config: Any, module: Any, options: dict[str, Any]) -> Evalua
     return EvaluatedTask(settings.task or config.task, module, options)
 
 
-def _texts(annotations: Sequence[records.Annotation]):
+def _texts(annotations: Sequence[records.Annotation], text_format: TextFormat):
     """What a tokenizer is trained on: questions and all that is written about them."""
     for annotation in annotations:
-        yield annotation.question
+        yield text_format.question(annotation.question)
         for step in annotation.steps:
             yield from (step.subquestion or "", step.solution)
-        yield f"{transcript.ANSWER_MARK}{annotation.answer}"
+        yield f"{text_format.before_answer}{annotation.answer}"

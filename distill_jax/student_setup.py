@@ -135,12 +135,14 @@ def check_mesh(
 def _facts(
     inputs: RunInputs, rows: batches.StudentRows, data: batches.Batches, model: gpt2.GPT2Config
 ) -> dict[str, Any]:
-    """What a student trains on. Its steps are given, or what its share of the budget pays for."""
+    """What a student trains on. Its steps are given, or so many epochs, or what its share of the
+    budget pays for."""
     settings = inputs.config.train
     epoch_rows = data.rows_per_epoch()
     share = settings.batch_size / epoch_rows  # of an epoch, per step
     budget = settings.token_budget / len(inputs.students)
-    steps = settings.steps or max(1, round(budget / (share * rows.tokens)))
+    asked = settings.steps or (settings.epochs and epoch_end(settings.epochs, share))
+    steps = asked or max(1, round(budget / (share * rows.tokens)))
     pairs = sum(flops.causal_pairs(rows.length(index)) for index in range(len(rows)))
     return {
         "steps": steps,
@@ -157,6 +159,11 @@ def _facts(
         "parameters": gpt2.parameter_count(model),
         "model": dataclasses.asdict(model),
     }
+
+
+def epoch_end(epoch: int, share: float) -> int:
+    """The step after which so many epochs are over; `share`: of an epoch, per step."""
+    return max(1, round(epoch / share))
 
 
 def _dev_batches(inputs, student, rows, limit, processes) -> list[dict[str, Any]]:

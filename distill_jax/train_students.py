@@ -15,6 +15,7 @@ from distill_jax import (
 from distill_jax.dev_measurement import DevMeasurement
 from distill_jax.errors import UserError
 from distill_jax.evaluation.evaluate import check_prompts
+from distill_jax.parity_test_selection import ParityTestSelection, watch_nothing
 from distill_jax.restore_students import finished_students
 from distill_jax.run_inputs import RunInputs
 from distill_jax.sampling.plan import allowed_tokens
@@ -78,7 +79,7 @@ def _check_questions(inputs: RunInputs, data: run_data.RunData, tokenizer: Token
     are trained on."""
     asked = inputs.evaluation_problems(data.dev)
     share = inputs.config.evaluation.max_too_long_share
-    check_prompts(asked, tokenizer, inputs.plan(tokenizer).context, share)
+    check_prompts(asked, inputs.scheme, tokenizer, inputs.plan(tokenizer).context, share)
     trained_on = {annotation.question for annotation in data.train}
     known = sum(problem.question in trained_on for problem in asked)
     if known:
@@ -126,6 +127,9 @@ def _train(
             mesh=mesh,
             pace=pace,
             measure=DevMeasurement(inputs, setup, mesh, tokenizer, data.dev),
+            watch=ParityTestSelection(inputs, setup, tokenizer, int(state.step))
+            if config.train.parity_test_selection
+            else watch_nothing,
             schedule=setup.schedule,
             flops_per_token=setup.facts["flops_per_token"],
             checkpoints=checkpoints,

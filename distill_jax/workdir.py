@@ -12,7 +12,7 @@ from typing import Any
 
 from distill_jax.errors import UserError
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
@@ -57,6 +57,7 @@ class Workdir:
         self.overlaps = self.path / "annotations.overlaps.jsonl"
         self.summary = self.path / "annotations.summary.json"
         self.training_data = self.path / "training_data.json"
+        self.parity_test_selection = self.path / "parity_test_selection.json"
         self.checkpoints = self.path / "checkpoints"
         self.evaluations = self.path / "evaluations"
         self.report_json = self.path / "report.json"
@@ -165,6 +166,7 @@ class Workdir:
             self.overlaps,
             self.summary,
             self.training_data,
+            self.parity_test_selection,
             self.metrics,
         ):
             path.unlink(missing_ok=True)

@@ -61,7 +61,7 @@ def contents(workdir):
     }
 
 
-def states(workdir, step=60):
+def states(workdir, step=60, students=("decomposer", "solver")):
     """Every array of the last checkpoints as a hash of its bytes, read by orbax."""
     script = (
         "import sys, hashlib, jax, orbax.checkpoint as ocp\n"
@@ -72,7 +72,7 @@ def states(workdir, step=60):
     )
     paths = [
         str(workdir / "checkpoints" / student / str(step) / part)
-        for student in ("decomposer", "solver")
+        for student in students
         for part in ("params", "training")
     ]
     return subprocess.run(

@@ -15,6 +15,7 @@ SAMPLING = {
     "given_steps": 0,
     "slots": 8,
 }
+EVALUATION = {"split": "test", "checkpoint": "last", "problems": 0}
 
 
 def identity(seed=0, scheme="socratic", task=ARITHMETIC, **changes):
@@ -69,7 +70,7 @@ def write_run(path, predictions, *, split="test", sampling=None, tokens=1000, **
         seed=facts["seed"],
         seconds=1.0,
         sampling=SAMPLING | (sampling or {}),
-    )
+    ) | {"problems": len(predictions), "evaluation": EVALUATION | {"split": split}}
     for name, content in (("other", report | {"split": "dev"}), ("headline", report)):
         directory = workdir.evaluations / f"{name}-40-20-0123abcd"
         rows = predictions if name == "headline" else predictions[:1]

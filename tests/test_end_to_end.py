@@ -47,7 +47,7 @@ def test_a_run_leaves_what_the_design_says(finished_run):
     assert report == json.loads((evaluation / "report.json").read_text())
     assert report["n"] == 12
     assert report["accuracy"] == sum(p["correct"] for p in predictions) / 12
-    assert set(report["scores"]) == {"strict", "flexible", "normalised"}
+    assert set(report["scores"]) == {"strict", "flexible", "fine_tune_cot", "normalised"}
     html = (workdir / "report.html").read_text()
     assert html.count("<svg") >= 2 and "one dialogue" in output
     assert f"accuracy {report['accuracy']:.1%}" in output and str(workdir / "report.html") in output

@@ -2,8 +2,8 @@
 
 import pytest
 
-from distill_jax.evaluation.given import ended_in_given
-from distill_jax.records import Turn
+from distill_jax.evaluation.given import ended_in_given, shuffle
+from distill_jax.records import Annotation, Step, Turn
 from distill_jax.sampling.plan import FREE_TURN, HOLD, DialoguePlan
 
 MARK, END = 10, 11
@@ -40,3 +40,29 @@ EMPTY = (MARK, FREE_TURN, HOLD)
 def test_by_hand(script, tokens, status, expected):
     turns = [Turn("solver", "text", count, -1.0) for count in tokens]
     assert ended_in_given(script, turns, status, PLAN) is expected
+
+
+def asked(questions, seed=0, id="task/test/0"):
+    steps = tuple(Step(question, f"solution {i}") for i, question in enumerate(questions))
+    shuffled = shuffle(Annotation(id, "q", "7", steps, {"kind": "gold"}), seed)
+    assert [step.solution for step in shuffled.steps] == [step.solution for step in steps]
+    return "".join(str(step.subquestion) for step in shuffled.steps)
+
+
+def test_shuffled_subquestions_are_never_in_the_gold_order():
+    assert asked("a") == "a" and asked("") == ""
+    for number in range(50):
+        assert asked("ab", id=f"p/{number}") == "ba"
+        order = asked("abc", id=f"p/{number}")
+        assert order != "abc" and sorted(order) == ["a", "b", "c"]
+
+
+def test_the_shuffled_order_is_drawn_by_seed_and_problem_and_stays_the_same():
+    ids = [f"p/{number}" for number in range(60)]
+    orders = [asked("abc", id=id) for id in ids]
+    # By `printf 0/p/1/0/2 | sha256sum` and so on: of problem 0 the first draw, 13ee, 6e70, c909,
+    # is the gold order, and the second is bea6, 5749, 9041.
+    assert orders[:4] == ["bca", "bac", "acb", "bca"]
+    assert orders == [asked("abc", id=id) for id in ids]
+    assert orders != [asked("abc", seed=1, id=id) for id in ids]
+    assert set(orders) == {"acb", "bac", "bca", "cab", "cba"}

@@ -39,9 +39,10 @@ VALUES = st.fractions(max_denominator=10**6)
 
 @pytest.mark.parametrize(("completion", "answer", "truth", "strict", "flexible"), CASES)
 def test_cases_of_the_extractor_comparison(completion, answer, truth, strict, flexible):
-    grade = grade_number(completion, answer)
-    assert grade.scores == {"strict": strict, "flexible": flexible, "normalised": truth}
-    assert list(grade.scores) == ["strict", "flexible", "normalised"]
+    scores = grade_number(completion, answer).scores
+    assert list(scores) == ["strict", "flexible", "fine_tune_cot", "normalised"]
+    del scores["fine_tune_cot"]  # tests/test_cleansing.py
+    assert scores == {"strict": strict, "flexible": flexible, "normalised": truth}
 
 
 @pytest.mark.parametrize(
@@ -181,13 +182,13 @@ def test_extract_numbers_joins_what_looks_like_a_thousands_group():
 @pytest.mark.parametrize(
     ("completion", "answer", "prediction", "scores"),
     [
-        ("So it melts.\n#### yes", "yes", "yes", (True, True, True)),
-        ("#### No.", "no", "no", (True, True, True)),
-        ("####true", "yes", "yes", (False, True, True)),
-        ("There is no ice. Yes", "yes", "yes", (False, True, True)),
-        ("#### yes or no", "yes", None, (True, False, False)),
-        ("yes\n#### maybe", "yes", None, (False, True, False)),
-        ("nothing noted", "no", None, (False, False, False)),
+        ("So it melts.\n#### yes", "yes", "yes", (True, True, True, True)),
+        ("#### No.", "no", "no", (True, True, True, True)),
+        ("####true", "yes", "yes", (False, True, False, True)),
+        ("There is no ice. Yes", "yes", "yes", (False, True, True, True)),
+        ("#### yes or no", "yes", None, (True, False, True, False)),
+        ("yes\n#### maybe", "yes", None, (False, True, False, False)),
+        ("nothing noted", "no", None, (False, False, False, False)),
     ],
 )
 def test_yes_no(completion, answer, prediction, scores):

@@ -171,7 +171,7 @@ def test_counts_that_differ(directory):
 def test_grade():
     grade = gsm8k.grade("She keeps 39.\n#### 39", "39")
     assert grade.prediction == "39"
-    assert grade.scores == {"strict": True, "flexible": True, "normalised": True}
+    assert len(grade.scores) == 4 and all(grade.scores.values())
 
 
 @pytest.mark.parametrize(("split", "count"), [("train", 7473), ("test", 1319)])

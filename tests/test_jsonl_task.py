@@ -220,9 +220,11 @@ def test_grade_follows_the_kind_of_answer(completion, answer, prediction, correc
     grade = jsonl.grade(completion, answer)
     assert grade.prediction == prediction
     assert grade.scores["normalised"] is correct
-    assert list(grade.scores) == ["strict", "flexible", "normalised"]
+    assert list(grade.scores) == ["strict", "flexible", "fine_tune_cot", "normalised"]
 
 
 def test_scores_of_text_answers():
     scores = jsonl.grade("#### New York\nor\n#### new york city", "New York").scores
-    assert scores == {"strict": True, "flexible": True, "normalised": False}
+    expected = {"strict": True, "flexible": True, "fine_tune_cot": False, "normalised": False}
+    assert scores == expected
+    assert jsonl.grade('#### "New York."', "New York").scores["fine_tune_cot"]

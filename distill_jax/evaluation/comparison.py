@@ -7,6 +7,7 @@ from typing import Any
 
 from distill_jax.errors import UserError
 from distill_jax.evaluation import (
+    ablations,
     answer_tables,
     breakdowns,
     comparison_tables,
@@ -32,8 +33,9 @@ def write_comparison(
     baseline: str = "",
     names: Sequence[str] = (),
     dialogues: int = 10,
+    all_evaluations: bool = False,
 ) -> list[pathlib.Path]:
-    """Compare the headline evaluations of runs; returns what was written.
+    """Compare the headline evaluations of runs, or all of them; returns what was written.
 
     DIR/comparison.html, DIR/comparison.md and one DIR/tables/NAME.csv per table. `baseline` is
     one of the paths or names, "" the first run. `dialogues` says how many of the problems on which
@@ -41,8 +43,10 @@ def write_comparison(
     read, where names do not fit, and where no problem was answered by all runs; and where
     `output` cannot be written to.
     """
-    all_runs = finished_runs.read_runs(paths, names)
-    reference = _position(baseline, paths, all_runs)
+    all_runs, left_out = finished_runs.read_runs(paths, names), []
+    reference = all_runs[_position(baseline, paths, all_runs)].name
+    if all_evaluations:
+        all_runs, left_out = ablations.with_all_evaluations(all_runs)
     runs = finished_runs.on_common_problems(all_runs)
     gold, gold_note = _gold(runs)
     runs = [_with_steps(run, gold) for run in runs]
@@ -52,17 +56,19 @@ def write_comparison(
         comparison_tables.runs_table(runs, arms),
         comparison_tables.settings_table(runs),
         comparison_tables.arms_table(arms),
-        comparison_tables.paired_table(runs, runs[reference]),
+        ablations.evaluations_table(runs),
+        comparison_tables.paired_table(runs, next(run for run in runs if run.name == reference)),
         answer_tables.errors_table(runs, gold),
         *answer_tables.breakdown_tables(runs),
         answer_tables.questions_table(runs, gold),
         answer_tables.calibration_table(runs),
+        comparison_tables.parity_table(runs),
         comparison_tables.published_table(results) if results else None,
     ]
     shown = [table for table in wanted if table is not None]
     facts = {
-        "title": f"Comparison of {', '.join(run.name for run in runs)}",
-        "sentences": [*_about_problems(all_runs, runs), *gold_note],
+        "title": f"Comparison of {', '.join(run.name for run in runs if not run.variant)}",
+        "sentences": [*_about_problems(all_runs, runs), *_left_out(left_out), *gold_note],
         "protocol": _protocol(results, runs),
     }
     html = _html(facts, shown, runs, gold, dialogues)
@@ -127,6 +133,12 @@ def _about_problems(all_runs: Sequence[Run], common: Sequence[Run]) -> list[str]
         f"The runs answered different problems ({own}): everything here is about the {n} that all "
         "of them answered, and may differ from their own reports."
     ]
+
+
+def _left_out(names: Sequence[str]) -> list[str]:
+    if not names:
+        return []
+    return [f"Left out, with other problems than the headline of their run: {'; '.join(names)}."]
 
 
 def _protocol(

@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 
 from distill_jax.annotations.verify import false_marks
 from distill_jax.records import Annotation, Prediction
-from distill_jax.text.transcript import ANSWER_MARK
+from distill_jax.text.transcript import before_answer
 
 UNFINISHED = "unfinished"
 UNPARSABLE = "unparsable"
@@ -120,7 +120,7 @@ def _written_steps(prediction: Prediction) -> int:
         texts.setdefault(turn.role, []).append(turn.text)
     if texts["decomposer"]:
         return sum(bool(text.strip()) for text in texts["decomposer"])
-    return _lines("\n".join(texts["solver"]).rpartition(ANSWER_MARK)[0])
+    return _lines(before_answer("\n".join(texts["solver"])))
 
 
 def _gold_steps(prediction: Prediction, gold: Annotation | None) -> int | None:

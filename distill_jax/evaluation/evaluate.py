@@ -10,7 +10,7 @@ from distill_jax.records import Grade, Prediction, Problem, Turn
 from distill_jax.sampling.dialogues import Dialogue, Request
 from distill_jax.sampling.schedule import Work
 from distill_jax.text import transcript
-from distill_jax.text.rows import prompt_tokens
+from distill_jax.text.rows import encode_prompts
 from distill_jax.text.tokenizer import Tokenizer
 
 NOTHING_KNOWN: Mapping[tuple[str, int], Prediction] = {}
@@ -37,8 +37,8 @@ def predict(
     UserError where more than `max_too_long_share` of the questions do not fit.
     """
     prompts = check_prompts(
-        [problem for problem, _ in problems], sampler.tokenizer, sampler.plan.context,
-        max_too_long_share,
+        [problem for problem, _ in problems], sampler.scheme, sampler.tokenizer,
+        sampler.plan.context, max_too_long_share,
     )  # fmt: skip
     singles = dict(known)
     every = range(sampler.settings.samples)
@@ -59,11 +59,14 @@ def predict(
 
 
 def check_prompts(
-    problems: Sequence[Problem], tokenizer: Tokenizer, context: int, max_too_long_share: float
+    problems: Sequence[Problem],
+    scheme: transcript.Scheme,
+    tokenizer: Tokenizer,
+    context: int,
+    max_too_long_share: float,
 ) -> list[list[int]]:
     """The prompt of every problem; UserError where too large a share exceeds the context."""
-    questions = tokenizer.encode([problem.question for problem in problems])
-    prompts = [prompt_tokens(question, tokenizer.end_of_turn) for question in questions]
+    prompts = encode_prompts([problem.question for problem in problems], scheme, tokenizer)
     too_long = sum(len(prompt) > context for prompt in prompts)
     if too_long > max_too_long_share * len(problems):
         raise UserError(
@@ -103,7 +106,7 @@ def grade_dialogue(
     solutions = [turn.text for turn in turns if turn.role == "solver"]
     if ended_in_given(script, turns, dialogue.status, sampler.plan):
         solutions = []
-    graded = grade(solutions[-1] if solutions else "", problem.answer)
+    graded = grade(transcript.answer_text(solutions, sampler.scheme), problem.answer)
     status = dialogue.status
     if status == "finished" and graded.prediction is None:
         status = "unparsed"

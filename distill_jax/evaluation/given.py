@@ -3,6 +3,8 @@
 ""            nothing is given: the students write all of it
 subquestions  the decomposer says what the gold annotation asks (the oracle of the papers), all
               of it or only the first steps; the solver answers
+shuffled      the same subquestions, all of them, in an order that is not gold's, drawn by seed and
+              problem (a single one stays where it is)
 nothing       the decomposer says nothing, until the solver writes `####` or a cap is reached
 history       every step by itself: the gold dialogue up to its subquestion is given, the solver
               answers, and that answer is graded
@@ -12,11 +14,13 @@ write themselves; max_tokens, max_turns and the context hold for the whole dialo
 """
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 
 from distill_jax.errors import UserError
 from distill_jax.evaluation.sampler import Sampler, Settings, empty_turn
 from distill_jax.records import Annotation, Problem, Turn
+from distill_jax.sampling.dialogues import name_hash
 from distill_jax.sampling.plan import FREE_TURN, DialoguePlan
 from distill_jax.tasks.grading import extract_numbers, format_value
 from distill_jax.text import transcript
@@ -27,7 +31,7 @@ Problems = list[tuple[Problem, Script]]
 
 def needs_gold(settings: Settings) -> bool:
     """Whether gold annotations are needed."""
-    return settings.given in ("subquestions", "history")
+    return settings.given in ("subquestions", "shuffled", "history")
 
 
 def with_scripts(
@@ -56,6 +60,9 @@ def with_scripts(
         )
     if settings.given == "subquestions":
         return [(p, subquestions(annotations[p.id], sampler)) for p in problems]
+    if settings.given == "shuffled":
+        shuffled = [shuffle(annotations[p.id], sampler.seed) for p in problems]
+        return [(p, subquestions(a, sampler)) for p, a in zip(problems, shuffled, strict=True)]
     steps = [step for p in problems for step in history(p, annotations[p.id], sampler)]
     if not steps:
         raise UserError("config.sampling.given='history': no gold step holds a number to compare")
@@ -80,6 +87,21 @@ def subquestions(annotation: Annotation, sampler: Sampler) -> Script:
         else:
             script += _turn(text, sampler)
     return (*script, sampler.plan.end_of_text)
+
+
+def shuffle(annotation: Annotation, seed: int) -> Annotation:
+    """The annotation with its subquestions in another order; each keeps its place in the dialogue
+    but not what is asked there. The same for the same seed and id on every machine."""
+    order = gold = list(range(len(annotation.steps)))
+    attempts = itertools.count()
+    while order == gold and len(gold) > 1:
+        name = f"{seed}/{annotation.id}/{next(attempts)}"
+        order = sorted(gold, key=[name_hash(f"{name}/{place}") for place in gold].__getitem__)
+    steps = tuple(
+        dataclasses.replace(step, subquestion=annotation.steps[place].subquestion)
+        for step, place in zip(annotation.steps, order, strict=True)
+    )
+    return dataclasses.replace(annotation, steps=steps)
 
 
 def history(problem: Problem, annotation: Annotation, sampler: Sampler) -> Problems:

@@ -1,5 +1,6 @@
 """The evaluations of a run, and in which settings they differ: `evaluate --list`."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from distill_jax.evaluation.summary import closing_lines
@@ -21,7 +22,7 @@ def list_evaluations(workdir: Workdir) -> list[str]:
         for path in directories
         if (path / "report.json").exists()
     }
-    settings = [_settings(report) for report in reports.values()]
+    known = [settings(report) for report in reports.values()]
     headline = read_json(workdir.report_json) if workdir.report_json.exists() else None
     lines: list[str] = []
     for path in directories:
@@ -31,17 +32,17 @@ def list_evaluations(workdir: Workdir) -> list[str]:
         report = reports[path]
         lines += [f"{path}{'  (report.html)' if report == headline else ''}"]
         lines += [f"    {line}" for line in closing_lines(report)]
-        own = _settings(report).items()
+        own = settings(report).items()
         different = [
-            f"{key}={_text(value)}"
+            f"{key}={as_text(value)}"
             for key, value in own
-            if any(other[key] != value for other in settings)
+            if any(other[key] != value for other in known)
         ]
         lines += [f"    {' '.join(different)}"] if different else []
     return lines
 
 
-def _settings(report: dict[str, Any]) -> dict[str, Any]:
+def settings(report: Mapping[str, Any]) -> dict[str, Any]:
     """{"sampling.temperature": 0.7, ...}: what was asked, as keys of the config."""
     return {
         f"{section}.{key}": value
@@ -50,6 +51,6 @@ def _settings(report: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
     """As after `--config.key=`."""
     return ",".join(map(str, value)) if isinstance(value, list) else str(value) or '""'

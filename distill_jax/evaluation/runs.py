@@ -1,4 +1,4 @@
-"""Finished runs as they lie on disk: their headline evaluation, and what they were made from."""
+"""Finished runs as they lie on disk: their evaluations, and what they were made from."""
 
 import collections
 import dataclasses
@@ -25,13 +25,17 @@ from distill_jax.workdir import Workdir, read_json
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One run with the predictions of its headline evaluation."""
+    """One run with the predictions of its headline evaluation, or of another one of its own."""
 
     name: str
     path: pathlib.Path
     report: dict[str, Any]  # report.json
     facts: dict[str, Any]  # training_data.json: {student: facts}
     predictions: tuple[Prediction, ...]
+    # In what another evaluation of the run differs from its headline; "" = the headline itself.
+    variant: str = ""
+    # Of each epoch, parity_test_selection.json; () = not looked at.
+    parity_epochs: tuple[dict[str, Any], ...] = ()
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -106,7 +110,7 @@ def on_common_problems(runs: Sequence[Run]) -> list[Run]:
 
     A problem is the same where id, question and answer are. Raises UserError where there is none.
     """
-    answered = [{(p.id, p.question, p.answer): p for p in run.predictions} for run in runs]
+    answered = [{problem_key(p): p for p in run.predictions} for run in runs]
     common = [key for key in answered[0] if all(key in each for each in answered)]
     if not common:
         tasks = ", ".join(f"{r.name} ({r.report['task']} {r.report['split']})" for r in runs)
@@ -129,7 +133,9 @@ def arms(runs: Sequence[Run]) -> dict[str, list[Run]]:
     for members in groups.values():
         name = members[0].name
         if len(members) > 1:
-            name = _shared_beginning([run.name for run in members]) or members[0].name
+            ending = f": {members[0].variant}" if members[0].variant else ""
+            names = [run.name.removesuffix(ending) for run in members]
+            name = (_shared_beginning(names) or names[0]) + ending
         while name in named:
             name += "'"
         named[name] = members
@@ -188,18 +194,20 @@ def _read_run(path: str, name: str) -> Run:
             f"{workdir.report_json} is that of none of {workdir.evaluations}/*: run "
             f"python -m distill_jax.main with its --config and --workdir {path} again"
         )
-    predictions = _read_predictions(directory / "predictions.jsonl")
-    if len(predictions) != report["n"] or not predictions:
-        raise UserError(
-            f"{directory}: {len(predictions)} predictions, {report['n']} in report.json: delete "
-            "this directory and evaluate again"
-        )
-    facts = read_json(workdir.training_data)
-    return Run(name, workdir.path, report, facts, tuple(predictions))
+    predictions = read_predictions(directory, report)
+    facts, parity = read_json(workdir.training_data), workdir.parity_test_selection
+    epochs = read_json(parity)["epochs"] if parity.exists() else ()
+    return Run(name, workdir.path, report, facts, predictions, parity_epochs=tuple(epochs))
 
 
-def _read_predictions(path: pathlib.Path) -> list[Prediction]:
-    predictions = []
+def problem_key(prediction: Prediction) -> tuple[str, str, str]:
+    """A problem is the same where these are."""
+    return prediction.id, prediction.question, prediction.answer
+
+
+def read_predictions(directory: pathlib.Path, report: dict[str, Any]) -> tuple[Prediction, ...]:
+    """Those of an evaluation; UserError where they are not as many as its report says."""
+    path, predictions = directory / "predictions.jsonl", []
     for number, row in read_json_lines(path):
         try:
             predictions.append(prediction_from_dict(row))
@@ -208,4 +216,9 @@ def _read_predictions(path: pathlib.Path) -> list[Prediction]:
                 f"{path}:{number}: not a prediction ({error}): delete its directory and evaluate "
                 "again"
             ) from None
-    return predictions
+    if len(predictions) != report["n"] or not predictions:
+        raise UserError(
+            f"{directory}: {len(predictions)} predictions, {report['n']} in report.json: delete "
+            "this directory and evaluate again"
+        )
+    return tuple(predictions)

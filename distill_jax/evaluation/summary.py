@@ -50,7 +50,7 @@ def summarise(
         "accuracy_interval_method": INTERVAL_METHOD,
         "headline_extractor": HEADLINE_EXTRACTOR,
         **_voting(predictions, headline),
-        "scores": _scores(predictions),
+        "scores": scores(predictions),
         "guessers": {
             name: {**result, "excluded": low > result["accuracy"]}
             for name, result in guessers.items()
@@ -133,7 +133,7 @@ def _accuracy(outcomes: Sequence[bool]) -> dict[str, Any]:
     return {"accuracy": accuracy, "interval": list(wilson_interval(correct, n))}
 
 
-def _scores(predictions: Sequence[Prediction]) -> dict[str, dict[str, Any]]:
+def scores(predictions: Sequence[Prediction]) -> dict[str, dict[str, Any]]:
     """One entry per extractor that graded anything; a prediction it did not grade is wrong."""
     used = {extractor for prediction in predictions for extractor in prediction.scores}
     names = [name for name in EXTRACTORS if name in used or not used]

@@ -1,9 +1,10 @@
 """Reading numbers in text and grading final answers, shared by all tasks.
 
-Every grader returns three scores, because the score of one extractor is not the score:
+Every grader returns four scores, because the score of one extractor is not the score:
 
 - strict, flexible: the two extractors of lm-evaluation-harness, task gsm8k version 3, for
   comparison with published figures. Both compare strings.
+- fine_tune_cot: the two-way rule of Ho et al. (tasks/cleansing.py).
 - normalised: the headline. Compares exact values of what stands after the last `####`.
 """
 
@@ -11,8 +12,8 @@ import re
 from fractions import Fraction
 
 from distill_jax.records import Grade
-
-MARKER = "####"
+from distill_jax.tasks import cleansing
+from distill_jax.text.formats import MARKER
 
 # Longer numbers are refused: int() is quadratic in the digits and Python limits str() to 4300.
 _LONGEST = 2000  # characters
@@ -53,12 +54,13 @@ _FLEXIBLE = re.compile(r"-?[$0-9.,]{2,}|-?[0-9]+")
 _YES_NO = re.compile(r"\b(yes|no|true|false)\b", re.IGNORECASE)
 
 
-def grade_number(completion: str, answer: str) -> Grade:
+def grade_number(completion: str, answer: str, *, cleansed_as_text: bool = True) -> Grade:
     """Grade a completion whose final answer is a number.
 
     Scores, in this order: "strict" (first `#### N`) and "flexible" (last number) are those of
     lm-evaluation-harness and compare strings:
     https://github.com/EleutherAI/lm-evaluation-harness/blob/main/lm_eval/tasks/gsm8k/gsm8k.yaml
+    "fine_tune_cot" compares strings too, or without `cleansed_as_text` floats.
     "normalised" compares exact values: the one number in the rest of the line after the last
     `####`, or without a marker the last number of the completion. A line with several numbers or
     a badly grouped one (`1,23`, `7 7 7`) holds no answer. `50%` equals `50`, not `0.5`.
@@ -72,8 +74,10 @@ def grade_number(completion: str, answer: str) -> Grade:
     }
     gold = parse_value(answer)
     if gold is None:
+        scores["fine_tune_cot"] = cleansing.same_text(completion, answer)
         prediction = final_text(completion) or None
         return Grade(prediction, {**scores, "normalised": prediction == _simple(answer)})
+    scores["fine_tune_cot"] = cleansing.same_number(completion, answer, as_text=cleansed_as_text)
     value = _final_value(completion)
     prediction = None if value is None else format_value(value)
     return Grade(prediction, {**scores, "normalised": value == gold})
@@ -95,6 +99,7 @@ def grade_yes_no(completion: str, answer: str) -> Grade:
     scores = {
         "strict": strict is not None and strict.lower() == gold,
         "flexible": bool(words) and words[-1] == gold,
+        "fine_tune_cot": cleansing.same_word(completion, gold),
         "normalised": prediction == gold,
     }
     return Grade(prediction, scores)

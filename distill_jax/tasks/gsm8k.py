@@ -81,7 +81,7 @@ def load_annotations(
 
 
 def grade(completion: str, answer: str) -> Grade:
-    """Compare numbers; see `grade_number` for the three scores."""
+    """Compare numbers; see `grade_number` for the scores."""
     return grade_number(completion, answer)
 
 

@@ -24,6 +24,7 @@ from typing import Any
 
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Grade, Problem, Step, read_json_lines
+from distill_jax.tasks import cleansing
 from distill_jax.tasks.grading import (
     MARKER,
     final_text,
@@ -86,6 +87,7 @@ def grade(completion: str, answer: str) -> Grade:
     scores = {
         "strict": first is not None and first[1] == answer,
         "flexible": bool(re.search(rf"(?<!\w){re.escape(gold)}(?!\w)", final)),
+        "fine_tune_cot": cleansing.same_text(completion, answer),
         "normalised": final == gold,
     }
     return Grade(final or None, scores)

@@ -117,7 +117,7 @@ def load_annotations(
 
 
 def grade(completion: str, answer: str) -> Grade:
-    """Compare yes and no; see `grade_yes_no` for the three scores."""
+    """Compare yes and no; see `grade_yes_no` for the scores."""
     return grade_yes_no(completion, answer)
 
 

@@ -108,8 +108,8 @@ def load_annotations(
 
 
 def grade(completion: str, answer: str) -> Grade:
-    """Compare numbers; see `grade_number` for the three scores."""
-    return grade_number(completion, answer)
+    """Compare numbers; see `grade_number` for the scores."""
+    return grade_number(completion, answer, cleansed_as_text=False)
 
 
 def _rows(split: str, directory: str, hub_id: str, protocol: str, renumbered: int) -> list[Row]:

@@ -79,15 +79,26 @@ def prompt_tokens(question: list[int], end_of_turn: int) -> list[int]:
     return [*question, end_of_turn]
 
 
+def encode_prompts(
+    questions: Sequence[str], scheme: Scheme, tokenizer: Tokenizer
+) -> list[list[int]]:
+    """The prompt of every question, in the format of the scheme."""
+    form = scheme.text_format
+    encoded = tokenizer.encode([form.question(question) for question in questions])
+    if not form.question_is_a_turn:
+        return encoded
+    return [prompt_tokens(question, tokenizer.end_of_turn) for question in encoded]
+
+
 def build_row(
-    question: list[int],
+    prompt: list[int],
     turns: Sequence[tuple[str, list[int]]],
     view: View,
     scheme: Scheme,
     end_of_turn: int,
     end_of_text: int,
 ) -> Row:
-    """The row of one view.
+    """The row of one view, behind its prompt.
 
     `turns` holds (writer, ids of the text) in order. With end of turn 1 and end of text 0:
 
@@ -95,23 +106,23 @@ def build_row(
     >>> socratic = SCHEMES["socratic"]
     >>> turns = [("decomposer", [7]), ("solver", [8, 9])]
     >>> both = frozenset(["decomposer", "solver"])
-    >>> row = build_row([5, 6], turns, View("asker", both, (0,)), socratic, 1, 0)
+    >>> row = build_row([5, 6, 1], turns, View("asker", both, (0,)), socratic, 1, 0)
     >>> row.tokens
     [5, 6, 1, 7, 1, 8, 9, 1, 0]
     >>> row.writers
     [-1, -1, -1, 0, 0, -1, -1, -1, 0]
-    >>> row = build_row([5, 6], turns, View("answerer", both, (1,)), socratic, 1, 0)
+    >>> row = build_row([5, 6, 1], turns, View("answerer", both, (1,)), socratic, 1, 0)
     >>> row.tokens
     [5, 6, 1, 7, 1, 8, 9, 1]
     >>> row.writers
     [-1, -1, -1, -1, -1, 1, 1, 1]
     >>> chain = SCHEMES["chain"]
     >>> alone = View("s", frozenset(["solver"]), (0,))
-    >>> row = build_row([5, 6], [("solver", [8, 9])], alone, chain, 1, 0)
+    >>> row = build_row([5, 6, 1], [("solver", [8, 9])], alone, chain, 1, 0)
     >>> row.tokens, row.writers
     ([5, 6, 1, 8, 9, 0], [-1, -1, -1, 0, 0, 0])
     """
-    tokens = prompt_tokens(question, end_of_turn)
+    tokens = list(prompt)
     writers = [NO_LOSS] * len(tokens)
     ender_spoke_last = bool(turns) and turns[-1][0] == scheme.ender
     for index, (writer, text) in enumerate(turns):
@@ -135,16 +146,16 @@ def encode_rows(
     tokenizer: Tokenizer,
 ) -> dict[str, list[Row]]:
     """The training rows of every student: one per annotation and view of this student."""
-    questions = tokenizer.encode([annotation.question for annotation in annotations])
+    prompts = encode_prompts([a.question for a in annotations], scheme, tokenizer)
     transcripts = [render(annotation, scheme) for annotation in annotations]
     texts = iter(tokenizer.encode([text for turns in transcripts for _, text in turns]))
     rows: dict[str, list[Row]] = {view.student: [] for view in views}
-    for annotation, question, turns in zip(annotations, questions, transcripts, strict=True):
+    for annotation, prompt, turns in zip(annotations, prompts, transcripts, strict=True):
         name = f"{annotation.id} ({shorten(annotation.question)!r})"
         encoded = [(writer, next(texts)) for writer, _ in turns]
         for view in views:
             marks = tokenizer.end_of_turn, tokenizer.end_of_text
-            row = build_row(question, encoded, view, scheme, *marks)
+            row = build_row(prompt, encoded, view, scheme, *marks)
             rows[view.student].append(dataclasses.replace(row, name=name))
     return rows
 

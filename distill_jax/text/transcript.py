@@ -6,25 +6,28 @@ A transcript is a list of turns (writer, text) after the question. For a problem
     chain        solver "48/2 = 24\\n48+24 = 72\\n#### 72"
     socratic     decomposer "How many in May?"   solver "48/2 = 24"
                  decomposer "How many in all?"   solver "48+24 = 72\\n#### 72"
+
+This is how a scheme writes in our own format; text/formats.py has others.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Step
-
-ANSWER_MARK = "\n#### "
+from distill_jax.text.formats import FORMATS, TURNS, TextFormat
 
 Turns = list[tuple[str, str]]  # (writer, text)
 
 
 @dataclasses.dataclass(frozen=True)
 class Scheme:
-    """Who writes, in turn order; `ender` is the one role that may end the dialogue."""
+    """Who writes, in turn order, and how; `ender` is the one role that may end the dialogue."""
 
     name: str
     roles: tuple[str, ...]
     ender: str
+    text_format: TextFormat = TURNS
 
 
 SCHEMES = {
@@ -42,13 +45,16 @@ def render(annotation: Annotation, scheme: Scheme) -> Turns:
     """
     if "\n" in annotation.answer:
         raise UserError(f"{annotation.id}: the answer has more than one line")
-    ending = f"{ANSWER_MARK}{annotation.answer}"
+    form = scheme.text_format
+    answer = form.trimmed(annotation.answer)
     if scheme.name == "answer_only":
-        return [("solver", ending)]
+        return [("solver", f"{form.before_lone_answer}{answer}")]
+    ending = f"{form.before_answer}{answer}"
     if not annotation.steps:
         raise UserError(f"{annotation.id}: no steps: scheme {scheme.name!r} needs some")
     if scheme.name == "chain":
-        return [("solver", "\n".join(step.solution for step in annotation.steps) + ending)]
+        reasoning = form.trimmed("\n".join(step.solution for step in annotation.steps))
+        return [("solver", f"{form.before_reasoning}{reasoning}{ending}")]
     turns: Turns = []
     for step in annotation.steps:
         if step.subquestion is None:
@@ -67,16 +73,31 @@ def parse(turns: Turns, scheme: Scheme) -> tuple[tuple[Step, ...], str | None]:
     The inverse of `render`, up to the borders between the steps of a chain, which a chain does not
     mark (its solutions come back as one). A subquestion that got no solution is left out.
     """
+    form = scheme.text_format
     texts = [text for writer, text in turns if writer == "solver"]
-    answer = None
-    if texts and ANSWER_MARK in texts[-1]:
-        texts[-1], answer = texts[-1].rsplit(ANSWER_MARK, 1)
     if scheme.name == "answer_only":
-        return (), answer
+        _, mark, answer = "".join(texts[-1:]).partition(form.before_lone_answer)
+        return (), answer if mark else None
+    answer = None
+    if texts and form.before_answer in texts[-1]:
+        texts[-1], answer = texts[-1].rsplit(form.before_answer, 1)
+        texts[-1] = texts[-1].removeprefix(form.before_reasoning)
     if scheme.name == "chain":
         return tuple(Step(None, text) for text in texts), answer
     questions = [text for writer, text in turns if writer == "decomposer"]
     return tuple(map(Step, questions, texts)), answer
+
+
+def answer_text(solutions: Sequence[str], scheme: Scheme) -> str:
+    """The last of a dialogue's solutions as graders read it: `####` stands before the answer."""
+    if not solutions:
+        return ""
+    return scheme.text_format.marked(solutions[-1], lone=scheme.name == "answer_only")
+
+
+def before_answer(text: str) -> str:
+    """What a solver wrote before the answer, in whichever format; "" where no answer is marked."""
+    return max((text.rpartition(form.before_answer)[0] for form in FORMATS.values()), key=len)
 
 
 def completion_text(turns: Turns) -> str:

@@ -40,6 +40,7 @@ def train(
     mesh: jax.sharding.Mesh,
     pace: Pace,
     measure: Callable[[Any], tuple[float, dict[str, float]]],
+    watch: Callable[[int, Any], None],
     schedule: Callable[[int], Any],
     flops_per_token: float,
     checkpoints: Checkpoints,
@@ -51,7 +52,8 @@ def train(
 
     `batches[step]` is this process's part of a step's batch, so a resumed run sees the same data.
     `measure(params)` gives a value (lower is better) and metrics of the dev split; it is asked
-    every `pace.eval_every` steps and at the end, and the best step's checkpoint is kept. On SIGINT
+    every `pace.eval_every` steps and at the end, and the best step's checkpoint is kept.
+    `watch(step, params)` is told of every step, and has no say in anything. On SIGINT
     or SIGTERM the state is saved and `Interrupted` raised. Raises UserError where the loss is not
     finite; the last checkpoint stays as it was.
     """
@@ -69,6 +71,10 @@ def train(
         following = ahead.submit(batches.__getitem__, first)
         while True:
             state, improved, stopping = dev.look(state, done)
+            try:
+                watch(done, state.params)
+            except MeasurementInterrupted:
+                stopping = True
             ended = done == pace.steps or dev.patience_is_over()
             logging = done > first and (done % pace.log_every == 0 or ended)
             # Several processes must stop at the same step: they agree when they log.

@@ -1,0 +1,69 @@
+"""Test scores after every epoch, for comparing with papers that chose their epoch on the test set.
+
+They go to parity_test_selection.json and metrics.jsonl. Training, the checkpoints kept and the
+run's own result do not depend on them: the best of them is no result, but what such a paper would
+have reported.
+"""
+
+from typing import Any
+
+from distill_jax import distributed
+from distill_jax.dev_measurement import greedy_predictions
+from distill_jax.evaluation.summary import scores
+from distill_jax.run_inputs import RunInputs
+from distill_jax.student_setup import StudentSetup, epoch_end
+from distill_jax.text.tokenizer import Tokenizer
+from distill_jax.workdir import read_json, write_json
+
+KEY = "parity_test_selection"
+
+
+class ParityTestSelection:
+    """`watch(step, params)` of `loop.train`, for a student that answers alone."""
+
+    def __init__(
+        self, inputs: RunInputs, setup: StudentSetup, tokenizer: Tokenizer, first_step: int
+    ):
+        """What is known up to `first_step` is kept; a resumed run scores what follows again."""
+        self._inputs, self._student, self._tokenizer = inputs, setup.student, tokenizer
+        share = setup.facts["epochs"] / setup.facts["steps"]
+        epochs = range(1, inputs.config.train.epochs + 1)
+        self._epochs = {epoch_end(epoch, share): epoch for epoch in epochs}
+        self._problems = inputs.task.load("test", **inputs.task_options)
+        path = inputs.workdir.parity_test_selection
+        known = distributed.from_first(lambda: read_json(path) if path.exists() else {"epochs": []})
+        self._rows = [row for row in known["epochs"] if row["step"] <= first_step]
+        inputs.metrics_file.forget_after(first_step, f"{KEY}/")
+
+    def __call__(self, step: int, params: Any) -> None:
+        """Score an epoch that is over; raises MeasurementInterrupted where a signal arrives."""
+        if step not in self._epochs or any(row["step"] == step for row in self._rows):
+            return
+        predictions = greedy_predictions(
+            self._inputs, self._tokenizer, {self._student: params}, self._problems
+        )
+        accuracy = sum(prediction.correct for prediction in predictions) / len(predictions)
+        by_extractor = scores(predictions)
+        epoch = self._epochs[step]
+        self._rows.append(
+            {"epoch": epoch, "step": step, "accuracy": accuracy, "scores": by_extractor}
+        )
+        if not distributed.is_first():
+            return
+        write_json(
+            self._inputs.workdir.parity_test_selection,
+            {"split": "test", "problems": len(predictions), "epochs": self._rows},
+        )
+        values = {name: score["accuracy"] for name, score in by_extractor.items()}
+        values = {
+            f"{KEY}/{name}": value for name, value in {"accuracy": accuracy, **values}.items()
+        }
+        self._inputs.metrics_file.write(step, {k: round(v, 8) for k, v in values.items()})
+        self._inputs.terminal.say(
+            f"epoch {epoch}, step {step}: {accuracy:.1%} on test, for parity with papers that "
+            "choose their epoch on it; nothing here does"
+        )
+
+
+def watch_nothing(step: int, params: Any) -> None:
+    """`watch` of a run without these scores."""
