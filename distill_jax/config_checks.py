@@ -67,7 +67,7 @@ CHOICES = {
     "train.best_by": ("loss", "exact", "accuracy"),
     "sampling.dtype": ("float32", "bfloat16"),
     "teacher.api": ("chat", "completions"),
-    "sampling.given": ("", "subquestions", "nothing", "history"),
+    "sampling.given": ("", "plan", "subquestions", "nothing", "history"),
 }
 
 
