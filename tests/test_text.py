@@ -145,7 +145,7 @@ def test_views_of_guidance():
         View("answerer", frozenset(["decomposer", "solver"]), (2,)),
     ]
     one = dict.fromkeys(STUDENTS, "one")
-    everyone = dict.fromkeys(STUDENTS, list(STUDENTS))
+    everyone = {role: list(STUDENTS) for role in STUDENTS}
     assert rows.make_views(EQUATIONS, one, everyone) == [
         View("one", frozenset(STUDENTS), (0, 1, 2)),
     ]
@@ -155,7 +155,7 @@ def test_views_of_guidance():
         View("answerer", frozenset(["decomposer", "solver"]), (1,)),
     ]
     alone = GUIDED_READS | {"decomposer": ["solver"]}
-    with pytest.raises(UserError, match="nobody reads the planner: .* config.reads.decomposer"):
+    with pytest.raises(UserError, match=r"nobody reads the planner: .* config\.reads\.decomposer"):
         rows.make_views(OPERATORS, STUDENTS, alone)
 
 
@@ -210,7 +210,7 @@ def test_rows_of_a_guided_annotation(trained, scheme, said):
         "[solver>4 * 3 = 12\n#### 12/]",
     }
     # One student in all roles, who all read all: a single row in which everything is learned.
-    everyone = dict.fromkeys(STUDENTS, list(STUDENTS))
+    everyone = {role: list(STUDENTS) for role in STUDENTS}
     views = rows.make_views(scheme, dict.fromkeys(STUDENTS, "one"), everyone)
     [row] = rows.encode_rows([annotation("Who?", "12", steps)], scheme, views, trained)["one"]
     assert rows.show_row(row, trained, scheme.roles).replace("<|endofturn|>", "/") == (
