@@ -64,15 +64,20 @@ def get_config() -> ConfigDict:
     config.seed = 0
 
     # answer_only: the solver writes the answer. chain: the solver writes all steps.
-    # socratic: decomposer and solver take turns.
+    # socratic: decomposer and solver take turns. socratic_equations, socratic_operators: before
+    # that a planner says, once, which equations or operators will be needed.
     config.scheme = "socratic"
     # How question and answer are written, text/formats.py. turns: our own. fine_tune_cot: that of
     # Ho et al., "question ###", " reasoning --> answer", for answer_only and chain.
     config.text_format = "turns"
     # Which student plays a role. Give two roles one student for the unified strategy.
-    config.students = ConfigDict({"decomposer": "decomposer", "solver": "solver"})
+    config.students = ConfigDict(
+        {"planner": "planner", "decomposer": "decomposer", "solver": "solver"}
+    )
     # Whose turns a role sees besides the question and its own. () = only those.
-    config.reads = ConfigDict({"decomposer": ("solver",), "solver": ("decomposer",)})
+    config.reads = ConfigDict(
+        {"planner": (), "decomposer": ("planner", "solver"), "solver": ("decomposer",)}
+    )
 
     config.tokenizer = ConfigDict(
         {
@@ -131,8 +136,9 @@ def get_config() -> ConfigDict:
     )
 
     # One section per student.
-    config.model = ConfigDict({"decomposer": model_size(), "solver": model_size()})
-    config.optimizer = ConfigDict({"decomposer": optimizer(), "solver": optimizer()})
+    students = ("planner", "decomposer", "solver")
+    config.model = ConfigDict({student: model_size() for student in students})
+    config.optimizer = ConfigDict({student: optimizer() for student in students})
 
     config.train = ConfigDict(
         {
@@ -189,10 +195,11 @@ def get_config() -> ConfigDict:
             "slots": 0,  # dialogues at a time; 0 = as many as are useful and fit
             "dtype": "float32",  # of activations and caches: float32, bfloat16 (GPU, TPU)
             "calculator": False,  # fill in the value where the solver writes <<48/2=
-            # What is not written by the decomposer but given: subquestions (the gold ones), shuffled
-            # (these in another order, drawn by the seeds and the problem), nothing (it says nothing,
+            # What is not written but given: plan (the gold one instead of the planner's),
+            # subquestions (the gold ones instead of the decomposer's), shuffled (these in another
+            # order, drawn by the seeds and the problem), nothing (the decomposer says nothing,
             # until the solver writes ####), history (each gold step by itself; the solver's next
-            # step is graded); "" = it writes all.
+            # step is graded); "" = nothing is given.
             "given": "",
             "given_steps": 0,  # of "subquestions": how many, the rest is written; 0 = all
         }

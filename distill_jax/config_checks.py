@@ -69,7 +69,7 @@ CHOICES = {
     "train.best_by": ("loss", "exact", "accuracy"),
     "sampling.dtype": ("float32", "bfloat16"),
     "teacher.api": ("chat", "completions"),
-    "sampling.given": ("", "subquestions", "shuffled", "nothing", "history"),
+    "sampling.given": ("", "plan", "subquestions", "shuffled", "nothing", "history"),
     "text_format": tuple(FORMATS),
 }
 

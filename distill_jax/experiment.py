@@ -15,6 +15,7 @@ from distill_jax.restore_students import chosen_steps, finished_students, forget
 from distill_jax.run_inputs import RunInputs
 from distill_jax.teacher.settings import Spending
 from distill_jax.text import rows as text_rows
+from distill_jax.text import transcript
 from distill_jax.train_students import train_students
 from distill_jax.workdir import Workdir
 
@@ -68,6 +69,7 @@ def show_batch(config: Any) -> None:
 
 def _show_rows(inputs: RunInputs) -> None:
     annotations = run_data.collect(inputs).train
+    transcript.check_plans(annotations, inputs.scheme)
     tokenizer = inputs.tokenizer(annotations)
     for view in inputs.views:
         rows = text_rows.encode_rows(annotations[:1], inputs.scheme, [view], tokenizer)

@@ -82,13 +82,14 @@ def _introduction(
 ) -> str:
     written = [scheme.roles[role] for view in views for role in view.writes]
     others = [role for role in scheme.roles if role not in written]
+    in_turn = [f"{r} (once)" if r in scheme.speak_once else r for r in scheme.roles]
     start = f"initialised from {plain(base)}" if base else "trained from random parameters"
     lines = [
         f"# {plain(student)}",
         "",
         f"A GPT-2 student, {start}, for the task {plain(config.task)}.",
         "",
-        f"- scheme: {plain(scheme.name)} (roles in turn: {', '.join(scheme.roles)})",
+        f"- scheme: {plain(scheme.name)} (roles in turn: {', '.join(in_turn)})",
         f"- this student writes as: {', '.join(written)}",
     ]
     for view in views:

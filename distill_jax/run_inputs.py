@@ -103,6 +103,12 @@ class RunInputs:
             for key, value in command_line.flatten(self.config).items()
             if not key.startswith(NOT_IDENTITY) and key not in NOT_IDENTITY_KEYS
         }
+        if "planner" not in self.scheme.roles:  # runs from before there was one have no such keys
+            flat = {
+                key: [r for r in value if r != "planner"] if key.startswith("reads.") else value
+                for key, value in flat.items()
+                if key not in ("students.planner", "reads.planner")
+            }
         used = set(self.students)
         return {
             key: value

@@ -57,7 +57,7 @@ class Students:
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """Who takes turns, in order."""
+        """Who takes turns, in order; a planner has one, the first."""
         return self._inputs.scheme.roles
 
     @property

@@ -21,6 +21,7 @@ from distill_jax.run_inputs import RunInputs
 from distill_jax.sampling.plan import allowed_tokens
 from distill_jax.student_setup import StudentSetup, say_setup, student_seed, student_setup
 from distill_jax.text import rows as text_rows
+from distill_jax.text import transcript
 from distill_jax.text.tokenizer import Tokenizer
 from distill_jax.training import checkpoint, loop, step
 from distill_jax.workdir import write_json
@@ -57,6 +58,11 @@ def prepare(
 ) -> tuple[run_data.RunData, Tokenizer, list[StudentSetup]]:
     """Everything that is made before the first compilation; writes nothing."""
     data = run_data.collect(inputs)
+    empty = transcript.check_plans(data.train, inputs.scheme)
+    if empty:
+        inputs.terminal.say(
+            f"the plan of {empty} of {len(data.train)} annotations is empty: no equation in them"
+        )
     tokenizer = inputs.tokenizer(data.train)
     models = inputs.models(tokenizer)
     rows, dev_rows = (

@@ -22,8 +22,9 @@ def test_a_shipped_config_loads_and_passes_the_checks(name, tmp_path):
     config = command_line.load_config(f"configs/{name}.py")
     inputs = RunInputs(config, Workdir(tmp_path))
     # SVAMP has no subquestions, and the served student writes none: no decomposer.
-    chains = ("svamp_tiny", "fine_tune_cot_svamp", "student_teacher")
-    assert inputs.students == (["solver"] if name in chains else ["decomposer", "solver"])
+    others = {name: ["solver"] for name in ("svamp_tiny", "fine_tune_cot_svamp", "student_teacher")}
+    others["guided_tiny"] = ["planner", "decomposer", "solver"]
+    assert inputs.students == others.get(name, ["decomposer", "solver"])
 
 
 @pytest.mark.parametrize("name", SHIPPED)

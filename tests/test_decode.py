@@ -40,6 +40,12 @@ SCRIPTS = {
     "single_tokens": (FREE, 5, FREE, FREE, 6),
     "held": (END_OF_TURN, FREE_TURN, HOLD),
 }
+# Where a planner speaks first: its plan, its plan and a subquestion, its own and no subquestion.
+GUIDED_SCRIPTS = {
+    "given_plan": (4, 2, 4, END_OF_TURN),
+    "plan_and_subquestion": (4, 2, END_OF_TURN, 1, 2, END_OF_TURN, FREE_TURN, END_OF_TEXT),
+    "planned_then_held": (FREE_TURN, END_OF_TURN, FREE_TURN, HOLD),
+}
 
 
 @pytest.fixture
@@ -83,13 +89,25 @@ def test_equals_obvious_loop(mesh, name, slot_count, temperature):
 @pytest.mark.parametrize("script", SCRIPTS)
 @pytest.mark.parametrize("name", ["both_read_both", "neither_reads", "one_student_two_views"])
 def test_scripts_equal_the_obvious_loop(mesh, name, script):
-    plan = PLANS[name]
+    check_scripts(PLANS[name], SCRIPTS[script])
+
+
+@pytest.mark.parametrize("script", GUIDED_SCRIPTS)
+def test_scripts_with_a_planner_equal_the_obvious_loop(mesh, script):
+    dialogues = check_scripts(PLANS["planner_speaks_once"], GUIDED_SCRIPTS[script])
+    roles = [[turn.role for turn in dialogue.turns] for [dialogue] in dialogues]
+    assert all(0 not in each[1:] for each in roles) and max(map(len, roles)) > 3
+
+
+def check_scripts(plan, script):
+    """Two rows of three get the script, the others write all by themselves."""
     requests = [
-        dataclasses.replace(request, script=SCRIPTS[script] if i % 3 else ())
+        dataclasses.replace(request, script=script if i % 3 else ())
         for i, request in enumerate(ragged_requests(8))
     ]
     dialogues, _ = answer(plan, requests, resume=toy_resume)
     check(plan, requests, dialogues)
+    return dialogues
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.3])

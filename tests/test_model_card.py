@@ -65,6 +65,17 @@ def test_the_card_says_what_the_student_is():
     assert "{'role': 'assistant', 'content': 'What first?'}" in text
 
 
+def test_the_card_of_a_guided_student_says_who_speaks_once():
+    sees = frozenset(["planner", "decomposer", "solver"])
+    text = card("socratic_equations", views=[text_rows.View("solver", sees, (1,))])
+    assert "\\_equations (roles in turn: planner (once), decomposer, solver)" in text
+    assert "as decomposer it reads the question, its own turns, and those of planner" in text
+    assert "{'role': 'user', 'content': '1+1 | 2+2'}" in text
+    planner = text_rows.View("solver", frozenset(["planner"]), (0,))
+    text = card("socratic_operators", views=[planner])
+    assert "The training data goes on with\n\n```text\n+ +\n```" in text
+
+
 @pytest.mark.parametrize("base", ["", "./runs/a", "/runs/a: b", "a/b/c", "tests"])
 def test_a_base_that_is_no_hub_id_is_not_in_the_front_matter(base):
     assert "base_model" not in front_matter(card(base=base))

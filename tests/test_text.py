@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Step
 from distill_jax.tasks import arithmetic
-from distill_jax.text import rows, tokenizer, transcript
+from distill_jax.text import plan, rows, tokenizer, transcript, written_equations
 from distill_jax.text.rows import NO_LOSS, View
 
-SOCRATIC, CHAIN, ANSWER_ONLY = (
-    transcript.SCHEMES[name] for name in ("socratic", "chain", "answer_only")
+SOCRATIC, CHAIN, ANSWER_ONLY, EQUATIONS, OPERATORS = (
+    transcript.SCHEMES[name]
+    for name in ("socratic", "chain", "answer_only", "socratic_equations", "socratic_operators")
 )
-STUDENTS = {"decomposer": "asker", "solver": "answerer"}
+STUDENTS = {"planner": "planner", "decomposer": "asker", "solver": "answerer"}
+GUIDED_READS = {"planner": [], "decomposer": ["planner", "solver"], "solver": ["decomposer"]}
 
 # Lone surrogates are no text; everything else is, special tokens and answer marks included.
 TEXT = st.one_of(
@@ -69,6 +71,10 @@ def test_parse_inverts_render(question, answer, steps):
     text = "\n".join(step.solution for step in steps)
     assert transcript.parse(chain, CHAIN) == ((Step(None, text),), answer)
     assert transcript.parse(transcript.render(made, ANSWER_ONLY), ANSWER_ONLY) == ((), answer)
+    for guided in (EQUATIONS, OPERATORS):
+        (writer, _), *others = transcript.render(made, guided)
+        assert writer == "planner" and others == turns
+        assert transcript.parse([(writer, "1 + 1"), *others], guided) == (steps, answer)
 
 
 @settings(max_examples=300, deadline=None)
@@ -98,7 +104,7 @@ def test_rows_hold_exactly_the_transcript(trained, question, answer, steps):
 
 
 def test_worked_examples_of_docstrings():
-    for module in (rows, arithmetic):
+    for module in (rows, arithmetic, plan, written_equations):
         result = doctest.testmod(module)
         assert result.attempted > 0 and result.failed == 0
 
@@ -132,10 +138,31 @@ def test_views_follow_students_and_reads():
     ]
 
 
+def test_views_of_guidance():
+    assert rows.make_views(EQUATIONS, STUDENTS, GUIDED_READS) == [
+        View("planner", frozenset(["planner"]), (0,)),
+        View("asker", frozenset(["planner", "decomposer", "solver"]), (1,)),
+        View("answerer", frozenset(["decomposer", "solver"]), (2,)),
+    ]
+    one = dict.fromkeys(STUDENTS, "one")
+    everyone = {role: list(STUDENTS) for role in STUDENTS}
+    assert rows.make_views(EQUATIONS, one, everyone) == [
+        View("one", frozenset(STUDENTS), (0, 1, 2)),
+    ]
+    # Without a planner its student and who reads it are ignored.
+    assert rows.make_views(SOCRATIC, STUDENTS, GUIDED_READS) == [
+        View("asker", frozenset(["decomposer", "solver"]), (0,)),
+        View("answerer", frozenset(["decomposer", "solver"]), (1,)),
+    ]
+    alone = GUIDED_READS | {"decomposer": ["solver"]}
+    with pytest.raises(UserError, match=r"nobody reads the planner: .* config\.reads\.decomposer"):
+        rows.make_views(OPERATORS, STUDENTS, alone)
+
+
 @pytest.mark.parametrize("scheme", transcript.SCHEMES.values())
 def test_prompt_is_a_prefix_of_every_row_and_carries_no_loss(trained, scheme):
     made = arithmetic.load_annotations("train", train_problems=5)
-    reads = {"decomposer": [], "solver": ["decomposer"]}
+    reads = {"planner": [], "decomposer": ["planner"], "solver": ["decomposer"]}
     views = rows.make_views(scheme, STUDENTS, reads)
     encoded = rows.encode_rows(made, scheme, views, trained)
     for view in views:
@@ -164,6 +191,33 @@ def test_show_row_marks_what_is_learned(trained):
     )
     shown = rows.show_row(encoded["answerer"][0], trained, SOCRATIC.roles)
     assert shown == "Who?<|endofturn|>How many?<|endofturn|>[solver>2 + 2 = 4\n#### 4<|endofturn|>]"
+
+
+@pytest.mark.parametrize(("scheme", "said"), [(EQUATIONS, "2+2 | 4 * 3"), (OPERATORS, "+ *")])
+def test_rows_of_a_guided_annotation(trained, scheme, said):
+    steps = [Step("How many?", "<<2+2=4>>4"), Step("Why?", "Because."), Step("So?", "4 * 3 = 12")]
+    views = rows.make_views(scheme, STUDENTS, GUIDED_READS)
+    encoded = rows.encode_rows([annotation("Who?", "12", steps)], scheme, views, trained)
+    shown = {
+        student: rows.show_row(row, trained, scheme.roles).replace("<|endofturn|>", "/")
+        for student, [row] in encoded.items()
+    }
+    assert shown == {
+        "planner": f"Who?/[planner>{said}/]",
+        "asker": f"Who?/{said}/[decomposer>How many?/]<<2+2=4>>4/[decomposer>Why?/]Because./"
+        "[decomposer>So?/]4 * 3 = 12\n#### 12/[decomposer><|endoftext|>]",
+        "answerer": "Who?/How many?/[solver><<2+2=4>>4/]Why?/[solver>Because./]So?/"
+        "[solver>4 * 3 = 12\n#### 12/]",
+    }
+    # One student in all roles, who all read all: a single row in which everything is learned.
+    everyone = {role: list(STUDENTS) for role in STUDENTS}
+    views = rows.make_views(scheme, dict.fromkeys(STUDENTS, "one"), everyone)
+    [row] = rows.encode_rows([annotation("Who?", "12", steps)], scheme, views, trained)["one"]
+    assert rows.show_row(row, trained, scheme.roles).replace("<|endofturn|>", "/") == (
+        f"Who?/[planner>{said}/][decomposer>How many?/][solver><<2+2=4>>4/][decomposer>Why?/]"
+        "[solver>Because./][decomposer>So?/][solver>4 * 3 = 12\n#### 12/]"
+        "[decomposer><|endoftext|>]"
+    )
 
 
 def test_a_digit_is_one_token_always_the_same(trained):

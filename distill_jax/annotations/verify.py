@@ -9,10 +9,10 @@ from typing import Any
 from distill_jax.records import Annotation, Grade, Problem
 from distill_jax.tasks.grading import parse_value
 from distill_jax.text import calculator
+from distill_jax.text.written_equations import marks
 
 LONGEST_TEXT = 2000  # characters kept of a text that could not be read
 
-_MARK = re.compile(r"<<([^<>=\n]*)=([^<>=\n]*)>>")
 _DECIMALS = re.compile(r"\.([0-9]+)")
 
 
@@ -86,7 +86,7 @@ def false_marks(text: str) -> list[str]:
     >>> false_marks("<<48/2=25>>25 and <<10/3=3.33>>3.33 and <<2*3=6>>6")
     ['<<48/2=25>>']
     """
-    return [mark[0] for mark in _MARK.finditer(text) if _is_false(mark[1], mark[2])]
+    return [mark.written for mark in marks(text) if _is_false(mark.expression, mark.value)]
 
 
 def _is_false(expression: str, written: str) -> bool:

@@ -50,7 +50,8 @@ def breakdown_tables(runs: Sequence[Run]) -> list[Table]:
 
 def questions_table(runs: Sequence[Run], gold: Gold) -> Table | None:
     """Subquestions against gold; None where no decomposer asked by itself."""
-    pairs = {run.name: question_pairs(run.predictions, gold) for run in runs if not run.given}
+    asking = [run for run in runs if run.given in ("", "plan")]
+    pairs = {run.name: question_pairs(run.predictions, gold) for run in asking}
     pairs = {name: found for name, found in pairs.items() if found}
     missing = ""
     try:

@@ -20,12 +20,12 @@ Where an answer is yes or no, "wrong operation" means that the reasoning is wron
 """
 
 import collections
-import re
 from collections.abc import Mapping, Sequence
 
 from distill_jax.annotations.verify import false_marks
 from distill_jax.records import Annotation, Prediction
 from distill_jax.text.transcript import before_answer
+from distill_jax.text.written_equations import plain_equations
 
 UNFINISHED = "unfinished"
 UNPARSABLE = "unparsable"
@@ -44,24 +44,6 @@ CLASSES = (
 
 # config.sampling.given with which the number of questions is not the decomposer's.
 _NOT_ASKED = ("nothing", "history")
-
-_NUMBER = r"(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
-_ITEM = rf"\({{0,4}}-?{_NUMBER}\){{0,4}}"
-# `a op b ... = c` where nothing is glued to either end, and c is not the start of an expression, of
-# `1 1/2`, of `1 and 1/2`, of `3 400` or of a time.
-_EQUATION = re.compile(
-    rf"(?<![\w.:])({_ITEM}(?: ?[-+*/] ?{_ITEM}){{1,20}}) ?= ?"
-    rf"(-?{_NUMBER}(?:/[0-9]+)?)(?![.:]?[0-9]|[A-Za-z]| ?[-+*/%^(0-9]| and \(?[0-9])"
-)
-# What stands before an expression that is not all of it: `20% of 50 + 5`, `a + 3 + 4`, `1 1/2 * 2`,
-# `30 apples x 3 / 2`.
-_NOT_ALL = re.compile(r"(?:[-+*/%^()0-9]|\b(?:x|of|times|plus|minus|by|than))\Z")
-_AMBIGUOUS = re.compile(r"/[ 0-9.]+/")  # 50 / 1/2
-_PLAIN = str.maketrans(
-    {"\u00d7": "*", "\u00f7": "/", "\u2212": "-", "\u2013": "-", "\u00a0": " ", "$": None}
-)
-_TIMES = re.compile(r"(?<=[0-9)]) ?x ?(?=[0-9(.])")
-_THOUSANDS = re.compile(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))")
 
 
 def classify(prediction: Prediction, gold: Annotation | None, *, given: str = "") -> str | None:
@@ -102,14 +84,10 @@ def false_equations(text: str) -> list[str]:
     >>> false_equations("50 * 20 / 100 = 10, 50 - 10 = 30 and <<2+2=5>>5")
     ['<<2+2=5>>', '50 - 10 = 30']
     """
-    plain = re.sub(r"<<[^<>\n]*>>", "", text).translate(_PLAIN)
-    plain = _THOUSANDS.sub("", _TIMES.sub("*", plain))
     return false_marks(text) + [
-        found[0]
-        for found in _EQUATION.finditer(plain)
-        if not _NOT_ALL.search(plain[max(0, found.start() - 20) : found.start()].rstrip(" "))
-        and not _AMBIGUOUS.search(found[1])
-        and false_marks(f"<<{found[1]}={found[2]}>>")
+        found.written
+        for found in plain_equations(text)
+        if false_marks(f"<<{found.expression}={found.value}>>")
     ]
 
 

@@ -1,6 +1,8 @@
 """Parts of a dialogue that are given instead of written: config.sampling.given.
 
 ""            nothing is given: the students write all of it
+plan          the planner says what the gold annotation plans (the oracle for guidance); decomposer
+              and solver write the rest
 subquestions  the decomposer says what the gold annotation asks (the oracle of the papers), all
               of it or only the first steps; the solver answers
 shuffled      the same subquestions, all of them, in an order that is not gold's, drawn by seed and
@@ -8,6 +10,9 @@ shuffled      the same subquestions, all of them, in an order that is not gold's
 nothing       the decomposer says nothing, until the solver writes `####` or a cap is reached
 history       every step by itself: the gold dialogue up to its subquestion is given, the solver
               answers, and that answer is graded
+
+Where there is a planner, subquestions and history give its gold plan too, as whatever stands before
+the solver's turn; with "nothing" it writes its plan by itself.
 
 What is given may be longer than config.sampling.max_turn_tokens, which is for what the students
 write themselves; max_tokens, max_turns and the context hold for the whole dialogue.
@@ -31,7 +36,7 @@ Problems = list[tuple[Problem, Script]]
 
 def needs_gold(settings: Settings) -> bool:
     """Whether gold annotations are needed."""
-    return settings.given in ("subquestions", "shuffled", "history")
+    return settings.given in ("plan", "subquestions", "shuffled", "history")
 
 
 def with_scripts(
@@ -40,24 +45,29 @@ def with_scripts(
     """What is asked, with the script of each; with "history" one problem per step.
 
     `annotations` by problem id. Raises UserError where one is needed and missing, and where a
-    scheme has no decomposer.
+    scheme lacks the role that something is given of.
     """
     settings, scheme = sampler.settings, sampler.scheme
     if not settings.given:
         return [(problem, ()) for problem in problems]
-    if "decomposer" not in scheme.roles:
+    role = "planner" if settings.given == "plan" else "decomposer"
+    if role not in scheme.roles:
         raise UserError(
-            f"config.sampling.given={settings.given!r} needs a decomposer: "
+            f"config.sampling.given={settings.given!r} needs a {role}: "
             f"scheme {scheme.name!r} has none"
         )
     if settings.given == "nothing":
-        return [(problem, empty_turn(sampler.plan)) for problem in problems]
+        opening = (FREE_TURN,) * len(scheme.speak_once)
+        return [(problem, opening + empty_turn(sampler.plan)) for problem in problems]
     missing = [problem.id for problem in problems if problem.id not in annotations]
     if missing:
         raise UserError(
             f"config.sampling.given={settings.given!r} needs gold steps: {len(missing)} of "
             f"{len(problems)} problems have none, the first is {missing[0]}"
         )
+    if settings.given == "plan":
+        transcript.check_plans(list(annotations.values()), scheme)
+        return [(p, gold_plan(annotations[p.id], sampler)) for p in problems]
     if settings.given == "subquestions":
         return [(p, subquestions(annotations[p.id], sampler)) for p in problems]
     if settings.given == "shuffled":
@@ -67,6 +77,12 @@ def with_scripts(
     if not steps:
         raise UserError("config.sampling.given='history': no gold step holds a number to compare")
     return steps
+
+
+def gold_plan(annotation: Annotation, sampler: Sampler) -> Script:
+    """The planner's turn: for the plan `p`, p /; what follows is free."""
+    assert sampler.scheme.plan is not None
+    return tuple(_turn(sampler.scheme.plan(annotation.steps), sampler))
 
 
 def subquestions(annotation: Annotation, sampler: Sampler) -> Script:

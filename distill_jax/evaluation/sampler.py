@@ -66,7 +66,7 @@ def make_plan(
             next(i for i, view in enumerate(views) if role in view.writes)
             for role in range(len(roles))
         ),
-        next_role=tuple((role + 1) % len(roles) for role in range(len(roles))),
+        next_role=(*range(1, len(roles)), roles.index(scheme.ender)),
         may_pass=(len(roles) > 1,) * len(roles),
         may_end=tuple(role == scheme.ender for role in roles),
         end_of_turn=tokenizer.end_of_turn,

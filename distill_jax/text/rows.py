@@ -12,6 +12,11 @@ and end marks `/` (end of turn) and `.` (end of text), the rows of a socratic an
     decomposer reads nothing:
         decomposer  Q R / a / b / .
         its loss          ^ ^ ^ ^ ^
+    guidance, the plan `p`, decomposer reads planner and solver, solver reads decomposer:
+        planner     Q R / p /
+        its loss          ^ ^
+        decomposer  Q R / p / a / A / b / B / .
+        its loss              ^ ^     ^ ^     ^
 
 The prompt of sampling, `Q R /`, is a prefix of every row. Only the ender of a scheme writes the
 end of text; the others, and enders between turns, write the end of turn.
@@ -53,7 +58,8 @@ def make_views(
     """The views of a scheme, in the order of its roles; `students` and `reads` are keyed by role.
 
     Keys of roles that the scheme does not have are ignored, so that `--config.scheme` alone can be
-    changed. Raises UserError for a role without student or a reader of an unknown role.
+    changed. Raises UserError for a role without student, and where a role that only opens the
+    dialogue is read by nobody.
     """
     writes: dict[tuple[str, frozenset[str]], list[int]] = {}
     for index, role in enumerate(scheme.roles):
@@ -61,6 +67,12 @@ def make_views(
             raise UserError(f"config.students and config.reads need a line for role {role!r}")
         sees = frozenset(reads[role]) & frozenset(scheme.roles) | {role}
         writes.setdefault((students[role], sees), []).append(index)
+    for role in scheme.speak_once:
+        if not any(role in reads[other] for other in scheme.roles):
+            raise UserError(
+                f"config.scheme={scheme.name!r}: nobody reads the {role}: add it to "
+                f"config.reads.{scheme.ender}"
+            )
     return [View(student, sees, tuple(roles)) for (student, sees), roles in writes.items()]
 
 

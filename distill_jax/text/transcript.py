@@ -7,14 +7,18 @@ A transcript is a list of turns (writer, text) after the question. For a problem
     socratic     decomposer "How many in May?"   solver "48/2 = 24"
                  decomposer "How many in all?"   solver "48+24 = 72\\n#### 72"
 
+With guidance a planner speaks first, once: in socratic_equations "48/2 | 48+24", in
+socratic_operators "/ +". The turns behind it are those of socratic.
+
 This is how a scheme writes in our own format; text/formats.py has others.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Step
+from distill_jax.text import plan
 from distill_jax.text.formats import FORMATS, TURNS, TextFormat
 
 Turns = list[tuple[str, str]]  # (writer, text)
@@ -22,18 +26,35 @@ Turns = list[tuple[str, str]]  # (writer, text)
 
 @dataclasses.dataclass(frozen=True)
 class Scheme:
-    """Who writes, in turn order, and how; `ender` is the one role that may end the dialogue."""
+    """Who writes, in turn order, and how.
+
+    ender  the one role that may end the dialogue; after the last role its turn comes again, so
+           roles before it speak once
+    plan   what the planner says of a problem's steps; None = there is no planner
+    """
 
     name: str
     roles: tuple[str, ...]
     ender: str
+    plan: Callable[[Sequence[Step]], str] | None = None
     text_format: TextFormat = TURNS
 
+    @property
+    def speak_once(self) -> tuple[str, ...]:
+        """The roles that only open the dialogue."""
+        return self.roles[: self.roles.index(self.ender)]
 
+
+_GUIDED = ("planner", "decomposer", "solver")
 SCHEMES = {
-    "answer_only": Scheme("answer_only", ("solver",), "solver"),
-    "chain": Scheme("chain", ("solver",), "solver"),
-    "socratic": Scheme("socratic", ("decomposer", "solver"), "decomposer"),
+    scheme.name: scheme
+    for scheme in (
+        Scheme("answer_only", ("solver",), "solver"),
+        Scheme("chain", ("solver",), "solver"),
+        Scheme("socratic", ("decomposer", "solver"), "decomposer"),
+        Scheme("socratic_equations", _GUIDED, "decomposer", plan.equations),
+        Scheme("socratic_operators", _GUIDED, "decomposer", plan.operators),
+    )
 }
 
 
@@ -41,7 +62,7 @@ def render(annotation: Annotation, scheme: Scheme) -> Turns:
     """The turns that teach `annotation` under `scheme`; `parse` is the inverse.
 
     Raises UserError where the annotation cannot be written so: no steps, an answer of more than
-    one line, or (socratic) a step without a subquestion.
+    one line, or (socratic) a step without a subquestion. A plan may be empty: see `check_plans`.
     """
     if "\n" in annotation.answer:
         raise UserError(f"{annotation.id}: the answer has more than one line")
@@ -55,7 +76,7 @@ def render(annotation: Annotation, scheme: Scheme) -> Turns:
     if scheme.name == "chain":
         reasoning = form.trimmed("\n".join(step.solution for step in annotation.steps))
         return [("solver", f"{form.before_reasoning}{reasoning}{ending}")]
-    turns: Turns = []
+    turns: Turns = [("planner", scheme.plan(annotation.steps))] if scheme.plan else []
     for step in annotation.steps:
         if step.subquestion is None:
             raise UserError(
@@ -71,7 +92,8 @@ def parse(turns: Turns, scheme: Scheme) -> tuple[tuple[Step, ...], str | None]:
     """Steps and answer of a transcript; the answer is None where no turn has an answer mark.
 
     The inverse of `render`, up to the borders between the steps of a chain, which a chain does not
-    mark (its solutions come back as one). A subquestion that got no solution is left out.
+    mark (its solutions come back as one). A subquestion that got no solution is left out, and so is
+    a plan, which follows from the steps.
     """
     form = scheme.text_format
     texts = [text for writer, text in turns if writer == "solver"]
@@ -98,6 +120,23 @@ def answer_text(solutions: Sequence[str], scheme: Scheme) -> str:
 def before_answer(text: str) -> str:
     """What a solver wrote before the answer, in whichever format; "" where no answer is marked."""
     return max((text.rpartition(form.before_answer)[0] for form in FORMATS.values()), key=len)
+
+
+def check_plans(annotations: Sequence[Annotation], scheme: Scheme) -> int:
+    """How many annotations have an empty plan, since no step holds an equation.
+
+    Raises UserError where a scheme with a planner has no plan at all.
+    """
+    if scheme.plan is None:
+        return 0
+    empty = sum(not scheme.plan(annotation.steps) for annotation in annotations)
+    if empty == len(annotations):
+        raise UserError(
+            f"config.scheme={scheme.name!r}: no solution of {empty} annotations holds an equation "
+            "such as 48/2 = 24 or <<48/2=24>>, so there is nothing to plan: use "
+            "--config.scheme=socratic, or annotations with equations"
+        )
+    return empty
 
 
 def completion_text(turns: Turns) -> str:
