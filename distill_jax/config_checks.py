@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distill_jax import command_line
+from distill_jax.annotations import mixture
 from distill_jax.errors import UserError
 
 # The least value of keys for which a smaller one makes no sense.
@@ -80,6 +81,7 @@ def check_values(config: Any) -> None:
         *_sampling(config.sampling, config.evaluation.checkpoint),
         *_training(config.train),
         *_teacher(config),
+        *_data(config.data),
     ]
     # What follows from several values is only looked at where each by itself is possible.
     mistakes = mistakes or _without_dev(config)
@@ -186,6 +188,18 @@ def _teacher(config: Any) -> list[str]:
         mistakes.append(
             "config.teacher.model and config.data.annotations both say where annotations come "
             "from: leave one of them empty"
+        )
+    return mistakes
+
+
+def _data(data: Any) -> list[str]:
+    mistakes = mixture.mistakes(data.annotations, data.mixture)
+    if not 0.0 < data.train_share <= 1.0:
+        mistakes.append(f"config.data.train_share={data.train_share}: above 0, at most 1")
+    if data.train_share != 1.0 and data.train_problems:
+        mistakes.append(
+            "config.data.train_share and config.data.train_problems both choose training "
+            "problems: set one of them"
         )
     return mistakes
 

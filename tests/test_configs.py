@@ -20,9 +20,13 @@ SHIPPED = sorted(path.stem for path in command_line.PACKAGED_CONFIGS.glob("[a-z]
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_config_loads_and_passes_the_checks(name, tmp_path):
     config = command_line.load_config(f"configs/{name}.py")
+    if name.startswith("mix_"):
+        with pytest.raises(UserError, match=r"2 shares for 0 files: give config.data.annotations"):
+            RunInputs(config, Workdir(tmp_path))
+        config.data.annotations = ("long.jsonl", "short.jsonl")
     inputs = RunInputs(config, Workdir(tmp_path))
     # SVAMP has no subquestions, and the served student writes none: no decomposer.
-    chains = ("svamp_tiny", "student_teacher")
+    chains = ("svamp_tiny", "student_teacher", *(n for n in SHIPPED if n.startswith("mix_")))
     assert inputs.students == (["solver"] if name in chains else ["decomposer", "solver"])
 
 
