@@ -57,10 +57,11 @@ def get_config() -> ConfigDict:
             "train_problems": 50_000,
             "dev_problems": 500,
             "test_problems": 1_000,
+            "style": "short",  # of gold solutions: short (equations), long (sentences)
         }
     )
 
-    # Decides initialisation, data order and sampling.
+    # Decides initialisation, data order, sampling, and who gets which file of data.mixture.
     config.seed = 0
 
     # answer_only: the solver writes the answer. chain: the solver writes all steps.
@@ -89,6 +90,9 @@ def get_config() -> ConfigDict:
         {
             "train_split": "train",
             "train_problems": 0,  # use the first N; 0 = all
+            # Or use this share of what dev leaves, whatever the order of the data: chosen by a hash
+            # of the question, so a smaller share is part of a larger one. A teacher annotates all.
+            "train_share": 1.0,
             # Of the dev split: dev loss, best checkpoint, early stopping. Never the test split.
             "dev_split": "",  # one of the task; "" = held out of the training problems, by a hash
             "dev_problems": 100,  # at most; held out at most a tenth; 0 = no dev split
@@ -99,6 +103,12 @@ def get_config() -> ConfigDict:
             # Files of annotations instead of the task's own: of another run or a hub:NAME/DATA_SET,
             # or of other formats (annotations/importers.py). () = the task's, or the teacher's.
             "annotations": (),
+            # Mix Distillation: the share of the problems that is learned from each of these files,
+            # such as (0.2, 0.8) for LONG,SHORT. A problem is learned from one file, which the seed
+            # decides (a larger share only adds problems); those that some file lacks are left out,
+            # so that all mixtures of the files have the same problems and as many rows.
+            # () = all annotations of all files.
+            "mixture": (),
             "annotations_per_problem": 0,  # at most, the first that differ; 0 = all
             # Questions are made from templates: then only the very questions of the evaluation are
             # dropped, not also those with other numbers, and overlaps are not looked for.

@@ -1,11 +1,12 @@
 """Where the annotations of a run come from: the task itself, files, or a teacher."""
 
-import dataclasses
 import pathlib
+from dataclasses import replace
 from typing import NamedTuple
 
 from distill_jax import records
 from distill_jax.annotations import hub
+from distill_jax.annotations.mixture import Mixture, file_labels
 from distill_jax.annotations.verify import Rejected
 from distill_jax.errors import UserError
 from distill_jax.run_inputs import RunInputs
@@ -47,7 +48,8 @@ def _from_files(inputs: RunInputs, problems: list[records.Problem]) -> Source:
 
     annotations: list[records.Annotation] = []
     rejected: list[Rejected] = []
-    for name in inputs.config.data.annotations:
+    names = inputs.config.data.annotations
+    for name, label in zip(names, file_labels(names), strict=True):
         hosted = name.startswith(hub.PREFIX)
         path = hub.fetch(name.removeprefix(hub.PREFIX)) if hosted else pathlib.Path(name)
         try:
@@ -58,9 +60,22 @@ def _from_files(inputs: RunInputs, problems: list[records.Problem]) -> Source:
             f"{name}: {found.format}: {found.rows} rows, {len(found.annotations)} of these "
             f"problems with steps and answer, {len(found.rejected)} others"
         )
-        annotations += found.annotations
-        rejected += found.rejected
+        here = {"file": label}
+        annotations += [replace(each, source=each.source | here) for each in found.annotations]
+        rejected += [replace(each, source=each.source | here) for each in found.rejected]
     return Source(problems, annotations, rejected, f"{len(annotations)} annotations, ")
+
+
+def make_mixture(inputs: RunInputs) -> Mixture | None:
+    """What config.data.mixture says of the files; None where all annotations are trained on.
+
+    With answer_only no annotation is read, so there is nothing to mix.
+    """
+    config = inputs.config
+    if not config.data.mixture or inputs.scheme.name == "answer_only":
+        return None
+    shares = tuple(float(share) for share in config.data.mixture)
+    return Mixture(file_labels(config.data.annotations), shares, config.seed)
 
 
 def _from_teacher(inputs: RunInputs, split: str, problems: list[records.Problem]) -> Source:
@@ -89,4 +104,4 @@ def leak_problems(inputs: RunInputs) -> list[records.Problem]:
     if own and config.evaluation.split in (config.data.train_split, config.data.dev_split, "dev"):
         return []
     problems = inputs.evaluated.module.load(config.evaluation.split, **inputs.evaluated.options)
-    return [dataclasses.replace(problem, attributes={}) for problem in problems]
+    return [replace(problem, attributes={}) for problem in problems]

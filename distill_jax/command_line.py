@@ -126,7 +126,8 @@ def parse_value(text: str, current: Any) -> Any:
                 return tuple(ast.literal_eval(text))
             except (SyntaxError, TypeError) as error:
                 raise ValueError(text) from error
-        return tuple(part.strip() for part in text.split(",") if part.strip())
+        kind = type(current[0]) if current else str
+        return tuple(kind(part.strip()) for part in text.split(",") if part.strip())
     return text
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distill_jax import command_line
+from distill_jax.annotations import mixture
 from distill_jax.errors import UserError
 from distill_jax.text.formats import FORMATS
 
@@ -83,6 +84,7 @@ def check_values(config: Any) -> None:
         *_sampling(config.sampling, config.evaluation.checkpoint),
         *_training(config.train),
         *_teacher(config),
+        *_data(config.data),
     ]
     # What follows from several values is only looked at where each by itself is possible.
     mistakes = mistakes or [*_without_dev(config), *_one_writer(config)]
@@ -206,7 +208,7 @@ def _teacher(config: Any) -> list[str]:
 
 def _one_writer(config: Any) -> list[str]:
     """What is only there where the solver writes all by itself."""
-    if config.scheme != "socratic":
+    if config.scheme in ("answer_only", "chain"):
         return []
     alone = {
         f"config.text_format={config.text_format!r}": config.text_format != "turns",
@@ -215,6 +217,18 @@ def _one_writer(config: Any) -> list[str]:
     return [
         f"{key} is for --config.scheme=chain or answer_only" for key, used in alone.items() if used
     ]
+
+
+def _data(data: Any) -> list[str]:
+    mistakes = mixture.mistakes(data.annotations, data.mixture)
+    if not 0.0 < data.train_share <= 1.0:
+        mistakes.append(f"config.data.train_share={data.train_share}: above 0, at most 1")
+    if data.train_share != 1.0 and data.train_problems:
+        mistakes.append(
+            "config.data.train_share and config.data.train_problems both choose training "
+            "problems: set one of them"
+        )
+    return mistakes
 
 
 def _without_dev(config: Any) -> list[str]:

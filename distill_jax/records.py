@@ -38,6 +38,11 @@ class Annotation:
     steps: tuple[Step, ...]
     source: dict[str, Any]  # {"kind": "gold" | "teacher" | "imported", ...}
 
+    @property
+    def origin(self) -> str:
+        """Where it is from, in a word: the file, or else the teacher, or else "gold"."""
+        return self.source.get("file") or self.source.get("model") or self.source["kind"]
+
 
 @dataclasses.dataclass(frozen=True)
 class Turn:

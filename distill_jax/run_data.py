@@ -1,7 +1,7 @@
 """The annotations of a run: where they come from, the dev split, and what is written of them."""
 
+import collections
 import dataclasses
-import hashlib
 import os
 import pathlib
 import platform
@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 import jax
 
 from distill_jax import distributed, records
-from distill_jax.annotation_sources import Source, annotations_of, leak_problems
+from distill_jax.annotation_sources import Source, annotations_of, leak_problems, make_mixture
+from distill_jax.annotations import mixture
 from distill_jax.annotations.duplicates import drop_duplicates
 from distill_jax.annotations.leaks import Leaks, Overlap
+from distill_jax.annotations.subsets import first_problems, hold_out, share_of_questions
 from distill_jax.annotations.summary import summarise, table
 from distill_jax.annotations.verify import Rejected, verify
 from distill_jax.errors import UserError
@@ -97,44 +99,33 @@ def annotate(inputs: RunInputs) -> RunData:
         dev, rejected_dev, usage_dev = _verified(inputs, data.dev_split, data.dev_problems)
         # Rows of files that are of no dev problem were met above already.
         rejected += [each for each in rejected_dev if each.reason != "unknown problem"]
-        dev = _first(dev, data.dev_problems)
+        dev = _mixed(inputs, first_problems(dev, data.dev_problems))
         asked = {annotation.question for annotation in dev}
         train = [annotation for annotation in train if annotation.question not in asked]
         usage += f"; dev: {usage_dev}, {len(dev)} used"
     else:
         train, dev = hold_out(train, data.dev_problems)
+        dev = _mixed(inputs, dev)
         usage += f", {len(dev)} held out for dev"
-    train = _first(train, data.train_problems)
-    return RunData(train, dev, rejected, overlaps, f"{usage}; {len(train)} to train on")
+    # One of the two takes all.
+    train = first_problems(share_of_questions(train, data.train_share), data.train_problems)
+    train = _mixed(inputs, train)
+    usage += f"; {len(train)} to train on{_of_files(inputs, train)}"
+    return RunData(train, dev, rejected, overlaps, usage)
 
 
-def _first(annotations: list[records.Annotation], problems: int) -> list[records.Annotation]:
-    """Those of the first so many problems, 0 = all; a problem may have several."""
-    ids = list(dict.fromkeys(annotation.id for annotation in annotations))
-    wanted = set(ids[:problems] if problems else ids)
-    return [annotation for annotation in annotations if annotation.id in wanted]
+def _mixed(inputs: RunInputs, annotations: list[records.Annotation]) -> list[records.Annotation]:
+    """Of every problem the annotations of one file, where config.data.mixture says so."""
+    mixed = make_mixture(inputs)
+    return annotations if mixed is None else mixture.assign(annotations, mixed)
 
 
-def hold_out(
-    annotations: list[records.Annotation], count: int
-) -> tuple[list[records.Annotation], list[records.Annotation]]:
-    """(train, dev): `count` questions, at most a tenth of them, chosen by a hash of the question.
-
-    The choice does not depend on order or seed, and all annotations of a question go together.
-    Copies with other numbers (`source["copy_of"]`, an id) are never held out, and those of a
-    question that is are dropped.
-    """
-    originals = [a for a in annotations if "copy_of" not in a.source]
-    hashes = {a.question: hashlib.sha256(a.question.encode()).digest() for a in originals}
-    chosen = set(sorted(hashes, key=hashes.__getitem__)[: min(count, len(hashes) // 10)])
-    dev = [a for a in originals if a.question in chosen]
-    held_out = {a.id for a in dev}
-    train = [
-        a
-        for a in annotations
-        if a.question not in chosen and a.source.get("copy_of") not in held_out
-    ]
-    return train, dev
+def _of_files(inputs: RunInputs, annotations: list[records.Annotation]) -> str:
+    """How many are of which file, where files are mixed: " (1 of long.jsonl, 4 of short.jsonl)"."""
+    if (mixed := make_mixture(inputs)) is None:
+        return ""
+    counts = collections.Counter(annotation.source["file"] for annotation in annotations)
+    return f" ({', '.join(f'{counts[file]} of {file}' for file in mixed.files)})"
 
 
 def _verified(
@@ -152,6 +143,8 @@ def _verified(
             reason = f"{first.id} {question!r}: {why}"
         raise UserError(f"{inputs.config.task} {split}: no annotation to train on ({reason})")
     usage = f"{len(source.problems)} problems: {source.said}{len(rejected)} rejected"
+    if (mixed := make_mixture(inputs)) is not None:
+        usage += f", {len({a.id for a in kept})} problems in all {len(mixed.files)} files"
     return kept, rejected, usage
 
 
@@ -164,8 +157,16 @@ def checked(
 
 def _check(inputs: RunInputs, source: Source) -> tuple[list[records.Annotation], list[Rejected]]:
     kept, wrong = verify(source.annotations, source.problems, inputs.task.grade)
-    kept, copies = drop_duplicates(kept, inputs.config.data.annotations_per_problem)
-    return kept, [*source.rejected, *wrong, *copies]
+    most, mixed = inputs.config.data.annotations_per_problem, make_mixture(inputs)
+    if mixed is None:
+        kept, others = drop_duplicates(kept, most)
+        return kept, [*source.rejected, *wrong, *others]
+    # No annotation is a copy for being like one of another file: a problem is learned from one.
+    parts = [[a for a in kept if a.source["file"] == file] for file in mixed.files]
+    checked_parts = [drop_duplicates(part, most) for part in parts]
+    kept, others = mixture.common([a for part, _ in checked_parts for a in part], mixed)
+    copies = [each for _, some in checked_parts for each in some]
+    return kept, [*source.rejected, *wrong, *copies, *others]
 
 
 def write(inputs: RunInputs, data: RunData, tokenizer: text_tokenizer.Tokenizer) -> None:

@@ -151,6 +151,7 @@ def _facts(
         "epochs": steps * share,
         "rows": len(rows),
         "dropped_rows": rows.dropped,
+        "origins": rows.origins,
         "seq_len": data.shape.seq_len,
         "packed": data.shape.packed,
         "useful_share": rows.tokens / (epoch_rows * data.shape.seq_len),
@@ -186,6 +187,13 @@ def say_setup(inputs: RunInputs, setup: StudentSetup, mesh: jax.sharding.Mesh) -
         f"{facts['seq_len']} tokens ({facts['useful_share']:.0%} useful), "
         f"{facts['epochs']:.2f} epochs"
     )
+    if len(facts["origins"]) > 1:
+        parts = [
+            f"{n['rows']:,} of {origin} ({n['row_tokens'] / max(1, n['rows']):.0f} tokens each, "
+            f"{n['dropped_rows']:,} too long)"
+            for origin, n in facts["origins"].items()
+        ]
+        inputs.terminal.say(f"student {setup.student}: rows: {', '.join(parts)}")
     axes = " x ".join(f"{name} {size}" for name, size in mesh.shape.items())
     processes = f", {jax.process_count()} processes" if jax.process_count() > 1 else ""
     warmup = inputs.config.optimizer[setup.student].warmup_steps

@@ -69,6 +69,26 @@ def test_gold_steps_are_true_and_lead_to_the_answer(difficulty):
     assert lengths == set(range(level.min_steps, level.max_steps + 1))
 
 
+@pytest.mark.parametrize("difficulty", DIFFICULTIES)
+def test_long_solutions_say_the_same_in_words(difficulty):
+    options = {"difficulty": difficulty, "train_problems": 500}
+    short = arithmetic.load_annotations("train", **options)
+    long = arithmetic.load_annotations("train", style="long", **options)
+    for few, many in zip(short, long, strict=True):
+        assert (few.id, few.question, few.answer) == (many.id, many.question, many.answer)
+        known = None
+        for brief, worded in zip(few.steps, many.steps, strict=True):
+            assert worded.subquestion == brief.subquestion
+            told, _, rest = worded.solution.partition(f" That makes {brief.solution}. Now ")
+            before, _, event = told.partition(". ")
+            assert event in few.question
+            assert known in (None, before)
+            known = rest.removesuffix(".")
+        assert re.search(r"\d+", known)[0] == few.answer
+    with pytest.raises(UserError, match=r"config.task_options.style='wordy': choose short, long"):
+        arithmetic.load("train", style="wordy")
+
+
 def test_the_answer_is_not_one_of_the_numbers_of_the_question():
     """The last answer cannot be read off: mostly it does not even occur in the question."""
     problems = arithmetic.load("test", **SIZES)

@@ -55,6 +55,18 @@ def test_a_small_share_of_long_rows_is_dropped_and_counted():
         student_rows(rows, 4, max_dropped_share=0.09)
 
 
+def test_rows_are_counted_by_origin():
+    lengths = {("a", "p/1"): 3, ("a", "p/2"): 5, ("b", "p/3"): 4, ("b", "p/3 again"): 2}
+    rows = [
+        Row([1] * length, [-1] + [0] * (length - 1), problem=problem[:3], origin=origin)
+        for (origin, problem), length in lengths.items()
+    ]
+    assert student_rows(rows, 3, max_dropped_share=0.25).origins == {
+        "a": {"problems": 1, "rows": 1, "row_tokens": 2, "dropped_rows": 1},
+        "b": {"problems": 1, "rows": 2, "row_tokens": 4, "dropped_rows": 0},
+    }
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_batches_are_a_pure_function_of_seed_and_step(packed):
     first, again = (make_batches(ragged_rows(30), packed, 40, batch_size=4) for _ in range(2))

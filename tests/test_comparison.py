@@ -53,6 +53,22 @@ def two_runs(tmp_path):
     return [first, second]
 
 
+def test_training_data_is_the_mean_over_the_seeds_of_an_arm(tmp_path):
+    runs = []
+    for seed, (rows, dropped, tokens) in enumerate([(10, 0, 100), (8, 2, 80)]):
+        runs.append(write_run(tmp_path / f"mix-{seed}", answers(range(4)), seed=seed))
+        path = tmp_path / f"mix-{seed}" / "training_data.json"
+        facts = json.loads(path.read_text())
+        counts = {"problems": rows, "rows": rows, "row_tokens": tokens, "dropped_rows": dropped}
+        origins = {"b.jsonl": counts, "a.jsonl": counts | {"row_tokens": 3 * tokens}}
+        facts["solver"] |= {"epochs": 4.0, "origins": origins}  # stopped half-way
+        path.write_text(json.dumps(facts))
+    write_comparison(runs, tmp_path / "out")
+    first, second = read_csv(tmp_path / "out", "training_data")
+    assert list(first.values()) == ["mix", "solver", "a.jsonl", "9.0", "9.0", "1.0", "30.0", "2.0"]
+    assert (second["origin"], second["tokens per row"]) == ("b.jsonl", "10.0")
+
+
 def test_numbers_by_hand(two_runs, tmp_path):
     out = tmp_path / "out"
     written = write_comparison(two_runs, out)

@@ -20,9 +20,15 @@ SHIPPED = sorted(path.stem for path in command_line.PACKAGED_CONFIGS.glob("[a-z]
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_config_loads_and_passes_the_checks(name, tmp_path):
     config = command_line.load_config(f"configs/{name}.py")
+    if name.startswith("mix_"):
+        with pytest.raises(UserError, match=r"2 shares for 0 files: give config.data.annotations"):
+            RunInputs(config, Workdir(tmp_path))
+        config.data.annotations = ("long.jsonl", "short.jsonl")
     inputs = RunInputs(config, Workdir(tmp_path))
     # SVAMP has no subquestions, and the served student writes none: no decomposer.
-    others = {name: ["solver"] for name in ("svamp_tiny", "fine_tune_cot_svamp", "student_teacher")}
+    chains = ("svamp_tiny", "fine_tune_cot_svamp", "student_teacher")
+    alone = (*chains, *(other for other in SHIPPED if other.startswith("mix_")))
+    others = {other: ["solver"] for other in alone}
     others["guided_tiny"] = ["planner", "decomposer", "solver"]
     assert inputs.students == others.get(name, ["decomposer", "solver"])
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from distill_jax import command_line, run_data
+from distill_jax.annotations.subsets import hold_out
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Step
 from distill_jax.run_inputs import RunInputs
@@ -151,7 +152,7 @@ def test_copies_of_a_question_of_dev_are_not_trained_on():
 
     originals = [annotation(f"t/{n}") for n in range(10)]
     copies = [annotation(f"t/{n}/{k}", f"t/{n}") for n in range(10) for k in range(3)]
-    train, dev = run_data.hold_out([*originals, *copies], 5)
+    train, dev = hold_out([*originals, *copies], 5)
     assert len(dev) == 1 and dev[0] in originals  # a tenth of the originals
     assert train == [
         a

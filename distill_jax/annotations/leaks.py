@@ -53,8 +53,12 @@ class Leaks:
     def drop(
         self, annotations: Sequence[Annotation]
     ) -> tuple[list[Annotation], list[Rejected], list[Overlap]]:
-        """(kept, rejected, overlaps of those that are kept or dropped for their share)."""
-        kept, rejected, overlaps = [], [], []
+        """(kept, rejected, overlaps of those that are kept or dropped for their share).
+
+        A problem with several annotations is listed once among the overlaps.
+        """
+        kept, rejected = [], []
+        overlaps: dict[str, Overlap] = {}
         for annotation in annotations:
             text = normalised(annotation.question)
             if (same := self._exact.get(text)) is not None:
@@ -66,13 +70,13 @@ class Leaks:
                 continue
             overlap = self._overlap(annotation, text) if self._stretches else None
             if overlap is not None:
-                overlaps.append(overlap)
+                overlaps[annotation.id] = overlap
             if overlap is not None and overlap.share > self._most:
                 detail = f"{overlap.share:.0%} of its words stand in {overlap.evaluation_id}"
                 rejected.append(reject(annotation, "overlap", detail))
             else:
                 kept.append(annotation)
-        return kept, rejected, overlaps
+        return kept, rejected, list(overlaps.values())
 
     def _overlap(self, annotation: Annotation, text: str) -> Overlap | None:
         words = _WORD.findall(text)

@@ -20,6 +20,7 @@ from distill_jax.evaluation import runs as finished_runs
 from distill_jax.evaluation.calibration import calibration
 from distill_jax.evaluation.runs import Run
 from distill_jax.evaluation.statistics import wilson_interval
+from distill_jax.evaluation.training_data_table import training_data_table
 from distill_jax.records import Annotation, Prediction
 from distill_jax.workdir import write_text
 
@@ -55,6 +56,7 @@ def write_comparison(
     wanted = [
         comparison_tables.runs_table(runs, arms),
         comparison_tables.settings_table(runs),
+        training_data_table(arms),
         comparison_tables.arms_table(arms),
         ablations.evaluations_table(runs),
         comparison_tables.paired_table(runs, next(run for run in runs if run.name == reference)),

@@ -14,7 +14,8 @@ many books does Kim have now?
 
 Difficulties: `easy` has 2 or 3 steps, + - x and halving, values up to 20; `medium` 2 to 4 steps,
 division, values up to 99; `hard` 2 to 6 steps, also percentages and comparisons with other
-people, values up to 999.
+people, values up to 999. Solutions of style `long` say in words, too, what the equation is about;
+the problems are the same.
 """
 
 import dataclasses
@@ -27,6 +28,7 @@ from collections.abc import Iterator
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Grade, Problem, Step
 from distill_jax.tasks import arithmetic_templates as templates
+from distill_jax.tasks.arithmetic_solutions import STYLES, apply, equation, in_words
 from distill_jax.tasks.arithmetic_templates import Template
 from distill_jax.tasks.grading import grade_number
 
@@ -85,14 +87,15 @@ def load(
     train_problems: int = 50_000,
     dev_problems: int = 500,
     test_problems: int = 1_000,
+    style: str = "short",
 ) -> list[Problem]:
     """Problems of a split. A larger count only adds problems at the end.
 
-    Raises UserError for an unknown split or difficulty, or where a split has fewer distinct
+    Raises UserError for an unknown split, difficulty or style, or where a split has fewer distinct
     stories than asked for.
     """
     counts = {"train": train_problems, "dev": dev_problems, "test": test_problems}
-    return [problem for problem, _ in _generate(split, difficulty, seed, counts)]
+    return [problem for problem, _ in _generate(split, difficulty, seed, counts, style)]
 
 
 def load_annotations(
@@ -103,12 +106,13 @@ def load_annotations(
     train_problems: int = 50_000,
     dev_problems: int = 500,
     test_problems: int = 1_000,
+    style: str = "short",
 ) -> list[Annotation]:
     """Gold annotations, one per problem of `load` with the same arguments."""
     counts = {"train": train_problems, "dev": dev_problems, "test": test_problems}
     return [
         Annotation(problem.id, problem.question, problem.answer, steps, {"kind": "gold"})
-        for problem, steps in _generate(split, difficulty, seed, counts)
+        for problem, steps in _generate(split, difficulty, seed, counts, style)
     ]
 
 
@@ -118,7 +122,7 @@ def grade(completion: str, answer: str) -> Grade:
 
 
 def _generate(
-    split: str, difficulty: str, seed: int, counts: dict[str, int]
+    split: str, difficulty: str, seed: int, counts: dict[str, int], style: str
 ) -> tuple[tuple[Problem, tuple[Step, ...]], ...]:
     if split not in counts:
         raise UserError(f"arithmetic has no split {split!r}: choose train, dev or test")
@@ -126,17 +130,19 @@ def _generate(
         raise UserError(
             f"config.task_options.difficulty={difficulty!r}: choose {', '.join(DIFFICULTIES)}"
         )
-    return _cached(split, difficulty, seed, counts[split])
+    if style not in STYLES:
+        raise UserError(f"config.task_options.style={style!r}: choose {', '.join(STYLES)}")
+    return _cached(split, difficulty, seed, counts[split], style)
 
 
 @functools.lru_cache(maxsize=4)
 def _cached(
-    split: str, difficulty: str, seed: int, count: int
+    split: str, difficulty: str, seed: int, count: int, style: str
 ) -> tuple[tuple[Problem, tuple[Step, ...]], ...]:
     rng = random.Random(f"{seed}/{difficulty}/{split}")
     result = []
     for story in _stories(rng, split, DIFFICULTIES[difficulty], count):
-        question, steps, answer = _tell(rng, story, DIFFICULTIES[difficulty])
+        question, steps, answer = _tell(rng, story, DIFFICULTIES[difficulty], style)
         attributes = {"steps": len(steps), "difficulty": difficulty}
         problem = Problem(f"arithmetic/{split}/{len(result)}", question, answer, split, attributes)
         result.append((problem, steps))
@@ -173,7 +179,7 @@ def _story(rng: random.Random, level: Difficulty) -> _Story:
         if n is None or any(event is other for other, _ in events):
             continue
         events.append((event, n))
-        value = _apply(event.operation, value, n)
+        value = apply(event.operation, value, n)
     return _Story(rng.choice(templates.OPENINGS), start, tuple(events))
 
 
@@ -190,34 +196,11 @@ def _operand(rng: random.Random, operation: str, value: int, level: Difficulty) 
     divisor = {"half": n, "/": n, "%": 100 // math.gcd(n, 100)}.get(operation, 1)
     if value % divisor:
         return None
-    return n if 1 <= _apply(operation, value, n) <= level.max_value else None
-
-
-def _apply(operation: str, value: int, n: int) -> int:
-    match operation.removeprefix("other"):
-        case "+":
-            return value + n
-        case "-":
-            return value - n
-        case "*":
-            return value * n
-        case "half" | "/":
-            return value // n
-        case "%":
-            return value - value * n // 100
-    raise ValueError(operation)
-
-
-def _equation(operation: str, value: int, n: int) -> str:
-    result = _apply(operation, value, n)
-    if operation == "%":
-        return f"{value} * {n} / 100 = {value * n // 100}, {value} - {value * n // 100} = {result}"
-    sign = {"half": "/"}.get(operation, operation.removeprefix("other"))
-    return f"{value} {sign} {n} = {result}"
+    return n if 1 <= apply(operation, value, n) <= level.max_value else None
 
 
 def _tell(
-    rng: random.Random, story: _Story, level: Difficulty
+    rng: random.Random, story: _Story, level: Difficulty, style: str
 ) -> tuple[str, tuple[Step, ...], str]:
     """Fill in names and things: the question, the gold steps and the answer."""
     name, *friends = rng.sample(templates.NAMES, 4)
@@ -227,16 +210,19 @@ def _tell(
     value = story.start
     for index, (event, n) in enumerate(story.events):
         other = rng.choice([friend for friend in friends if friend != name])
-        sentences.append(event.sentence.format(name=name, other=other, n=n, things=things))
-        last = index == len(story.events) - 1
+        told = event.sentence.format(name=name, other=other, n=n, things=things)
+        sentences.append(told)
+        before, result = name, apply(event.operation, value, n)
         if event.operation.startswith("other"):
             ask, name = f"ow many does {other} have?", other
         else:
             ask = f"ow many are there after {event.phrase.format(n=n, other=other)}?"
-        steps.append(
-            Step(f"Finally, h{ask}" if last else f"H{ask}", _equation(event.operation, value, n))
-        )
-        value = _apply(event.operation, value, n)
+        solution = equation(event.operation, value, n)
+        if style == "long":
+            solution = in_words(solution, value, result, told, (before, name, things))
+        last = index == len(story.events) - 1
+        steps.append(Step(f"Finally, h{ask}" if last else f"H{ask}", solution))
+        value = result
     for distractor in rng.sample(templates.DISTRACTORS, rng.randint(0, level.distractors)):
         sentence = distractor.sentence.format(
             other=rng.choice([friend for friend in friends if friend != name]),

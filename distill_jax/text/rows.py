@@ -50,6 +50,8 @@ class Row:
     writers: list[int]
     # Which annotation it is of, for messages: its id and how its question begins.
     name: str = dataclasses.field(default="", compare=False)
+    problem: str = dataclasses.field(default="", compare=False)  # its id
+    origin: str = dataclasses.field(default="", compare=False)  # Annotation.origin
 
 
 def make_views(
@@ -168,7 +170,8 @@ def encode_rows(
         for view in views:
             marks = tokenizer.end_of_turn, tokenizer.end_of_text
             row = build_row(prompt, encoded, view, scheme, *marks)
-            rows[view.student].append(dataclasses.replace(row, name=name))
+            of = {"name": name, "problem": annotation.id, "origin": annotation.origin}
+            rows[view.student].append(dataclasses.replace(row, **of))
     return rows
 
 

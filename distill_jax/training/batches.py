@@ -27,8 +27,8 @@ class StudentRows:
         max_dropped_share: float,
         limit_key: str = "config.data.seq_len",
     ):
-        """Rows of more than `max_tokens` inputs are dropped; `dropped` counts them. `limit_key` is
-        what the user may raise to keep them.
+        """Rows of more than `max_tokens` inputs are dropped; `dropped` counts them, and `origins`
+        says whose they are. `limit_key` is what the user may raise to keep them.
 
         Raises UserError where they are more than `max_dropped_share` of the rows, where a row has
         no loss token, or where there are none at all.
@@ -59,6 +59,7 @@ class StudentRows:
         self.tokens = int(lengths.sum() - len(kept))
         self.loss_tokens = int(self._loss_counts.sum())
         self.most_loss_tokens = int(self._loss_counts.max())
+        self.origins = _count_by_origin(rows, max_tokens)
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
@@ -77,6 +78,22 @@ class StudentRows:
         tokens, writers = self._tokens[start:stop], self._writers[start:stop]
         (positions,) = np.nonzero(writers[1:] != NO_LOSS)
         return positions.astype(np.int32), tokens[positions + 1], writers[positions + 1]
+
+
+def _count_by_origin(rows: Sequence[Row], max_tokens: int) -> dict[str, dict[str, int]]:
+    """{origin: {"problems", "rows", "row_tokens" (inputs), "dropped_rows"}}; the first three are of
+    rows that are kept."""
+    counts = {}
+    for origin in dict.fromkeys(row.origin for row in rows):
+        own = [row for row in rows if row.origin == origin]
+        kept = [row for row in own if len(row.tokens) - 1 <= max_tokens]
+        counts[origin] = {
+            "problems": len({row.problem for row in kept}),
+            "rows": len(kept),
+            "row_tokens": sum(len(row.tokens) - 1 for row in kept),
+            "dropped_rows": len(own) - len(kept),
+        }
+    return counts
 
 
 @dataclasses.dataclass(frozen=True)

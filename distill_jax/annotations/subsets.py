@@ -1,0 +1,52 @@
+"""Which problems are trained on: the first ones, a share, and what is held out for dev.
+
+A problem may have several annotations; they always go together.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+from distill_jax.records import Annotation
+
+
+def first_problems(annotations: Sequence[Annotation], count: int) -> list[Annotation]:
+    """Those of the first so many problems, 0 = all."""
+    ids = list(dict.fromkeys(annotation.id for annotation in annotations))
+    wanted = set(ids[:count] if count else ids)
+    return [annotation for annotation in annotations if annotation.id in wanted]
+
+
+def share_of_questions(annotations: Sequence[Annotation], share: float) -> list[Annotation]:
+    """Those of a share of the questions (at least one), chosen by a hash of the question.
+
+    The choice depends neither on order nor on seed, and a smaller share is part of a larger one.
+    """
+    questions = _by_hash(annotations)
+    chosen = set(questions[: max(1, round(share * len(questions)))])
+    return [annotation for annotation in annotations if annotation.question in chosen]
+
+
+def hold_out(
+    annotations: Sequence[Annotation], count: int
+) -> tuple[list[Annotation], list[Annotation]]:
+    """(train, dev): `count` questions, at most a tenth of them, chosen by a hash of the question.
+
+    The choice does not depend on order or seed. Copies with other numbers (`source["copy_of"]`, an
+    id) are never held out, and those of a question that is are dropped.
+    """
+    originals = [a for a in annotations if "copy_of" not in a.source]
+    questions = _by_hash(originals)
+    chosen = set(questions[: min(count, len(questions) // 10)])
+    dev = [a for a in originals if a.question in chosen]
+    held_out = {a.id for a in dev}
+    train = [
+        a
+        for a in annotations
+        if a.question not in chosen and a.source.get("copy_of") not in held_out
+    ]
+    return train, dev
+
+
+def _by_hash(annotations: Sequence[Annotation]) -> list[str]:
+    questions = {annotation.question for annotation in annotations}
+    return sorted(questions, key=lambda question: hashlib.sha256(question.encode()).digest())
