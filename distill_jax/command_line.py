@@ -44,26 +44,35 @@ def load_config(path: str) -> ml_collections.ConfigDict:
     A path such as `configs/demo.py` that does not exist here is looked up among the configs that
     come with the package. Raises UserError where there is none or it does not run.
     """
+    config = from_file(path, "get_config", PACKAGED_CONFIGS)
+    config.lock()
+    return config
+
+
+def from_file(path: str, function: str, shipped: pathlib.Path) -> Any:
+    """What a function of a Python file returns; a file that does not exist here is looked up by
+    its name in the directory `shipped`. Raises UserError where there is none or it does not run."""
     file = pathlib.Path(path)
-    if not file.exists() and file.parent.name in ("", "configs"):
-        file = PACKAGED_CONFIGS / file.name
+    if not file.exists() and file.parent.name in ("", shipped.name):
+        file = shipped / file.name
     if not file.is_file():
-        shipped = ", ".join(f"configs/{p.name}" for p in sorted(PACKAGED_CONFIGS.glob("[a-z]*.py")))
-        raise UserError(f"--config={path}: no such file; shipped are {shipped}")
+        place = shipped.relative_to(PACKAGED_CONFIGS.parent)
+        known = ", ".join(f"{place}/{p.name}" for p in sorted(shipped.glob("[a-z]*.py")))
+        raise UserError(f"--config={path}: no such file; shipped are {known}")
     spec = importlib.util.spec_from_file_location("config_file", file)
     if spec is None or spec.loader is None:
         raise UserError(f"--config={path}: not a Python file (.py)")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-        config = module.get_config()
+        if not hasattr(module, function):
+            raise UserError(f"--config={path}: has no {function}()")
+        return getattr(module, function)()
     except UserError:
         raise
     except Exception as error:
         reason = str(error).split("\n")[0]
         raise UserError(f"--config={path}: {type(error).__name__}: {reason}") from error
-    config.lock()
-    return config
 
 
 def config_from_dict(stored: dict[str, Any]) -> ml_collections.ConfigDict:
@@ -103,10 +112,11 @@ def apply_overrides(config: ml_collections.ConfigDict, overrides: dict[str, str]
 
 def set_values(config: ml_collections.ConfigDict, values: dict[str, Any]) -> None:
     """`apply_overrides` for values of Python instead of text."""
-    apply_overrides(config, {key: _as_text(value) for key, value in values.items()})
+    apply_overrides(config, {key: as_text(value) for key, value in values.items()})
 
 
-def _as_text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """`value` as after `--config.key=`."""
     return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 

@@ -4,6 +4,7 @@ annotations.jsonl -> tokenizer/ -> rows -> checkpoints/<student>/ -> evaluations
 """
 
 import contextlib
+import pathlib
 import tempfile
 from collections.abc import Iterator
 from typing import Any
@@ -49,8 +50,12 @@ def is_evaluated(inputs: RunInputs) -> bool:
     finished = finished_students(inputs)
     if len(finished) < len(inputs.students):
         return False
-    directory = inputs.workdir.evaluations / evaluation_name(inputs, chosen_steps(inputs))
-    return distributed.from_first((directory / "report.json").exists)
+    return distributed.from_first((evaluation_directory(inputs) / "report.json").exists)
+
+
+def evaluation_directory(inputs: RunInputs) -> pathlib.Path:
+    """Where the evaluation of the config lies, or will lie."""
+    return inputs.workdir.evaluations / evaluation_name(inputs, chosen_steps(inputs))
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import IO, Any
 
 from distill_jax.errors import UserError
 
@@ -64,11 +64,12 @@ class Workdir:
         self.report_html = self.path / "report.html"
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[IO[str]]:
         """Hold the directory for this process; raises UserError where another one holds it.
 
-        The kernel drops the lock when the process ends, however it ends. A directory that was made
-        for it and in which nothing was written is deleted again.
+        The kernel drops the lock when the process ends, however it ends: it, and those that it
+        passed the file to that is returned. A directory that was made for it and in which nothing
+        was written is deleted again.
         """
         made = not self.path.exists()
         try:
@@ -91,7 +92,7 @@ class Workdir:
             file.write(f"process {os.getpid()}")
             file.flush()
             try:
-                yield
+                yield file
             finally:
                 if made and [path.name for path in self.path.iterdir()] == [".lock"]:
                     (self.path / ".lock").unlink()

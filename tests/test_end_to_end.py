@@ -294,7 +294,7 @@ def test_a_misspelt_key_in_a_config_file_is_refused(tmp_path):
     assert "mine.py" in message and "stepz" in message
 
 
-@pytest.mark.parametrize("module", ["main", "evaluate"])
+@pytest.mark.parametrize("module", ["main", "evaluate", "sweep"])
 def test_help_imports_nothing_heavy(module):
     script = (
         f"import sys; from distill_jax import {module}, errors\n"

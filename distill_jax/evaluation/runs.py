@@ -146,7 +146,8 @@ def _shared_beginning(names: Sequence[str]) -> str:
     """["a-seed0", "a-seed1"] -> "a"."""
     first, last = min(names), max(names)
     same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
-    return re.sub(r"[-_. ]*(?:seed|s)?[-_. ]*$", "", "".join(a for a, _ in same))
+    # The seeds themselves may begin alike: seed10, seed11.
+    return re.sub(r"[-_. ]*(?:seed\d*|s)?[-_. ]*$", "", "".join(a for a, _ in same))
 
 
 def gold_annotations(run: Run) -> dict[str, Annotation]:

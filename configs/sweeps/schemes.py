@@ -1,0 +1,25 @@
+"""The schemes against each other on the built-in task, at equal budgets, three seeds each.
+
+Usage: python -m distill_jax.sweep --config configs/sweeps/schemes.py --workdir runs/schemes
+"""
+
+from distill_jax.sweeps.definition import Sweep
+
+
+def get_sweep():
+    """Five arms; train.token_budget of the base is what each may feed, summed over its students."""
+    return Sweep(
+        config="configs/demo.py",
+        arms={
+            "answer_only": {"scheme": "answer_only"},
+            "chain": {"scheme": "chain"},
+            # One student asks and solves.
+            "socratic_unified": {"scheme": "socratic", "students.decomposer": "solver"},
+            "socratic_iterative": {"scheme": "socratic"},
+            # The decomposer reads the problem alone, never a solution.
+            "socratic_iterative_blind": {"scheme": "socratic", "reads.decomposer": ()},
+        },
+        seeds=(0, 1, 2),
+        overrides={"evaluation.problems": 500},
+        baseline="answer_only",
+    )

@@ -1,0 +1,11 @@
+"""The demo with three seeds: how much does chance decide?
+
+Usage: python -m distill_jax.sweep --config configs/sweeps/seeds.py --workdir runs/seeds
+"""
+
+from distill_jax.sweeps.definition import Sweep
+
+
+def get_sweep():
+    """One arm that changes nothing."""
+    return Sweep(config="configs/demo.py", arms={"demo": {}}, seeds=(0, 1, 2))

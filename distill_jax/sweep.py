@@ -1,0 +1,47 @@
+"""Many runs and their comparison: `python -m distill_jax.sweep --config FILE --workdir DIR`.
+
+Every run is an ordinary one, in DIR/ARM-seedN; `--list` shows them. Running the same command again
+skips what is finished and goes on with what is not; the comparison lies in DIR/report.
+"""
+
+import sys
+
+from distill_jax import command_line, errors
+from distill_jax.sweeps import definition
+
+
+def main(argv: list[str]) -> None:
+    """Read the sweep, check all of its runs, and list, check or run them."""
+    parser = command_line.parser("sweep", "Train and evaluate the runs of a sweep, compare them.")
+    parser.add_argument(
+        "--config", required=True, help="a file with get_sweep(), such as configs/sweeps/schemes.py"
+    )
+    parser.add_argument("--workdir", required=True, help="the directory of all runs")
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="N",
+        help="processes at a time; more than 1 only where they do not share one accelerator",
+    )  # fmt: skip
+    parser.add_argument("--list", action="store_true", help="show runs and how far they are, exit")
+    parser.add_argument("--dry_run", action="store_true", help="check every config, exit")
+    parser.add_argument(
+        "--yes", action="store_true", help="ask the teacher of the config, whatever it costs"
+    )
+    rest, overrides = command_line.split_overrides(argv)
+    arguments = parser.parse_args(rest)
+    if arguments.jobs < 1:
+        parser.error("--jobs must be at least 1")
+    sweep = definition.load_sweep(arguments.config)
+    runs = definition.plan(sweep, overrides)
+
+    from distill_jax.sweeps import run_sweep
+
+    if arguments.list:
+        run_sweep.show(runs, arguments.workdir)
+    elif arguments.dry_run:
+        run_sweep.dry_run(runs, arguments.workdir)
+    else:
+        run_sweep.run(sweep, runs, arguments.workdir, jobs=arguments.jobs, yes=arguments.yes)
+
+
+if __name__ == "__main__":
+    errors.leave(errors.run_command(main, sys.argv[1:]))
