@@ -1,8 +1,8 @@
 """The picture of the notebook in README: runs it and takes a picture of a part of its page.
 
-Usage: pip install -e '.[notebook]' playwright && python docs/notebook_picture.py --workdir runs/demo
+Usage: python docs/notebook_picture.py --workdir runs/demo
 
-Needs a Chromium (--browser; Debian: apt-get install chromium).
+Needs `pip install -e '.[notebook]' playwright` and a Chromium (Debian: apt-get install chromium).
 """
 
 import argparse
@@ -37,8 +37,8 @@ def take_picture(page: str, cells: list[str], browser: str, output: pathlib.Path
         window.route("http**", lambda route: route.abort())  # MathJax: nothing here needs it
         window.set_content(page, wait_until="load")
         boxes = [window.locator(f'[id="cell-id={cell}"]').bounding_box() for cell in cells]
-        chromium_top, bottom = boxes[0]["y"], boxes[-1]["y"] + boxes[-1]["height"]
-        clip = {"x": 0, "y": chromium_top, "width": 900, "height": bottom - chromium_top}
+        top, bottom = boxes[0]["y"], boxes[-1]["y"] + boxes[-1]["height"]
+        clip = {"x": 0, "y": top, "width": 900, "height": bottom - top}
         window.screenshot(path=output, clip=clip, full_page=True)
         chromium.close()
     Image.open(output).convert("RGB").quantize(128).save(output, optimize=True)

@@ -70,6 +70,7 @@ def write_run(path, predictions, *, split="test", sampling=None, tokens=1000, **
         seconds=1.0,
         sampling=SAMPLING | (sampling or {}),
     )
+    report["problems"] = len(predictions)
     for name, content in (("other", report | {"split": "dev"}), ("headline", report)):
         directory = workdir.evaluations / f"{name}-40-20-0123abcd"
         rows = predictions if name == "headline" else predictions[:1]

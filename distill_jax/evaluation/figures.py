@@ -74,13 +74,8 @@ def steps_figure(by_steps: Sequence[Mapping[str, Any]]) -> markupsafe.Markup | N
             low, high = (100 * bound for bound in row["interval"])
             axes.plot([row["steps"]] * 2, [low, high], color=_SERIES[1], linewidth=2.5, alpha=0.45)
         steps = [row["steps"] for row in by_steps]
-        axes.plot(
-            steps,
-            [100 * row["accuracy"] for row in by_steps],
-            "o",
-            color=_SERIES[1],
-            clip_on=False,  # points at 0 and 100 % are whole
-        )
+        heights = [100 * row["accuracy"] for row in by_steps]
+        axes.plot(steps, heights, "o", color=_SERIES[1], clip_on=False)  # whole at 0 and 100 %
         axes.set_xticks(steps if len(steps) <= 15 else steps[:: len(steps) // 10])
         axes.set_xlim(min(steps) - 0.5, max(steps) + 0.5)
         axes.set_ylim(0, 100)
@@ -136,7 +131,6 @@ def groups_figure(
                 bounds = [100 * bound for bound in group.interval]
                 axes.plot([x, x], bounds, color=color, linewidth=2, alpha=0.45)
             heights = [100 * group.accuracy for group in groups]
-            # Points at 0 and 100 % are whole.
             axes.plot(at, heights, _marker(index), color=color, markersize=5, clip_on=False)
         axes.set_xticks(range(len(order)), order)
         axes.set_ylim(0, 100)
@@ -159,9 +153,7 @@ def counts_figure(name: str, label: str, counts: Mapping[str, int]) -> markupsaf
     def draw(axes: Any) -> None:
         for index, count in enumerate(counts.values()):
             axes.barh(index, count, height=0.6, color=_SERIES[4])
-            axes.annotate(
-                str(count), (count, index), (4, 0), textcoords="offset points", va="center"
-            )
+            axes.text(count, index, f" {count}", va="center")
         axes.set_yticks(range(len(counts)), list(counts))
         axes.set_ylim(len(counts) - 0.5, -0.5)
         axes.grid(axis="y", visible=False)
