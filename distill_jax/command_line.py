@@ -8,7 +8,7 @@ import ast
 import difflib
 import importlib.util
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ml_collections
@@ -110,7 +110,7 @@ def apply_overrides(config: ml_collections.ConfigDict, overrides: dict[str, str]
         raise UserError("; ".join(mistakes))
 
 
-def set_values(config: ml_collections.ConfigDict, values: dict[str, Any]) -> None:
+def set_values(config: ml_collections.ConfigDict, values: Mapping[str, Any]) -> None:
     """`apply_overrides` for values of Python instead of text."""
     apply_overrides(config, {key: as_text(value) for key, value in values.items()})
 

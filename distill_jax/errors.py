@@ -20,6 +20,10 @@ EXIT_INTERRUPTED = 75
 class UserError(Exception):
     """Something the user must change first. The message is one line: what, where, the remedy."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows: notebooks end in one line, too."""
+        return [f"error: {' '.join(str(self).split())}"]
+
 
 class PeerGone(Exception):
     """A server or process that is gone; nobody here did anything wrong. The message is one line."""

@@ -6,7 +6,7 @@ annotations.jsonl -> tokenizer/ -> rows -> checkpoints/<student>/ -> evaluations
 import contextlib
 import pathlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from distill_jax import chips, command_line, distributed, run_data
@@ -85,19 +85,24 @@ def _show_rows(inputs: RunInputs) -> None:
         print(text_rows.show_row(row, tokenizer, inputs.scheme.roles))
 
 
-def evaluate(path: str, overrides: dict[str, str]) -> None:
-    """Only the evaluation, of the run in `path` with its own config and these overrides."""
+def evaluate(path: str, overrides: Mapping[str, Any]) -> pathlib.Path:
+    """Only the evaluation, of the run in `path` with its own config and these overrides.
+
+    Returns the directory of the evaluation.
+    """
     chips.expect_no_tpu()
     workdir = Workdir(path)
     config: Any = command_line.config_from_dict(workdir.stored_config())
-    command_line.apply_overrides(config, overrides)
+    command_line.set_values(config, overrides)
     distributed.initialize(**dict(config.distributed))
     with _locked(workdir):
         inputs = RunInputs(config, workdir)
         inputs.check_workdir()
         result = evaluate_students(inputs, headline=False)
+        directory = workdir.evaluations / evaluation_name(inputs, chosen_steps(inputs))
     for line in closing_lines(result):
         inputs.terminal.say(line)
     inputs.terminal.say(
         f"all evaluations of the run: python -m distill_jax.evaluate --workdir {path} --list"
     )
+    return directory

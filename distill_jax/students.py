@@ -13,7 +13,7 @@ import jax
 
 from distill_jax import chips, command_line, records, sharding
 from distill_jax.errors import UserError
-from distill_jax.evaluation import evaluate
+from distill_jax.evaluation import displays, evaluate
 from distill_jax.evaluation.sampler import Sampler
 from distill_jax.records import Prediction, Problem, Turn
 from distill_jax.restore_students import chosen_steps, restore_params
@@ -37,6 +37,12 @@ class Solution:
     turns: tuple[Turn, ...]
     status: str
     votes: dict[str | None, int]
+
+    def _repr_html_(self) -> str:
+        """The dialogue turn by turn, for notebooks."""
+        return displays.dialogue_html(
+            self.question, self.turns, self.answer, self.status, votes=self.votes
+        )
 
 
 class Students:

@@ -288,6 +288,27 @@ def test_the_python_face(workdir):
             students.solve(questions[:1], **settings)
 
 
+def test_another_setting_from_python(workdir, capsys):
+    settings = {"mesh__data": 8, "sampling__given": "subquestions", "evaluation__problems": 7}
+    results = distill_jax.evaluate_run(workdir, **settings)
+    assert results.report["sampling"]["given"] == "subquestions"
+    assert len(results.predictions) == results.report["n"] == 7
+    gold = {a.id: a for a in arithmetic.load_annotations("test", **options(workdir))}
+    for prediction in results.predictions:
+        asked = prediction.turns[0]
+        assert asked.text == gold[prediction.id].steps[0].subquestion
+    assert "nothing left to do" not in capsys.readouterr().out
+    again = distill_jax.evaluate_run(workdir, **settings)
+    assert again.predictions == results.predictions
+    assert "nothing left to do" in capsys.readouterr().out
+    # The headline stays what it was.
+    headline = distill_jax.read_run(workdir)
+    assert headline.report == json.loads((workdir / "report.json").read_text())
+    assert len(headline.predictions) == 12
+    with pytest.raises(UserError, match=r"did you mean sampling\.given"):
+        distill_jax.evaluate_run(workdir, sampling__givn="nothing")
+
+
 def test_loading_says_nothing(workdir):
     """libtpu, where it is installed on a machine without TPU, would log errors."""
     script = "import sys, distill_jax\ndistill_jax.load(sys.argv[1]).solve(['What is 2 and 3?'])"

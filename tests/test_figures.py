@@ -91,3 +91,21 @@ def test_reliability():
 
 def test_more_runs_than_colours_have_other_markers():
     assert figures._marker(0) == figures._marker(5) != figures._marker(6)
+
+
+def test_one_run_needs_no_legend():
+    svg = str(figures.groups_figure("steps", "steps", {"a": [Group("2", 0.5)]}))
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+    assert "2" in texts and "a" not in texts
+
+
+def test_counts_as_bars():
+    svg = str(figures.counts_figure("errors", "answers", {"a": 2, "b<": 4, "c": 0}))
+    bars = [
+        [tuple(map(float, pair)) for pair in re.findall(r"[ML] (\S+) (\S+)", path)]
+        for path in re.findall(r'd="([^"]*)"[^>]*fill: var\(--series-4\)', svg)
+    ]
+    widths = [max(x for x, _ in bar) - min(x for x, _ in bar) for bar in bars]
+    assert widths == pytest.approx([widths[1] / 2, widths[1], 0.0], abs=1e-4)
+    assert ">b&lt;<" in svg and "aria-label='answers: a, b&lt;, c'" in svg
+    assert figures.counts_figure("errors", "answers", {"a": 0}) is None

@@ -41,7 +41,7 @@ def by_length(predictions: Sequence[Prediction]) -> list[Group]:
     for members in filter(None, quartiles):
         sizes = [written_tokens(p) for p in members]
         low, high = min(sizes), max(sizes)
-        groups.append(_group(f"{low}" if low == high else f"{low} to {high}", members))
+        groups.append(group(f"{low}" if low == high else f"{low} to {high}", members))
     return groups
 
 
@@ -60,15 +60,16 @@ def written_tokens(prediction: Prediction) -> int:
     return sum(turn.tokens for turn in prediction.turns)
 
 
+def group(name: str, predictions: Sequence[Prediction]) -> Group:
+    """All of `predictions`, of which there is at least one, as one group."""
+    n, correct = len(predictions), sum(p.correct for p in predictions)
+    return Group(name, n, correct, correct / n, wilson_interval(correct, n))
+
+
 def _groups(predictions: Sequence[Prediction], key: Callable[[Prediction], Any]) -> list[Group]:
     members: dict[Hashable, list[Prediction]] = collections.defaultdict(list)
     for prediction in predictions:
         members[key(prediction)].append(prediction)
     # Numbers in their order, then text in its own.
     ordered = sorted(members, key=lambda v: (isinstance(v, str), v if isinstance(v, str) else 0, v))
-    return [_group(str(value), members[value]) for value in ordered]
-
-
-def _group(name: str, predictions: Sequence[Prediction]) -> Group:
-    n, correct = len(predictions), sum(p.correct for p in predictions)
-    return Group(name, n, correct, correct / n, wilson_interval(correct, n))
+    return [group(str(value), members[value]) for value in ordered]

@@ -1,6 +1,5 @@
 """One report over several runs: an HTML page, and its tables as Markdown and CSV."""
 
-import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -50,7 +49,7 @@ def write_comparison(
         all_runs, left_out = ablations.with_all_evaluations(all_runs)
     runs = finished_runs.on_common_problems(all_runs)
     gold, gold_note = _gold(runs)
-    runs = [_with_steps(run, gold) for run in runs]
+    runs = [finished_runs.with_gold_steps(run, gold) for run in runs]
     arms = finished_runs.arms(runs)
     results = published.results(runs[0].report["task"].rpartition(".")[2])
     wanted = [
@@ -112,17 +111,6 @@ def _gold(runs: Sequence[Run]) -> tuple[Gold, list[str]]:
         if gold:
             return gold, []
     return {}, [f"Gold steps are not known ({reason}): subquestions are not compared with them."]
-
-
-def _with_steps(run: Run, gold: Gold) -> Run:
-    """Problems that do not say their number of gold steps, such as held-out ones, get it."""
-    predictions = tuple(
-        dataclasses.replace(p, attributes={"steps": len(gold[p.id].steps), **p.attributes})
-        if p.id in gold
-        else p
-        for p in run.predictions
-    )
-    return dataclasses.replace(run, predictions=predictions)
 
 
 def _about_problems(all_runs: Sequence[Run], common: Sequence[Run]) -> list[str]:

@@ -74,7 +74,8 @@ def steps_figure(by_steps: Sequence[Mapping[str, Any]]) -> markupsafe.Markup | N
             low, high = (100 * bound for bound in row["interval"])
             axes.plot([row["steps"]] * 2, [low, high], color=_SERIES[1], linewidth=2.5, alpha=0.45)
         steps = [row["steps"] for row in by_steps]
-        axes.plot(steps, [100 * row["accuracy"] for row in by_steps], "o", color=_SERIES[1])
+        heights = [100 * row["accuracy"] for row in by_steps]
+        axes.plot(steps, heights, "o", color=_SERIES[1], clip_on=False)  # whole at 0 and 100 %
         axes.set_xticks(steps if len(steps) <= 15 else steps[:: len(steps) // 10])
         axes.set_xlim(min(steps) - 0.5, max(steps) + 0.5)
         axes.set_ylim(0, 100)
@@ -85,17 +86,21 @@ def steps_figure(by_steps: Sequence[Mapping[str, Any]]) -> markupsafe.Markup | N
 
 
 def accuracy_figure(
-    rows: Sequence[tuple[str, float, tuple[float, float]]],
+    rows: Sequence[tuple[str, float, tuple[float, float]]], colors: Sequence[int] | None = None
 ) -> markupsafe.Markup | None:
-    """(run, accuracy, interval) below each other; None where there is no run."""
+    """(run, accuracy, interval) below each other; None where there is no run.
+
+    `colors`: i of the page's colour `--series-i` for each; None = one after the other.
+    """
     if not rows:
         return None
 
     def draw(axes: Any) -> None:
-        for index, (_, accuracy, interval) in enumerate(rows):
-            color = _SERIES[index % len(_SERIES)]
+        series = range(len(rows)) if colors is None else colors
+        for index, (number, (_, accuracy, interval)) in enumerate(zip(series, rows, strict=True)):
+            color = _SERIES[number % len(_SERIES)]
             axes.plot([100 * bound for bound in interval], [index] * 2, color=color, linewidth=2.5)
-            axes.plot(100 * accuracy, index, _marker(index), color=color)
+            axes.plot(100 * accuracy, index, _marker(number), color=color, clip_on=False)
         axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.grid(axis="y", visible=False)
@@ -126,14 +131,38 @@ def groups_figure(
                 bounds = [100 * bound for bound in group.interval]
                 axes.plot([x, x], bounds, color=color, linewidth=2, alpha=0.45)
             heights = [100 * group.accuracy for group in groups]
-            axes.plot(at, heights, _marker(index), color=color, markersize=5)
+            axes.plot(at, heights, _marker(index), color=color, markersize=5, clip_on=False)
         axes.set_xticks(range(len(order)), order)
         axes.set_ylim(0, 100)
         axes.set_xlabel(label)
         axes.set_ylabel("accuracy in %")
-        _legend(axes, runs)
+        if len(runs) > 1:
+            _legend(axes, runs)
 
     return _svg(name, f"Accuracy by {label}: {', '.join(runs)}", draw, _WITH_LEGEND)
+
+
+def counts_figure(name: str, label: str, counts: Mapping[str, int]) -> markupsafe.Markup | None:
+    """Bars below each other, their numbers beside them; None where all are 0.
+
+    `name` is as for `groups_figure`, `label` says what is counted.
+    """
+    if not any(counts.values()):
+        return None
+
+    def draw(axes: Any) -> None:
+        for index, count in enumerate(counts.values()):
+            axes.barh(index, count, height=0.6, color=_SERIES[4])
+            axes.text(count, index, f" {count}", va="center")
+        axes.set_yticks(range(len(counts)), list(counts))
+        axes.set_ylim(len(counts) - 0.5, -0.5)
+        axes.grid(axis="y", visible=False)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.margins(x=0.1)
+        axes.set_xlabel(label)
+
+    size = (_WITH_LEGEND[0], 1.0 + 0.3 * len(counts))
+    return _svg(name, f"{label}: {', '.join(counts)}", draw, size)
 
 
 def reliability_figure(runs: Mapping[str, Sequence[Any]]) -> markupsafe.Markup | None:

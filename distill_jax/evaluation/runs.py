@@ -7,7 +7,7 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distill_jax import task_module
@@ -177,6 +177,17 @@ def gold_annotations(run: Run) -> dict[str, Annotation]:
     return {a.id: a for a in annotations if asked.get(a.id) == a.question}
 
 
+def with_gold_steps(run: Run, gold: Mapping[str, Annotation]) -> Run:
+    """Problems that do not say their number of gold steps, such as held-out ones, get it."""
+    predictions = tuple(
+        dataclasses.replace(p, attributes={"steps": len(gold[p.id].steps), **p.attributes})
+        if p.id in gold
+        else p
+        for p in run.predictions
+    )
+    return dataclasses.replace(run, predictions=predictions)
+
+
 def _read_run(path: str, name: str) -> Run:
     workdir = Workdir(path)
     if not workdir.report_json.exists():
@@ -195,6 +206,14 @@ def _read_run(path: str, name: str) -> Run:
             f"{workdir.report_json} is that of none of {workdir.evaluations}/*: run "
             f"python -m distill_jax.main with its --config and --workdir {path} again"
         )
+    return read_evaluation(directory, name)
+
+
+def read_evaluation(directory: pathlib.Path, name: str) -> Run:
+    """A run with the predictions of the evaluation RUN/evaluations/NAME; UserError where they are
+    damaged."""
+    workdir = Workdir(directory.parents[1])
+    report = read_json(directory / "report.json")
     predictions = read_predictions(directory, report)
     facts, parity = read_json(workdir.training_data), workdir.parity_test_selection
     epochs = read_json(parity)["epochs"] if parity.exists() else ()

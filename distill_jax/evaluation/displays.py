@@ -1,0 +1,73 @@
+"""What notebooks show: dialogues, and tables with a plot, as HTML.
+
+Everything printed is escaped; the HTML has no script, loads nothing, and brings its own colours.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import markupsafe
+
+from distill_jax.evaluation import report, tables
+from distill_jax.evaluation.error_classes import false_equations
+from distill_jax.evaluation.tables import Table
+from distill_jax.records import Annotation, Prediction, Turn
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Exhibit:
+    """Tables, and above them a plot (SVG) where there is something to draw."""
+
+    tables: tuple[Table, ...]
+    figure: markupsafe.Markup | None = None
+
+    def __repr__(self) -> str:
+        """As Markdown, where no HTML can be shown."""
+        return "\n".join(tables.to_markdown(table) for table in self.tables)
+
+    def _repr_html_(self) -> str:
+        return report.page_template("notebook_tables.html.j2").render(
+            tables=[(table, tables.shown(table)) for table in self.tables], figure=self.figure
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class GradedDialogue:
+    """A prediction, why it is wrong (evaluation/error_classes.py), and its gold steps if known."""
+
+    prediction: Prediction
+    error_class: str | None  # None where it is right
+    gold: Annotation | None
+
+    def _repr_html_(self) -> str:
+        p = self.prediction
+        return dialogue_html(p.question, p.turns, p.prediction, p.status, graded=self)
+
+
+def dialogue_html(
+    question: str,
+    turns: Sequence[Turn],
+    answer: str | None,
+    status: str,
+    *,
+    votes: Mapping[str | None, int] | None = None,
+    graded: GradedDialogue | None = None,
+) -> str:
+    """A question and its dialogue turn by turn; what a solver's equations get wrong is marked.
+
+    `votes` of several samples are shown where there is more than one, the grade where it is known.
+    """
+    votes = votes or {}
+    kind = report.outcome(graded.prediction) if graded else ""
+    return report.page_template("notebook_dialogue.html.j2").render(
+        question=question,
+        turns=[(t, false_equations(t.text) if t.role == "solver" else []) for t in turns],
+        answer=answer,
+        status=status,
+        status_meaning=report.STATUS_MEANING.get(status, status),
+        votes=list(votes.items()) if sum(votes.values()) > 1 else [],
+        graded=graded,
+        kind=kind,
+        badge=report.BADGES.get(kind),
+        colors=report.speaker_colors(turn.role for turn in turns),
+    )
