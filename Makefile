@@ -11,7 +11,7 @@ PARALLEL ?= -n 2 --dist worksteal
 # tests compile as users do.
 QUICK_COMPILATION := --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
 
-.PHONY: demo test test_slow lint bench bench_sample clean
+.PHONY: demo test test_slow lint docs bench bench_sample clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m distill_jax.main --config configs/demo.py --workdir runs/demo
@@ -29,6 +29,12 @@ lint: $(VENV)/.installed_dev
 	$(BIN)/shellcheck -x launch/*.sh
 	$(BIN)/shfmt -d -i 2 -ci launch/*.sh
 	$(BIN)/hadolint Dockerfile
+
+# site/ from README.md, docs/ and the others; a link that leads nowhere is an error. (The variable
+# silences what a plugin says about versions of mkdocs that setup.py rules out.)
+docs: $(VENV)/.installed_dev
+	DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict --quiet
+	@echo "docs: site/index.html"
 
 # Training against PyTorch on this machine's CPU; DATA holds gsm8k/ and gpt2_tokenizer/.
 bench: $(VENV)/.installed_dev
@@ -53,4 +59,4 @@ $(VENV)/.installed_dev: $(VENV)/.python $(SETUP)
 	touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info

@@ -15,6 +15,8 @@ TEST = [
     "sacrebleu>=2.4",
 ]
 
+DOCS = ["mkdocs>=1.6,<2", "mkdocs-same-dir>=0.1.4"]
+
 setuptools.setup(
     name="distill-jax",
     version="0.1.0",
@@ -53,10 +55,13 @@ setuptools.setup(
     ],
     extras_require={
         "test": TEST,
+        "docs": DOCS,
         # With the checkers of launch/: shell scripts, the Dockerfile, the JobSet manifest; and
         # with what runs the notebook.
         "dev": [
             *TEST,
+            *DOCS,
+            "pytest-cov>=6",
             "ruff>=0.12",
             "pyright>=1.1.400",
             "nbmake>=1.5",

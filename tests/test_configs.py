@@ -5,6 +5,7 @@ import inspect
 import re
 
 import pytest
+from pages import DOCS
 from tiny_student import make_mesh
 
 from distill_jax import command_line, config_checks
@@ -52,9 +53,9 @@ def test_the_gpt2_config_fine_tunes_published_weights_and_fits_eight_devices(tmp
     check_mesh(make_mesh((8, 1, 1)), "solver", model, config.train.batch_size)
 
 
-def test_readme_names_the_keys_that_may_change_in_a_working_directory():
-    readme = (command_line.PACKAGED_CONFIGS.resolve().parent / "README.md").read_text()
-    table = readme.partition("| may change in a working directory |")[2].partition("\n\n")[0]
+def test_the_page_names_the_keys_that_may_change_in_a_working_directory():
+    page = (DOCS / "working_directory.md").read_text()
+    table = page.partition("| may change in a working directory |")[2].partition("\n\n")[0]
     named = {key.replace("*", "") for key in re.findall(r"`([a-z_.]+\*?)`", table)}
     assert named - {"evaluations/"} == {*NOT_IDENTITY, *NOT_IDENTITY_KEYS}
 

@@ -364,18 +364,6 @@ def test_own_jsonl_and_prompts_longer_than_the_context(tmp_path):
     assert (last["status"], last["correct"], last["turns"]) == ("prompt_too_long", False, [])
 
 
-def test_the_task_of_the_readme_works_as_it_stands_there(tmp_path):
-    """Its two Python blocks in README, saved under the names that it gives them."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    for name, beginning in (("my_task.py", "def load("), ("my_config.py", "def get_config(")):
-        (block,) = (block for block in blocks if beginning in block)
-        (tmp_path / name).write_text(block)
-    arguments = ["--config=my_config.py", *OWN, "--workdir=w"]
-    done = run("main", *arguments, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / "w" / "report.json").read_text())["task"] == "my_task"
-
-
 def test_a_broken_row_is_named_by_file_and_line(tmp_path):
     own_data(tmp_path / "data")
     train = tmp_path / "data" / "train.jsonl"
