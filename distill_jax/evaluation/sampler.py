@@ -4,6 +4,7 @@ What `sampling/` does with ids is asked for here in text.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -92,7 +93,8 @@ class Sampler:
         settings: Settings,
         seed: int,
     ):
-        """`params`: {student: float32 parameters}, laid out over the mesh; `seed`: the run's."""
+        """`params`: {student: parameters}, float32 or as cast_params leaves them, laid out over the
+        mesh; `seed`: the run's."""
         self.plan, self.scheme, self.tokenizer = plan, scheme, tokenizer
         self.settings, self.seed = settings, drawing_seed(seed, settings.seed)
         self._params = {
@@ -110,6 +112,7 @@ class Sampler:
         requests: Sequence[Request],
         on_dialogue: Callable[[int, int, Dialogue], None] = lambda request, sample, dialogue: None,
         on_chunk: Callable[[], None] = lambda: None,
+        on_look: generate.OnLook | None = None,
     ) -> tuple[list[list[Dialogue]], Work]:
         """See `generate.generate`."""
         settings = self.settings
@@ -124,6 +127,7 @@ class Sampler:
             resume=self._resume if settings.calculator or settings.given == "nothing" else None,
             on_dialogue=on_dialogue,
             on_chunk=on_chunk,
+            on_look=on_look,
         )
 
     def _resume(self, request: int, dialogue: Dialogue) -> list[int]:
@@ -161,13 +165,18 @@ def calculator_table(plan: dialogue_plan.DialoguePlan, tokenizer: Tokenizer) -> 
 def cast_params(params: Any, dtype: str) -> Any:
     """Parameters in the dtype that is computed in, so that a step reads no more than it must.
 
-    LayerNorms stay float32; they are small, and their statistics are.
+    LayerNorms stay float32; they are small, and their statistics are. Parameters that are in it
+    already come back as they are.
     """
-    if dtype == "float32":
+    if dtype == "float32" or any(leaf.dtype == dtype for leaf in jax.tree.leaves(params)):
         return params
+    return _cast(params, dtype)
 
+
+@functools.partial(jax.jit, static_argnums=1)
+def _cast(params: Any, dtype: str) -> Any:
     def cast(path, leaf):
         norm = "/ln_" in f"/{jax.tree_util.keystr(path, simple=True, separator='/')}"
         return leaf if norm else leaf.astype(dtype)
 
-    return jax.jit(lambda tree: jax.tree_util.tree_map_with_path(cast, tree))(params)
+    return jax.tree_util.tree_map_with_path(cast, params)

@@ -29,17 +29,19 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class WrittenTurn:
-    """One turn as ids. `tokens` is without its end mark, `written` counts it."""
+    """One turn as ids. `tokens` is without its end mark, `written` and `log_probs` have it."""
 
     role: int
     tokens: list[int]
     written: int
     log_probability: float
+    log_probs: tuple[float, ...] = ()  # of each token; their sum is the one above
 
 
 @dataclasses.dataclass(frozen=True)
 class Dialogue:
-    """What was written for one prompt, and why it stopped (a status of records.Prediction)."""
+    """What was written for one prompt, and why it stopped (a status of records.Prediction), or
+    "running"."""
 
     turns: list[WrittenTurn]
     status: str
@@ -72,7 +74,9 @@ def to_dialogue(
         is_mark = token in (plan.end_of_turn, plan.end_of_text)
         if is_mark or i == len(tokens) - 1:
             text = tokens[start : i if is_mark else i + 1].tolist()
-            log_probability = float(log_probs[start : i + 1].sum())
-            turns.append(WrittenTurn(int(writers[i]), text, i + 1 - start, log_probability))
+            each = log_probs[start : i + 1]
+            total = float(each.sum())
+            written = i + 1 - start
+            turns.append(WrittenTurn(int(writers[i]), text, written, total, tuple(each.tolist())))
             start = i + 1
     return Dialogue(turns, dialogue_plan.STATUS_NAMES.get(status, "running"), filled_in)

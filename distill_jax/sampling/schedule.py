@@ -18,6 +18,7 @@ from distill_jax.sampling import state as dialogue_state
 from distill_jax.sampling.dialogues import Dialogue, name_hash, to_dialogue
 
 CHUNK = 64  # most steps between two looks
+LOOK = 4  # where somebody wants to see how dialogues grow
 ROOM = 16  # steps that a window has room for at least
 
 # What a held row goes on with: (number of the request, its dialogue so far) -> entries of a script.
@@ -66,6 +67,7 @@ class Schedule:
     def __init__(self, plan, params, requests, how, seed, slot_count, calculator, resume):
         self._plan, self._params, self._requests, self._how = plan, params, requests, how
         self._calculator, self._resume, self._seed = calculator, resume, seed
+        self.most_steps = CHUNK  # between two looks
         self.work = Work(slots=slot_count)
         self._rows: list[Row | None] = [None] * slot_count
         self._began = [0] * slot_count
@@ -85,15 +87,15 @@ class Schedule:
         if not running:
             return False
         state, steps = self._with_room()
-        free = len(self._rows) - running
         patience = len(self._rows)
+        free = patience - running
         if self._group is not None:  # do not let slots stand idle long
             patience = slots.prefill_rows(patience)
         if self._resume is not None:  # nor rows wait for the host
             patience = min(patience, max(1, running // 8))
         self._state, progress = decode.decode_chunk(
             self._plan, self._params, state, self._script, self._restart, self._how,
-            self._calculator, np.int32(steps), np.int32(free + patience),
+            self._calculator, np.int32(min(steps, self.most_steps)), np.int32(free + patience),
         )  # fmt: skip
         self._progress = jax.device_get(progress)
         self._restart[:] = False
@@ -101,6 +103,12 @@ class Schedule:
         self.work.steps += int(self._progress.steps)
         self._answer_held()
         return True
+
+    def seen(self) -> Iterator[tuple[Row, Dialogue]]:
+        """Every row as of the last look, those that have stopped too."""
+        for slot, row in enumerate(self._rows):
+            if row is not None:
+                yield row, self._dialogue(slot)
 
     def finished(self) -> Iterator[tuple[Row, Dialogue]]:
         """Rows that have stopped; their slots are free from now on."""
@@ -125,11 +133,9 @@ class Schedule:
 
     def _dialogue(self, slot: int) -> Dialogue:
         progress, written = self._progress, int(self._progress.written[slot])
-        tokens, writers, log_probs = (
-            part[slot, :written] for part in (progress.tokens, progress.writers, progress.log_probs)
-        )
-        status = int(progress.status[slot])
-        filled_in = self._filled_in[slot]
+        parts = (progress.tokens, progress.writers, progress.log_probs)
+        tokens, writers, log_probs = (part[slot, :written] for part in parts)
+        status, filled_in = int(progress.status[slot]), self._filled_in[slot]
         return to_dialogue(self._plan, tokens, writers, log_probs, status, filled_in)
 
     def _read_prompts(self) -> Iterator[Group]:

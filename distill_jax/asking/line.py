@@ -1,0 +1,161 @@
+"""One dialogue at a time on the device; others wait in line and are told how many are before them.
+
+Events, as dicts that become JSON:
+
+    {"event": "waiting", "ahead": 2}                  dialogues that come first; 0 = it begins
+    {"event": "turn", "index": 0, "role": "solver", "pieces": [["4", -0.1], ...], "ended": false}
+                                                      a turn so far; told again as it grows
+    {"event": "end", "answer": "12" or null, "status": ..., "note": ..., "turns": [records.Turn]}
+    {"event": "error", "message": ..., "user": true}  user: what was asked must change
+"""
+
+import asyncio
+import concurrent.futures
+import dataclasses
+import threading
+import traceback
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from starlette.requests import Request
+
+from distill_jax.asking.guard import Refused
+from distill_jax.asking.question import ending
+from distill_jax.errors import UserError
+from distill_jax.evaluation.live import LiveTurn
+from distill_jax.students import Students
+
+MOST_WAITING = 32
+
+Event = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """`said` are (role, text); `settings` of Students.solve that no compilation depends on."""
+
+    question: str
+    said: Sequence[tuple[str, str]] = ()
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+class Ticket:
+    """A place in the line. `events` ends with None where nobody listens any more."""
+
+    def __init__(self, asked: Asked):
+        self.asked = asked
+        self.events: asyncio.Queue[Event | None] = asyncio.Queue()
+        self.given_up = threading.Event()
+
+
+class GivenUp(Exception):
+    """Nobody waits for the rest of the dialogue."""
+
+
+class Line:
+    """To be used from one event loop; the students answer in a thread of their own."""
+
+    def __init__(self, students: Students):
+        self.students = students
+        self._tickets: list[Ticket] = []  # the first one is on the device
+        self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1)
+
+    def check_room(self) -> None:
+        """Raise Refused where nobody else is let in."""
+        if len(self._tickets) > MOST_WAITING:
+            raise Refused(429, f"{MOST_WAITING} are waiting already: try again later")
+
+    def join(self, asked: Asked) -> Ticket:
+        """A ticket whose events begin at once."""
+        ticket = Ticket(asked)
+        self._tickets.append(ticket)
+        ticket.events.put_nowait({"event": "waiting", "ahead": len(self._tickets) - 1})
+        loop = asyncio.get_running_loop()
+
+        def tell(event: Event) -> None:
+            loop.call_soon_threadsafe(ticket.events.put_nowait, event)
+
+        def work() -> None:
+            try:
+                if not ticket.given_up.is_set():
+                    self._answer(ticket, tell)
+            finally:
+                loop.call_soon_threadsafe(self.leave, ticket)
+
+        self._thread.submit(work)
+        return ticket
+
+    def leave(self, ticket: Ticket) -> None:
+        """Nobody needs the ticket any more: the device is free a few tokens later."""
+        if not ticket.given_up.is_set():
+            ticket.given_up.set()
+            ticket.events.put_nowait(None)
+        if ticket not in self._tickets:
+            return
+        self._tickets.remove(ticket)
+        for ahead, other in enumerate(self._tickets):
+            other.events.put_nowait({"event": "waiting", "ahead": ahead})
+
+    async def events(self, asked: Asked, request: Request) -> AsyncIterator[Event]:
+        """Join the line, and leave it when the dialogue ends, when the client of the `request` has
+        gone, or when nobody iterates any more."""
+        ticket = self.join(asked)
+        watching = asyncio.create_task(self._leave_when_gone(ticket, request))
+        try:
+            while (event := await ticket.events.get()) is not None:
+                yield event
+        finally:
+            watching.cancel()
+            self.leave(ticket)
+
+    async def _leave_when_gone(self, ticket: Ticket, request: Request) -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        self.leave(ticket)
+
+    def close(self) -> None:
+        """End the running dialogue, forget the others; returns when the device is free."""
+        for ticket in self._tickets:
+            ticket.given_up.set()
+        self._thread.shutdown(cancel_futures=True)
+
+    def _answer(self, ticket: Ticket, tell) -> None:
+        asked, shown = ticket.asked, 0
+
+        def show(number: int, turns: tuple[LiveTurn, ...]) -> None:
+            nonlocal shown
+            del number
+            if ticket.given_up.is_set():
+                raise GivenUp
+            for index in range(shown, len(turns)):
+                tell(_turn_event(index, turns[index]))
+            shown = len(turns) - 1 if turns and not turns[-1].ended else len(turns)
+
+        try:
+            [solution] = self.students.solve(
+                [asked.question], said=[asked.said], on_turns=show, slots=1, **asked.settings
+            )
+            tell(
+                {
+                    "event": "end",
+                    "answer": solution.answer,
+                    "status": solution.status,
+                    "note": ending(solution, self.students),
+                    "turns": [dataclasses.asdict(turn) for turn in solution.turns],
+                }
+            )
+        except GivenUp:
+            pass
+        except UserError as error:
+            tell({"event": "error", "message": str(error), "user": True})
+        except Exception:
+            traceback.print_exc()
+            message = "the students failed: the server's terminal says how"
+            tell({"event": "error", "message": message, "user": False})
+
+
+def _turn_event(index: int, turn: LiveTurn) -> Event:
+    pieces = [[piece.text, piece.log_probability] for piece in turn.pieces]
+    return {
+        "event": "turn", "index": index, "role": turn.role, "pieces": pieces, "ended": turn.ended
+    }  # fmt: skip

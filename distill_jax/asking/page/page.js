@@ -1,0 +1,183 @@
+// What students and people write is only ever put in as textContent and value.
+const by = (id) => document.getElementById(id);
+const state = { roles: [], turns: [], edited: -1, given: 0, question: "", running: null };
+
+function element(tag, classes = "", text = "") {
+  const made = document.createElement(tag);
+  made.className = classes;
+  made.textContent = text;
+  return made;
+}
+
+function percent(logProbability) {
+  const share = 100 * Math.exp(logProbability);
+  return share >= 99.95 ? "100 %" : share < 0.1 ? "< 0.1 %" : `${share.toPrecision(3)} %`;
+}
+
+function piece([text, logProbability]) {
+  const p = Math.exp(logProbability);
+  const made = element("span", `piece ${p < 0.1 ? "p3" : p < 0.5 ? "p2" : p < 0.9 ? "p1" : ""}`, text);
+  made.dataset.tip = `${percent(logProbability)}   log-probability ${logProbability.toFixed(3)}`;
+  return made;
+}
+
+const textOf = (turn) => turn.pieces.map(([text]) => text).join("");
+
+function turnElement(turn, index) {
+  const ends = turn.ended && !textOf(turn) && index >= state.given && turn.last;
+  const item = element("li", `turn role-${Math.max(0, state.roles.indexOf(turn.role)) % 3}`);
+  item.classList.toggle("writing", !turn.ended && state.running !== null);
+  item.classList.toggle("ends", Boolean(ends));
+  const role = element("span", "role", turn.role);
+  if (index === state.edited) role.append(element("small", "", "edited by you"));
+  if (ends) role.append(element("small", "", "ends the dialogue"));
+  const about = element("span", "about");
+  const sum = turn.pieces.reduce((total, [, value]) => total + value, 0);
+  const number = element("span", "sum", sum.toFixed(2).replace("-", "−"));
+  number.dataset.tip = `${percent(sum)}   log-probability of the turn, ${turn.pieces.length} tokens`;
+  about.append(number);
+  item.append(role, about);
+  if (ends) return item;
+  if (state.running === null) {
+    const edit = element("button", "edit", "Edit");
+    edit.type = "button";
+    edit.addEventListener("click", () => beginEdit(item, turn, index));
+    about.append(edit);
+  }
+  const words = element("p", "words text");
+  words.append(...turn.pieces.map(piece));
+  item.append(words);
+  return item;
+}
+
+function beginEdit(item, turn, index) {
+  show();
+  item = by("turns").children[index];
+  const form = element("form");
+  const area = element("textarea", "text");
+  area.value = textOf(turn);
+  area.setAttribute("aria-label", `What the ${turn.role} says`);
+  const row = element("div", "row");
+  const go = element("button", "primary", "Continue from here");
+  const cancel = element("button", "", "Cancel");
+  cancel.type = "button";
+  cancel.addEventListener("click", show);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const said = state.turns.slice(0, index).map((t) => ({ role: t.role, text: textOf(t) }));
+    solve(state.question, [...said, { role: turn.role, text: area.value }]);
+  });
+  row.append(go, cancel);
+  form.append(area, row);
+  item.querySelector(".words").replaceWith(form);
+  area.focus();
+}
+
+function show() {
+  by("tip").hidden = true;
+  by("turns").replaceChildren(...state.turns.map(turnElement));
+}
+
+function say(text, error = false) {
+  by("status").textContent = text;
+  by("status").classList.toggle("error", error);
+}
+
+function receive(event) {
+  if (event.event === "waiting") {
+    const others = event.ahead === 1 ? "1 dialogue is" : `${event.ahead} dialogues are`;
+    say(event.ahead ? `Waiting: ${others} before this one.` : "The students read the problem ...");
+  } else if (event.event === "turn") {
+    say("The students take turns ...");
+    state.turns[event.index] = event;
+    const item = turnElement(event, event.index);
+    const old = by("turns").children[event.index];
+    if (old) old.replaceWith(item);
+    else by("turns").append(item);
+  } else if (event.event === "end") {
+    if (state.turns.length) state.turns.at(-1).last = event.status === "finished" || event.status === "unparsed";
+    const [, answer, note] = by("answer").children;
+    answer.textContent = event.answer ?? "none";
+    note.textContent = event.note;
+    by("answer").hidden = false;
+    by("legend").hidden = false;
+    say("");
+  } else {
+    say(event.message, true);
+  }
+}
+
+async function solve(question, said) {
+  state.running?.abort();
+  const stop = new AbortController();
+  Object.assign(state, { question, turns: [], given: said.length, edited: said.length - 1, running: stop });
+  by("asked").textContent = question;
+  by("dialogue").hidden = false;
+  by("answer").hidden = true;
+  by("ask").disabled = true;
+  by("stop").hidden = false;
+  show();
+  say("");
+  try {
+    const temperature = by("temperature").valueAsNumber;
+    const body = { question, said, temperature: Number.isNaN(temperature) ? null : temperature };
+    const headers = { "Content-Type": "application/json" };
+    const options = { method: "POST", headers, body: JSON.stringify(body), signal: stop.signal };
+    const response = await fetch("solve", options);
+    if (!response.ok) throw new Error((await response.json()).error.message);
+    await readLines(response.body, receive);
+  } catch (error) {
+    if (state.running === stop) say(stop.signal.aborted ? "Stopped." : error.message, !stop.signal.aborted);
+  }
+  if (state.running !== stop) return; // another question has begun
+  state.running = null;
+  by("ask").disabled = false;
+  by("stop").hidden = true;
+  show();
+}
+
+async function readLines(stream, told) {
+  let rest = "";
+  for await (const part of stream.pipeThrough(new TextDecoderStream())) {
+    const lines = (rest + part).split("\n");
+    rest = lines.pop();
+    lines.forEach((line) => told(JSON.parse(line)));
+  }
+}
+
+function tip(event) {
+  const text = event.target.dataset?.tip;
+  const box = by("tip");
+  box.hidden = !text;
+  if (!text) return;
+  box.textContent = text;
+  const target = event.target.getBoundingClientRect();
+  const left = Math.min(target.left, innerWidth - box.offsetWidth - 8);
+  box.style.left = `${Math.max(8, left)}px`;
+  box.style.top = `${target.top > 44 ? target.top - box.offsetHeight - 6 : target.bottom + 6}px`;
+}
+
+by("form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (state.running === null) solve(by("question").value, []);
+});
+by("question").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    event.preventDefault();
+    by("form").requestSubmit();
+  }
+});
+by("stop").addEventListener("click", () => state.running?.abort());
+document.addEventListener("mouseover", tip);
+document.addEventListener("scroll", () => (by("tip").hidden = true), { passive: true });
+
+const about = await (await fetch("about")).json();
+state.roles = about.roles;
+const steps = Object.entries(about.steps).map(([student, step]) => `${student} at step ${step}`);
+by("about").textContent = `${about.name}: ${steps.join(", ")}`;
+by("temperature").value = about.temperature;
+by("example").hidden = !about.example;
+by("example").addEventListener("click", () => {
+  by("question").value = about.example;
+  by("question").focus();
+});

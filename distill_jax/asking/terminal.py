@@ -1,0 +1,131 @@
+"""A dialogue on the terminal, token by token and in colour; plain lines where it is a file.
+
+What students write is untrusted: it is never markup, and no control character gets through.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from distill_jax.asking.question import check_question, ending
+from distill_jax.errors import UserError
+from distill_jax.evaluation.live import LiveTurn
+from distill_jax.students import Solution, Students
+
+COLOURS = ("cyan", "green", "magenta", "yellow")
+ANSWER = "answer"
+
+
+def printable(text: str) -> str:
+    r"""`text` with everything that a terminal might obey spelt out; line breaks stay.
+
+    >>> printable("3\x1b[31m \u202e4\n")
+    '3\\x1b[31m \\u202e4\n'
+    """
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+    )
+
+
+class Transcript:
+    """Writes the turns of one dialogue as they come."""
+
+    def __init__(self, console: Console, roles: Sequence[str]):
+        """`roles`: who may speak, in turn order."""
+        self._console = console
+        self._styles = dict(zip(roles, COLOURS * len(roles), strict=False))
+        self._width = max(map(len, (*roles, ANSWER)))
+        self._turns = 0  # that are written to their end
+        self._pieces: int | None = None  # of the turn behind them; None = not begun
+
+    def update(self, turns: Sequence[LiveTurn], whole: bool = False) -> None:
+        """Write what is new. Where nobody watches, only turns that have ended; `whole`: all."""
+        for turn in turns[self._turns :]:
+            if not (self._console.is_terminal or turn.ended or whole):
+                return
+            if self._pieces is None and turn.ended and not turn.text:
+                self._turns += 1  # the decomposer ends the dialogue: nothing is said
+                continue
+            if self._pieces is None:
+                self._label(turn.role, self._styles[turn.role])
+            new = "".join(piece.text for piece in turn.pieces[self._pieces or 0 :])
+            self._write(self._indented(new), end="")
+            self._pieces = len(turn.pieces)
+            if turn.ended or whole:
+                how_sure = f"   {turn.log_probability:.2f}" if self._console.is_terminal else ""
+                self._write(how_sure, "dim")
+                self._turns, self._pieces = self._turns + 1, None
+
+    def end(self, solution: Solution, note: str) -> None:
+        """The last line: the answer, and why there may be none."""
+        self._label(ANSWER, "bold")
+        if solution.answer is not None:
+            self._write(self._indented(solution.answer), "bold", end="  " if note else "\n")
+        if note:
+            self._write(f"({note})", "yellow")
+
+    def _label(self, name: str, style: str) -> None:
+        if self._console.is_terminal:
+            self._write(f"{name:>{self._width}}", style, end="  ")
+        else:
+            self._write(f"{name}:", end=" ")
+
+    def _indented(self, text: str) -> str:
+        """No line of a turn begins where the name of a role stands."""
+        return printable(text).replace("\n", "\n" + " " * (self._width + 2))
+
+    def _write(self, text: str, style: str = "", end: str = "\n") -> None:
+        self._console.print(Text(text, style), end=end, soft_wrap=True)
+
+
+def answer(question: str, students: Students, console: Console) -> Solution:
+    """Let the students answer on the console; UserError where the question cannot be asked."""
+    question = check_question(question, students)
+    transcript = Transcript(console, students.roles)
+    turns: tuple[LiveTurn, ...] = ()
+    waiting = console.status("the students begin ...")
+
+    def show(number: int, so_far: tuple[LiveTurn, ...]) -> None:
+        nonlocal turns
+        del number
+        waiting.stop()  # before a line is begun
+        turns = so_far
+        transcript.update(turns)
+
+    with waiting:
+        [solution] = students.solve([question], on_turns=show, slots=1)
+    transcript.update(turns, whole=True)
+    transcript.end(solution, ending(solution, students))
+    return solution
+
+
+def converse(students: Students, console: Console) -> None:
+    """Ask for questions until there are no more; a bad one is one line, and the next is asked."""
+    for question in _typed(console) if sys.stdin.isatty() else _lines(console):
+        try:
+            answer(question, students, console)
+        except UserError as error:
+            console.print(Text(f"error: {printable(str(error))}", "red"), soft_wrap=True)
+        console.print()
+
+
+def _typed(console: Console) -> Iterator[str]:
+    console.print(Text("Type a question; Ctrl-D ends.", "dim"))
+    while True:
+        try:
+            question = console.input(Text("question> ", "bold"))
+        except EOFError:
+            console.print()
+            return
+        if question.strip():
+            yield question
+
+
+def _lines(console: Console) -> Iterator[str]:
+    """Questions of a file or pipe, one a line, repeated before their dialogues."""
+    for line in sys.stdin:
+        if line.strip():
+            console.print(Text(f"question: {printable(line.strip())}"), soft_wrap=True)
+            yield line
