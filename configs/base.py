@@ -176,9 +176,14 @@ def get_config() -> ConfigDict:
             "save_every": 200,  # steps; interruption, the end and a new best save too
             "keep": 2,  # newest checkpoints kept per student, besides the best
             "students": (),  # train only these now, e.g. on another machine; () = all
+            # Steps of every student that jax.profiler traces into WORKDIR/profile; 0 = none.
+            "profile_first": 0,
+            "profile_last": 0,
         }
     )
     config.checkpoint_dir = ""  # local or gs://; "" = WORKDIR/checkpoints
+    # Besides metrics.jsonl, and TensorBoard where tensorboardX is installed: wandb, trackio.
+    config.tracking = ()
     # Devices per axis; -1 = all that are left.
     config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
     # Several processes: each runs the same command with its own number.

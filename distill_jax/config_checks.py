@@ -9,6 +9,7 @@ from distill_jax import command_line
 from distill_jax.annotations import mixture
 from distill_jax.errors import UserError
 from distill_jax.text.formats import FORMATS
+from distill_jax.tracking import TRACKERS
 
 # The least value of keys for which a smaller one makes no sense.
 LEAST = {
@@ -41,6 +42,8 @@ LEAST = {
     "train.log_every": 1,
     "train.save_every": 1,
     "train.keep": 1,
+    "train.profile_first": 0,
+    "train.profile_last": 0,
     "sampling.temperature": 0.0,
     "sampling.max_turns": 1,
     "sampling.max_turn_tokens": 1,
@@ -85,6 +88,7 @@ def check_values(config: Any) -> None:
         *_training(config.train),
         *_teacher(config),
         *_data(config.data),
+        *_tracking(config.tracking),
     ]
     # What follows from several values is only looked at where each by itself is possible.
     mistakes = mistakes or [*_without_dev(config), *_one_writer(config)]
@@ -178,12 +182,27 @@ def _training(train: Any) -> list[str]:
             f"config.train.batch_size={train.batch_size} does not divide by "
             f"config.train.accumulation={train.accumulation}"
         )
+    if bool(train.profile_first) != bool(train.profile_last) or (
+        train.profile_last < train.profile_first
+    ):
+        mistakes.append(
+            f"config.train.profile_first={train.profile_first} and "
+            f"profile_last={train.profile_last}: both are steps, such as 10 and 12, or 0"
+        )
     if train.best_by == "accuracy" and not train.dev_dialogues:
         mistakes.append(
             "config.train.best_by='accuracy' needs dialogues to count: set "
             "config.train.dev_dialogues above 0"
         )
     return mistakes
+
+
+def _tracking(names: Sequence[str]) -> list[str]:
+    return [
+        f"config.tracking has {name!r}: choose among {', '.join(TRACKERS)}"
+        for name in names
+        if name not in TRACKERS
+    ]
 
 
 def _teacher(config: Any) -> list[str]:

@@ -7,7 +7,7 @@ import jax
 
 from distill_jax import errors, sharding
 from distill_jax.errors import UserError
-from distill_jax.evaluation import evaluate
+from distill_jax.evaluation import evaluate, summary
 from distill_jax.evaluation.sampler import Sampler
 from distill_jax.records import Annotation, Prediction, Problem
 from distill_jax.restore_students import finished_students, restore_params
@@ -39,13 +39,15 @@ class DevMeasurement:
             models = inputs.models(tokenizer)
             self._others = restore_params(inputs, models, {s: finished[s] for s in others})
 
-    def __call__(self, params: Any) -> tuple[float, dict[str, float]]:
+    def __call__(self, params: Any, at_step: int) -> tuple[float, dict[str, float]]:
         """(the value of config.train.best_by, lower is better; all values by name).
 
         loss      nats per loss token of the dev rows
         exact     share of dev rows in which every loss token is the most likely one, given what
                   stands before it
         accuracy  share of dev problems that whole dialogues solve, where the others are trained
+
+        Some of these dialogues are shown to the run's trackers.
         """
         totals: dict[str, float] = {}
         for batch in self._setup.dev:
@@ -57,14 +59,16 @@ class DevMeasurement:
             "exact": totals["exact"] / totals["rows"],
         }
         if self._problems:
-            values["accuracy"] = self._accuracy(params)
+            predictions = self._dialogues(params)
+            values["accuracy"] = sum(p.correct for p in predictions) / len(predictions)
+            shown = summary.dialogues(predictions)
+            self._inputs.tracking.show("dev", self._setup.student, at_step, shown)
         best_by = self._inputs.config.train.best_by
         return (values["loss"] if best_by == "loss" else -values[best_by]), values
 
-    def _accuracy(self, params: Any) -> float:
+    def _dialogues(self, params: Any) -> list[Prediction]:
         everybody = self._others | {self._setup.student: params}
-        predictions = greedy_predictions(self._inputs, self._tokenizer, everybody, self._problems)
-        return sum(prediction.correct for prediction in predictions) / len(predictions)
+        return greedy_predictions(self._inputs, self._tokenizer, everybody, self._problems)
 
 
 def greedy_predictions(

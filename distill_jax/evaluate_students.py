@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import textwrap
 import time
 from typing import Any
 
@@ -16,6 +17,7 @@ from distill_jax.restore_students import chosen_steps, restore_params
 from distill_jax.run_inputs import RunInputs
 from distill_jax.sampling import slots
 from distill_jax.sampling.plan import DialoguePlan
+from distill_jax.tracking import EVALUATION
 from distill_jax.workdir import read_json, write_json, write_text
 
 
@@ -43,10 +45,32 @@ def evaluate_students(inputs: RunInputs, *, headline: bool) -> dict[str, Any]:
             write_json(report_path, result)
         distributed.wait_for_all("evaluated")
         partial.remove()
+        if headline:
+            _track(inputs, max(steps.values()), predictions, result)
         inputs.terminal.say(f"evaluation: {directory}")
     if headline and distributed.is_first():
         write_headline(inputs, predictions, result)
     return result
+
+
+def _track(
+    inputs: RunInputs, step: int, predictions: list[records.Prediction], result: dict[str, Any]
+) -> None:
+    """The result among the run's other values, at the (latest) step of the students."""
+    tracking, split = inputs.tracking, result["split"]
+    tracking.open()
+    tracking.start(EVALUATION, step - 1, [split])
+    low, high = result["accuracy_interval"]
+    values = {
+        "accuracy": result["accuracy"],
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "problems": result["n"],
+        "turns": result["turns"]["mean"],
+        "tokens": result["tokens"]["mean"],
+    }
+    tracking.write(split, EVALUATION, step, values)
+    tracking.show(split, EVALUATION, step, summary.dialogues(predictions))
 
 
 def evaluation_name(inputs: RunInputs, steps: dict[str, int]) -> str:
@@ -216,9 +240,5 @@ def _say_result(
     if predictions:
         shown = next((p for p in predictions if p.correct), predictions[0])
         say(f"one dialogue ({shown.id}, {'right' if shown.correct else 'wrong'}):")
-        print(f"  problem: {shown.question}")
-        for turn in shown.turns:
-            text = turn.text.strip().replace("\n", "\n    ") or "(nothing)"
-            print(f"  {turn.role}: {text}")
-        print(f"  right answer: {shown.answer}")
+        print(textwrap.indent(summary.dialogue(shown), "  "))
     say(f"report: {inputs.workdir.report_html}")

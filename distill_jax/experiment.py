@@ -30,19 +30,21 @@ def run(config: Any, path: str, yes: bool = False) -> None:
     with _locked(workdir):
         inputs = RunInputs(config, workdir, Spending(allowed=True, yes=yes))
         inputs.check_workdir(may_take_over=True)
+        inputs.tracking.check()
         if distributed.is_first() and workdir.config.exists():
             inputs.terminal.keep_log(workdir.log)
         if not is_evaluated(inputs):
             forget_damaged(inputs)
-        trained = train_students(inputs)
-        missing = [student for student in inputs.students if student not in trained]
-        if missing:
-            inputs.terminal.say(
-                f"still to train before the evaluation: {', '.join(missing)} "
-                "(--config.train.students)"
-            )
-            return
-        evaluate_students(inputs, headline=True)
+        with contextlib.closing(inputs.tracking):
+            trained = train_students(inputs)
+            missing = [student for student in inputs.students if student not in trained]
+            if missing:
+                inputs.terminal.say(
+                    f"still to train before the evaluation: {', '.join(missing)} "
+                    "(--config.train.students)"
+                )
+                return
+            evaluate_students(inputs, headline=True)
 
 
 def is_evaluated(inputs: RunInputs) -> bool:

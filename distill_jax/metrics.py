@@ -49,6 +49,10 @@ class MetricsFile:
         if text != self._path.read_text(encoding="utf-8"):
             workdir.write_text(self._path, text)
 
+    def steps(self, prefix: str) -> list[int]:
+        """The steps that have a value of `prefix`, in order."""
+        return [int(row["step"]) for row in self.rows() if any(k.startswith(prefix) for k in row)]
+
     def curve(self, name: str) -> list[tuple[int, float]]:
         """(step, value) of one metric, in order."""
         return [(int(row["step"]), row[name]) for row in self.rows() if name in row]

@@ -17,6 +17,7 @@ from distill_jax import (
     records,
     student_source,
     task_module,
+    tracking,
     workdir_check,
 )
 from distill_jax.errors import UserError
@@ -37,6 +38,8 @@ NOT_IDENTITY_KEYS = (
     # How it is computed: the same but for rounding (and, with micro-batches, which numbers drop).
     *(f"train.{key}" for key in ("accumulation", "remat", "attention", "loss_chunk")),
     "checkpoint_dir",
+    # What is written down beside it.
+    *("tracking", "train.profile_first", "train.profile_last"),
     # What an answer costs, how and where it is got.
     *(f"teacher.{key}" for key in ("base_url", "concurrency", "requests_per_minute")),
     *(f"teacher.{key}" for key in ("tokens_per_minute", "timeout_s", "retries", "cache_dir")),
@@ -69,6 +72,7 @@ class RunInputs:
         first = distributed.is_first()
         self.terminal = metrics.Terminal(quiet=not first)
         self.metrics_file = metrics.MetricsFile(workdir.metrics if first else None)
+        self.tracking = tracking.Tracking(config, workdir, self.metrics_file)
         self.task = task_module.import_task(config.task)
         options = config.task_options
         self.task_options = task_module.check_options(self.task, config.task, options)

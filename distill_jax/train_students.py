@@ -24,6 +24,7 @@ from distill_jax.text import rows as text_rows
 from distill_jax.text import transcript
 from distill_jax.text.tokenizer import Tokenizer
 from distill_jax.training import checkpoint, loop, step
+from distill_jax.training.profile import ProfileWindow
 from distill_jax.workdir import write_json
 
 
@@ -47,6 +48,7 @@ def train_students(inputs: RunInputs) -> dict[str, int]:
         distributed.check_shared(inputs.checkpoint_directory(student).parent)
     # Whatever the user can get wrong is known by now: from here on the directory is written to.
     run_data.write(inputs, data, tokenizer)
+    inputs.tracking.open()
     for setup in setups:
         with jax.set_mesh(mesh):
             _train(inputs, setup, mesh, tokenizer, data)
@@ -139,7 +141,13 @@ def _train(
             schedule=setup.schedule,
             flops_per_token=setup.facts["flops_per_token"],
             checkpoints=checkpoints,
-            metrics_file=inputs.metrics_file,
+            tracking=inputs.tracking,
+            profile=ProfileWindow(
+                config.train.profile_first if distributed.is_first() else 0,
+                config.train.profile_last,
+                inputs.workdir.profile / student,
+                terminal.say,
+            ),
             progress=progress,
             say=terminal.say,
         )

@@ -50,6 +50,9 @@ class Workdir:
         self.environment = self.path / "environment.json"
         self.log = self.path / "log.jsonl"
         self.metrics = self.path / "metrics.jsonl"
+        self.tensorboard = self.path / "tensorboard"
+        self.tracking_id = self.path / "tracking_id"
+        self.profile = self.path / "profile"
         self.tokenizer = self.path / "tokenizer"
         self.annotations = self.path / "annotations.jsonl"
         self.dev_annotations = self.path / "annotations.dev.jsonl"
@@ -169,9 +172,11 @@ class Workdir:
             self.training_data,
             self.parity_test_selection,
             self.metrics,
+            self.tracking_id,
         ):
             path.unlink(missing_ok=True)
-        shutil.rmtree(self.tokenizer, ignore_errors=True)
+        for directory in (self.tokenizer, self.tensorboard, self.profile):
+            shutil.rmtree(directory, ignore_errors=True)
         self.config.unlink()
 
     def check_version(self) -> None:

@@ -97,6 +97,19 @@ def closing_lines(result: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def dialogue(prediction: Prediction) -> str:
+    """One dialogue as lines of text: problem, turns, right answer."""
+    lines = [f"problem: {prediction.question}"]
+    for turn in prediction.turns:
+        lines.append(f"{turn.role}: {turn.text.strip() or '(nothing)'}")
+    return "\n".join([*lines, f"right answer: {prediction.answer}"])
+
+
+def dialogues(predictions: Sequence[Prediction], count: int = 4) -> list[str]:
+    """The first few dialogues, and whether each is right; the same problems at every time."""
+    return [f"{'right' if p.correct else 'wrong'}\n{dialogue(p)}" for p in predictions[:count]]
+
+
 def _voting(predictions: Sequence[Prediction], headline: dict[str, Any]) -> dict[str, Any]:
     """{} where one sample per problem was drawn, else
 

@@ -11,9 +11,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from distill_jax import distributed, errors, metrics, sharding
+from distill_jax import chips, distributed, errors, metrics, peak_memory, sharding
 from distill_jax.errors import UserError
+from distill_jax.tracking import Tracking
 from distill_jax.training.checkpoint import Checkpoints
+from distill_jax.training.profile import ProfileWindow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,33 +41,36 @@ def train(
     batches: Any,
     mesh: jax.sharding.Mesh,
     pace: Pace,
-    measure: Callable[[Any], tuple[float, dict[str, float]]],
+    measure: Callable[[Any, int], tuple[float, dict[str, float]]],
     watch: Callable[[int, Any], None],
     schedule: Callable[[int], Any],
     flops_per_token: float,
     checkpoints: Checkpoints,
-    metrics_file: metrics.MetricsFile,
+    tracking: Tracking,
+    profile: ProfileWindow,
     progress: metrics.Progress,
     say: Callable[[str], None],
 ) -> Any:
     """Take `state` from its step to the last one, which is saved; returns the last state.
 
     `batches[step]` is this process's part of a step's batch, so a resumed run sees the same data.
-    `measure(params)` gives a value (lower is better) and metrics of the dev split; it is asked
-    every `pace.eval_every` steps and at the end, and the best step's checkpoint is kept.
-    `watch(step, params)` is told of every step, and has no say in anything. On SIGINT
-    or SIGTERM the state is saved and `Interrupted` raised. Raises UserError where the loss is not
-    finite; the last checkpoint stays as it was.
+    `measure(params, step)` gives a value (lower is better) and metrics of the dev split; it is
+    asked every `pace.eval_every` steps and at the end, and the best step's checkpoint is kept.
+    `watch(step, params)` is told of every step, and has no say in anything. On SIGINT or SIGTERM
+    the state is saved and `Interrupted` raised. Raises UserError where the loss is not finite; the
+    last checkpoint stays as it was.
     """
     first = int(state.step)
-    metrics_file.forget_after(first, f"train/{student}/")
-    metrics_file.forget_after(first, f"dev/{student}/")
-    log = _Log(student, metrics_file, progress, flops_per_token, checkpoints)
-    dev = _Dev(student, measure, metrics_file, pace, state, say)
-    tokens, done, pending, loss = 0, first, None, None
+    tracking.start(student, first)
+    tokens = _tokens_before(student, first, batches, tracking)
+    speed = _Speed(tokens, flops_per_token, mesh)
+    log = _Log(student, tracking, progress, speed, checkpoints)
+    dev = _Dev(student, measure, tracking, pace, state, say)
+    done, pending, loss = first, None, None
     with (
         errors.signals_deferred(),
         contextlib.closing(checkpoints),
+        contextlib.closing(profile),
         concurrent.futures.ThreadPoolExecutor(1) as ahead,
     ):
         following = ahead.submit(batches.__getitem__, first)
@@ -92,9 +97,12 @@ def train(
                 break
             batch = following.result()
             following = ahead.submit(batches.__getitem__, done + 1)
-            tokens += int(batch["length"].sum()) * jax.process_count()
-            state, values = step_function(state, sharding.put_batch(mesh, batch))
+            tokens += _tokens(batch)
+            profile.before(done + 1, state)
+            with jax.profiler.StepTraceAnnotation("train", step_num=done + 1):
+                state, values = step_function(state, sharding.put_batch(mesh, batch))
             done, loss = done + 1, values["loss"]
+            profile.after(done, state)
             if done % pace.log_every == 0 or done == pace.steps:
                 # The values of the log before: this step is never waited for.
                 log.write(pending)
@@ -107,6 +115,17 @@ def train(
     return state
 
 
+def _tokens(batch: dict[str, Any]) -> int:
+    """Non-padding tokens of a step, over all processes: those of this one times their number."""
+    return int(batch["length"].sum()) * jax.process_count()
+
+
+def _tokens_before(student: str, step: int, batches: Any, tracking: Tracking) -> int:
+    """Tokens fed up to `step`: as logged, and those of the batches since then."""
+    logged, tokens = distributed.from_first(lambda: tracking.tokens(student, step))
+    return tokens + sum(_tokens(batches[number]) for number in range(logged, step))
+
+
 class _Dev:
     """Measures when it is time to, and remembers the best in the train state itself."""
 
@@ -114,12 +133,12 @@ class _Dev:
         self,
         student: str,
         measure,
-        metrics_file: metrics.MetricsFile,
+        tracking: Tracking,
         pace: Pace,
         state,
         say: Callable[[str], None],
     ):
-        self._student, self._measure, self._file = student, measure, metrics_file
+        self._student, self._measure, self._tracking = student, measure, tracking
         self._pace, self._say = pace, say
         self._measured, self.best_step = int(state.measured_step), int(state.best_step)
         self._best_value = float(state.best_value)
@@ -131,11 +150,10 @@ class _Dev:
         if not due or self._measured >= done:
             return state, False, False
         try:
-            value, values = self._measure(state.params)
+            value, values = self._measure(state.params, done)
         except MeasurementInterrupted:
             return state, False, True
-        prefix = f"dev/{self._student}/"
-        self._file.write(done, {f"{prefix}{k}": round(v, 8) for k, v in values.items()})
+        self._tracking.write("dev", self._student, done, values)
         improved = value < self._best_value
         shown = ", ".join(f"{k} {v:.4g}" for k, v in values.items())
         best = "the best so far" if improved else f"the best is step {self.best_step}"
@@ -158,20 +176,38 @@ class _Dev:
         return bool(waited) and 0 <= self.best_step <= self._measured - waited
 
 
+class _Speed:
+    """Tokens between the ends of two logged steps, and what of the devices they take."""
+
+    def __init__(self, tokens: int, flops_per_token: float, mesh: jax.sharding.Mesh):
+        self._time, self._tokens, self._flops = time.monotonic(), tokens, flops_per_token
+        chip = chips.chip_of(mesh.devices.flat[0])
+        self._peak = chip.flops * mesh.devices.size if chip else None
+
+    def measure(self, tokens: int) -> dict[str, float]:
+        """Since the last call; `tokens` are all up to now. `mfu` (model FLOPs utilisation) is left
+        out where the peak of the devices is not known."""
+        now = time.monotonic()
+        speed = (tokens - self._tokens) / max(now - self._time, 1e-9)
+        self._time, self._tokens = now, tokens
+        flops = speed * self._flops
+        values = {"tokens_per_second": speed, "tflops_per_second": flops / 1e12}
+        return values | ({"mfu": flops / self._peak} if self._peak else {})
+
+
 class _Log:
-    """Writes metrics and moves the bar; speed is tokens between the ends of two logged steps."""
+    """Writes metrics and moves the bar."""
 
     def __init__(
         self,
         student: str,
-        metrics_file: metrics.MetricsFile,
+        tracking: Tracking,
         progress,
-        flops: float,
+        speed: _Speed,
         checkpoints: Checkpoints,
     ):
-        self._student, self._file, self._progress = student, metrics_file, progress
-        self._flops, self._checkpoints = flops, checkpoints
-        self._time, self._tokens = time.monotonic(), 0
+        self._student, self._tracking, self._progress = student, tracking, progress
+        self._speed, self._checkpoints = speed, checkpoints
 
     def write(self, pending: tuple[int, dict[str, jax.Array], float, int] | None) -> None:
         """Wait for the values of a step (step, values, learning rate, tokens so far), write them.
@@ -182,18 +218,18 @@ class _Log:
             return
         step, arrays, learning_rate, tokens = pending
         values = {name: float(value) for name, value in arrays.items()}
-        now = time.monotonic()  # the step has ended: steps are dispatched long before they run
-        speed = (tokens - self._tokens) / max(now - self._time, 1e-9)
-        self._time, self._tokens = now, tokens
+        # The step has ended by now: steps are dispatched long before they run.
+        speed = self._speed.measure(tokens)
         _refuse_not_finite(self._student, step, values["loss"], self._checkpoints)
         values |= {
             "learning_rate": learning_rate,
-            "tokens_per_second": speed,
-            "tflops_per_second": speed * self._flops / 1e12,
+            "tokens": tokens,
+            **speed,
+            "peak_memory_gib": peak_memory.peak_bytes() / 2**30,
         }
-        prefix = f"train/{self._student}/"
-        self._file.write(step, {f"{prefix}{k}": round(v, 8) for k, v in values.items()})
-        self._progress.update(step, f"loss {values['loss']:.3f} {speed:,.0f} tokens/s")
+        self._tracking.write("train", self._student, step, values)
+        pace = f"{speed['tokens_per_second']:,.0f} tokens/s"
+        self._progress.update(step, f"loss {values['loss']:.3f} {pace}")
 
 
 def _refuse_not_finite(student: str, step: int, loss: float, checkpoints: Checkpoints) -> None:
