@@ -32,7 +32,9 @@ def get_config():
     config = base_config()
     config.task = "distill_jax.tasks.svamp"
     # directory: with SVAMP.json; "" = the Hub data set hub_id.
-    config.task_options = ConfigDict({"directory": "", "hub_id": "ChilleD/SVAMP", "protocol": "ho"})
+    config.task_options = ConfigDict(
+        {"directory": "", "hub_id": "ChilleD/SVAMP", "protocol": "ho", "renumbered": 0}
+    )
     config.scheme = "chain"
     config.text_format = "fine_tune_cot"
     config.tokenizer.name = GPT2

@@ -20,7 +20,9 @@ def get_config():
     config.task = "distill_jax.tasks.svamp"
     # directory: with SVAMP.json; "" = the Hub data set hub_id. protocol: ho, or mawps_asdiv, which
     # needs a directory with mawps-asdiv-a_svamp/train.csv too (see distill_jax/tasks/svamp.py).
-    config.task_options = ConfigDict({"directory": "", "hub_id": "ChilleD/SVAMP", "protocol": "ho"})
+    config.task_options = ConfigDict(
+        {"directory": "", "hub_id": "ChilleD/SVAMP", "protocol": "ho", "renumbered": 0}
+    )
     config.scheme = "chain"
     config.tokenizer.name = "openai-community/gpt2"
     for student in config.model:

@@ -70,6 +70,7 @@ def _locked(workdir: Workdir) -> Iterator[None]:
 
 def show_batch(config: Any) -> None:
     """Print the first training row of every view, from the task itself; writes nothing."""
+    chips.expect_no_tpu()
     with tempfile.TemporaryDirectory() as nowhere:
         _show_rows(RunInputs(config, Workdir(nowhere)))
 
