@@ -35,11 +35,11 @@ lint: $(VENV)/.installed_dev
 	$(BIN)/shfmt -d -i 2 -ci launch/*.sh
 	$(BIN)/hadolint Dockerfile
 
-# site/ from README.md, docs/ and the others; a link that leads nowhere is an error. (The variable
-# silences what a plugin says about versions of mkdocs that setup.py rules out.)
+# site/ from README.md, docs/ and the others; a link that leads nowhere is an error (not with --quiet,
+# which counts no warnings). The variable silences what a plugin says about versions of mkdocs that
+# setup.py rules out.
 docs: $(VENV)/.installed_dev
-	DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict --quiet
-	@echo "docs: site/index.html"
+	DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict
 
 # Training against PyTorch on this machine's CPU; DATA holds gsm8k/ and gpt2_tokenizer/.
 bench: $(VENV)/.installed_dev
