@@ -104,6 +104,17 @@ def test_numbers_by_hand(two_runs, tmp_path):
     assert not (out / "tables" / "seeds.csv").exists()
 
 
+def test_questions_count_where_the_decomposer_asked_them(tmp_path):
+    """Behind a given plan too, but not where they were given."""
+    runs = [
+        write_run(tmp_path / (given or "free"), answers(range(6)), sampling={"given": given})
+        for given in ("", "plan", "subquestions", "history")
+    ]
+    write_comparison(runs, tmp_path / "out")
+    rows = read_csv(tmp_path / "out", "questions")
+    assert len(rows) == 2 and {row["problems"] for row in rows} == {"12"}
+
+
 def test_errors_questions_and_breakdowns(tmp_path):
     rows = answers(range(6))
     rows[6] = dataclasses.replace(rows[6], status="token_cap")

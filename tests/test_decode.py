@@ -94,19 +94,20 @@ def test_scripts_equal_the_obvious_loop(mesh, name, script):
 
 @pytest.mark.parametrize("script", GUIDED_SCRIPTS)
 def test_scripts_with_a_planner_equal_the_obvious_loop(mesh, script):
-    dialogues = check_scripts(PLANS["planner_speaks_once"], GUIDED_SCRIPTS[script])
+    # Drawn: the most likely plans of these weights have no end.
+    dialogues = check_scripts(PLANS["planner_speaks_once"], GUIDED_SCRIPTS[script], 1.3)
     roles = [[turn.role for turn in dialogue.turns] for [dialogue] in dialogues]
     assert all(0 not in each[1:] for each in roles) and max(map(len, roles)) > 3
 
 
-def check_scripts(plan, script):
+def check_scripts(plan, script, temperature=0.0):
     """Two rows of three get the script, the others write all by themselves."""
     requests = [
         dataclasses.replace(request, script=script if i % 3 else ())
         for i, request in enumerate(ragged_requests(8))
     ]
-    dialogues, _ = answer(plan, requests, resume=toy_resume)
-    check(plan, requests, dialogues)
+    dialogues, _ = answer(plan, requests, pick.draw(temperature), resume=toy_resume)
+    check(plan, requests, dialogues, temperature)
     return dialogues
 
 
