@@ -197,3 +197,17 @@ def test_asking_a_teacher_is_measured_against_the_bare_sdk(tmp_path):
     assert results["throughput"]["overhead"] == pytest.approx(overhead, rel=2e-3, abs=1e-3)
     assert results["throughput"]["most_possible_per_second"] == 400
     assert len(results["memory"]["mib_at_tenths"]) == 10
+
+
+def test_seeds_together_make_the_same_updates_as_apart(tmp_path):
+    output = tmp_path / "results.json"
+    tiny = ["--override=model.solver.layers=1", "--override=model.solver.width=32"]
+    sizes = ["--steps=2", "--repeats=1", "--problems=60", "--seeds=2"]
+    run(*sizes, *tiny, f"--output={output}", command="seeds_together.py")
+    found = json.loads(output.read_text())["seeds"]
+    apart, together = found["apart"], found["together"]
+    assert found["largest_loss_difference"] < 1e-5
+    assert len(set(apart["last_losses"])) == 2 and len(together["round_s"]) == 1
+    assert found["speed_up"] == pytest.approx(
+        together["tokens_per_second"] / apart["tokens_per_second"], rel=2e-3
+    )

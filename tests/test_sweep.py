@@ -191,6 +191,10 @@ def test_what_is_refused_before_anything_runs(tmp_path, capsys):
     assert "a sweep runs on one machine" in refused(capsys, *arguments)
     file.write_text("def get_sweep():\n    return {'arms': {}}\n")
     assert "get_sweep() returns dict" in refused(capsys, *arguments)
+    write_sweep(file, ["chain"])
+    assert "arms={NAME: {KEY: VALUE}} and" in refused(capsys, *arguments)
+    write_sweep(file, {"a": {}}, seeds=3)
+    assert "seeds=3: a tuple such as (0, 1, 2)" in refused(capsys, *arguments)
     line = refused(capsys, "--config=configs/demo.py", "--workdir", workdir)
     assert line == "error: --config=configs/demo.py: has no get_sweep()"
     line = refused(capsys, "--config=configs/sweeps/none.py", "--workdir", workdir)

@@ -91,6 +91,14 @@ def load_sweep(path: str) -> Sweep:
             f"--config={path}: get_sweep() returns {kind}: distill_jax.sweeps.definition.Sweep "
             "is expected"
         )
+    arms = sweep.arms.values() if isinstance(sweep.arms, Mapping) else [None]
+    if not all(isinstance(each, Mapping) for each in [*arms, sweep.overrides]):
+        raise UserError(
+            f"--config={path}: arms={{NAME: {{KEY: VALUE}}}} and overrides={{KEY: VALUE}} are "
+            "expected"
+        )
+    if not isinstance(sweep.seeds, Sequence):
+        raise UserError(f"--config={path}: seeds={sweep.seeds!r}: a tuple such as (0, 1, 2)")
     return sweep
 
 
