@@ -1,4 +1,4 @@
-"""The picture of the notebook in README: runs it and takes a picture of a part of its page.
+"""The picture of the notebook in README: runs it and takes a picture of some cells.
 
 Usage: python docs/notebook_picture.py --workdir runs/demo
 
@@ -17,6 +17,7 @@ from playwright.sync_api import sync_playwright
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 NOTEBOOK = ROOT / "notebooks" / "evaluate.ipynb"
+CELLS = ["question", "ask", "steps", "errors"]
 
 
 def executed_page(workdir: str) -> str:
@@ -30,16 +31,15 @@ def executed_page(workdir: str) -> str:
 
 
 def take_picture(page: str, cells: list[str], browser: str, output: pathlib.Path) -> None:
-    """From the first to the last of these cells (ids of the notebook), in 128 colours."""
+    """Of these cells (ids of the notebook) below each other, in 128 colours."""
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=browser)
-        window = chromium.new_page(viewport={"width": 900, "height": 1200})
+        window = chromium.new_page(viewport={"width": 920, "height": 600})
         window.route("http**", lambda route: route.abort())  # MathJax: nothing here needs it
         window.set_content(page, wait_until="load")
-        boxes = [window.locator(f'[id="cell-id={cell}"]').bounding_box() for cell in cells]
-        top, bottom = boxes[0]["y"], boxes[-1]["y"] + boxes[-1]["height"]
-        clip = {"x": 0, "y": top, "width": 900, "height": bottom - top}
-        window.screenshot(path=output, clip=clip, full_page=True)
+        kept = ",".join(f'[id="cell-id={cell}"]' for cell in cells)
+        window.add_style_tag(content=f".jp-Cell:not({kept}) {{ display: none; }}")
+        window.locator("main").screenshot(path=output)
         chromium.close()
     Image.open(output).convert("RGB").quantize(128).save(output, optimize=True)
 
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--workdir", default="runs/demo", help="a finished run")
     parser.add_argument("--output", type=pathlib.Path, default=ROOT / "docs" / "notebook.png")
     parser.add_argument("--browser", default="/usr/bin/chromium")
-    parser.add_argument("--cells", nargs=2, default=["question", "steps"], help="first and last id")
+    parser.add_argument("--cells", nargs="+", default=CELLS, help="ids")
     arguments = parser.parse_args()
     page = executed_page(arguments.workdir)
     take_picture(page, arguments.cells, arguments.browser, arguments.output)

@@ -27,8 +27,8 @@ def execute(directory, training="", **variables):
     copy.parent.mkdir()
     copy.write_text(source.replace(TRAINING, training or TRAINING), encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--nbmake",
-         "--nbmake-timeout=600", "--overwrite", copy],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider",
+         "--nbmake", "--nbmake-timeout=600", "--overwrite", copy],
         cwd=directory, env=environment() | variables, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
