@@ -10,7 +10,6 @@ import pty
 import subprocess
 import sys
 
-import hostile_students
 import pytest
 from experiment_runs import ROOT, command, environment, one_error_line, run
 from hostile_students import QUESTION, SOLUTION, SUBQUESTION
@@ -32,26 +31,21 @@ LINES = [
 
 
 @pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
-    return hostile_students.train(tmp_path_factory.mktemp("run"))
+def students(hostile_workdir):
+    return distill_jax.load(hostile_workdir, mesh__data=8)
 
 
-@pytest.fixture(scope="module")
-def students(workdir):
-    return distill_jax.load(workdir, mesh__data=8)
-
-
-def test_plain_lines_where_it_is_no_terminal(workdir):
-    done = run("ask", "--workdir", workdir, QUESTION)
+def test_plain_lines_where_it_is_no_terminal(hostile_workdir):
+    done = run("ask", "--workdir", hostile_workdir, QUESTION)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.split("\n") == [*LINES, ""]
 
 
-def test_questions_of_a_pipe(workdir):
+def test_questions_of_a_pipe(hostile_workdir):
     """A bad one is one line, and the next is answered."""
     text = f"{QUESTION}\n\n{'long ' * 200}\nWhat is [b]7[/b] and 8?\x1b[31m\n"
     done = subprocess.run(
-        command("ask", "--workdir", workdir), cwd=ROOT, env=environment(), input=text,
+        command("ask", "--workdir", hostile_workdir), cwd=ROOT, env=environment(), input=text,
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     lines = done.stdout.split("\n")
@@ -63,13 +57,13 @@ def test_questions_of_a_pipe(workdir):
     assert "\x1b" not in done.stdout
 
 
-def test_a_terminal_gets_colours_of_ours_only(workdir):
+def test_a_terminal_gets_colours_of_ours_only(hostile_workdir):
     """Typed at the prompt of a real terminal; red (31) is a colour that only the student names."""
     ours, theirs = pty.openpty()
     env = {key: value for key, value in environment().items() if key != "NO_COLOR"}
     running = subprocess.Popen(
-        command("ask", "--workdir", workdir), cwd=ROOT, env=env | {"TERM": "xterm-256color"},
-        stdin=theirs, stdout=theirs, stderr=theirs,
+        command("ask", "--workdir", hostile_workdir), cwd=ROOT,
+        env=env | {"TERM": "xterm-256color"}, stdin=theirs, stdout=theirs, stderr=theirs,
     )  # fmt: skip
     os.close(theirs)
     written = b""
@@ -160,11 +154,12 @@ jax.monitoring.register_event_duration_secs_listener(listen)
 import distill_jax
 students = distill_jax.load(sys.argv[1], sampling__dtype=sys.argv[2])
 counts = []
-for number in range(12):
-    said = [("decomposer", "Is it " + "more " * number)] if number > 6 else []
+for number in range(24):
+    kind = number % 12
+    said = [("decomposer", "Is it " + "more " * kind)] if kind > 6 else []
     students.solve(
-        [f"What is {number} and {number}?"], said=[said], slots=1, seed=number,
-        temperature=number / 10, top_p=1 - number / 20, on_turns=lambda n, turns: None,
+        [f"What is {number} and {kind}?"], said=[said], slots=1, seed=number,
+        temperature=number / 20, top_p=1 - number / 40, on_turns=lambda n, turns: None,
     )
     counts.append(count)
 print(json.dumps(counts))
@@ -172,14 +167,16 @@ print(json.dumps(counts))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_nothing_is_compiled_for_a_second_question(workdir, dtype):
-    """Other questions, beginnings, seeds and temperatures; parameters are cast once."""
+def test_nothing_is_compiled_for_a_second_question(hostile_workdir, dtype):
+    """Other questions, beginnings, seeds and temperatures; parameters are cast once. A dialogue
+    that outgrows the caches is a program of its own, once."""
     done = subprocess.run(
-        [sys.executable, "-c", COUNTED, workdir, dtype], cwd=ROOT, env=environment(),
+        [sys.executable, "-c", COUNTED, hostile_workdir, dtype], cwd=ROOT, env=environment(),
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     counts = json.loads(done.stdout)
-    assert counts[0] > 0 and counts == [counts[0]] * 12
+    assert counts[0] > 0 and counts[:7] == [counts[0]] * 7
+    assert counts[11] <= counts[0] + 2 and counts[11:] == [counts[11]] * 13
 
 
 @pytest.mark.parametrize(
@@ -196,8 +193,11 @@ def test_mistakes_are_one_line(arguments, message):
     assert message in one_error_line(run("ask", *arguments))
 
 
-def test_an_empty_question_is_a_mistake(workdir):
-    assert one_error_line(run("ask", "--workdir", workdir, " ")) == "error: the question is empty"
+def test_an_empty_question_is_a_mistake(hostile_workdir):
+    assert (
+        one_error_line(run("ask", "--workdir", hostile_workdir, " "))
+        == "error: the question is empty"
+    )
 
 
 def test_a_host_that_others_reach_must_be_named_and_is_warned_of():

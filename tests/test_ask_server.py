@@ -4,7 +4,6 @@ import json
 import threading
 
 import ask_server
-import hostile_students
 import openai
 import pytest
 from ask_server import send
@@ -24,13 +23,8 @@ ASKED = {"model": "students", "messages": [{"role": "user", "content": QUESTION}
 
 
 @pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
-    return hostile_students.train(tmp_path_factory.mktemp("run"))
-
-
-@pytest.fixture(scope="module")
-def port(workdir):
-    with ask_server.process(workdir) as found:
+def port(hostile_workdir):
+    with ask_server.process(hostile_workdir) as found:
         yield found
 
 
@@ -41,8 +35,8 @@ def client(port):
 
 
 @pytest.fixture(scope="module")
-def students(workdir):
-    return distill_jax.load(workdir, mesh__data=8)
+def students(hostile_workdir):
+    return distill_jax.load(hostile_workdir, mesh__data=8)
 
 
 def test_the_dialogue_is_the_assistants_message(client, students):

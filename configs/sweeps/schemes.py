@@ -7,7 +7,7 @@ from distill_jax.sweeps.definition import Sweep
 
 
 def get_sweep():
-    """Five arms; train.token_budget of the base is what each may feed, summed over its students."""
+    """Five arms; train.token_budget is what each may feed, summed over its students."""
     return Sweep(
         config="configs/demo.py",
         arms={
@@ -20,6 +20,6 @@ def get_sweep():
             "socratic_iterative_blind": {"scheme": "socratic", "reads.decomposer": ()},
         },
         seeds=(0, 1, 2),
-        overrides={"evaluation.problems": 500},
+        overrides={"evaluation.problems": 500, "train.token_budget": 2_000_000},
         baseline="answer_only",
     )

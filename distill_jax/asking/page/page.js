@@ -9,6 +9,8 @@ function element(tag, classes = "", text = "") {
   return made;
 }
 
+const signed = (value, digits) => value.toFixed(digits).replace("-", "−");
+
 function percent(logProbability) {
   const share = 100 * Math.exp(logProbability);
   return share >= 99.95 ? "100 %" : share < 0.1 ? "< 0.1 %" : `${share.toPrecision(3)} %`;
@@ -17,7 +19,7 @@ function percent(logProbability) {
 function piece([text, logProbability]) {
   const p = Math.exp(logProbability);
   const made = element("span", `piece ${p < 0.1 ? "p3" : p < 0.5 ? "p2" : p < 0.9 ? "p1" : ""}`, text);
-  made.dataset.tip = `${percent(logProbability)}   log-probability ${logProbability.toFixed(3)}`;
+  made.dataset.tip = `${percent(logProbability)}   log-probability ${signed(logProbability, 3)}`;
   return made;
 }
 
@@ -33,8 +35,8 @@ function turnElement(turn, index) {
   if (ends) role.append(element("small", "", "ends the dialogue"));
   const about = element("span", "about");
   const sum = turn.pieces.reduce((total, [, value]) => total + value, 0);
-  const number = element("span", "sum", sum.toFixed(2).replace("-", "−"));
-  number.dataset.tip = `${percent(sum)}   log-probability of the turn, ${turn.pieces.length} tokens`;
+  const number = element("span", "sum", signed(sum, 2));
+  number.dataset.tip = `${percent(sum)}   log-probability of the turn`;
   about.append(number);
   item.append(role, about);
   if (ends) return item;
@@ -133,6 +135,7 @@ async function solve(question, said) {
   state.running = null;
   by("ask").disabled = false;
   by("stop").hidden = true;
+  by("dialogue").hidden = !state.turns.length;
   show();
 }
 

@@ -1,0 +1,99 @@
+"""Pictures of a run's students at work: `python docs/pictures.py --workdir runs/demo`.
+
+Writes ask_page.png, the web page in a headless Chromium, and ask_terminal.svg into --output
+(needs the extra [dev], and Chromium: `apt-get install chromium`).
+"""
+
+import argparse
+import contextlib
+import io
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+
+QUESTION = "Ann has 4 cups. Ann wins 8 cups. Then Ann loses 3 cups. How many cups has Ann?"
+SIZE = {"width": 780, "height": 760}
+
+
+@contextlib.contextmanager
+def server(workdir: str) -> Iterator[str]:
+    """The address of a server of the run."""
+    command = [sys.executable, "-m", "distill_jax.ask", "--workdir", workdir]
+    command += ["--serve", "--port", "0"]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert running.stdout is not None
+        for line in running.stdout:
+            if found := re.match(r"page: (\S+)", line):
+                yield found[1]
+                return
+        sys.exit("the server did not start")
+    finally:
+        running.terminate()
+        running.wait()
+
+
+def page_picture(workdir: str, question: str, scheme: str, output: pathlib.Path) -> None:
+    """A question, its dialogue, and the mouse on the least certain word."""
+    from playwright.sync_api import sync_playwright
+
+    with server(workdir) as address, sync_playwright() as playwright:
+        chromium = shutil.which("chromium") or shutil.which("google-chrome")
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport=SIZE, color_scheme=scheme, device_scale_factor=1.5)
+        page.goto(address)
+        page.fill("#question", question)
+        page.click("#ask")
+        page.wait_for_selector("#answer:not([hidden])")
+        pieces = page.locator("#turns .piece")
+        least = min(range(pieces.count()), key=lambda n: certainty(pieces.nth(n)))
+        pieces.nth(least).hover()
+        page.screenshot(path=output, full_page=True)
+        browser.close()
+
+
+def certainty(piece) -> float:
+    """The log-probability in a word's tip."""
+    return float(piece.get_attribute("data-tip").split()[-1].replace("\N{MINUS SIGN}", "-"))
+
+
+def terminal_picture(workdir: str, question: str, output: pathlib.Path) -> None:
+    """The dialogue as the terminal shows it, in its colours."""
+    from rich.console import Console
+    from rich.text import Text
+
+    import distill_jax
+    from distill_jax.asking.terminal import answer
+    from distill_jax.workdir import write_text
+
+    students = distill_jax.load(workdir)
+    students.solve([question], slots=1)  # compiled now: the picture has no spinner
+    console = Console(record=True, force_terminal=True, width=96, file=io.StringIO())
+    run = f"runs/{pathlib.Path(workdir).resolve().name}"
+    command = f'python -m distill_jax.ask --workdir {run} "{question[:30]} ..."'
+    console.print(Text("$ ", "dim"), Text(command), sep="")
+    answer(question, students, console)
+    picture = console.export_svg(title="distill_jax.ask")
+    # No font from another server: README shows the picture without it anyway.
+    write_text(output, re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL))
+
+
+def main() -> None:
+    """Make both pictures."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--workdir", required=True, help="a finished run")
+    parser.add_argument("--output", default="docs", type=pathlib.Path, help="directory")
+    parser.add_argument("--question", default=QUESTION)
+    parser.add_argument("--scheme", default="light", choices=("light", "dark"))
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    asked = arguments.workdir, arguments.question
+    terminal_picture(*asked, arguments.output / "ask_terminal.svg")
+    page_picture(*asked, arguments.scheme, arguments.output / "ask_page.png")
+
+
+if __name__ == "__main__":
+    main()

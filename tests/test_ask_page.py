@@ -1,0 +1,127 @@
+"""The page of `ask --serve` in a real browser: Chromium without a window, driven by Playwright.
+
+What is typed and what the students say holds HTML that a browser would run (hostile_students.py).
+"""
+
+import os
+import shutil
+
+import ask_server
+import pytest
+from hostile_students import QUESTION, SOLUTION, SUBQUESTION
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="no Playwright: pip install 'distill-jax[dev]'"
+)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
+
+HTML = "<img src=x onerror=document.title='hacked'>"
+
+
+@pytest.fixture(scope="module")
+def address(hostile_workdir):
+    with ask_server.process(hostile_workdir) as port:
+        yield f"http://127.0.0.1:{port}/"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    # Chromium's sandbox does not run as root.
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, address):
+    """A page on which nothing fails but requests that are refused, and which loads nothing from
+    elsewhere."""
+    page, said, loaded = browser.new_page(), [], []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: loaded.append(request.url))
+    page.goto(address)
+    page.wait_for_function("document.querySelector('#about').textContent")
+    yield page
+    assert page.title() == "Ask the students"
+    assert page.locator("img").count() == 0
+    assert [text for text in said if "status of 400" not in text] == []
+    assert all(url.startswith(address) for url in loaded)
+    page.close()
+
+
+def ask(page, question):
+    page.fill("#question", question)
+    page.click("#ask")
+    page.wait_for_selector("#answer:not([hidden])")
+
+
+def words(page):
+    """What is shown of every turn that says something."""
+    return [element.text_content() for element in page.locator("#turns .words").all()]
+
+
+def test_a_dialogue_and_an_edited_subquestion(page):
+    assert page.text_content("#about") == "students: decomposer at step 150, solver at step 150"
+    ask(page, QUESTION)
+    assert words(page) == [SUBQUESTION, SOLUTION, "And then?", "It is 5.\n#### 5"]
+    roles = [element.text_content() for element in page.locator("#turns .role").all()]
+    assert roles[:4] == ["decomposer", "solver"] * 2
+    assert roles[4:] == ["decomposerends the dialogue"]
+    assert page.text_content("#answer b") == "5"
+
+    page.locator("#turns .edit").nth(2).click()
+    area = page.locator("#turns textarea")
+    assert area.input_value() == "And then?"
+    area.fill(f"And {HTML}?")
+    page.get_by_role("button", name="Continue from here").click()
+    page.wait_for_selector("#answer:not([hidden])")
+    after = words(page)
+    assert after[:3] == [SUBQUESTION, SOLUTION, f"And {HTML}?"] and len(after) > 3
+    edited = page.locator("#turns .turn").nth(2)
+    assert edited.locator(".role").text_content() == "decomposeredited by you"
+    assert page.locator("#turns small", has_text="edited by you").count() == 1
+
+
+def test_probabilities_are_shown_at_a_word_and_at_a_turn(page):
+    ask(page, QUESTION)
+    page.locator("#turns .piece").first.hover()
+    tip = page.locator("#tip")
+    assert tip.is_visible() and " %   log-probability \N{MINUS SIGN}" in tip.text_content()
+    page.locator("#turns .sum").nth(1).hover()
+    assert "log-probability of the turn" in tip.text_content()
+    page.locator("h1").hover()
+    assert not tip.is_visible()
+
+
+def test_a_question_is_shown_as_text(page):
+    page.fill("#question", f"{HTML} {QUESTION}")
+    page.press("#question", "Enter")
+    page.wait_for_selector("#answer:not([hidden])")
+    assert page.text_content("#asked") == f"{HTML} {QUESTION}"
+
+
+def test_mistakes_are_said(page):
+    page.fill("#question", "long " * 200)
+    page.click("#ask")
+    page.wait_for_selector("#status.error")
+    assert "the students read at most 160: shorten it" in page.text_content("#status")
+    page.fill("#question", "")
+    page.click("#example")
+    assert page.input_value("#question").startswith("What is ")
+
+
+def test_stop(page):
+    """The answer is held back by the browser, so that there is something to stop."""
+    page.route("**/solve", lambda route: None)
+    page.fill("#question", QUESTION)
+    page.click("#ask")
+    page.click("#stop")
+    page.wait_for_function("document.querySelector('#status').textContent === 'Stopped.'")
+    assert page.locator("#ask").is_enabled() and page.locator("#stop").is_hidden()
+    page.unroute("**/solve")
+    ask(page, QUESTION)
+    assert words(page)[0] == SUBQUESTION
