@@ -1,0 +1,23 @@
+"""Mix Distillation on the built-in task: from all equations (short) to all sentences (long).
+
+The two files are written first, as configs/mix_long_arithmetic.py says. Every arm trains a BPE on
+its own text.
+
+Usage: python -m distill_jax.sweep --config configs/sweeps/mix_long_arithmetic.py \\
+           --workdir runs/mix_long \\
+           --config.data.annotations=runs/long/annotations.jsonl,runs/short/annotations.jsonl
+"""
+
+from distill_jax.configs.sweeps.mix_long_svamp import SHARES
+from distill_jax.sweeps.definition import Sweep
+
+
+def get_sweep():
+    """Six arms, named by the share of long chains; three seeds."""
+    return Sweep(
+        config="configs/mix_long_arithmetic.py",
+        arms={f"long={s}": {"data.mixture": (s, round(1 - s, 1))} for s in SHARES},
+        seeds=(0, 1, 2),
+        overrides={"evaluation.problems": 500},
+        baseline="long=0.0",
+    )

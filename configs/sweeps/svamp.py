@@ -1,0 +1,29 @@
+"""SVAMP from MAWPS and ASDiv-A, small students from scratch: answers, or equations as steps.
+
+Each with the 3,138 rows of the training file, and with up to nine copies of each that have other
+numbers (distill_jax/tasks/mawps_asdiv.py), at one budget. The checkpoint is the best on questions
+held out of the training file; the test is all of SVAMP. When it is done, once more with the
+calculator: python -m distill_jax.evaluate --workdir RUN --config.sampling.calculator=True
+
+Usage: python -m distill_jax.sweep --config configs/sweeps/svamp.py --workdir runs/svamp \\
+           --config.task_options.directory=DIR_OF_SVAMP
+"""
+
+from distill_jax.sweeps.definition import Sweep
+from distill_jax.sweeps.from_scratch import from_scratch
+
+
+def get_sweep():
+    """Four arms."""
+    schemes, copies = ("answer_only", "chain"), {"": 0, "_renumbered": 9}
+    return Sweep(
+        config="configs/svamp_tiny.py",
+        arms={
+            f"{scheme}{name}": {"scheme": scheme, "task_options.renumbered": count}
+            for scheme in schemes
+            for name, count in copies.items()
+        },
+        overrides=from_scratch(context=256, batch_size=8, token_budget=3_000_000)
+        | {"task_options.protocol": "mawps_asdiv", "data.dev_problems": 300},
+        baseline="answer_only",
+    )

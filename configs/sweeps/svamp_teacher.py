@@ -1,0 +1,24 @@
+"""SVAMP's 700 training problems with a teacher's pairs of question and solution: three schemes.
+
+FILE holds annotations with subquestions, of a run of distill_jax.annotate or in a format that
+docs/annotating.md names. All arms train on the problems that it answers rightly, but answer_only,
+which takes all 700; the test is the other 300 (the split of Ho et al.).
+
+Usage: python -m distill_jax.sweep --config configs/sweeps/svamp_teacher.py \\
+           --workdir runs/svamp_teacher --config.task_options.directory=DIR_OF_SVAMP \\
+           --config.data.annotations=FILE
+"""
+
+from distill_jax.sweeps.definition import Sweep
+from distill_jax.sweeps.from_scratch import from_scratch
+
+
+def get_sweep():
+    """Three arms."""
+    return Sweep(
+        config="configs/svamp_tiny.py",
+        arms={scheme: {"scheme": scheme} for scheme in ("answer_only", "chain", "socratic")},
+        overrides=from_scratch(context=384, batch_size=4, token_budget=1_000_000)
+        | {"data.dev_problems": 40, "sampling.max_turn_tokens": 200, "sampling.max_tokens": 320},
+        baseline="answer_only",
+    )
