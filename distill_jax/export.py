@@ -1,8 +1,10 @@
 """Export a run for transformers: `python -m distill_jax.export --workdir runs/demo --output out`.
 
-Every student that is trained to the end becomes a directory `out/<student>/`.
+Every student that is trained to the end becomes a directory `out/<student>/`; `out/alternate.py`
+lets them take turns with transformers alone.
 """
 
+import pathlib
 import sys
 
 from distill_jax import command_line, errors, host_memory
@@ -18,13 +20,25 @@ def main(argv: list[str]) -> None:
         choices=("float32", "float16", "bfloat16"),
         help="of the weights in the files; default: that of the training run",
     )
+    parser.add_argument(
+        "--gguf", action="store_true", help="write <student>.gguf for llama.cpp too"
+    )
+    parser.add_argument(
+        "--push_to_hub",
+        default="",
+        metavar="NAME/PREFIX",
+        help="then upload them to the Hugging Face Hub, as NAME/PREFIX-STUDENT",
+    )
     rest, overrides = command_line.split_overrides(argv)
     arguments = parser.parse_args(rest)
 
     host_memory.keep_freed_memory()
     from distill_jax import export_students
 
-    export_students.export(arguments.workdir, arguments.output, arguments.dtype, overrides)
+    options = export_students.Options(
+        pathlib.Path(arguments.output), arguments.dtype, arguments.gguf, arguments.push_to_hub
+    )
+    export_students.export(arguments.workdir, options, overrides)
 
 
 if __name__ == "__main__":

@@ -1,31 +1,48 @@
 """The export of a run: restore its students and write each in Hugging Face format."""
 
 import pathlib
-from typing import Any
+import re
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from distill_jax import command_line, model_card, records, sharding
+from distill_jax import alternation, command_line, model_card, records, sharding
+from distill_jax.annotations import hub
 from distill_jax.errors import UserError
-from distill_jax.model import hugging_face_export
+from distill_jax.model import gguf_export, hugging_face_export
 from distill_jax.restore_students import chosen_steps, finished_students, restore_params
 from distill_jax.run_inputs import RunInputs
 from distill_jax.text.formats import TURNS
 from distill_jax.text.tokenizer import Tokenizer
-from distill_jax.workdir import Workdir, read_json
+from distill_jax.workdir import Workdir, read_json, write_text
+
+EXAMPLE = "alternate.py"
 
 
-def export(path: str, output: str, dtype: str | None, overrides: dict[str, str]) -> None:
-    """Write every finished student of the run in `path` to `output/<student>/`.
+class Options(NamedTuple):
+    """What is written, and where to."""
 
-    `dtype` is float32, float16 or bfloat16; None takes what training_data.json has as the student's
-    `weights_dtype`, or else float32. Raises UserError where no student is finished, where one of
-    the directories is not empty, and for another text format than our own.
+    output: pathlib.Path
+    dtype: str | None  # float32, float16 or bfloat16; None = that of the training run
+    gguf: bool  # a file for llama.cpp too
+    push_to_hub: str  # NAME/PREFIX: every student becomes NAME/PREFIX-<student>; "" = nowhere
+
+
+def export(path: str, options: Options, overrides: dict[str, str]) -> None:
+    """Write every finished student of the run in `path` to `output/<student>/`, and, where all are
+    finished, a program in which they take turns to `output/alternate.py`.
+
+    Where `dtype` is None, it is what training_data.json has as the student's `weights_dtype`, or
+    else float32. Raises UserError where no student is finished, where one of the directories is
+    not empty, for another text format than our own, and where the Hub refuses a student (the
+    directories are written by then).
     """
     workdir = Workdir(path)
     config = command_line.config_from_dict(workdir.stored_config())
     command_line.apply_overrides(config, overrides)
+    if options.push_to_hub and not re.fullmatch(r"[\w.-]+/[\w.-]+", options.push_to_hub):
+        raise UserError(f"--push_to_hub={options.push_to_hub}: give NAME/PREFIX, such as me/pair")
     with workdir.locked():
         inputs = RunInputs(config, workdir)
         workdir.check_identity(inputs.identity())
@@ -40,42 +57,68 @@ def export(path: str, output: str, dtype: str | None, overrides: dict[str, str])
                 f"--workdir={path}: no student is trained to the end: run "
                 "`python -m distill_jax.main` with the same config and workdir first"
             )
+        if options.gguf:
+            gguf_export.check(workdir.tokenizer)
         for student in finished:  # before the first of them is written
-            hugging_face_export.check_target(pathlib.Path(output), student)
+            hugging_face_export.check_target(options.output, student)
+        targets = {}
         for student, steps in chosen_steps(inputs, finished).items():
-            target = _export_one(inputs, student, steps, pathlib.Path(output), dtype)
-            inputs.terminal.say(f"student {student}: {target}")
+            targets[student] = _export_one(inputs, student, steps, options)
+            inputs.terminal.say(f"student {student}: {targets[student]}")
     unfinished = [student for student in inputs.students if student not in finished]
-    if unfinished:
+    if not unfinished:
+        places = {student: f"./{student}" for student in inputs.students}
+        write_text(options.output / EXAMPLE, _example(inputs, places))
+        inputs.terminal.say(f'try them: cd {options.output} && python {EXAMPLE} "QUESTION"')
+    else:
         inputs.terminal.say(f"not trained to the end, left out: {', '.join(unfinished)}")
+    if options.push_to_hub:
+        for student, target in targets.items():
+            name = f"{options.push_to_hub}-{student}"
+            inputs.terminal.say(hub.push_folder(target, name, "model"))
 
 
-def _export_one(
-    inputs: RunInputs, student: str, steps: int, output: pathlib.Path, dtype: str | None
-) -> pathlib.Path:
+def _export_one(inputs: RunInputs, student: str, steps: int, options: Options) -> pathlib.Path:
     workdir = inputs.workdir
     tokenizer = inputs.tokenizer()
     facts = read_json(workdir.training_data)[student]
-    _, first = next(iter(records.read_json_lines(workdir.annotations)))
+    if options.push_to_hub:
+        places = {each: f"{options.push_to_hub}-{each}" for each in inputs.students}
+    else:
+        places = {each: f"../{each}" for each in inputs.students}
     card = model_card.model_card(
         student,
         config=inputs.config,
         scheme=inputs.scheme,
         views=[view for view in inputs.views if view.student == student],
-        annotation=records.annotation_from_dict(first),
+        annotations=[row for _, row in records.read_json_lines(workdir.annotations)],
+        licences=getattr(inputs.task, "LICENCES", {}),  # a task of the user's need not have any
         facts=facts,
         report=read_json(workdir.report_json) if workdir.report_json.exists() else None,
+        example=_example(inputs, places),
     )
     return hugging_face_export.export_student(
-        output,
+        options.output,
         student,
         _restore(inputs, tokenizer, student, steps),
         inputs.models(tokenizer)[student],
         workdir.tokenizer,
         # Runs from before this key was written hold float32.
-        dtype or facts.get("weights_dtype", "float32"),
+        options.dtype or facts.get("weights_dtype", "float32"),
         card,
         _never_writes(inputs, tokenizer, student),
+        gguf=options.gguf,
+    )
+
+
+def _example(inputs: RunInputs, places: dict[str, str]) -> str:
+    sampling = inputs.sampling
+    return alternation.example(
+        inputs.scheme,
+        inputs.views,
+        places,
+        max_turns=sampling.max_turns,
+        max_turn_tokens=sampling.max_turn_tokens,
     )
 
 

@@ -1,12 +1,14 @@
 """The model card (README.md) of an exported student."""
 
-import html
 import json
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from distill_jax import records
+from distill_jax.annotations import hub
+from distill_jax.markdown import fenced, plain
 from distill_jax.records import Annotation
 from distill_jax.text.rows import View
 from distill_jax.text.tokenizer import END_OF_TEXT, END_OF_TURN
@@ -33,40 +35,33 @@ def model_card(
     config: Any,
     scheme: Scheme,
     views: Sequence[View],
-    annotation: Annotation,
+    annotations: Sequence[dict[str, Any]],
+    licences: Mapping[str, str],
     facts: Mapping[str, Any],
     report: Mapping[str, Any] | None,
+    example: str,
 ) -> str:
     """Markdown with YAML front matter.
 
-    views       those of this student
-    annotation  a training annotation, for the worked example
-    facts       the student's part of training_data.json
-    report      report.json of the run, or None where it was not evaluated
+    views        those of this student
+    annotations  all that the student was trained on, as JSON; the first is the worked example
+    licences     {data set: licence} as the task says, {} where it does not
+    facts        the student's part of training_data.json
+    report       report.json of the run, or None where it was not evaluated
+    example      a program in which the students take turns
     """
     # Runs from before students could be initialised from others do not have the key.
     base = config.model[student].get("init_from", "")
     parts = [
         _front_matter(base),
         _introduction(student, config, scheme, views, base),
-        _prompting(scheme, views, annotation),
+        _prompting(scheme, views, records.annotation_from_dict(annotations[0])),
+        f"## The students in turn\n\n{fenced(example, 'python')}",
         _training(config, facts),
+        _data(config, annotations, licences, base),
         _result(scheme, report),
     ]
     return "\n".join(part for part in parts if part)
-
-
-def plain(value: Any) -> str:
-    """Anything as text inside of a line that Markdown and HTML leave alone."""
-    escaped = re.sub(r"([\\`*_\[\]|~$:])", r"\\\1", str(value))
-    return html.escape(" ".join(escaped.split()), quote=False)
-
-
-def fenced(text: str, language: str) -> str:
-    """A code block; its fence is longer than any row of backticks in `text`."""
-    longest = max(map(len, re.findall(r"`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}{language}\n{text.rstrip()}\n{fence}\n"
 
 
 def _front_matter(base: str) -> str:
@@ -155,6 +150,38 @@ def _training(config: Any, facts: Mapping[str, Any]) -> str:
     return "\n".join(["## Training", "", "| | |", "|---|---|", *lines, ""])
 
 
+def _data(
+    config: Any,
+    annotations: Iterable[Mapping[str, Any]],
+    licences: Mapping[str, str],
+    base: str,
+) -> str:
+    options = ", ".join(f"{key}={value}" for key, value in config.task_options.items())
+    lines = [
+        "## Data, licences, terms",
+        "",
+        f"Questions of {plain(config.task)} ({plain(options or 'no options')}):",
+        "",
+        "| data | licence |",
+        "|---|---|",
+        *(f"| {plain(name)} | {plain(licence)} |" for name, licence in licences.items()),
+    ]
+    if not licences:
+        lines.append("| (not known to distill\\_jax) | look it up, and write it here |")
+    if base:
+        lines.append(f"| first parameters: {plain(base)} | that of these parameters |")
+    lines += [
+        "",
+        'Who wrote the steps ("gold": they came with the data):',
+        "",
+        *hub.sources_table(annotations),
+        "",
+        hub.TERMS,
+        "",
+    ]
+    return "\n".join(lines)
+
+
 def _number(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
@@ -168,10 +195,18 @@ def _result(scheme: Scheme, report: Mapping[str, Any] | None) -> str:
         return "## Result\n\nThis run was not evaluated.\n"
     low, high = report["accuracy_interval"]
     whose = "of the dialogues of all students of the run" if len(scheme.roles) > 1 else "of its own"
+    others = ", ".join(
+        f"{name} {score['accuracy']:.1%}" for name, score in report["scores"].items()
+    )
+    how = "majority of {samples} dialogues each, " if "samples" in report else ""
+    calculator = ", calculator on" if report["sampling"]["calculator"] else ""
     return (
         f"## Result\n\nAccuracy {whose}: **{report['accuracy']:.1%}** "
         f"({plain(report['accuracy_interval_method'])} interval {low:.1%} to {high:.1%}) on "
-        f"n = {report['n']} problems of the split {plain(report['split'])}, seed {report['seed']}, "
-        f"{plain(report['checkpoint_rule'])} checkpoint, "
-        f"temperature {report['sampling']['temperature']:g}.\n"
+        f"n = {report['n']} problems of the split {plain(report['split'])} of "
+        f"{plain(report['task'])}, seed {report['seed']}, "
+        f"{plain(report['checkpoint_rule'])} checkpoint, {how.format(**report)}"
+        f"temperature {report['sampling']['temperature']:g}{calculator}.\n\n"
+        f"Answers were read by the extractor *{plain(report['headline_extractor'])}*; by "
+        f"extractor: {plain(others)}.\n"
     )

@@ -8,15 +8,22 @@ import collections
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from distill_jax.annotations.summary import table
 from distill_jax.errors import UserError
+from distill_jax.markdown import plain
 from distill_jax.records import read_json_lines
 from distill_jax.workdir import Workdir, read_json, write_text
 
 PREFIX = "hub:"
+
+TERMS = (
+    "The terms of a teacher's provider apply to what it wrote, and often restrict the training of "
+    "other models on it; the licence of the questions is that of their data set. Neither is "
+    "settled by this card: look them up before you publish."
+)
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M"))
 
@@ -27,8 +34,6 @@ def push(workdir: Workdir, name: str) -> str:
     With the token that `hf auth login` or HF_TOKEN left. Raises UserError where there are no
     annotations, or the Hub refuses them.
     """
-    import huggingface_hub
-
     if not workdir.annotations.exists():
         raise UserError(
             f"{workdir.annotations}: no such file: run `python -m distill_jax.annotate`"
@@ -36,15 +41,23 @@ def push(workdir: Workdir, name: str) -> str:
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
         write_folder(workdir, folder)
-        try:
-            api = huggingface_hub.HfApi()
-            api.create_repo(name, repo_type="dataset", exist_ok=True)
-            api.upload_folder(repo_id=name, repo_type="dataset", folder_path=folder)
-        except Exception as error:  # the network, the Hub and its client have each their own
-            raise UserError(
-                f"{name}: {_reason(error)}: check the name, and `hf auth login`"
-            ) from error
+        push_folder(folder, name, "dataset")
     return f"uploaded: {PREFIX}{name}"
+
+
+def push_folder(folder: pathlib.Path, name: str, kind: str) -> str:
+    """Upload a folder; `kind` is dataset or model. Returns the line to say, raises as `push`."""
+    import huggingface_hub
+
+    try:
+        api = huggingface_hub.HfApi()
+        api.create_repo(name, repo_type=kind, exist_ok=True)
+        api.upload_folder(repo_id=name, repo_type=kind, folder_path=folder)
+    except Exception as error:  # the network, the Hub and its client have each their own
+        raise UserError(
+            f"{name}: not uploaded ({_reason(error)}): check the name, and `hf auth login`"
+        ) from error
+    return f"uploaded: {name}"
 
 
 def fetch(name: str) -> pathlib.Path:
@@ -78,10 +91,6 @@ def card(workdir: Workdir, folder: pathlib.Path) -> str:
     """The README of the data set: teacher, its terms, prompt hashes, counts and rejections."""
     config = workdir.stored_config()
     rows = [row for _, row in read_json_lines(workdir.annotations)]
-    sources = collections.Counter(
-        tuple(str(row["source"].get(key, "")) for key in ("kind", "model", "prompt", "prompt_hash"))
-        for row in rows
-    )
     files = [("train", "train.jsonl"), ("validation", "validation.jsonl")]
     there = [(split, name) for split, name in files if (folder / name).exists()]
     size = next((name for most, name in _SIZES if len(rows) < most), "n>1M")
@@ -93,11 +102,9 @@ def card(workdir: Workdir, folder: pathlib.Path) -> str:
             f"{len(rows):,} annotations: a question, the steps of its solution (with subquestions "
             "where the source writes them), and the final answer, which equals the known one.",
             "",
-            *_table(("kind", "model", "prompt", "hash of the prompt", "annotations"), sources),
+            *sources_table(rows),
             "",
-            "The terms of a teacher's provider apply to what it wrote, and often to models that "
-            "are trained on it; the licence of the questions is that of their data set. Neither "
-            "is settled by this card: look them up before you publish.",
+            TERMS,
             "",
             "What was kept, and why the others were not:",
             "",
@@ -113,6 +120,22 @@ def card(workdir: Workdir, folder: pathlib.Path) -> str:
     )
 
 
+def sources_table(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Who wrote the annotations: lines of a table in Markdown, the most frequent source first."""
+    names = {"kind": "kind", "model": "model", "prompt": "prompt"}
+    names["prompt_hash"] = "hash of the prompt"
+    counts = collections.Counter(
+        tuple(str(row["source"].get(key, "")) for key in names) for row in rows
+    )
+    head = [_row([*names.values(), "annotations"]), _row(["---"] * (len(names) + 1))]
+    return head + [_row([*key, f"{count:,}"]) for key, count in counts.most_common()]
+
+
+def _row(cells: Sequence[str]) -> str:
+    # A model's name is text of others: it is neither mark-up nor the end of its cell.
+    return "| " + " | ".join(plain(cell) for cell in cells) + " |"
+
+
 def _front_matter(files: Sequence[tuple[str, str]], size: str) -> list[str]:
     lines = ["---", "tags:", "- synthetic", "- reasoning", "- distill_jax"]
     lines += [
@@ -125,15 +148,6 @@ def _front_matter(files: Sequence[tuple[str, str]], size: str) -> list[str]:
     for split, name in files:
         lines += [f"  - split: {split}", f"    path: {name}"]
     return [*lines, "---", ""]
-
-
-def _table(head: Sequence[str], counts: collections.Counter[Any]) -> list[str]:
-    def row(cells: Sequence[Any]) -> str:
-        # A model's name is text of others: it must not end its cell.
-        return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
-
-    lines = [row(head), row(["---"] * len(head))]
-    return lines + [row([*key, f"{count:,}"]) for key, count in counts.most_common()]
 
 
 def _reason(error: Exception) -> str:

@@ -12,6 +12,7 @@ import safetensors.numpy
 from flax import traverse_util
 
 from distill_jax.errors import UserError
+from distill_jax.model import gguf_export
 from distill_jax.model.gpt2 import LAYER_NORM_EPSILON, GPT2Config
 from distill_jax.model.hugging_face_files import PREFIX, SINGLE, tensor_layout
 from distill_jax.text.tokenizer import END_OF_TEXT, END_OF_TURN
@@ -87,6 +88,7 @@ def export_student(
     dtype: str,
     card: str,
     never_writes: Sequence[int] = (),
+    gguf: bool = False,
 ) -> pathlib.Path:
     """Write `output/student/` with weights, config, tokenizer and model card; returns its path.
 
@@ -95,6 +97,7 @@ def export_student(
     dtype                 of the weights in the file: float32, float16 or bfloat16
     card                  the text of README.md
     never_writes          ids that no role of the student may write: generation leaves them out
+    gguf                  whether a file for llama.cpp is written too (see gguf_export.check)
 
     Built beside its place and renamed, so that what is there is whole. Raises UserError where
     something is there already, and like `save_params`.
@@ -112,6 +115,8 @@ def export_student(
         _write_configs(temporary, backend, model, dtype, never_writes)
         _write_tokenizer(temporary, backend, model.context)
         write_text(temporary / "README.md", card)
+        if gguf:
+            gguf_export.write_gguf(temporary, student)
         _sync(temporary)
         os.replace(temporary, target)
     finally:

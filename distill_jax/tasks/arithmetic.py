@@ -61,6 +61,7 @@ DIFFICULTIES = {
 }
 
 # Of 20 buckets of stories, by a hash: splits can never share one, however large they are.
+LICENCES = {"problems made by distill_jax": "MIT, the licence of the program"}
 _SPLIT_BUCKETS = {"dev": (0,), "test": (1, 2), "train": tuple(range(3, 20))}
 
 

@@ -32,6 +32,8 @@ from distill_jax.tasks.upstream import folder, text_field
 SPLITS = ("train", "test")
 URL = "https://github.com/openai/grade-school-math/tree/master/grade_school_math/data"
 
+LICENCES = {"GSM8K": "MIT; its subquestions were written by a model of OpenAI"}
+
 _FILES = "train.jsonl, test.jsonl, train_socratic.jsonl and test_socratic.jsonl"
 
 

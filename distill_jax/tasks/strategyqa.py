@@ -57,6 +57,8 @@ PROTOCOLS = ("official", "ho")
 GOLD = ("facts", "decomposition")
 URL = "https://github.com/eladsegal/strategyqa/tree/main/data/strategyqa"
 
+LICENCES = {"StrategyQA": "MIT, the licence of its repository"}
+
 _FILES = f"train.json and dev.json from {URL}"
 _MOST_FACTS = 6  # 720 orders; no row has more than 5
 _YES_NO_QUESTION = re.compile(

@@ -51,6 +51,11 @@ SPLITS = ("train", "test")
 PROTOCOLS = ("ho", "mawps_asdiv")
 URL = "https://github.com/arkilpatel/SVAMP"
 CSV = "mawps-asdiv-a_svamp/train.csv"
+LICENCES = {
+    "SVAMP": "MIT",
+    "MAWPS (only with protocol mawps_asdiv)": "none of its own",
+    "ASDiv-A (only with protocol mawps_asdiv)": "CC BY-NC 4.0: not for commercial use",
+}
 
 _FILES = f"SVAMP.json (and {CSV} for protocol mawps_asdiv) from {URL}"
 _ROWS, _TRAIN_ROWS = 1000, 700

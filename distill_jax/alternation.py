@@ -1,0 +1,61 @@
+"""The example beside exported students: they take turns, with nothing but transformers."""
+
+from collections.abc import Mapping, Sequence
+
+from distill_jax.text.rows import View
+from distill_jax.text.tokenizer import END_OF_TURN
+from distill_jax.text.transcript import Scheme
+
+# Ids, not text, travel from turn to turn: cut into tokens anew, text may give others.
+_CODE = '''\
+"""The students take turns on a question: python alternate.py "How many ...?" """
+import sys, torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+students = {students}
+sees = {sees}
+tokenizer = AutoTokenizer.from_pretrained(students[{first!r}])
+models = {{role: AutoModelForCausalLM.from_pretrained(s) for role, s in students.items()}}
+end_of_text, end_of_turn = tokenizer.convert_tokens_to_ids([tokenizer.eos_token, {mark!r}])
+never = {never}
+question = tokenizer(sys.argv[1], split_special_tokens=True).input_ids
+turns = [("question", [*question, end_of_turn])]
+while turns[-1][1][-1] == end_of_turn and len(turns) <= {max_turns}:
+    role = list(students)[(len(turns) - 1) % len(students)]
+    seen = torch.tensor([sum((ids for writer, ids in turns if writer in sees[role]), [])])
+    reply = models[role].generate(seen, attention_mask=torch.ones_like(seen), max_new_tokens={turn},
+                                  suppress_tokens=never[role])[0, seen.shape[1]:].tolist()
+    turns.append((role, reply))
+    print(f"{{role}}: {{tokenizer.decode(reply, skip_special_tokens=True)}}")
+'''
+
+
+def example(
+    scheme: Scheme,
+    views: Sequence[View],
+    places: Mapping[str, str],
+    *,
+    max_turns: int,
+    max_turn_tokens: int,
+) -> str:
+    """A program that holds the dialogues that the sampler holds, greedily and without calculator,
+    as long as they fit into the context and config.sampling.max_tokens.
+
+    `places`: {student: directory or Hub id}.
+    """
+    of_role = {scheme.roles[index]: view for view in views for index in view.writes}
+    # A lone role only ends the text, in a dialogue only the ender does.
+    if len(scheme.roles) == 1:
+        never = {scheme.ender: "[end_of_turn]"}
+    else:
+        never = {role: "None" if role == scheme.ender else "[end_of_text]" for role in scheme.roles}
+    sees = {role: ["question", *sorted(of_role[role].sees)] for role in scheme.roles}
+    return _CODE.format(
+        students={role: places[of_role[role].student] for role in scheme.roles},
+        sees=sees,
+        first=scheme.roles[0],
+        mark=END_OF_TURN,
+        never="{" + ", ".join(f"{role!r}: {marks}" for role, marks in never.items()) + "}",
+        max_turns=max_turns,
+        turn=max_turn_tokens,
+    )
