@@ -58,12 +58,12 @@ class Rows:
 
     def padded(self, members: Sequence[int], length: int) -> Batch:
         """Ours: one row each, padded to `length`."""
-        shape = row_shape([self._source], length, packed=False)
+        shape = row_shape(self._source, length, packed=False)
         return self._ours([[number] for number in members], shape)
 
     def packed(self, bins: Sequence[Sequence[int]], length: int) -> Batch:
         """Ours: one bin each, padded to `length`."""
-        return self._ours(bins, row_shape([self._source], length, packed=True))
+        return self._ours(bins, row_shape(self._source, length, packed=True))
 
     def torch(self, members: Sequence[int], length: int = 0) -> Batch:
         """PyTorch's: one row each, padded to `length`, or where it is 0 to the longest of them."""
@@ -86,7 +86,7 @@ class Rows:
         return [bins[i] for i in order]
 
     def _ours(self, bins, shape) -> Batch:
-        made = [assemble([(self._source, number) for number in bin_], shape) for bin_ in bins]
+        made = [assemble(self._source, bin_, shape) for bin_ in bins]
         arrays = {name: np.stack([row[name] for row in made]) for name in made[0]}
         return self._batch(arrays, [n for bin_ in bins for n in bin_], arrays["inputs"].size)
 

@@ -20,6 +20,7 @@ from distill_jax import ahead_of_time, dry_run, dry_run_sampler
 from distill_jax.model import flops, gpt2
 from distill_jax.model.presets import PRESETS
 from distill_jax.sampling.plan import DialoguePlan, ViewPlan
+from distill_jax.text.rows import NO_LOSS, Row
 from distill_jax.training import batches, optimizer, step
 
 
@@ -36,7 +37,8 @@ def training_step(model: str, topology: str, option: Option) -> dict[str, Any]:
     allowed = np.ones((2, VOCABULARY), bool)  # of two roles
     trainer = step.Trainer(config, adamw, computation, allowed, seed=0)
     rows = ROWS * target.mesh.size
-    row = batches.assemble([], batches.RowShape(TOKENS, TOKENS, packed=True))
+    some = batches.StudentRows([Row([1, 2], [NO_LOSS, 0])], "student", TOKENS, 0.0)
+    row = batches.assemble(some, [], batches.RowShape(TOKENS, TOKENS, packed=True))
     batch = {
         name: jax.ShapeDtypeStruct((rows, *np.shape(value)), value.dtype)
         for name, value in row.items()

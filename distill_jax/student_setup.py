@@ -45,11 +45,11 @@ def student_setup(
     source = batches.StudentRows(rows, student, limit, config.data.max_dropped_share, limit_key)
     packed = config.data.packing
     seq_len = config.data.seq_len or (model.context if packed else 0)
-    shape = batches.row_shape([source], seq_len, packed)
+    shape = batches.row_shape(source, seq_len, packed)
     check_mesh(mesh, student, model, config.train.batch_size // config.train.accumulation)
     processes: Any = {"process": jax.process_index(), "processes": jax.process_count()}
     data = batches.Batches(
-        [source], shape, seed=config.seed, batch_size=config.train.batch_size, **processes
+        source, shape, seed=config.seed, batch_size=config.train.batch_size, **processes
     )
     kernel, reason = attention.choose_kernel(
         config.train.attention,
@@ -172,7 +172,7 @@ def _dev_batches(inputs, student, rows, limit, processes) -> list[dict[str, Any]
         return []
     source = batches.StudentRows(rows, student, limit, max_dropped_share=1.0)
     # Whole rows, each by itself: what is exact is counted row by row.
-    dev_shape = batches.row_shape([source], 0, packed=False)
+    dev_shape = batches.row_shape(source, 0, packed=False)
     size = inputs.config.train.batch_size
     return batches.dev_batches(source, dev_shape, size, **processes)
 

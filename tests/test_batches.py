@@ -27,7 +27,7 @@ def test_the_packed_row_of_the_docstring():
     source = student_rows(
         [Row([5, 6, 1, 7, 0], [-1, -1, -1, 0, 0]), Row([8, 1, 9, 0], [-1, -1, 0, 0])]
     )
-    row = batches.assemble([(source, 0), (source, 1)], batches.RowShape(12, 12, True))
+    row = batches.assemble(source, [0, 1], batches.RowShape(12, 12, True))
     assert row["inputs"].tolist() == [5, 6, 1, 7, 8, 1, 9, 0, 0, 0, 0, 0]
     assert row["segments"].tolist() == [1, 1, 1, 1, 2, 2, 2, 0, 0, 0, 0, 0]
     assert row["positions"].tolist() == [0, 1, 2, 3, 0, 1, 2, 0, 0, 0, 0, 0]
@@ -73,7 +73,7 @@ def test_batches_are_a_pure_function_of_seed_and_step(packed):
     for number in (7, 0, 7, 123):
         for key in ("inputs", "targets"):
             assert (first[number][key] == again[number][key]).all()
-    other = batches.Batches([student_rows(ragged_rows(30))], first.shape, seed=4, batch_size=4)
+    other = batches.Batches(student_rows(ragged_rows(30)), first.shape, seed=4, batch_size=4)
     assert any((first[i]["inputs"] != other[i]["inputs"]).any() for i in range(3))
 
 
@@ -149,16 +149,6 @@ def test_packed_epochs_hold_every_row_once_and_mix_who_travels_together():
     assert collections.Counter(companions).most_common(1)[0][1] < 3
 
 
-def test_weights_count_problems_also_where_one_source_has_longer_rows():
-    short, long = student_rows(named_rows(50, 4)), student_rows(named_rows(10, 16, first=50))
-    shape = batches.row_shape([short, long], 32, packed=True)
-    data = batches.Batches([short, long], shape, seed=0, batch_size=4, weights=[0.75, 0.25])
-    counts = collections.Counter(
-        "short" if name < 50 else "long" for i in range(300) for name in first_tokens(data.row(i))
-    )
-    assert counts["short"] / counts.total() == pytest.approx(0.75, abs=0.01)
-
-
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("processes", [2, 4])
 def test_processes_hold_slices_of_the_same_batch(packed, processes):
@@ -178,7 +168,7 @@ def test_processes_hold_slices_of_the_same_batch(packed, processes):
 def test_dev_batches_hold_every_row_once_and_fill_up_with_empty_ones():
     source = student_rows(named_rows(5))
     parts = [
-        batches.dev_batches(source, batches.row_shape([source], 0, False), 4, process, 2)
+        batches.dev_batches(source, batches.row_shape(source, 0, False), 4, process, 2)
         for process in (0, 1)
     ]
     whole = [np.concatenate([part[i]["inputs"][:, 0] for part in parts]) for i in range(2)]

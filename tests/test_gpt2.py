@@ -151,8 +151,8 @@ def our_gradients(name, rows, packed, computation=None):
     _, config, params = pair(name)
     source = batches.StudentRows(rows, "s", config.context, 0.0)
     seq_len = 256 if packed else 0
-    shape = batches.row_shape([source], seq_len, packed)
-    data = batches.Batches([source], shape, seed=0, batch_size=1 if packed else 5)
+    shape = batches.row_shape(source, seq_len, packed)
+    data = batches.Batches(source, shape, seed=0, batch_size=1 if packed else 5)
     # Packed: all bins of one epoch, one after the other in one batch.
     count = data.rows_per_epoch()
     numbers = [data.row(number) for number in range(count)]

@@ -186,7 +186,7 @@ def test_gsm8k_packed_to_1024_is_at_least_95_percent_useful():
         source = batches.StudentRows(encoded, student, 1024, 0.0)
         shares = []
         for packed, seq_len in ((False, 0), (True, 1024)):
-            shape = batches.row_shape([source], seq_len, packed)
-            made = batches.Batches([source], shape, seed=0, batch_size=8)
+            shape = batches.row_shape(source, seq_len, packed)
+            made = batches.Batches(source, shape, seed=0, batch_size=8)
             shares.append(source.tokens / (made.rows_per_epoch() * shape.seq_len))
         assert shares[0] < 0.4 and shares[1] >= 0.95

@@ -39,8 +39,8 @@ def student_rows(rows, max_tokens=32, max_dropped_share=0.0):
 
 def make_batches(rows, packed=False, seq_len=0, batch_size=8, **more):
     source = rows if isinstance(rows, batches.StudentRows) else student_rows(rows)
-    shape = batches.row_shape([source], seq_len, packed)
-    return batches.Batches([source], shape, seed=0, batch_size=batch_size, **more)
+    shape = batches.row_shape(source, seq_len, packed)
+    return batches.Batches(source, shape, seed=0, batch_size=batch_size, **more)
 
 
 def trainer(computation=None, model=MODEL, optimizer=OPTIMIZER, seed=0):

@@ -13,7 +13,7 @@ from distill_jax.training.packing import PackedStream
 
 
 class StudentRows:
-    """Ragged rows of one student from one source, in memory.
+    """Ragged rows of one student, in memory.
 
     For the row of tokens 5 6 1 7 0 with loss on 7 and 0, `inputs(i)` is 5 6 1 7, and `losses(i)`
     is where in it a loss token is next, that token, and the role that wrote it: 2 3, 7 0, 0 0.
@@ -105,16 +105,16 @@ class RowShape:
     packed: bool
 
 
-def row_shape(sources: Sequence[StudentRows], seq_len: int, packed: bool) -> RowShape:
+def row_shape(rows: StudentRows, seq_len: int, packed: bool) -> RowShape:
     """`seq_len`, or where it is 0 the longest row rounded up to 8; room for every loss token."""
-    seq_len = seq_len or -(-max(rows.longest for rows in sources) // 8) * 8
+    seq_len = seq_len or -(-rows.longest // 8) * 8
     # How many loss tokens meet in a bin depends on the epoch; unused slots cost next to nothing.
-    most = seq_len if packed else max(rows.most_loss_tokens for rows in sources)
+    most = seq_len if packed else rows.most_loss_tokens
     return RowShape(seq_len, -(-most // 4) * 4, packed)
 
 
-def assemble(rows: Sequence[tuple[StudentRows, int]], shape: RowShape) -> dict[str, Any]:
-    """One row of a batch that holds these (source, index) rows, one after the other.
+def assemble(rows: StudentRows, indices: Sequence[int], shape: RowShape) -> dict[str, Any]:
+    """One row of a batch that holds the rows of these indices, one after the other.
 
     For the row above in front of another of tokens 8 1 9 0 with loss on 9 and 0, packed into 12:
 
@@ -137,55 +137,55 @@ def assemble(rows: Sequence[tuple[StudentRows, int]], shape: RowShape) -> dict[s
     out["targets"] = np.zeros(shape.loss_capacity, np.int32)
     out["writers"] = np.full(shape.loss_capacity, NO_LOSS, np.int32)
     start = slot = 0
-    for number, (source, index) in enumerate(rows, start=1):
-        inputs = source.inputs(index)
+    for number, index in enumerate(indices, start=1):
+        inputs = rows.inputs(index)
         stop = start + len(inputs)
         out["inputs"][start:stop] = inputs
         if shape.packed:
             out["segments"][start:stop] = number
             out["positions"][start:stop] = np.arange(len(inputs))
-        positions, targets, writers = source.losses(index)
+        positions, targets, writers = rows.losses(index)
         end = slot + len(positions)
         out["loss_positions"][slot:end] = positions + start
         out["targets"][slot:end] = targets
         out["writers"][slot:end] = writers
         start, slot = stop, end
-    return out | {"length": np.int32(start), "problems": np.int32(len(rows))}
+    return out | {"length": np.int32(start), "problems": np.int32(len(indices))}
 
 
 class Batches:
     """`batches[step]` is this process's part of a batch: dict of arrays [rows per process, ...].
 
-    Sources are mixed by weight, problem by problem; each has an order of its own in every epoch,
-    from (seed, epoch). Row r of step s is row s * batch_size + r of one endless sequence, of which
-    process p of P holds a stretch of batch_size / P.
+    Every epoch has an order of its own, from (seed, epoch). Row r of step s is row
+    s * batch_size + r of one endless sequence, of which process p of P holds a stretch of
+    batch_size / P.
     """
 
     def __init__(
         self,
-        sources: Sequence[StudentRows],
+        rows: StudentRows,
         shape: RowShape,
         *,
         seed: int,
         batch_size: int,
-        weights: Sequence[float] | None = None,
         process: int = 0,
         processes: int = 1,
     ):
-        """`weights` are shares of the problems (None: by length). Raises UserError where the
-        batch does not divide over the processes."""
+        """Raises UserError where the batch does not divide over the processes."""
         if batch_size % processes:
             raise UserError(
                 f"config.train.batch_size={batch_size} does not divide by {processes} processes"
             )
         self.shape, self.batch_size = shape, batch_size
-        self._sources = sources
+        self._rows = rows
         self._process, self._processes = process, processes
-        self._stream = _shuffled_stream(sources, weights, seed)
+        import grain  # takes a second
+
+        # Without end; element i, the index of a row, is a pure function of i.
+        self._stream = grain.MapDataset.range(len(rows)).seed(seed).shuffle().repeat()
         self._packed = None
         if shape.packed:
-            window = sum(len(rows) for rows in sources)
-            self._packed = PackedStream(self._stream, self._length, shape.seq_len, window)
+            self._packed = PackedStream(self._stream, rows.length, shape.seq_len, len(rows))
 
     def __getitem__(self, step: int) -> dict[str, np.ndarray]:
         share = self.batch_size // self._processes
@@ -195,8 +195,8 @@ class Batches:
 
     def row(self, number: int) -> dict[str, np.ndarray]:
         """Row `number` of the endless sequence."""
-        keys = [self._stream[number]] if self._packed is None else self._packed[number]
-        return assemble([(self._sources[source], index) for source, index in keys], self.shape)
+        indices = [self._stream[number]] if self._packed is None else self._packed[number]
+        return assemble(self._rows, indices, self.shape)
 
     def global_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Shapes and dtypes of a batch over all processes."""
@@ -208,27 +208,8 @@ class Batches:
     def rows_per_epoch(self) -> int:
         """Batch rows that hold every problem once (packed: of the first epoch)."""
         if self._packed is None:
-            return sum(len(rows) for rows in self._sources)
+            return len(self._rows)
         return self._packed.bins_per_window()
-
-    def _length(self, key: tuple[int, int]) -> int:
-        return self._sources[key[0]].length(key[1])
-
-
-def _shuffled_stream(sources: Sequence[StudentRows], weights, seed: int) -> Any:
-    """A grain dataset of (source, index) without end; element i is a pure function of i."""
-    import grain
-
-    parts = [
-        grain.MapDataset.source([(number, index) for index in range(len(rows))])
-        .seed(seed + number)
-        .shuffle()
-        .repeat()
-        for number, rows in enumerate(sources)
-    ]
-    if len(parts) == 1:
-        return parts[0]
-    return grain.MapDataset.mix(parts, weights or [len(rows) for rows in sources])
 
 
 def dev_batches(
@@ -240,7 +221,7 @@ def dev_batches(
     for start in range(0, len(rows), batch_size):
         first = start + process * share
         members = [
-            assemble([(rows, index)] if index < len(rows) else [], shape)
+            assemble(rows, [index] if index < len(rows) else [], shape)
             for index in range(first, first + share)
         ]
         batches.append({name: np.stack([row[name] for row in members]) for name in members[0]})
