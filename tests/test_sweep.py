@@ -189,6 +189,8 @@ def test_what_is_refused_before_anything_runs(tmp_path, capsys):
     assert "b-seed0; b-seed1: config.model.solver.heads=3 does not divide" in line
     write_sweep(file, {"a": {}}, overrides={"distributed.processes": 2})
     assert "a sweep runs on one machine" in refused(capsys, *arguments)
+    write_sweep(file, {"a": {"train.students": ("solver",)}})
+    assert "a-seed0: config.train.students: a sweep trains all" in refused(capsys, *arguments)
     file.write_text("def get_sweep():\n    return {'arms': {}}\n")
     assert "get_sweep() returns dict" in refused(capsys, *arguments)
     write_sweep(file, ["chain"])

@@ -47,6 +47,8 @@ def _check(run: SweepRun, directory: pathlib.Path) -> RunInputs:
             "config.distributed.processes: a sweep runs on one machine: start each run of --list "
             "by its own command on all of them"
         )
+    if run.config.train.students:
+        raise UserError("config.train.students: a sweep trains all students of a run: leave it out")
     inputs = RunInputs(run.config, Workdir(directory / run.name))
     inputs.check_workdir(may_take_over=True)
     return inputs
