@@ -145,8 +145,10 @@ def test_every_mistake_of_a_sweep_is_in_one_message():
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_sweep_passes_its_checks(name, tmp_path, capsys):
     arguments = ["--config", f"configs/sweeps/{name}.py", "--workdir", str(tmp_path / "w")]
+    files = {"data.annotations": "long.jsonl,short.jsonl"} if name.startswith("mix_") else {}
+    arguments += [f"--config.{key}={value}" for key, value in files.items()]
     assert errors.run_command(sweep.main, [*arguments, "--dry_run"]) == 0
-    runs = plan(definition.load_sweep(f"configs/sweeps/{name}.py"), {})
+    runs = plan(definition.load_sweep(f"configs/sweeps/{name}.py"), files)
     assert capsys.readouterr().out == f"{len(runs)} runs: nothing wrong with their configs\n"
     assert errors.run_command(sweep.main, [*arguments, "--list"]) == 0
     shown = capsys.readouterr().out.strip().split("\n")[1:]
@@ -169,7 +171,7 @@ def test_the_schemes_are_compared_at_one_budget():
         "socratic_iterative": two,
         "socratic_iterative_blind": two,
     }
-    assert {run.config.train.token_budget for run in runs} == {5_000_000}
+    assert {run.config.train.token_budget for run in runs} == {2_000_000}
     assert {run.config.evaluation.problems for run in runs} == {500}
     blind = next(run for run in runs if run.arm == "socratic_iterative_blind")
     assert blind.config.reads.decomposer == ()
@@ -229,6 +231,9 @@ def test_the_data_is_the_same_where_only_the_students_differ():
         {"evaluation__split": "dev"},
     ):
         assert key(**other) != key()
+    # The seed decides who is learned from which file.
+    mixed = {"data__annotations": ("a", "b"), "data__mixture": (0.5, 0.5)}
+    assert key(**mixed) != key(**mixed, seed=3)
 
 
 def test_an_arm_is_named_without_what_its_seeds_begin_with(tmp_path):

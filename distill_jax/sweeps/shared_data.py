@@ -27,10 +27,12 @@ _ASKED = ("evaluation.task", "evaluation.task_options", "evaluation.split")
 def data_key(config: Any) -> dict[str, Any]:
     """Equal for two configs whose annotations and tokenizer are the same."""
     left_out = (*NOT_IDENTITY, *NOT_IDENTITY_KEYS, *_NOT_DATA)
+    # The seed decides which file of a mixture a problem is learned from.
+    kept = (*_ASKED, "seed") if config.data.mixture else _ASKED
     return {
         key: value
         for key, value in command_line.flatten(config).items()
-        if key in _ASKED or not key.startswith(left_out)
+        if key in kept or not key.startswith(left_out)
     }
 
 
