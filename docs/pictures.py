@@ -7,6 +7,7 @@ Writes ask_page.png, the web page in a headless Chromium, and ask_terminal.svg i
 import argparse
 import contextlib
 import io
+import os
 import pathlib
 import re
 import shutil
@@ -42,7 +43,9 @@ def page_picture(workdir: str, question: str, scheme: str, output: pathlib.Path)
 
     with server(workdir) as address, sync_playwright() as playwright:
         chromium = shutil.which("chromium") or shutil.which("google-chrome")
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        # Chromium's sandbox does not run as root.
+        root = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = playwright.chromium.launch(executable_path=chromium, args=root)
         page = browser.new_page(viewport=SIZE, color_scheme=scheme, device_scale_factor=1.5)
         page.goto(address)
         page.fill("#question", question)
@@ -66,16 +69,18 @@ def terminal_picture(workdir: str, question: str, output: pathlib.Path) -> None:
     from rich.text import Text
 
     import distill_jax
-    from distill_jax.asking.terminal import answer
+    from distill_jax.asking.question import ending
+    from distill_jax.asking.terminal import Transcript
     from distill_jax.workdir import write_text
 
     students = distill_jax.load(workdir)
-    students.solve([question], slots=1)  # compiled now: the picture has no spinner
-    console = Console(record=True, force_terminal=True, width=96, file=io.StringIO())
+    console = Console(record=True, force_terminal=True, width=92, file=io.StringIO())
     run = f"runs/{pathlib.Path(workdir).resolve().name}"
-    command = f'python -m distill_jax.ask --workdir {run} "{question[:30]} ..."'
+    command = f'python -m distill_jax.ask --workdir {run} \\\n      "{question}"'
     console.print(Text("$ ", "dim"), Text(command), sep="")
-    answer(question, students, console)
+    transcript = Transcript(console, students.roles)
+    [solution] = students.solve([question], on_turns=lambda _, turns: transcript.update(turns))
+    transcript.end(solution, ending(solution, students))
     picture = console.export_svg(title="distill_jax.ask")
     # No font from another server: README shows the picture without it anyway.
     write_text(output, re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL))

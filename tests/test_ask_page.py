@@ -37,14 +37,14 @@ def browser():
 
 @pytest.fixture
 def page(browser, address):
-    """A page on which nothing fails but requests that are refused, and which loads nothing from
-    elsewhere."""
+    """A page on which nothing fails but refused requests, and that loads nothing from elsewhere."""
     page, said, loaded = browser.new_page(), [], []
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("request", lambda request: loaded.append(request.url))
     page.goto(address)
-    page.wait_for_function("document.querySelector('#about').textContent")
+    # Not wait_for_function: the page allows no eval, to nobody.
+    page.locator("#about", has_text="step").wait_for()
     yield page
     assert page.title() == "Ask the students"
     assert page.locator("img").count() == 0
@@ -120,7 +120,7 @@ def test_stop(page):
     page.fill("#question", QUESTION)
     page.click("#ask")
     page.click("#stop")
-    page.wait_for_function("document.querySelector('#status').textContent === 'Stopped.'")
+    page.get_by_text("Stopped.", exact=True).wait_for()
     assert page.locator("#ask").is_enabled() and page.locator("#stop").is_hidden()
     page.unroute("**/solve")
     ask(page, QUESTION)
