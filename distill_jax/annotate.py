@@ -10,7 +10,9 @@ def main(argv: list[str]) -> None:
     parser = command_line.parser(
         "annotate",
         "Annotate the training problems: ask the teacher of the config, or read files or the "
-        "task's own; check them, write annotations.jsonl. Says what it costs before it asks.",
+        "task's own; check them, write annotations.jsonl. Says what it costs before it asks. The "
+        "teacher is config.teacher.model (--config.teacher.model=NAME), its key OPENAI_API_KEY in "
+        "the environment.",
     )
     parser.add_argument("--config", required=True, help="a file with get_config()")
     parser.add_argument("--workdir", help="where everything is written; not needed with --limit")
