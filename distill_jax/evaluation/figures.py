@@ -153,7 +153,7 @@ def counts_figure(name: str, label: str, counts: Mapping[str, int]) -> markupsaf
     def draw(axes: Any) -> None:
         for index, count in enumerate(counts.values()):
             axes.barh(index, count, height=0.6, color=_SERIES[4])
-            axes.text(count, index, f" {count}", va="center")
+            axes.text(count, index, f"\u00a0{count}", va="center")  # SVG strips plain spaces
         axes.set_yticks(range(len(counts)), list(counts))
         axes.set_ylim(len(counts) - 0.5, -0.5)
         axes.grid(axis="y", visible=False)
