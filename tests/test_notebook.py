@@ -12,7 +12,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 import distill_jax
 
-TRAINING = "--config configs/demo.py --config.train.token_budget=3_000_000"
+TRAINING = "--config configs/demo.py"
 NOTEBOOK = ROOT / "notebooks" / "evaluate.ipynb"
 
 
