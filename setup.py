@@ -13,6 +13,10 @@ TEST = [
     "build>=1.2",
     "setuptools>=77",
     "sacrebleu>=2.4",
+    # Trackers and an export that tests read back; all light.
+    "tensorboardX>=2.6",
+    "tensorboard>=2.19",
+    "gguf>=0.17",
 ]
 
 DOCS = ["mkdocs>=1.6,<2", "mkdocs-same-dir>=0.1.4"]
@@ -87,6 +91,12 @@ setuptools.setup(
         "eval": ["sacrebleu>=2.4", "lm-eval>=0.4.9"],
         # A server of OpenAI's interface for exported students; on Linux torch brings CUDA along.
         "serving": ["torch>=2.5", "transformers[serving]>=5,<6"],
+        # Training writes event files where tensorboardX is there; tensorboard and xprof show them.
+        "tensorboard": ["tensorboardX>=2.6", "tensorboard>=2.19"],
+        "profile": ["xprof>=2.20"],
+        "wandb": ["wandb>=0.20"],
+        "trackio": ["trackio>=0.40"],
+        "gguf": ["gguf>=0.17"],
         # ipywidgets: without, progress bars of libraries warn in every notebook.
         "notebook": ["notebook>=7", "ipywidgets>=8"],
     },

@@ -13,6 +13,7 @@ from pages import CURRENT, README, blocks, code_spans, name_of, table
 
 from distill_jax import command_line, config_checks
 from distill_jax.errors import UserError
+from distill_jax.sweeps import definition
 
 SHIPPED = sorted(path.stem for path in (ROOT / "configs").glob("[a-z]*.py"))
 OTHERS = {".ci/run", "docker", "export", "sbatch", "source", "ssh-add"}  # not looked into
@@ -43,6 +44,10 @@ def check_own_command(module, arguments):
     unknown = {word.partition("=")[0] for word in rest if word.startswith("--")}
     assert unknown <= known_flags(module), unknown
     path = rest[rest.index("--config") + 1] if "--config" in rest else ""
+    if module == "sweep" and path:
+        runs = definition.plan(definition.load_sweep(path), overrides)
+        assert all(config_checks.check_values(run.config) is None for run in runs)
+        return
     # C, my_config.py: a config of the reader's.
     shipped = path if path.startswith("configs/") else "configs/base.py"
     config = command_line.load_config(shipped)

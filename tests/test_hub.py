@@ -1,16 +1,13 @@
 """The data set of annotations: what `datasets` reads of it, its card, and a Hub on loopback."""
 
-import base64
-import http.server
 import json
 import os
 import pathlib
 import subprocess
 import sys
-import threading
-from typing import ClassVar
 
 import pytest
+from scripted_hub import running_hub
 
 from distill_jax import command_line, run_data
 from distill_jax.annotations import hub
@@ -46,85 +43,26 @@ def test_datasets_reads_the_folder_and_the_card_counts(workdir, tmp_path):
     assert "terms of a teacher's provider apply" in card
 
 
-class Hub(http.server.BaseHTTPRequestHandler):
-    """As much of the Hub's interface as an upload of small files and a download use."""
-
-    files: ClassVar[dict[str, bytes]] = {}
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers.get("content-length", 0))).decode()
-        if self.path.endswith("/repos/create"):
-            return self.answer({"url": "http://127.0.0.1/datasets/me/set"})
-        if self.path.endswith("/validate-yaml"):
-            return self.answer({"errors": [], "warnings": []})
-        if "/preupload/" in self.path:
-            files = [
-                {"path": f["path"], "uploadMode": "regular"} for f in json.loads(body)["files"]
-            ]
-            return self.answer({"files": [f | {"shouldIgnore": False} for f in files]})
-        assert "/commit/" in self.path, self.path
-        for line in map(json.loads, body.splitlines()):
-            if line["key"] == "file":
-                self.files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
-        where = "http://127.0.0.1/datasets/me/set/commit/" + "a" * 40
-        return self.answer({"commitUrl": where, "commitOid": "a" * 40})
-
-    def do_HEAD(self):
-        self.serve_file()
-
-    def do_GET(self):
-        if "/resolve/" in self.path:
-            return self.serve_file()
-        return self.answer({"id": "me/set", "sha": "a" * 40, "siblings": []})
-
-    def serve_file(self):
-        content = self.files.get(self.path.rpartition("/")[2])
-        self.send_response(404 if content is None else 200)
-        self.send_header("content-length", str(len(content or b"")))
-        self.send_header("etag", '"b"')
-        self.send_header("x-repo-commit", "a" * 40)
-        self.end_headers()
-        if self.command == "GET" and content:
-            self.wfile.write(content)
-
-    def answer(self, value):
-        content = json.dumps(value).encode()
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *arguments):
-        pass
-
-
 def test_pushed_and_read_back_by_another_run(workdir, tmp_path):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever).start()
-    environment = os.environ | {
-        "HF_ENDPOINT": f"http://127.0.0.1:{server.server_address[1]}",
-        "HF_HOME": str(tmp_path / "hf"),
-        "HF_TOKEN": "hf_x",
-        "HF_HUB_OFFLINE": "0",
-    }
     flags = [f"--config.task_options.{split}_problems=30" for split in ("train", "dev", "test")]
     start = [sys.executable, "-m", "distill_jax.annotate", "--config", "configs/base.py", *flags]
     start += ["--config.data.dev_problems=3"]
-    try:
+    with running_hub(tmp_path / "hf") as (repositories, variables):
         for more in (
             ["--workdir", str(workdir.path), "--push_to", "me/set"],
             ["--workdir", str(tmp_path / "v"), "--config.data.annotations=hub:me/set"],
         ):
             done = subprocess.run(
-                [*start, *more], cwd=ROOT, env=environment, capture_output=True, text=True
+                [*start, *more],
+                cwd=ROOT,
+                env=os.environ | variables,
+                capture_output=True,
+                text=True,
             )
             assert done.returncode == 0, done.stdout + done.stderr
-    finally:
-        server.shutdown()
-        server.server_close()
-    assert sorted(Hub.files) == ["README.md", "summary.json", "train.jsonl", "validation.jsonl"]
-    assert Hub.files["train.jsonl"] == workdir.annotations.read_bytes()
+    files = repositories["datasets/me/set"]
+    assert sorted(files) == ["README.md", "summary.json", "train.jsonl", "validation.jsonl"]
+    assert files["train.jsonl"] == workdir.annotations.read_bytes()
     read = [
         json.loads(line) for line in (tmp_path / "v/annotations.jsonl").read_text().splitlines()
     ]

@@ -1,12 +1,14 @@
 """The README.md of an exported student."""
 
+import json
 import re
 
 import pytest
 import yaml
 
-from distill_jax import model_card
+from distill_jax import model_card, records
 from distill_jax.records import Annotation, Step
+from distill_jax.tasks import arithmetic, gsm8k, strategyqa, svamp
 from distill_jax.text import rows as text_rows
 from distill_jax.text.transcript import SCHEMES
 
@@ -17,20 +19,34 @@ class Settings(dict):
     __getattr__ = dict.__getitem__
 
 
-def card(scheme="socratic", report=None, base="", question="Q?", views=None, **facts):
+def card(
+    scheme="socratic",
+    report=None,
+    base="",
+    question="Q?",
+    views=None,
+    teacher="big-1",
+    licences=None,
+    **facts,
+):
     if views is None:
         both = frozenset(["decomposer", "solver"])
         views = [text_rows.View("solver", both, (1,) if scheme == "socratic" else (0,))]
     steps = (Step("What first?", "1+1 = 2"), Step("And then?", "2+2 = 4"))
-    config = Settings(task="my_task", seed=3, model={"solver": {"init_from": base}})
+    config = Settings(
+        task="my_task", task_options={"hard": True}, seed=3, model={"solver": {"init_from": base}}
+    )
+    annotation = Annotation("x/0", question, "4", steps, {"kind": "teacher", "model": teacher})
     return model_card.model_card(
         "solver",
         config=config,
         scheme=SCHEMES[scheme],
         views=views,
-        annotation=Annotation("x/0", question, "4", steps, {"kind": "gold"}),
+        annotations=[json.loads(records.to_json(annotation))] * 3,
+        licences=licences or {},
         facts={"steps": 1200, "epochs": 0.5, **facts},
         report=report,
+        example="print('in turn')",
     )
 
 
@@ -47,7 +63,10 @@ def test_the_card_says_what_the_student_is():
         "split": "test",
         "seed": 3,
         "checkpoint_rule": "last",
-        "sampling": {"temperature": 0.0},
+        "sampling": {"temperature": 0.0, "calculator": True},
+        "task": "my_task",
+        "headline_extractor": "normalised",
+        "scores": {"strict": {"accuracy": 0.25}, "normalised": {"accuracy": 0.4}},
     }
     text = card(report=result, base="openai-community/gpt2")
     assert front_matter(text) == {
@@ -57,6 +76,9 @@ def test_the_card_says_what_the_student_is():
     }
     assert "does not hold the dialogue" in text and "1,200" in text
     assert "**40.0%** (Wilson 95 % interval 30.0% to 50.0%) on n = 100" in text
+    assert "on n = 100 problems of the split test of my\\_task, seed 3, last checkpoint" in text
+    assert "calculator on" in text and "extractor *normalised*" in text
+    assert "strict 25.0%, normalised 40.0%" in text
     assert "was not evaluated" in card()
     assert "does not hold" not in card("chain")
     unified = text_rows.View("solver", frozenset(["decomposer", "solver"]), (0, 1))
@@ -74,6 +96,21 @@ def test_the_card_of_a_guided_student_says_who_speaks_once():
     planner = text_rows.View("solver", frozenset(["planner"]), (0,))
     text = card("socratic_operators", views=[planner])
     assert "The training data goes on with\n\n```text\n+ +\n```" in text
+
+
+def test_the_card_names_data_licences_and_teacher():
+    text = card(licences={"ASDiv-A": "CC BY-NC 4.0", "a | b": "<i>none</i>"}, teacher="big|1 *x*")
+    assert "| ASDiv-A | CC BY-NC 4.0 |" in text and "hard=True" in text
+    assert r"| a \| b | &lt;i&gt;none&lt;/i&gt; |" in text
+    assert r"| teacher | big\|1 \*x\* |  |  | 3 |" in text
+    assert "often restrict the training of other models" in text
+    assert "```python\nprint('in turn')\n```" in text
+    text = card(base="openai-community/gpt2")
+    assert "| (not known to distill\\_jax) | look it up" in text
+    assert "| first parameters: openai-community/gpt2 | that of these parameters |" in text
+    for task in (arithmetic, gsm8k, strategyqa, svamp):
+        assert all(isinstance(licence, str) and licence for licence in task.LICENCES.values())
+    assert "CC BY-NC 4.0" in " ".join(svamp.LICENCES.values())
 
 
 @pytest.mark.parametrize("base", ["", "./runs/a", "/runs/a: b", "a/b/c", "tests"])
