@@ -15,9 +15,4 @@ def get_config():
         config.model[student].layers = 3
         config.model[student].heads = 2
         config.model[student].context = 192
-        # Students so small learn with a larger rate than base.py's in a third of the steps.
-        config.optimizer[student].learning_rate = 3e-3
-    config.data.packing = True
-    config.train.batch_size = 8
-    config.train.token_budget = 3_000_000
     return config

@@ -27,7 +27,6 @@ def get_config():
     config.task_options.train_problems = 5_000
     config.data.mixture = (0.2, 0.8)  # long, short: the paper's best
     config.data.dev_split = ""  # held out of the files' problems
-    config.data.packing = False
     config.train.batch_size = 32
     config.train.steps = 1_500  # of 4,900 rows: 10 epochs
     config.sampling.max_turn_tokens = 160  # also for three steps in sentences

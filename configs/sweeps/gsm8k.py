@@ -16,6 +16,6 @@ def get_sweep():
     return Sweep(
         config="configs/gsm8k_tiny.py",
         arms={scheme: {"scheme": scheme} for scheme in ("answer_only", "chain", "socratic")},
-        overrides=from_scratch(context=640, batch_size=4, token_budget=3_000_000),
+        overrides=from_scratch(context=640, batch_size=2, token_budget=1_200_000),
         baseline="answer_only",
     )

@@ -20,6 +20,11 @@ def get_sweep():
             "socratic_iterative_blind": {"scheme": "socratic", "reads.decomposer": ()},
         },
         seeds=(0, 1, 2),
-        overrides={"evaluation.problems": 500, "train.token_budget": 2_000_000},
+        overrides={
+            "evaluation.problems": 500,
+            "train.token_budget": 2_000_000,
+            "data.packing": True,  # so that nearly all of a row is useful in every arm
+            "train.batch_size": 8,
+        },
         baseline="answer_only",
     )

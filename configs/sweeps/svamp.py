@@ -23,7 +23,7 @@ def get_sweep():
             for scheme in schemes
             for name, count in copies.items()
         },
-        overrides=from_scratch(context=256, batch_size=8, token_budget=3_000_000)
+        overrides=from_scratch(context=256, batch_size=4, token_budget=2_000_000)
         | {"task_options.protocol": "mawps_asdiv", "data.dev_problems": 300},
         baseline="answer_only",
     )

@@ -21,7 +21,7 @@ def from_scratch(*, context: int, batch_size: int, token_budget: int) -> dict[st
             f"model.{student}.heads": 4,
             f"model.{student}.width": 128,
             f"model.{student}.context": context,
-            f"optimizer.{student}.learning_rate": 2e-3,
+            f"optimizer.{student}.learning_rate": 1e-3,
             f"optimizer.{student}.warmup_steps": 100,
         } | {
             f"model.{student}.{kind}_dropout": 0.1
