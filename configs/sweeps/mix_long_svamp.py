@@ -19,6 +19,6 @@ def get_sweep():
     return Sweep(
         config="configs/mix_long_svamp.py",
         arms={f"long={s}": {"data.mixture": (s, round(1 - s, 1))} for s in SHARES},
-        overrides={"evaluation.problems": 0},
+        overrides={"evaluation.problems": 0, "train.steps": 280},
         baseline="long=0.0",
     )
