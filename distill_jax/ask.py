@@ -84,7 +84,8 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.bind(address)
     except OSError as error:
         raise UserError(
-            f"--host={host} --port={port}: {error.strerror}: choose another (--port=0 is free)"
+            f"--host={host} --port={port}: {error.strerror}: choose another (--port=0 takes a free "
+            "one)"
         ) from None
     if not ipaddress.ip_address(listening.getsockname()[0]).is_loopback:
         print(

@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import sys
+import types
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
@@ -43,12 +44,28 @@ class _Signals:
     pending = False
 
 
-def _handle(signum: int, frame: object) -> None:
-    del signum, frame
+def _handle(signum: int, frame: types.FrameType | None) -> None:
+    del signum
+    first, _Signals.pending = not _Signals.pending, True
     # The second signal always leaves at once, so that nobody has to reach for `kill -9`.
-    if _Signals.deferred and not _Signals.pending:
-        _Signals.pending = True
-        return
+    if not (_Signals.deferred and first):
+        _leave_from(frame)
+
+
+def _handle_again(signum: int, frame: types.FrameType | None) -> None:
+    del signum
+    if not _Signals.deferred:  # who defers looks at `interrupted()`
+        _leave_from(frame)
+
+
+def _leave_from(frame: types.FrameType | None) -> None:
+    """Raise `Interrupted`; a moment later where Python would drop it: jax is called back by the
+    garbage collector, and what is raised there is printed and forgotten."""
+    while frame is not None:
+        if frame.f_code.co_name == "_xla_gc_callback":
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
+            return
+        frame = frame.f_back
     raise Interrupted()
 
 
@@ -80,11 +97,13 @@ def handle_signals() -> None:
     """
     signal.signal(signal.SIGINT, _handle)
     signal.signal(signal.SIGTERM, _handle)
+    signal.signal(signal.SIGALRM, _handle_again)
 
 
 def run_command(main: Callable[[list[str]], None], argv: list[str]) -> int:
     """Run `main(argv)` and return the exit code described above; one line for user errors."""
     handle_signals()
+    _Signals.pending = False
     try:
         main(argv)
         return 0

@@ -94,6 +94,8 @@ def annotate(inputs: RunInputs) -> RunData:
         )
     if leaked:
         usage += f", {len(leaked)} dropped as questions of the evaluation"
+        if not data.templated:
+            usage += " (but for numbers; where that is meant: --config.data.templated=True)"
     rejected += leaked
     if data.dev_split and data.dev_problems:
         dev, rejected_dev, usage_dev = _verified(inputs, data.dev_split, data.dev_problems)

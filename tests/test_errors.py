@@ -1,6 +1,10 @@
 """Exit codes and their one line."""
 
 import errno
+import gc
+import os
+import signal
+import time
 
 import jax.numpy as jnp
 import pytest
@@ -52,3 +56,26 @@ def test_out_of_memory_says_what_to_change_and_that_the_workdir_stays(capsys):
 def test_our_own_bugs_keep_their_traceback(error):
     with pytest.raises(type(error)):
         errors.run_command(lambda argv: fail(error), [])
+
+
+def test_a_signal_in_a_callback_of_the_garbage_collector_is_not_lost(capsys):
+    """jax registers one; Python forgets what is raised there."""
+    sent = []
+
+    def _xla_gc_callback(phase, info):
+        if not sent:
+            sent.append(phase)
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0)  # here the handler runs
+
+    def work(argv):
+        gc.callbacks.append(_xla_gc_callback)
+        gc.collect()
+        gc.callbacks.remove(_xla_gc_callback)
+        time.sleep(20)
+
+    try:
+        assert errors.run_command(work, []) == errors.EXIT_INTERRUPTED
+    finally:
+        gc.callbacks[:] = [each for each in gc.callbacks if each is not _xla_gc_callback]
+    assert sent and "Traceback" not in capsys.readouterr().err

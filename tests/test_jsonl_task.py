@@ -165,8 +165,10 @@ def test_mistakes_in_the_annotations_file_are_named(write, row, said):
 
 
 def test_missing_files(write, tmp_path):
-    with pytest.raises(UserError, match=r"dev\.jsonl: no such file: its rows look like {"):
+    with pytest.raises(UserError, match=r"nowhere: no such directory: set --config\.task_options"):
         jsonl.load("dev", directory=str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match=r"dev\.jsonl: no such file: its rows look like {"):
+        jsonl.load("dev", directory=str(tmp_path))
     directory = write("train.jsonl", [problem()])
     write("train.annotations.jsonl", [])
     with pytest.raises(UserError, match=r"no such file \(splits there: train\): its rows"):

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from distill_jax.asking.question import check_question, ending
-from distill_jax.errors import UserError
+from distill_jax.errors import Interrupted, UserError
 from distill_jax.evaluation.live import LiveTurn
 from distill_jax.students import Solution, Students
 
@@ -42,14 +42,18 @@ class Transcript:
 
     def update(self, turns: Sequence[LiveTurn], whole: bool = False) -> None:
         """Write what is new. Where nobody watches, only turns that have ended; `whole`: all."""
-        for turn in turns[self._turns :]:
+        for number, turn in enumerate(turns[self._turns :], start=self._turns + 1):
             if not (self._console.is_terminal or turn.ended or whole):
                 return
-            if self._pieces is None and turn.ended and not turn.text:
-                self._turns += 1  # the decomposer ends the dialogue: nothing is said
-                continue
+            silent = self._pieces is None and turn.ended and not turn.text
+            if silent and number == len(turns):
+                return  # the decomposer ends the dialogue: nothing is said; or others will go on
             if self._pieces is None:
                 self._label(turn.role, self._styles[turn.role])
+            if silent:
+                self._write("(nothing)", "dim")
+                self._turns += 1
+                continue
             new = "".join(piece.text for piece in turn.pieces[self._pieces or 0 :])
             self._write(self._indented(new), end="")
             self._pieces = len(turn.pieces)
@@ -114,11 +118,11 @@ def converse(students: Students, console: Console) -> None:
 
 
 def _typed(console: Console) -> Iterator[str]:
-    console.print(Text("Type a question; Ctrl-D ends.", "dim"))
+    console.print(Text("Type a question; Ctrl-D or Ctrl-C ends.", "dim"))
     while True:
         try:
             question = console.input(Text("question> ", "bold"))
-        except EOFError:
+        except (EOFError, Interrupted):
             console.print()
             return
         if question.strip():

@@ -96,7 +96,13 @@ def grade(completion: str, answer: str) -> Grade:
 def _folder(directory: str) -> pathlib.Path:
     if not directory:
         raise UserError("set --config.task_options.directory to the folder of your JSONL files")
-    return pathlib.Path(directory).expanduser()
+    folder = pathlib.Path(directory).expanduser()
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder}: no such directory: set --config.task_options.directory to the folder of "
+            "your JSONL files"
+        )
+    return folder
 
 
 def _read(split: str, directory: str) -> list[tuple[str, dict[str, Any], Problem]]:
