@@ -43,6 +43,8 @@ class Hub(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if "/resolve/" in self.path:
             return self.serve_file()
+        if "/tree/" in self.path:  # of a folder that nobody uploads
+            return self.answer({"error": "not found"}, 404)
         name = self.path.removeprefix("/api/").partition("/revision/")[0]
         return self.answer({"id": name.partition("/")[2], "sha": "a" * 40, "siblings": []})
 
@@ -63,9 +65,11 @@ class Hub(http.server.BaseHTTPRequestHandler):
     def url(self):
         return f"http://127.0.0.1:{self.server.server_address[1]}"
 
-    def answer(self, value):
+    def answer(self, value, status=200):
         content = json.dumps(value).encode()
-        self.send_response(200)
+        self.send_response(status)
+        if status == 404:
+            self.send_header("x-error-code", "EntryNotFound")
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(content)))
         self.end_headers()

@@ -230,7 +230,8 @@ def test_a_run_is_exported_and_its_card_works(tmp_path):
     assert done.returncode == 0, done.stderr
     done = run("export", "--workdir", workdir, "--output", output)
     assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in output.iterdir()) == ["decomposer", "solver"]
+    names = sorted(path.name for path in output.iterdir())
+    assert names == ["alternate.py", "decomposer", "solver"]
     report = json.loads((workdir / "report.json").read_text())
     ours = load_tokenizer(str(workdir / "tokenizer"))
     for student, suppressed in (("decomposer", None), ("solver", [ours.end_of_text])):

@@ -83,6 +83,8 @@ def test_two_processes_train_and_evaluate_as_one_does(alone, tmp_path):
     said = [x for x in outputs[1][0].split("\n") if x and not x.startswith("[Gloo]")]
     assert said == []  # only process 0 speaks
     assert_same_curves(tmp_path / "w", alone)
+    for series in ("solver", "evaluation"):  # only process 0 writes
+        assert len(list((tmp_path / "w" / "tensorboard" / series).iterdir())) == 1
     whole = json.loads((alone / "report.json").read_text())
     both = json.loads((tmp_path / "w" / "report.json").read_text())
     assert both["n"] == whole["n"] == 12
