@@ -76,32 +76,14 @@ def from_file(path: str, function: str, shipped: pathlib.Path) -> Any:
 
 
 def config_from_dict(stored: dict[str, Any]) -> ml_collections.ConfigDict:
-    """A locked config from the `config` part of a run's config.json; JSON lists become tuples.
-
-    Keys that came after the run have the value of configs/base.py.
-    """
+    """A locked config from the `config` part of a run's config.json; JSON lists become tuples."""
 
     def tuples(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: tuples(item) for key, item in value.items()}
         return tuple(value) if isinstance(value, list) else value
 
-    newest = load_config(str(PACKAGED_CONFIGS / "base.py")).to_dict()
-    return ml_collections.ConfigDict(_completed(tuples(stored), newest)).lock()
-
-
-# What these hold is the run's own affair: its students, its task.
-_OWN = ("model", "optimizer", "students", "reads", "task_options")
-
-
-def _completed(stored: dict[str, Any], newest: dict[str, Any]) -> dict[str, Any]:
-    completed = dict(stored)
-    for key, value in newest.items():
-        if key not in stored:
-            completed[key] = value
-        elif isinstance(value, dict) and key not in _OWN:
-            completed[key] = _completed(stored[key], value)
-    return completed
+    return ml_collections.ConfigDict(tuples(stored)).lock()
 
 
 def apply_overrides(config: ml_collections.ConfigDict, overrides: dict[str, str]) -> None:

@@ -1,7 +1,8 @@
 """Pictures of a run's students at work: `python docs/pictures.py --workdir runs/demo`.
 
-Writes ask_page.png, the web page in a headless Chromium, and ask_terminal.svg into --output
-(needs the extra [dev], and Chromium: `apt-get install chromium`).
+Writes demo_report.png, the beginning of the run's report, ask_page.png, the web page, both in a
+headless Chromium, and ask_terminal.svg into --output (needs the extra [dev], and Chromium:
+`apt-get install chromium`). notebook_picture.py makes that of the notebook.
 """
 
 import argparse
@@ -14,9 +15,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 QUESTION = "Ann has 4 cups. Ann wins 8 cups. Then Ann loses 3 cups. How many cups has Ann?"
 SIZE = {"width": 780, "height": 760}
+REPORT_SIZE = {"width": 1160, "height": 1200}
 
 
 @contextlib.contextmanager
@@ -37,16 +40,32 @@ def server(workdir: str) -> Iterator[str]:
         running.wait()
 
 
-def page_picture(workdir: str, question: str, scheme: str, output: pathlib.Path) -> None:
-    """A question, its dialogue, and the mouse on the least certain word."""
+@contextlib.contextmanager
+def browser() -> Iterator[Any]:
+    """A headless Chromium."""
     from playwright.sync_api import sync_playwright
 
-    with server(workdir) as address, sync_playwright() as playwright:
+    with sync_playwright() as playwright:
         chromium = shutil.which("chromium") or shutil.which("google-chrome")
         # Chromium's sandbox does not run as root.
         root = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = playwright.chromium.launch(executable_path=chromium, args=root)
-        page = browser.new_page(viewport=SIZE, color_scheme=scheme, device_scale_factor=1.5)
+        opened = playwright.chromium.launch(executable_path=chromium, args=root)
+        yield opened
+        opened.close()
+
+
+def report_picture(workdir: str, output: pathlib.Path) -> None:
+    """The first screen of report.html."""
+    with browser() as chromium:
+        page = chromium.new_page(viewport=REPORT_SIZE)
+        page.goto((pathlib.Path(workdir).resolve() / "report.html").as_uri())
+        page.screenshot(path=output)
+
+
+def page_picture(workdir: str, question: str, scheme: str, output: pathlib.Path) -> None:
+    """A question, its dialogue, and the mouse on the least certain word."""
+    with server(workdir) as address, browser() as chromium:
+        page = chromium.new_page(viewport=SIZE, color_scheme=scheme, device_scale_factor=1.5)
         page.goto(address)
         page.fill("#question", question)
         page.click("#ask")
@@ -55,7 +74,6 @@ def page_picture(workdir: str, question: str, scheme: str, output: pathlib.Path)
         least = min(range(pieces.count()), key=lambda n: certainty(pieces.nth(n)))
         pieces.nth(least).hover()
         page.screenshot(path=output, full_page=True)
-        browser.close()
 
 
 def certainty(piece) -> float:
@@ -87,7 +105,7 @@ def terminal_picture(workdir: str, question: str, output: pathlib.Path) -> None:
 
 
 def main() -> None:
-    """Make both pictures."""
+    """Make the pictures."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--workdir", required=True, help="a finished run")
     parser.add_argument("--output", default="docs", type=pathlib.Path, help="directory")
@@ -96,6 +114,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     asked = arguments.workdir, arguments.question
+    report_picture(arguments.workdir, arguments.output / "demo_report.png")
     terminal_picture(*asked, arguments.output / "ask_terminal.svg")
     page_picture(*asked, arguments.scheme, arguments.output / "ask_page.png")
 
