@@ -182,7 +182,7 @@ class Batches:
         import grain  # takes a second
 
         # Without end; element i, the index of a row, is a pure function of i.
-        self._stream = grain.MapDataset.range(len(rows)).seed(seed).shuffle().repeat()
+        self._stream: Any = grain.MapDataset.range(len(rows)).seed(seed).shuffle().repeat()
         self._packed = None
         if shape.packed:
             self._packed = PackedStream(self._stream, rows.length, shape.seq_len, len(rows))
