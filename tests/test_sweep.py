@@ -27,7 +27,7 @@ _, OVERRIDES = command_line.split_overrides(TINY)
 OVERRIDES |= {"train.steps": "20", "train.save_every": "10", "train.eval_every": "10"}
 BUG = """
 from distill_jax.tasks.arithmetic import grade, load_annotations
-def load(split, difficulty, seed, train_problems, dev_problems, test_problems):
+def load(split, difficulty, seed, train_problems, dev_problems, test_problems, style):
     return 1 / 0
 """
 
