@@ -9,9 +9,8 @@ import contextlib
 import os
 import signal
 import sys
-import types
 from collections.abc import Callable, Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 
 EXIT_BUG = 1
 EXIT_USER = 2
@@ -44,29 +43,27 @@ class _Signals:
     pending = False
 
 
-def _handle(signum: int, frame: types.FrameType | None) -> None:
-    del signum
+def _handle(signum: int, frame: object) -> None:
+    del signum, frame
     first, _Signals.pending = not _Signals.pending, True
     # The second signal always leaves at once, so that nobody has to reach for `kill -9`.
     if not (_Signals.deferred and first):
-        _leave_from(frame)
+        raise Interrupted()
 
 
-def _handle_again(signum: int, frame: types.FrameType | None) -> None:
-    del signum
+def _handle_again(signum: int, frame: object) -> None:
+    del signum, frame
     if not _Signals.deferred:  # who defers looks at `interrupted()`
-        _leave_from(frame)
+        raise Interrupted()
 
 
-def _leave_from(frame: types.FrameType | None) -> None:
-    """Raise `Interrupted`; a moment later where Python would drop it: jax is called back by the
-    garbage collector, and what is raised there is printed and forgotten."""
-    while frame is not None:
-        if frame.f_code.co_name == "_xla_gc_callback":
-            signal.setitimer(signal.ITIMER_REAL, 0.02)
-            return
-        frame = frame.f_back
-    raise Interrupted()
+def _not_forgotten(unraisable: Any) -> None:
+    """Python prints and forgets what is raised in callbacks of the garbage collector, where jax has
+    one, and in `__del__`: an interruption comes again a moment later."""
+    if isinstance(unraisable.exc_value, Interrupted):
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def interrupted() -> bool:
@@ -98,6 +95,7 @@ def handle_signals() -> None:
     signal.signal(signal.SIGINT, _handle)
     signal.signal(signal.SIGTERM, _handle)
     signal.signal(signal.SIGALRM, _handle_again)
+    sys.unraisablehook = _not_forgotten
 
 
 def run_command(main: Callable[[list[str]], None], argv: list[str]) -> int:

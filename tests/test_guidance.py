@@ -141,7 +141,8 @@ def test_a_person_may_plan(workdir):
 
 
 def test_every_student_is_exported(workdir, tmp_path):
-    export_students.export(str(workdir), str(tmp_path / "out"), None, {})
+    options = export_students.Options(tmp_path / "out", dtype=None, gguf=False, push_to_hub="")
+    export_students.export(str(workdir), options, {})
     names = ("planner", "decomposer", "solver")
     cards = {name: (tmp_path / "out" / name / "README.md").read_text() for name in names}
     assert all("planner (once), decomposer, solver" in text for text in cards.values())
