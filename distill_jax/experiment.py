@@ -64,7 +64,11 @@ def evaluation_directory(inputs: RunInputs) -> pathlib.Path:
 def _locked(workdir: Workdir) -> Iterator[None]:
     """Process 0 holds the directory; where it cannot, all of them stop."""
     with contextlib.ExitStack() as stack:
-        distributed.from_first(lambda: stack.enter_context(workdir.locked()))
+
+        def lock() -> None:
+            stack.enter_context(workdir.locked())
+
+        distributed.from_first(lock)
         yield
 
 
