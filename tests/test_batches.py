@@ -1,4 +1,4 @@
-"""Rows, packing, order, mixing, slices of processes."""
+"""Rows, packing, order, slices of processes."""
 
 import collections
 

@@ -5,11 +5,13 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
 import pytest
 from experiment_runs import QUICK_COMPILATION, ROOT
+from pages import DOCS
 
 from distill_jax import command_line
 from distill_jax.records import Annotation, Step, to_json
@@ -69,7 +71,9 @@ def asked(annotation: Annotation) -> Annotation:
     return dataclasses.replace(annotation, steps=steps)
 
 
-def test_there_is_a_config_for_every_arm_of_the_page():
+def test_the_page_names_every_config_and_each_starts_from_published_weights():
+    page = (DOCS / "reproducing.md").read_text()
+    assert set(re.findall(r"(?:ho|shridhar)_[a-z0-9]+_[a-z_]+", page)) == set(NAMES)
     assert len(NAMES) == 24
     for name in NAMES:
         config = command_line.load_config(PAPERS / f"{name}.py")
@@ -125,8 +129,5 @@ def test_some_are_compiled(name, surroundings, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout.splitlines()[-1])
-    config = command_line.load_config(PAPERS / f"{name}.py")
-    assert list(report["students"]) == [
-        r for r in SCHEMES[config.scheme].roles if r in report["students"]
-    ]
+    assert list(report["students"]) == ["solver"]
     assert all(part["useful_flops"] > 0 for part in report["students"].values())

@@ -40,8 +40,8 @@ def first_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
 class PackedStream:
     """An endless stream of row numbers as an endless sequence of bins, without state.
 
-    The stream is cut into windows of `window` rows; each is packed on its own. With one source and
-    a window of its length, a window is an epoch: every row is in it once, beside others than in the
+    The stream is cut into windows of `window` rows; each is packed on its own. With a window
+    of all rows, a window is an epoch: every row is in it once, beside others than in the
     epoch before. `bins[i]` needs the number of bins of all windows before; they are kept.
     """
 
