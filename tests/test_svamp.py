@@ -152,6 +152,13 @@ def test_copies_with_other_numbers(tmp_path):
     assert plain == [p for p in problems if p.id.count("/") == 2]
 
 
+@pytest.mark.parametrize(("protocol", "count"), [("ho", 1), ("mawps_asdiv", -1)])
+def test_copies_that_cannot_be_made_are_refused(protocol, count, tmp_path):
+    directory = write(tmp_path, svamp_rows())
+    with pytest.raises(UserError, match=f"renumbered={count}: 0, or with protocol=mawps_asdiv"):
+        svamp.load("train", directory=directory, protocol=protocol, renumbered=count)
+
+
 def test_fractions_that_were_written_as_floats(tmp_path):
     row = "number0 pie and number1 pie,0.16666666666666666 0.5,+ number0 number1,"
     directory = write(tmp_path, svamp_rows(), f"{HEADER}{row}0.6666666666666667,,,\n")

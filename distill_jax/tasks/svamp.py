@@ -120,6 +120,11 @@ def grade(completion: str, answer: str) -> Grade:
 def _rows(split: str, directory: str, hub_id: str, protocol: str, renumbered: int) -> list[Row]:
     upstream.choose(split, SPLITS, "svamp has no split")
     upstream.choose(protocol, PROTOCOLS, "config.task_options.protocol: svamp has no protocol")
+    if renumbered < 0 or (renumbered and protocol != "mawps_asdiv"):
+        raise UserError(
+            f"config.task_options.renumbered={renumbered}: 0, or with protocol=mawps_asdiv how "
+            "many copies of each training row"
+        )
     if protocol == "mawps_asdiv" and split == "train":
         path = _csv(directory)
         rows = mawps_asdiv.rows(upstream.csv_rows(path, URL), URL, renumbered)
