@@ -9,7 +9,7 @@ import difflib
 import importlib.util
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import ml_collections
 
@@ -17,6 +17,7 @@ from distill_jax.errors import UserError
 
 PREFIX = "--config."
 PACKAGED_CONFIGS = pathlib.Path(__file__).with_name("configs")
+_COMMANDS = {"get_config": "main", "get_sweep": "sweep"}  # by what a file has
 
 
 def split_overrides(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -66,7 +67,9 @@ def from_file(path: str, function: str, shipped: pathlib.Path) -> Any:
     try:
         spec.loader.exec_module(module)
         if not hasattr(module, function):
-            raise UserError(f"--config={path}: has no {function}()")
+            of_others = [run for f, run in _COMMANDS.items() if hasattr(module, f)]
+            hint = f": it is a file for python -m distill_jax.{of_others[0]}" if of_others else ""
+            raise UserError(f"--config={path}: has no {function}(){hint}")
         return getattr(module, function)()
     except UserError:
         raise
@@ -152,9 +155,17 @@ def flatten(config: ml_collections.ConfigDict, prefix: str = "") -> dict[str, An
     return flat
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """`--scheme=chain` is what everyone types once."""
+        if message.startswith("unrecognized arguments: --"):
+            message += f" (a config key is set by {PREFIX}key=value)"
+        super().error(message)
+
+
 def parser(program: str, description: str) -> argparse.ArgumentParser:
     """An argument parser with the house style; usage errors exit with 2, --help with 0."""
-    return argparse.ArgumentParser(
+    return _Parser(
         prog=f"python -m distill_jax.{program}",
         description=description,
         epilog=f"Any config key can be set: {PREFIX}section.key=value (see configs/base.py).",

@@ -128,7 +128,8 @@ class Progress:
     def __init__(self, bar, task, say, title: str, total: int, start: int):
         self._bar, self._task, self._say = bar, task, say
         self._title, self._total, self._first = title, total, start
-        self._began = self._last_line = time.monotonic()
+        self._began: float | None = None
+        self._last_line = time.monotonic()
 
     def update(self, done: int, note: str = "") -> None:
         """`done` of the total are done; `note` is shown beside, e.g. the loss."""
@@ -136,9 +137,13 @@ class Progress:
             self._bar.update(self._task, completed=done, note=note)
             return
         now = time.monotonic()
+        if self._began is None:  # the time left is reckoned from here: before, it compiled
+            self._began, self._first = now, done
         if now - self._last_line < self.LINES_EVERY_S and done < self._total:
             return
         self._last_line = now
-        rate = (done - self._first) / max(now - self._began, 1e-9)
-        left = int((self._total - done) / rate) if rate > 0 else 0
-        self._say(f"{self._title} {done}/{self._total} {note} left {left // 60}:{left % 60:02d}")
+        line = f"{self._title} {done}/{self._total} {note}"
+        if done > self._first:
+            left = int((self._total - done) * (now - self._began) / (done - self._first))
+            line += f" left {left // 60}:{left % 60:02d}"
+        self._say(line)

@@ -278,6 +278,7 @@ def test_a_mistake_is_one_line_and_leaves_no_files(arguments, expected, tmp_path
 def test_unknown_flags_are_usage_errors():
     done = run("main", "--config=configs/demo.py", "--nonsense")
     assert done.returncode == 2 and "unrecognized arguments: --nonsense" in done.stderr
+    assert "(a config key is set by --config.key=value)" in done.stderr
     assert "--workdir is required" in run("main", "--config=configs/demo.py").stderr
     assert "required: --config" in run("main").stderr
 

@@ -200,7 +200,10 @@ def test_what_is_refused_before_anything_runs(tmp_path, capsys):
     write_sweep(file, {"a": {}}, seeds=3)
     assert "seeds=3: a tuple such as (0, 1, 2)" in refused(capsys, *arguments)
     line = refused(capsys, "--config=configs/demo.py", "--workdir", workdir)
-    assert line == "error: --config=configs/demo.py: has no get_sweep()"
+    assert line == (
+        "error: --config=configs/demo.py: has no get_sweep(): it is a file for python -m "
+        "distill_jax.main"
+    )
     line = refused(capsys, "--config=configs/sweeps/none.py", "--workdir", workdir)
     assert "shipped are configs/sweeps/data_size.py" in line
     assert not workdir.exists()
