@@ -115,6 +115,27 @@ def test_mistakes_in_problems_are_named(write, row, said):
     assert "\n" not in str(caught.value)
 
 
+def test_the_lines_of_all_bad_rows_are_told_at_once(write):
+    good, bad = problem(), {"question": "What?"}
+    directory = write("dev.jsonl", [good, bad, good, bad, good])
+    with pytest.raises(UserError) as caught:
+        jsonl.load("dev", directory=directory)
+    missing = "field 'answer' is missing (text, a number, true or false is expected)"
+    assert str(caught.value) == f"{directory}/dev.jsonl:2: {missing} (also refused: lines 4)"
+    directory = write("dev.jsonl", [bad] * 12)
+    with pytest.raises(
+        UserError, match=r" \(also refused: lines 2, 3, 4, 5, 6, 7, 8, 9, 3 more\)$"
+    ):
+        jsonl.load("dev", directory=directory)
+    directory = write("dev.jsonl", [problem(steps=[]), good, problem(steps=7)])
+    with pytest.raises(UserError, match=r"dev\.jsonl:1: .* \(also refused: lines 3\)$"):
+        jsonl.load_annotations("dev", directory=directory)
+    write("dev.jsonl", [problem(id="a"), problem(id="b")])
+    directory = write("dev.annotations.jsonl", [{"id": "c"}, {"id": "d"}])
+    with pytest.raises(UserError, match=r"annotations\.jsonl:1: .* \(also refused: lines 2\)$"):
+        jsonl.load_annotations("dev", directory=directory)
+
+
 @pytest.mark.parametrize(
     ("steps", "said"),
     [

@@ -14,33 +14,35 @@ annotation too; `subquestion` may be null. They may also stand in `<split>.annot
 with `id` or `question` for the problem. Unknown fields are ignored, but not a misspelt `step`.
 """
 
-import difflib
-import math
 import pathlib
 import re
-from collections.abc import Iterable
-from fractions import Fraction
 from typing import Any
 
 from distill_jax.errors import UserError
-from distill_jax.records import Annotation, Grade, Problem, Step, read_json_lines
+from distill_jax.records import Annotation, Grade, Problem, read_json_lines
 from distill_jax.tasks import cleansing
 from distill_jax.tasks.grading import (
     MARKER,
     final_text,
-    format_value,
     grade_number,
     grade_yes_no,
     parse_value,
 )
+from distill_jax.tasks.jsonl_rows import (
+    ANNOTATION_ROW,
+    answer_field,
+    read_each,
+    refuse_misspelt,
+    refuse_twice,
+    steps_field,
+    text_field,
+)
 
 ROW = '{"question": "What is 3 + 4?", "answer": 7}'
-ANNOTATION_ROW = '{"id": "a", "answer": "7", "steps": [{"subquestion": null, "solution": "3+4=7"}]}'
 
 _ANNOTATIONS = ".annotations.jsonl"
 _FIELDS = ("question", "answer", "id", "steps", "attributes")
 _ANNOTATION_FIELDS = ("question", "answer", "id", "steps", "source")
-_STEP_FIELDS = ("subquestion", "solution")
 
 
 def load(split: str, *, directory: str) -> list[Problem]:
@@ -63,12 +65,16 @@ def load_annotations(split: str, *, directory: str) -> list[Annotation]:
     path = _folder(directory) / f"{split}{_ANNOTATIONS}"
     if path.exists():
         return _from_file(path, problems)
-    annotations = [
-        Annotation(p.id, p.question, p.answer, _steps(row, where), {"kind": "gold"})
-        for where, row, p in problems
-        if row.get("steps") is not None
+
+    def annotation(where: str, row_of: tuple[dict[str, Any], Problem]) -> Annotation:
+        row, problem = row_of
+        steps = steps_field(row, where)
+        return Annotation(problem.id, problem.question, problem.answer, steps, {"kind": "gold"})
+
+    with_steps = [
+        (where, (row, problem)) for where, row, problem in problems if row.get("steps") is not None
     ]
-    return annotations
+    return read_each(with_steps, annotation)
 
 
 def grade(completion: str, answer: str) -> Grade:
@@ -113,40 +119,31 @@ def _read(split: str, directory: str) -> list[tuple[str, dict[str, Any], Problem
         splits = [name[: -len(".jsonl")] for name in names if not name.endswith(_ANNOTATIONS)]
         there = f" (splits there: {', '.join(splits)})" if splits else ""
         raise UserError(f"{path}: no such file{there}: its rows look like {ROW}")
-    result = []
-    for number, row in _json_lines(path, ROW):
-        where = f"{path}:{number}"
-        _refuse_misspelt(row, _FIELDS, where)
-        result.append((where, row, _problem(row, where, f"jsonl/{split}/{number - 1}", split)))
-    _refuse_twice((where, problem.id) for where, _, problem in result)
+
+    def problem(where: str, row: dict[str, Any]) -> tuple[str, dict[str, Any], Problem]:
+        refuse_misspelt(row, _FIELDS, where)
+        attributes = row.get("attributes")
+        if attributes is not None and not isinstance(attributes, dict):
+            raise UserError(
+                f"{where}: field 'attributes': an object is expected, not {attributes!r}"
+            )
+        identifier = f"jsonl/{split}/{int(where.rpartition(':')[2]) - 1}"
+        if row.get("id") is not None:
+            identifier = text_field(row, "id", where)
+        question, answer = text_field(row, "question", where), answer_field(row, where)
+        return where, row, Problem(identifier, question, answer, split, attributes or {})
+
+    result = read_each(_json_lines(path, ROW), problem)
+    refuse_twice((where, problem.id) for where, _, problem in result)
     return result
 
 
-def _json_lines(path: pathlib.Path, example: str) -> list[tuple[int, dict[str, Any]]]:
+def _json_lines(path: pathlib.Path, example: str) -> list[tuple[str, dict[str, Any]]]:
+    """(file:line, row) of all rows."""
     rows = read_json_lines(path)
     if not rows:
         raise UserError(f"{path}: empty: its rows look like {example}")
-    return rows
-
-
-def _problem(row: dict[str, Any], where: str, default_id: str, split: str) -> Problem:
-    attributes = row.get("attributes")
-    if attributes is not None and not isinstance(attributes, dict):
-        raise UserError(f"{where}: field 'attributes': an object is expected, not {attributes!r}")
-    identifier = _text(row, "id", where) if row.get("id") is not None else default_id
-    question = _text(row, "question", where)
-    return Problem(identifier, question, _answer(row, where), split, attributes or {})
-
-
-def _refuse_misspelt(row: dict[str, Any], known: tuple[str, ...], where: str) -> None:
-    """Raise UserError for a field that nobody reads and that looks like one that is missing."""
-    missing = [name for name in known if name not in row]
-    for field in row:
-        close = difflib.get_close_matches(field.lower(), missing, n=1, cutoff=0.85)
-        if field not in known and close:
-            raise UserError(
-                f"{where}: field {field!r} is not read: write {close[0]!r}, or give it another name"
-            )
+    return [(f"{path}:{number}", row) for number, row in rows]
 
 
 def _from_file(
@@ -156,19 +153,18 @@ def _from_file(
     by_question: dict[str, list[Problem]] = {}
     for _, _, problem in problems:
         by_question.setdefault(problem.question, []).append(problem)
-    result = []
-    for number, row in _json_lines(path, ANNOTATION_ROW):
-        where = f"{path}:{number}"
-        _refuse_misspelt(row, _ANNOTATION_FIELDS, where)
+
+    def annotation(where: str, row: dict[str, Any]) -> tuple[str, Annotation]:
+        refuse_misspelt(row, _ANNOTATION_FIELDS, where)
         problem = _match(row, where, by_id, by_question)
         source = row.get("source", {"kind": "gold"})
         if not isinstance(source, dict) or not isinstance(source.get("kind"), str):
             raise UserError(f"{where}: field 'source': an object with 'kind' is expected")
-        annotation = Annotation(
-            problem.id, problem.question, _answer(row, where), _steps(row, where), source
-        )
-        result.append((where, annotation))
-    _refuse_twice((where, annotation.id) for where, annotation in result)
+        answer, steps = answer_field(row, where), steps_field(row, where)
+        return where, Annotation(problem.id, problem.question, answer, steps, source)
+
+    result = read_each(_json_lines(path, ANNOTATION_ROW), annotation)
+    refuse_twice((where, annotation.id) for where, annotation in result)
     return [annotation for _, annotation in result]
 
 
@@ -178,9 +174,9 @@ def _match(
     by_id: dict[str, tuple[str, Problem]],
     by_question: dict[str, list[Problem]],
 ) -> Problem:
-    question = _text(row, "question", where) if row.get("question") is not None else None
+    question = text_field(row, "question", where) if row.get("question") is not None else None
     if row.get("id") is not None:
-        identifier = _text(row, "id", where)
+        identifier = text_field(row, "id", where)
         if identifier not in by_id:
             raise UserError(f"{where}: field 'id': no problem has the id {row['id']!r}")
         place, problem = by_id[identifier]
@@ -197,57 +193,3 @@ def _match(
     if len(found) > 1:
         raise UserError(f"{where}: field 'question': {len(found)} problems have it: give the id")
     return found[0]
-
-
-def _answer(row: dict[str, Any], where: str) -> str:
-    """One line of text; numbers without exponent."""
-    value = row.get("answer")
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
-        return format_value(Fraction(str(value)))
-    text = _text(row, "answer", where, "text, a number, true or false")
-    if len(text.splitlines()) > 1:
-        raise UserError(f"{where}: field 'answer': one line is expected: put the rest into steps")
-    return text
-
-
-def _steps(row: dict[str, Any], where: str) -> tuple[Step, ...]:
-    steps = row.get("steps")
-    if not isinstance(steps, list) or not steps or not all(isinstance(s, dict) for s in steps):
-        raise UserError(
-            f"{where}: field 'steps': a list of objects is expected, as in {ANNOTATION_ROW}"
-        )
-    return tuple(_step(step, f"{where}: field 'steps' item {i}") for i, step in enumerate(steps))
-
-
-def _step(step: dict[str, Any], where: str) -> Step:
-    _refuse_misspelt(step, _STEP_FIELDS, where)
-    if "subquestion" not in step:
-        raise UserError(f"{where}: field 'subquestion' is missing: write null where there is none")
-    subquestion = step["subquestion"]
-    if subquestion is not None:
-        subquestion = _text(step, "subquestion", where, "text or null")
-    return Step(subquestion, _text(step, "solution", where))
-
-
-def _text(row: dict[str, Any], field: str, where: str, expected: str = "text") -> str:
-    if field not in row:
-        raise UserError(f"{where}: field {field!r} is missing ({expected} is expected)")
-    value = row[field]
-    if not isinstance(value, str):
-        raise UserError(f"{where}: field {field!r}: {expected} is expected, not {value!r:.60}")
-    if not value.strip():
-        raise UserError(f"{where}: field {field!r} is empty")
-    return value.strip()
-
-
-def _refuse_twice(ids: Iterable[tuple[str, str]]) -> None:
-    first: dict[str, str] = {}
-    for where, identifier in ids:
-        if identifier in first:
-            raise UserError(
-                f"{where}: id {identifier!r} occurs twice, first in {first[identifier]}: "
-                "ids must be unique"
-            )
-        first[identifier] = where
