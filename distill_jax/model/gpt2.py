@@ -23,7 +23,8 @@ from distill_jax.model.affine import Affine
 LAYER_NORM_EPSILON = 1e-5  # flax's default is 1e-6
 
 # Per layer {"k", "v"}: [B, N, S, H]. Heads before slots: a head's keys lie side by side, so that
-# attention reads them once and in order (12 times as fast on a CPU, docs/log.md).
+# attention reads them once and in order (12 times as fast on a CPU, docs/log.md). How they lie in a
+# TPU's memory: attention.attend_slots_last.
 Cache = tuple[dict[str, jax.Array], ...]
 
 
@@ -147,8 +148,9 @@ class Attention(nn.Module):
             if self.keep_cache:
                 cache = {"k": k.swapaxes(1, 2), "v": v.swapaxes(1, 2)}
         else:
-            cache = {"k": _write(cache["k"], positions, k), "v": _write(cache["v"], positions, v)}
-            x = attention.attend_cache(q[:, 0], cache["k"], cache["v"], positions[:, 0])[:, None]
+            q, k, v = q[:, 0], k[:, 0], v[:, 0]  # T is 1
+            x, cache = attention.attend_cache(q, k, v, cache, positions[:, 0])
+            x = x[:, None]
         return Affine(2, (config.width,), self.dtype, _residual_init(config), name="c_proj")(
             x
         ), cache
@@ -185,13 +187,6 @@ def empty_cache(config: GPT2Config, rows: int, cache_len: int, dtype: Any = jnp.
 def cache_bytes(config: GPT2Config, cache_len: int, dtype: Any) -> int:
     """Of one row."""
     return 2 * config.layers * config.width * cache_len * jnp.dtype(dtype).itemsize
-
-
-def _write(cache: jax.Array, positions: jax.Array, new: jax.Array) -> jax.Array:
-    """[B, N, S, H] with new [B, 1, N, H] at slots [B, 1]; a slot past the end is the last one."""
-    update = functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=1)
-    new = new.swapaxes(1, 2).astype(cache.dtype)
-    return jax.vmap(update)(cache, new, positions[:, 0])
 
 
 def init_params(config: GPT2Config, key: jax.Array) -> Any:
