@@ -41,7 +41,7 @@ def test_a_row_of_caches_is_what_its_arrays_hold():
         (0, 20, None, "gpu", 16),  # no more than there is to do, in eights
         (0, 3, None, "gpu", 3),
         (0, 1000, 40 * ROW, "cpu", 16),  # half of the memory holds 20
-        (0, 1000, 40 * ROW, "tpu", 8),  # a quarter 10
+        (0, 1000, 50 * ROW, "tpu", 16),  # two fifths 20
         (0, 1000, ROW, "cpu", 1),  # it will not fit, and the error of that says more
         (100, 3, ROW, "cpu", 100),  # what the user says
     ],
@@ -57,6 +57,7 @@ def test_slots_are_spread_over_devices():
         assert slots.choose_slots(PLAN, 0, 9999, None, "cpu") == 512
         assert slots.choose_slots(PLAN, 0, 9999, 2 * ROW, "cpu") == 8  # one each
         assert slots.prefill_rows(64) == 8 and slots.prefill_rows(8) == 8
+        assert slots.prefill_rows(2048) == slots.prefill_rows(1 << 14) == 256
     with jax.set_mesh(make_mesh((1, 1, 2))):  # heads split: a device holds half of each row
         assert slots.choose_slots(PLAN, 0, 999, 20 * ROW, "cpu") == 16
         assert slots.prefill_rows(64) == 8 and slots.prefill_rows(7) == 1

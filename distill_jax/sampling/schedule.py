@@ -90,7 +90,7 @@ class Schedule:
         patience = len(self._rows)
         free = patience - running
         if self._group is not None:  # do not let slots stand idle long
-            patience = slots.prefill_rows(patience)
+            patience = max(1, patience // 8)
         if self._resume is not None:  # nor rows wait for the host
             patience = min(patience, max(1, running // 8))
         self._state, progress = decode.decode_chunk(

@@ -12,10 +12,13 @@ from distill_jax.sampling.plan import BLOCK, DialoguePlan
 # More slots than these gain nothing on a CPU (docs/log.md); not measured elsewhere yet.
 MOST_SLOTS = {"cpu": 64}
 MOST_SLOTS_ELSEWHERE = 512
-# Of the device's memory that caches may take. On a TPU the loop works on a copy of them, in which
-# heads of 64 numbers take the place of 128 (docs/scaling.md).
-MEMORY_SHARE = {"tpu": 0.25}
+# Of the device's memory that caches may take. While they grow, old and new ones may be there at
+# once, beside parameters; those of large students take more of a TPU's 16 GiB than of a GPU's 80.
+MEMORY_SHARE = {"tpu": 0.4}
 MEMORY_SHARE_ELSEWHERE = 0.5
+# Prompts that are read at a time, unless there are more devices: any slot may get any of them, so
+# that each device holds the keys and values of all of them for a moment.
+MOST_PROMPTS = 256
 
 
 def bucket_lengths(longest: int) -> tuple[int, ...]:
@@ -84,8 +87,8 @@ def device_memory() -> int | None:
 
 
 def prefill_rows(slots: int) -> int:
-    """Prompts that are read at a time, for this number of slots: an eighth, at least one for each
-    device that slots are spread over."""
+    """Prompts that are read at a time, for this number of slots: an eighth, at most MOST_PROMPTS,
+    at least one for each device that slots are spread over."""
     mesh = jax.sharding.get_abstract_mesh()
     parts = mesh.shape["data"] * mesh.shape["fsdp"]
-    return max(1, slots // 8 // parts) * parts
+    return max(1, min(slots // 8, MOST_PROMPTS) // parts) * parts
