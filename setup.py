@@ -84,7 +84,7 @@ setuptools.setup(
         # The web page of distill_jax.ask.
         "serve": SERVE,
         # What tests and benchmarks compare with; on Linux a plain install brings CUDA along.
-        "peers": ["torch>=2.5"],
+        "peers": ["torch>=2.5", "xllamacpp>=2026.4; sys_platform == 'linux'"],
         "tpu": ["jax[tpu]>=0.10,<0.12"],
         "cuda": ["jax[cuda12]>=0.10,<0.12"],
         # Checks of answer extractors and question quality against other people's code.
