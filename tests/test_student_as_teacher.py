@@ -24,7 +24,7 @@ def test_train_export_serve_annotate_train_evaluate(tmp_path):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     keys = {
-        "task_options.train_problems": 400,
+        "task_options.train_problems": 240,
         "data.dev_problems": 20,
         "train.token_budget": 100_000,
         "evaluation.problems": 20,
@@ -39,15 +39,15 @@ def test_train_export_serve_annotate_train_evaluate(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    gold = {a.question: a for a in arithmetic.load_annotations("train", train_problems=400, seed=1)}
+    gold = {a.question: a for a in arithmetic.load_annotations("train", train_problems=240, seed=1)}
     read = lambda name: [  # noqa: E731
         json.loads(line) for line in (tmp_path / "student" / name).read_text().splitlines()
     ]
     kept = read("annotations.jsonl") + read("annotations.dev.jsonl")
     rejected = read("annotations.rejected.jsonl")
     # Every problem ends once; what is kept has the known answer and the student's own words.
-    assert len({row["id"] for row in kept + rejected}) == len(kept) + len(rejected) == 400
-    assert len(kept) >= 40 and {row["reason"] for row in rejected} >= {"wrong answer"}
+    assert len({row["id"] for row in kept + rejected}) == len(kept) + len(rejected) == 240
+    assert len(kept) >= 24 and {row["reason"] for row in rejected} >= {"wrong answer"}
     for row in kept:
         assert row["answer"] == gold[row["question"]].answer
         assert row["source"]["model"] == str(tmp_path / "export/solver")

@@ -20,7 +20,7 @@ def get_sweep():
             "chain": {"scheme": "chain", "task_options.gold": "facts"},
             "socratic": {"scheme": "socratic", "task_options.gold": "decomposition"},
         },
-        overrides=from_scratch(context=256, batch_size=4, token_budget=1_600_000)
+        overrides=from_scratch(context=256, batch_size=4, token_budget=400_000)
         | {"task_options.protocol": "ho", "data.dev_problems": 60},
         baseline="answer_only",
     )

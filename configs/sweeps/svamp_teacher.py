@@ -18,7 +18,7 @@ def get_sweep():
     return Sweep(
         config="configs/svamp_tiny.py",
         arms={scheme: {"scheme": scheme} for scheme in ("answer_only", "chain", "socratic")},
-        overrides=from_scratch(context=384, batch_size=4, token_budget=2_000_000)
+        overrides=from_scratch(context=384, batch_size=4, token_budget=700_000)
         | {"data.dev_problems": 40, "sampling.max_turn_tokens": 200, "sampling.max_tokens": 320},
         baseline="answer_only",
     )
