@@ -220,7 +220,7 @@ def test_slots_follow_the_target_and_not_this_machine():
         assert slots.choose_slots(plan, 0, 10_000, None, "tpu") == 8 * 512
         row = 2 * 48 * 1600 * 1024 * 4
         few = slots.choose_slots(plan, 0, 10_000, 16 << 30, "tpu")
-        assert few == int(0.25 * (16 << 30) * 8 / row) // 8 * 8
+        assert few == int(0.4 * (16 << 30) * 8 / row) // 8 * 8
 
 
 def test_topology_without_libtpu_is_one_line(tmp_path):
