@@ -51,8 +51,8 @@ bfloat16 parameters and caches, {SLOTS} slots per device, caches of {WINDOW} tok
 as the width divides by (fsdp).
 
 **Peak**: the largest of prefill, admission, decode steps and growing caches, with all that is held
-beside each; far above the caches where the compiler copies them for the loop over steps, into a
-layout that pads heads of 64 numbers to 128. **Caches**: of a device, at their full length.
+beside each; mostly growing, for which the caches before and after are counted together, although
+they are copied array by array. **Caches**: of a device, at their full length.
 **Read**: by one device in one step, the parameters of both students and the caches half full; a
 program reads its caches to their end. **Collectives**: of one step, both branches of conditionals;
 a greedy run draws nothing. **Tokens/s**: of the whole slice, if a step took no longer than the
