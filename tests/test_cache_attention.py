@@ -74,8 +74,7 @@ def test_a_tpu_decodes_without_a_second_copy_of_the_caches():
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     memory = json.loads(done.stdout.strip().split("\n")[-1])
-    caches = (
-        2 * 2 * 64 * 4 * 512 * 64 * 2
-    )  # layers, keys and values, rows, heads, slots, size, bytes
+    # Layers, keys and values, rows of a device, heads, slots, numbers of a head, bytes.
+    caches = 2 * 2 * 64 * 4 * 512 * 64 * 2
     assert caches <= memory["aliased"] < 1.1 * caches
     assert memory["temporaries"] < 0.1 * caches
