@@ -2,7 +2,7 @@
 
 import html.parser
 
-VOID = {"meta", "br", "hr", "img", "input", "link"}
+VOID = {"meta", "br", "hr", "img", "input", "link", "wbr"}
 
 
 class Page(html.parser.HTMLParser):
