@@ -6,8 +6,10 @@ called `<kind>/<series>/<name>`, such as `train/solver/loss`, in metrics.jsonl a
 but TensorBoard, which shows each series as a run with the tags `<kind>/<name>`.
 """
 
+import importlib
 import importlib.util
 import pathlib
+import sys
 import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
@@ -132,7 +134,7 @@ class TensorBoard:
 
     def start(self, series: str, step: int, known: Mapping[str, int]) -> None:
         """What the files have behind `step` is hidden from now on."""
-        import tensorboardX
+        tensorboardX = _import_tensorboardx()
         from tensorboardX.summary import hparams
 
         directory = self._directory / series
@@ -166,6 +168,20 @@ class TensorBoard:
         """Close the files."""
         for writer in self._writers.values():
             writer.close()
+
+
+def _import_tensorboardx() -> Any:
+    """tensorboardX without PyTorch, which it imports for its tensors where it is installed.
+
+    That would take seconds, and bring a second set of CUDA libraries into this process.
+    """
+    if "torch" in sys.modules or "tensorboardX" in sys.modules:
+        return importlib.import_module("tensorboardX")
+    sys.modules["torch"] = None  # type: ignore[assignment]  # now its import fails
+    try:
+        return importlib.import_module("tensorboardX")
+    finally:
+        del sys.modules["torch"]
 
 
 def _as_code(text: str) -> str:

@@ -4,6 +4,7 @@ import gzip
 import json
 import signal
 import subprocess
+import sys
 import time
 import types
 
@@ -65,6 +66,24 @@ def whole(tmp_path_factory):
     )  # fmt: skip
     assert done.returncode == 0 and done.stderr == "", done.stderr
     return workdir, done.stdout
+
+
+def test_pytorch_stays_outside(tmp_path):
+    """tensorboardX would import it; who wants it afterwards still gets it."""
+    pytest.importorskip("torch", reason="no PyTorch: pip install 'distill-jax[peers]'")
+    script = (
+        "import pathlib, sys; from distill_jax import tracking\n"
+        "board = tracking.TensorBoard(pathlib.Path(sys.argv[1]), {'seed': 0}, [])\n"
+        "board.start('solver', 0, {}); board.write('train', 'solver', 1, {'loss': 2.5})\n"
+        "board.close(); assert 'torch' not in sys.modules\n"
+        "import torch; print(torch.zeros(2).tolist())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "tensorboard"],
+        env=environment(), capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "[0.0, 0.0]\n"), done.stderr
+    assert scalars(tmp_path, "solver", "train/loss") == [(1, 2.5)]
 
 
 def test_tensorboard_shows_what_metrics_jsonl_holds(whole):
