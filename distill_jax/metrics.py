@@ -102,9 +102,9 @@ class Terminal:
     def progress(self, title: str, total: int, start: int = 0) -> Iterator["Progress"]:
         """A bar from `start` to `total` while the block runs."""
         if self._quiet:
-            yield Progress(None, None, lambda text: None, title, total, start)
+            yield Progress(None, None, lambda text: None, title, total)
         elif not self._is_terminal:
-            yield Progress(None, None, self.say, title, total, start)
+            yield Progress(None, None, self.say, title, total)
         else:
             from rich import progress as rich_progress
 
@@ -117,7 +117,7 @@ class Terminal:
             )
             with rich_progress.Progress(*columns) as bar:
                 task = bar.add_task(title, total=total, completed=start, note="")
-                yield Progress(bar, task, lambda text: None, title, total, start)
+                yield Progress(bar, task, lambda text: None, title, total)
 
 
 class Progress:
@@ -125,10 +125,10 @@ class Progress:
 
     LINES_EVERY_S = 10.0
 
-    def __init__(self, bar, task, say, title: str, total: int, start: int):
+    def __init__(self, bar, task, say, title: str, total: int):
         self._bar, self._task, self._say = bar, task, say
-        self._title, self._total, self._first = title, total, start
-        self._began: float | None = None
+        self._title, self._total = title, total
+        self._began: tuple[float, int] | None = None  # when, and with how many done
         self._last_line = time.monotonic()
 
     def update(self, done: int, note: str = "") -> None:
@@ -138,12 +138,13 @@ class Progress:
             return
         now = time.monotonic()
         if self._began is None:  # the time left is reckoned from here: before, it compiled
-            self._began, self._first = now, done
+            self._began = now, done
         if now - self._last_line < self.LINES_EVERY_S and done < self._total:
             return
         self._last_line = now
         line = f"{self._title} {done}/{self._total} {note}"
-        if done > self._first:
-            left = int((self._total - done) * (now - self._began) / (done - self._first))
+        began, first = self._began
+        if done > first:
+            left = int((self._total - done) * (now - began) / (done - first))
             line += f" left {left // 60}:{left % 60:02d}"
         self._say(line)

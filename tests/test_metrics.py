@@ -34,7 +34,7 @@ def test_a_line_after_a_torn_one_is_not_lost(tmp_path):
 def test_the_time_left_is_reckoned_from_the_first_report_not_from_compiling(monkeypatch):
     clock, said = iter([0.0, 100.0, 105.0, 120.0, 125.0]), []
     monkeypatch.setattr(metrics.time, "monotonic", lambda: next(clock))
-    progress = metrics.Progress(None, None, said.append, "training", 100, start=0)
+    progress = metrics.Progress(None, None, said.append, "training", 100)
     progress.update(20, "loss 3")  # compiled for 100 s: nothing is known of the pace yet
     progress.update(30, "loss 2")  # 5 s after the line before: none
     progress.update(60, "loss 1")  # 40 in 20 s

@@ -49,8 +49,19 @@ def _check(run: SweepRun, directory: pathlib.Path) -> RunInputs:
         )
     if run.config.train.students:
         raise UserError("config.train.students: a sweep trains all students of a run: leave it out")
-    inputs = RunInputs(run.config, Workdir(directory / run.name))
-    inputs.check_workdir(may_take_over=True)
+    workdir = Workdir(directory / run.name)
+    inputs = RunInputs(run.config, workdir)
+    try:
+        inputs.check_workdir(may_take_over=True)
+    except UserError:
+        different = workdir.differences(inputs.identity()) if workdir.config.exists() else []
+        if not different:
+            raise
+        # Without the directory's name: what all runs have in common is said once.
+        raise UserError(
+            f"another run is in its directory ({some_of(different)}): choose another --workdir, or "
+            "give the values that the sweep was begun with"
+        ) from None
     return inputs
 
 
