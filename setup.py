@@ -8,6 +8,7 @@ TEST = [
     "pytest>=8",
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
+    "filelock>=3.12",
     "pyyaml>=6",
     "hypothesis>=6.100",
     "build>=1.2",

@@ -5,7 +5,7 @@ import json
 import shutil
 
 import pytest
-from experiment_runs import TINY, run
+from experiment_runs import run
 from run_directories import EVALUATION, SAMPLING, solved, write_run
 
 from distill_jax import errors
@@ -174,10 +174,9 @@ def test_test_scores_of_epochs_are_in_a_table_of_their_own(ablated, tmp_path):
     assert all("0.3" not in r.values() for r in read_csv(tmp_path / "out", "runs"))
 
 
-def test_ablations_of_a_real_run(tmp_path):
+def test_ablations_of_a_real_run(tiny_copy, tmp_path):
     """Train once, evaluate four ways, one table."""
-    path, out = tmp_path / "w", tmp_path / "out"
-    assert run("main", *TINY, "--workdir", path).returncode == 0
+    path, out = tiny_copy, tmp_path / "out"
     for override in (
         "sampling.given=shuffled",
         "sampling.given=history",

@@ -24,16 +24,8 @@ from experiment_runs import (
 from distill_jax import errors, main
 
 
-@pytest.fixture(scope="module")
-def finished_run(tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("run") / "w"
-    done = run("main", *TINY, "--workdir", workdir)
-    assert done.returncode == 0, done.stderr
-    return workdir, done.stdout
-
-
-def test_a_run_leaves_what_the_design_says(finished_run):
-    workdir, output = finished_run
+def test_a_run_leaves_what_the_design_says(tiny_run):
+    workdir, output = tiny_run
     for name in ("config.json", "environment.json", "metrics.jsonl", "annotations.jsonl"):
         assert (workdir / name).stat().st_size > 0
     assert (workdir / "annotations.rejected.jsonl").read_text() == ""
@@ -57,8 +49,8 @@ def test_a_run_leaves_what_the_design_says(finished_run):
     assert facts["solver"]["steps"] == 60
 
 
-def test_running_again_changes_nothing_and_says_so(finished_run):
-    workdir, _ = finished_run
+def test_running_again_changes_nothing_and_says_so(tiny_copy):
+    workdir = tiny_copy
     before = contents(workdir)
     again = run("main", *TINY, "--workdir", workdir)
     assert again.returncode == 0
@@ -66,8 +58,8 @@ def test_running_again_changes_nothing_and_says_so(finished_run):
     assert contents(workdir) == before
 
 
-def test_evaluate_opens_the_run_and_takes_other_sampling(finished_run):
-    workdir, _ = finished_run
+def test_evaluate_opens_the_run_and_takes_other_sampling(tiny_copy):
+    workdir = tiny_copy
     before = contents(workdir)
     again = run("evaluate", "--workdir", workdir)
     assert again.returncode == 0 and "nothing left to do" in again.stdout
@@ -84,18 +76,18 @@ def test_evaluate_opens_the_run_and_takes_other_sampling(finished_run):
     assert "no such file" in message and not (workdir / "missing").exists()
 
 
-def test_another_identity_is_refused_with_all_keys(finished_run):
-    workdir, _ = finished_run
+def test_another_identity_is_refused_with_all_keys(tiny_copy):
+    workdir = tiny_copy
     changed = ["--config.seed=7", "--config.optimizer.solver.learning_rate=0.5"]
     message = one_error_line(run("main", *TINY, *changed, "--workdir", workdir))
     assert "config.seed was 0, now 7" in message
     assert "config.optimizer.solver.learning_rate was 0.001, now 0.5" in message
 
 
-def test_a_second_process_on_the_same_workdir_is_refused(finished_run):
+def test_a_second_process_on_the_same_workdir_is_refused(tiny_copy):
     import fcntl
 
-    workdir, _ = finished_run
+    workdir = tiny_copy
     with open(workdir / ".lock", "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert "is in use by" in one_error_line(run("main", *TINY, "--workdir", workdir))
@@ -120,7 +112,7 @@ def test_unified_student_and_other_reads(tmp_path):
     assert facts["solver"]["rows"] == 600  # two views of 300 annotations
 
 
-def test_students_can_be_trained_one_at_a_time(finished_run, tmp_path):
+def test_students_can_be_trained_one_at_a_time(tiny_run, tmp_path):
     first = run("main", *TINY, "--config.train.students=solver", "--workdir", tmp_path / "w")
     assert first.returncode == 0 and "still to train before the evaluation: decomposer" in (
         first.stdout
@@ -134,11 +126,11 @@ def test_students_can_be_trained_one_at_a_time(finished_run, tmp_path):
     assert "solver/60 is damaged: student solver is trained again" in second.stdout
     assert "student solver: going on from step 40" in second.stdout and second.stderr == ""
     assert damaged.read_bytes() == whole
-    assert states(tmp_path / "w") == states(finished_run[0])
+    assert states(tmp_path / "w") == states(tiny_run[0])
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_stopped_run_continues_to_the_same_parameters(kind, finished_run, tmp_path):
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])  # kills: test_faults.py
+def test_a_stopped_run_continues_to_the_same_parameters(kind, tiny_run, tmp_path):
     workdir = tmp_path / "w"
     process = subprocess.Popen(
         command("main", *TINY, "--config.train.save_every=7", "--workdir", workdir),
@@ -151,21 +143,18 @@ def test_a_stopped_run_continues_to_the_same_parameters(kind, finished_run, tmp_
         time.sleep(0.01)
     process.send_signal(kind)
     _, errors = process.communicate(timeout=300)
-    if kind == signal.SIGKILL:
-        assert process.returncode == -signal.SIGKILL
-    else:
-        assert process.returncode == 75
-        assert errors.strip() == "interrupted: run the same command again to continue"
+    assert process.returncode == 75
+    assert errors.strip() == "interrupted: run the same command again to continue"
     again = run("main", *TINY, "--workdir", workdir)
     assert again.returncode == 0, again.stderr
     assert "going on from step" in again.stdout
-    assert states(workdir) == states(finished_run[0])
-    whole = (finished_run[0] / "report.json").read_text()
+    assert states(workdir) == states(tiny_run[0])
+    whole = (tiny_run[0] / "report.json").read_text()
     resumed = json.loads((workdir / "report.json").read_text())
     assert {**resumed, "seconds": 0} == {**json.loads(whole), "seconds": 0}
     names = ["train/solver/loss", "train/decomposer/loss"]
     for name in names:
-        assert curve(workdir, name) == curve(finished_run[0], name)
+        assert curve(workdir, name) == curve(tiny_run[0], name)
 
 
 @pytest.mark.parametrize("delay_s", [0.0, 0.5, 1.5])
@@ -184,7 +173,7 @@ def test_a_signal_during_compilation_leaves_at_once(delay_s, tmp_path):
     assert not (tmp_path / "w" / "checkpoints" / "decomposer" / "60").exists()
 
 
-def test_a_signal_during_the_evaluation_leaves_at_once_and_it_is_done_again(finished_run, tmp_path):
+def test_a_signal_during_the_evaluation_leaves_at_once_and_it_is_done_again(tiny_run, tmp_path):
     process = subprocess.Popen(
         command("main", *TINY, "--workdir", tmp_path / "w"),
         cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -198,9 +187,7 @@ def test_a_signal_during_the_evaluation_leaves_at_once_and_it_is_done_again(fini
     again = run("main", *TINY, "--workdir", tmp_path / "w")
     assert again.returncode == 0 and "training: nothing left to do" in again.stdout
     names = ("accuracy", "status", "turns", "tokens", "checkpoint_steps")
-    reports = [
-        json.loads((w / "report.json").read_text()) for w in (finished_run[0], tmp_path / "w")
-    ]
+    reports = [json.loads((w / "report.json").read_text()) for w in (tiny_run[0], tmp_path / "w")]
     assert all(reports[0][name] == reports[1][name] for name in names if name in reports[0])
 
 

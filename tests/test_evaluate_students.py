@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from experiment_runs import ROOT, TINY, command, environment, run
+from experiment_runs import ROOT, command, environment, run
 
 import distill_jax
 from distill_jax import experiment
@@ -19,12 +19,9 @@ from distill_jax.tasks import arithmetic
 
 
 @pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
+def workdir(tiny_copy):
     """A run of two tiny students: their answers are wrong, but they are answers."""
-    path = tmp_path_factory.mktemp("run") / "w"
-    done = run("main", *TINY, "--workdir", path)
-    assert done.returncode == 0, done.stderr
-    return path
+    return tiny_copy
 
 
 def evaluate(workdir, **overrides):

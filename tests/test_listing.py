@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from experiment_runs import TINY, one_error_line, run
+from experiment_runs import one_error_line, run
 
 from distill_jax.errors import UserError
 from distill_jax.evaluation.listing import list_evaluations
@@ -12,11 +12,9 @@ from distill_jax.workdir import Workdir
 
 
 @pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
+def workdir(tiny_copy):
     """A run with two evaluations: its own, and one that draws."""
-    path = tmp_path_factory.mktemp("run") / "w"
-    done = run("main", *TINY, "--workdir", path)
-    assert done.returncode == 0, done.stderr
+    path = tiny_copy
     drawn = ["--config.sampling.temperature=0.7", "--config.sampling.seed=3"]
     done = run("evaluate", "--workdir", path, *drawn)
     assert done.returncode == 0, done.stderr
