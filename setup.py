@@ -68,7 +68,7 @@ setuptools.setup(
         "dev": [
             *TEST,
             *DOCS,
-            "pytest-cov>=6",
+            "slipcover>=1.1",
             "ruff>=0.12",
             "pyright>=1.1.400",
             "nbmake>=1.5",
