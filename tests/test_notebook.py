@@ -27,7 +27,8 @@ def execute(directory, training="", **variables):
     copy.parent.mkdir()
     copy.write_text(source.replace(TRAINING, training or TRAINING), encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider",
+        # Not another worker of a pytest that measures coverage, as its environment says.
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:slipcover",
          "--nbmake", "--nbmake-timeout=600", "--overwrite", copy],
         cwd=directory, env=environment() | variables, capture_output=True, text=True,
     )  # fmt: skip
