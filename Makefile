@@ -19,8 +19,9 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed_dev
 	XLA_FLAGS="$(QUICK_COMPILATION)" $(BIN)/python $(COVERAGE) -m pytest -m "not slow" $(PARALLEL)
 
-# The same with the share of lines that ran, without what ran in processes of its own.
-coverage: COVERAGE := -m slipcover --source distill_jax --skip-covered
+# The same with the share of lines that ran, without what ran in processes of its own, and without
+# configs, which run as files that it does not see.
+coverage: COVERAGE := -m slipcover --source distill_jax --omit 'distill_jax/configs/*' --skip-covered
 coverage: test
 
 test_slow: $(VENV)/.installed_dev
