@@ -13,8 +13,6 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
-import pathlib
-
 import experiment_runs
 import filelock
 import hostile_students
@@ -48,4 +46,4 @@ def tiny_run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def tiny_copy(tiny_run, tmp_path_factory):
     """A copy of the directory of `tiny_run`, to which a module may add evaluations."""
-    return pathlib.Path(shutil.copytree(tiny_run[0], tmp_path_factory.mktemp("run") / "w"))
+    return shutil.copytree(tiny_run[0], tmp_path_factory.mktemp("run") / "w")

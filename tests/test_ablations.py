@@ -175,7 +175,7 @@ def test_test_scores_of_epochs_are_in_a_table_of_their_own(ablated, tmp_path):
 
 
 def test_ablations_of_a_real_run(tiny_copy, tmp_path):
-    """Train once, evaluate four ways, one table."""
+    """One run, evaluated four ways: one table."""
     path, out = tiny_copy, tmp_path / "out"
     for override in (
         "sampling.given=shuffled",

@@ -129,7 +129,7 @@ def test_students_can_be_trained_one_at_a_time(tiny_run, tmp_path):
     assert states(tmp_path / "w") == states(tiny_run[0])
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])  # kills: test_faults.py
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_run_continues_to_the_same_parameters(kind, tiny_run, tmp_path):
     workdir = tmp_path / "w"
     process = subprocess.Popen(
@@ -143,8 +143,11 @@ def test_a_stopped_run_continues_to_the_same_parameters(kind, tiny_run, tmp_path
         time.sleep(0.01)
     process.send_signal(kind)
     _, errors = process.communicate(timeout=300)
-    assert process.returncode == 75
-    assert errors.strip() == "interrupted: run the same command again to continue"
+    if kind == signal.SIGKILL:
+        assert process.returncode == -signal.SIGKILL
+    else:
+        assert process.returncode == 75
+        assert errors.strip() == "interrupted: run the same command again to continue"
     again = run("main", *TINY, "--workdir", workdir)
     assert again.returncode == 0, again.stderr
     assert "going on from step" in again.stdout
