@@ -19,7 +19,7 @@ from distill_jax.annotations.duplicates import drop_duplicates
 from distill_jax.annotations.leaks import Leaks, Overlap
 from distill_jax.annotations.subsets import first_problems, hold_out, share_of_questions
 from distill_jax.annotations.summary import summarise, table
-from distill_jax.annotations.verify import Rejected, verify
+from distill_jax.annotations.verify import Rejected, names_no_answer, verify
 from distill_jax.errors import UserError
 from distill_jax.run_inputs import RunInputs
 from distill_jax.text import tokenizer as text_tokenizer
@@ -207,14 +207,22 @@ def write_annotations(inputs: RunInputs, data: RunData) -> None:
         write_lines(workdir.annotations, data.train)
         if data.rejected:
             inputs.terminal.show(table(summary))
-    if data.usage:
-        inputs.terminal.say(f"{inputs.config.task}: {data.usage}")
+        _say_what_became_of_rows(inputs, data)
+
+
+def _say_what_became_of_rows(inputs: RunInputs, data: RunData) -> None:
+    say, workdir = inputs.terminal.say, inputs.workdir
+    say(f"{inputs.config.task}: {data.usage}")
     if data.rejected:
-        inputs.terminal.say(
-            f"{len(data.rejected)} annotations were rejected: {workdir.rejected_annotations}"
+        say(f"{len(data.rejected)} annotations were rejected: {workdir.rejected_annotations}")
+    if doubtful := [each for each in data.train if names_no_answer(each)]:
+        first = doubtful[0]
+        say(
+            f"{len(doubtful)} of {len(data.train)} end in a step that does not name the answer, "
+            f"and are trained on: look at {first.id} (answer {records.shorten(first.answer)})"
         )
     if data.overlaps:
-        inputs.terminal.say(
+        say(
             f"{len(data.overlaps)} training questions share 8 words or more in a row with one of "
             f"the evaluation; they are listed in {workdir.overlaps}"
         )

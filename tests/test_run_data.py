@@ -54,6 +54,15 @@ def test_what_became_of_own_rows_is_said(overrides, usage, tmp_path):
     assert run_data.collect(inputs_of(tmp_path, own_rows(30, 3), **overrides)).usage == usage
 
 
+def test_steps_that_do_not_lead_to_the_answer_are_pointed_at(tmp_path, capsys):
+    inputs = inputs_of(tmp_path, own_rows(30), **{"data.dev_problems": "0"})
+    run_data.write_annotations(inputs, run_data.collect(inputs))
+    said = "29 of 30 end in a step that does not name the answer, and are trained on: look at "
+    assert said + "jsonl/train/0 (answer 1)" in capsys.readouterr().out
+    run_data.write_annotations(inputs, run_data.collect(inputs))
+    assert said not in capsys.readouterr().out  # once is enough
+
+
 def test_a_missing_dev_file_is_named_with_the_remedy(tmp_path):
     inputs = inputs_of(tmp_path, own_rows(30))
     data = run_data.collect(inputs)

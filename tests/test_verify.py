@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from distill_jax.annotations.duplicates import NEAR, drop_duplicates
 from distill_jax.annotations.leaks import WORDS, Leaks
 from distill_jax.annotations.summary import summarise, table
-from distill_jax.annotations.verify import false_marks, reject, verify
+from distill_jax.annotations.verify import false_marks, names_no_answer, reject, verify
 from distill_jax.records import Annotation, Problem, Step
 from distill_jax.tasks import gsm8k
 from distill_jax.tasks.grading import grade_number
@@ -45,6 +45,27 @@ def test_reasons(changed, reason, detail):
     assert [(each.reason, each.detail) for each in rejected] == (
         [(reason, detail)] if reason else []
     )
+
+
+@pytest.mark.parametrize(
+    ("solution", "answer", "found"),
+    [
+        ("2+2 = <<2+2=4>>4", "4", False),
+        ("That is $1,080.00.", "1080", False),
+        ("4 and then 5", "4", False),  # named, if not at the end
+        ("2+2 = <<2+2=4>>4", "5", True),
+        ("0.50-0.25 = $0.25", "25", True),
+        ("So they are as many.", "5", True),
+        ("So they are as many.", "yes", False),
+        ("It is 4", "four", False),
+    ],
+)
+def test_a_last_step_that_does_not_name_the_answer(solution, answer, found):
+    assert names_no_answer(annotation(solution, answer)) is found
+
+
+def test_answers_alone_name_no_steps():
+    assert not names_no_answer(Annotation("t/train/0", "q", "4", (), {"kind": "gold"}))
 
 
 @pytest.mark.parametrize(
@@ -85,6 +106,7 @@ def test_no_mark_of_gsm8k_is_false():
     annotations = gsm8k.load_annotations("train", directory=directory)
     kept, rejected = verify(annotations, problems, gsm8k.grade)
     assert len(kept) == 7473 and rejected == []
+    assert sum(map(names_no_answer, kept)) == 18  # looked at: mistakes, and cents for dollars
     # Nor is a question of the test split among them, whatever its numbers; and none is near.
     leaks = Leaks(gsm8k.load("test", directory=directory), templated=False, most=1.0)
     kept, rejected, overlaps = leaks.drop(kept)

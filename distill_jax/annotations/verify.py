@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from distill_jax.records import Annotation, Grade, Problem
-from distill_jax.tasks.grading import parse_value
+from distill_jax.tasks.grading import extract_numbers, parse_value
 from distill_jax.text import calculator
 from distill_jax.text.written_equations import marks
 
@@ -75,6 +75,19 @@ def _objection(
     if false:
         return "false calculation", f"{', '.join(false[:3])} is not true"
     return None
+
+
+def names_no_answer(annotation: Annotation) -> bool:
+    """Whether the last solution holds other numbers than the answer, which then follows from none.
+
+    Worth a look, and no reason to reject: of GSM8K's 7,473 training solutions 18 end so, some
+    with a mistake, some in dollars where the answer is in cents. False where the answer is no
+    number, and without steps.
+    """
+    value = parse_value(annotation.answer)
+    if value is None or not annotation.steps:
+        return False
+    return value not in extract_numbers(annotation.steps[-1].solution)
 
 
 def false_marks(text: str) -> list[str]:
