@@ -62,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     gpu.add_argument("--problems", type=int, default=0, help="the first so many; 0 = all")
     gpu.add_argument("--repeats", type=int, default=3, help="timed runs of ours")
     gpu.add_argument("--slots", default="64,256,512,1024", help="dialogues at a time, of ours")
+    gpu.add_argument("--attention", default="xla,triton", help="kernels of ours")
     gpu.add_argument("--batch", default="64,256", help="batch sizes of transformers; '' = none")
     gpu.add_argument("--variants", default="carry,reread", help="of transformers; turn_by_turn.py")
     gpu.add_argument("--torch-problems", type=int, default=512, help="at most, of transformers")

@@ -68,8 +68,10 @@ def _plans(job: SampleJob, arguments: Any) -> list[Plan]:
     """Ours first: they take less time."""
     plans = []
     for slots in map(int, filter(None, arguments.slots.split(","))):
-        ours = dataclasses.replace(job, batch_size=slots)
-        plans.append(Plan(f"ours-{slots}", "sample_jax", ours, arguments.repeats))
+        for attention in arguments.attention.split(","):
+            ours = dataclasses.replace(job, batch_size=slots, attention=attention)
+            name = f"ours-{attention}-{slots}"
+            plans.append(Plan(name, "sample_jax", ours, arguments.repeats))
     some = job.first(arguments.torch_problems)
     for batch in map(int, filter(None, arguments.batch.split(","))):
         for variant in arguments.variants.split(","):
@@ -101,6 +103,8 @@ def _measure(plan: Plan, setting: SampleSetting, arguments: Any) -> dict[str, An
                 )
                 more["compile_s"] = warm["compile_s"]
                 more["compile_s_of_each_run"] = [answer["compile_s"] for answer in answers]
+                # Of kernels that compute the same, the same but for rounding.
+                more["mean_log_probability"] = warm["mean_log_probability"]
             result = summary(answers, peer.call("device_memory", None, left()))
     except PeerError as error:
         return {"failed": str(error)}
@@ -166,8 +170,10 @@ def _forty(
             "estimate_s": significant(tokens / rate),
             "formula": f"{tokens} tokens / ({rate} tokens/s of {best}, greedy, 1 sample)",
         }
-    slots = int(best.rpartition("-")[2])
-    many = dataclasses.replace(job, batch_size=slots, samples=SAMPLES, temperature=TEMPERATURE)
+    _, attention, slots = best.split("-")
+    many = dataclasses.replace(
+        job, batch_size=int(slots), samples=SAMPLES, temperature=TEMPERATURE, attention=attention
+    )
     say(f"{SAMPLES} samples per problem")
     try:
         with Peer("sample_jax", setting) as peer:
@@ -180,7 +186,8 @@ def _forty(
         "dialogues": many.dialogues,
         "tokens_per_second": significant(answer["tokens"] / answer["seconds"]),
         "temperature": TEMPERATURE,
-        "slots": slots,
+        "slots": many.batch_size,
+        "attention": attention,
         "utilisation": significant(answer["work"]["utilisation"]),
         "ok": answer["ok"],
     }

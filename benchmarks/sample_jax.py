@@ -62,7 +62,7 @@ class Loop:
     def prepare(self, job: SampleJob) -> dict[str, Any]:
         """Make the sampler of this job. Its programs are compiled where a first `run` needs them:
         there is one for every length of prompts and of caches."""
-        settings = (job.caps, job.batch_size, job.temperature)
+        settings = (job.caps, job.batch_size, job.temperature, job.attention)
         if settings != self._sampler_of:
             self._sampler = None  # its parameters are a copy: let them go first
             self._sampler, self._sampler_of = self._make_sampler(job), settings
@@ -75,6 +75,7 @@ class Loop:
         tokens     written, end marks included
         problems   prompts
         ok         forced dialogues came back as they were, and finished; True where none are
+        mean_log_probability  of a token that was written
         compile_s  of these seconds, those in which programs were compiled
         work       what was done: `generate.Work`
         """
@@ -89,6 +90,7 @@ class Loop:
             "tokens": sum(map(len, tokens)),
             "problems": len(job.prompts),
             "ok": _as_forced(job, dialogues, tokens),
+            "mean_log_probability": _mean_log_probability(dialogues),
             "compile_s": round(self._compiling, 2),
             "work": _figures(work),
         }
@@ -153,6 +155,7 @@ class Loop:
             max_tokens=caps.max_tokens,
             slots=job.batch_size,
             dtype=self._dtype,
+            attention=job.attention,
             calculator=False,
             given="",
             given_steps=0,
@@ -200,6 +203,11 @@ def _as_forced(job: SampleJob, dialogues: list[Dialogue], tokens: list[list[int]
         return True
     wanted = [script for script in job.forced for _ in range(job.samples)]
     return tokens == wanted and all(dialogue.status == "finished" for dialogue in dialogues)
+
+
+def _mean_log_probability(dialogues: list[Dialogue]) -> float:
+    turns = [turn for dialogue in dialogues for turn in dialogue.turns]
+    return sum(turn.log_probability for turn in turns) / sum(turn.written for turn in turns)
 
 
 def _figures(work: Work) -> dict[str, Any]:

@@ -71,6 +71,7 @@ class SampleJob:
     threads      of PyTorch on a CPU; 0 = its cores
     temperature  0 = greedy
     samples      dialogues of each prompt; ours only
+    attention    our kernel: config.sampling.attention
     """
 
     prompts: Sequence[list[int]]
@@ -81,6 +82,7 @@ class SampleJob:
     threads: int = 0
     temperature: float = 0.0
     samples: int = 1
+    attention: str = "xla"
 
     @property
     def dialogues(self) -> int:

@@ -209,6 +209,9 @@ def get_config() -> ConfigDict:
             "max_tokens": 192,  # of a whole dialogue
             "slots": 0,  # dialogues at a time; 0 = as many as are useful and fit
             "dtype": "float32",  # of activations and caches: float32, bfloat16 (GPU, TPU)
+            # Kernel that reads the caches: xla, triton (bfloat16 on NVIDIA: reads no more than is
+            # filled, not measured yet). model/cache_attention.py
+            "attention": "xla",
             "calculator": False,  # fill in the value where the solver writes <<48/2=
             # What is not written but given: plan (the gold one instead of the planner's),
             # subquestions (the gold ones instead of the decomposer's), shuffled (these in another

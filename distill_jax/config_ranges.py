@@ -67,6 +67,7 @@ CHOICES = {
     "train.dtype": ("float32", "bfloat16"),
     "train.best_by": ("loss", "exact", "accuracy"),
     "sampling.dtype": ("float32", "bfloat16"),
+    "sampling.attention": ("xla", "triton"),
     "teacher.api": ("chat", "completions"),
     "sampling.given": ("", "plan", "subquestions", "shuffled", "nothing", "history"),
     "text_format": tuple(FORMATS),

@@ -71,7 +71,9 @@ def prepare(
         text_rows.encode_rows(part, inputs.scheme, inputs.views, tokenizer)
         for part in (data.train, data.dev)
     )
-    allowed = allowed_tokens(inputs.plan(tokenizer))
+    plan = inputs.plan(tokenizer)
+    plan.check_kernel(platform)  # now, not after the training
+    allowed = allowed_tokens(plan)
     setups = [
         student_setup(
             inputs, student, rows[student], dev_rows[student], models[student],

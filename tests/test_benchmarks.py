@@ -144,8 +144,10 @@ def test_the_gpu_part_of_sampling_reads_what_a_step_must(data, tmp_path):
         command="sample.py",
     )  # fmt: skip
     model = json.loads(output.read_text())["1l-2h-64w"]
-    figures = model["ours-2"]
+    figures = model["ours-xla-2"]
     assert figures["ok"] and figures["tokens_per_second"] > 0
+    assert -20 < figures["mean_log_probability"] < -5  # of random weights: near -log(50,258)
+    assert "runs on gpu, not cpu" in model["ours-triton-2"]["failed"]
     # Per step the 12 width^2 + 13 width of two blocks, words and the last LayerNorm, in bfloat16.
     gold = sample_job.gsm8k_dialogues(str(data))
     words = -(-gold.vocab_size // 128) * 128
@@ -158,7 +160,7 @@ def test_the_gpu_part_of_sampling_reads_what_a_step_must(data, tmp_path):
     assert figures["decode_read_gb"] * 1e9 == pytest.approx(weights + pairs * 2 * 4 * 64, rel=1e-2)
     share = figures["decode_gb_per_second"] / figures["bandwidth_gb_per_second"]
     assert figures["roofline_share"] == pytest.approx(share, rel=2e-3)
-    assert model["summary"]["best"] == {"ours": "ours-2", "torch": None}
+    assert model["summary"]["best"] == {"ours": "ours-xla-2", "torch": None}
     assert model["samples-40"]["estimate_s"] == pytest.approx(
         40 * figures["tokens"] / figures["tokens_per_second"], rel=1e-2
     )

@@ -1,17 +1,19 @@
-"""Attention with a cache: its two ways of laying a cache out, and what a TPU's compiler says."""
+"""Attention with a cache: layouts, the kernel that reads what is filled, what compilers say."""
 
 import importlib.util
 import json
 import subprocess
 import sys
 
+import cuda_compiler
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from experiment_runs import ROOT, environment
 
-from distill_jax.model import attention
+from distill_jax.errors import UserError
+from distill_jax.model import cache_attention
 
 ROWS, HEADS, SLOTS, SIZE = 3, 2, 16, 8
 
@@ -29,7 +31,7 @@ def test_both_layouts_write_one_slot_and_attend_to_what_is_filled():
             keys, values = (written[name][row, head, : slot + 1] for name in "kv")
             weights = np.exp(keys @ q[row, head] / np.sqrt(SIZE))
             expected[row, head] = weights @ values / weights.sum()
-    for attend in (attention.attend_slots_first, attention.attend_slots_last):
+    for attend in (cache_attention.attend_slots_first, cache_attention.attend_slots_last):
         attended, new = jax.jit(attend)(q, {"k": k, "v": v}, cache, position)
         np.testing.assert_allclose(attended, expected, rtol=2e-6, atol=2e-6)
         for name in "kv":
@@ -39,13 +41,56 @@ def test_both_layouts_write_one_slot_and_attend_to_what_is_filled():
 def test_caches_keep_their_dtype_and_queries_theirs():
     q = jnp.ones((ROWS, HEADS, SIZE), jnp.float32)
     cache = {name: jnp.zeros((ROWS, HEADS, SLOTS, SIZE), jnp.bfloat16) for name in "kv"}
-    attended, new = attention.attend_cache(q, q, q, cache, jnp.zeros(ROWS, jnp.int32))
+    attended, new = cache_attention.attend_cache("xla", q, q, q, cache, jnp.zeros(ROWS, jnp.int32))
     assert attended.dtype == jnp.float32
     assert all(array.dtype == jnp.bfloat16 for array in new.values())
 
 
-COMPILED_FOR_A_TPU = """
-import json
+@pytest.mark.parametrize("slots", [64, 192])
+def test_the_kernel_reads_only_blocks_that_hold_something(slots):
+    block = cache_attention.BLOCK
+    rng = np.random.default_rng(1)
+    q = jnp.asarray(rng.normal(size=(4, 3, 16)), jnp.bfloat16)
+    k, v = (jnp.asarray(rng.normal(size=(4, 3, slots, 16)), jnp.bfloat16) for _ in "kv")
+    position = np.array([0, 5, block - 1, slots + 3], np.int32)  # the last is past the end
+    filled = np.minimum(position + 1, slots)
+    # What lies in blocks behind the position would spoil the result, were it looked at.
+    read = -(-filled // block) * block
+    spoilt = np.arange(slots) >= read[:, None]
+    k_spoilt, v_spoilt = (jnp.where(spoilt[:, None, :, None], jnp.nan, cache) for cache in (k, v))
+    attended = cache_attention.attend_filled_slots(q, k_spoilt, v_spoilt, position, interpret=True)
+    assert attended.dtype == jnp.bfloat16
+    for row, count in enumerate(filled):
+        for head in range(3):
+            keys, values = (np.float32(cache[row, head, :count]) for cache in (k, v))
+            weights = np.exp(keys @ np.float32(q[row, head]) / 4)
+            expected = weights @ values / weights.sum()
+            # Weights, sum and quotient are rounded to 8 bits each.
+            np.testing.assert_allclose(np.float32(attended[row, head]), expected, atol=0.02)
+    shorter = cache_attention.attend_filled_slots(
+        q[:3], k[:3, :, :block], v[:3, :, :block], position[:3], interpret=True
+    )
+    np.testing.assert_array_equal(attended[:3], shorter)
+
+
+@pytest.mark.parametrize(
+    ("platform", "dtype", "head_dim", "message"),
+    [
+        ("cpu", "bfloat16", 64, "it runs on gpu, not cpu"),
+        ("gpu", "float32", 64, "it takes config.sampling.dtype=bfloat16, not float32"),
+        ("gpu", "bfloat16", 8, "it takes heads of 16, 32, 64, ... numbers, not 8"),
+        ("gpu", "bfloat16", 48, "it takes heads of 16, 32, 64, ... numbers, not 48"),
+    ],
+)
+def test_what_the_kernel_cannot_do_is_said(platform, dtype, head_dim, message):
+    cache_attention.check_kernel("triton", "gpu", "bfloat16", 64)
+    cache_attention.check_kernel("xla", platform, dtype, head_dim)
+    with pytest.raises(UserError, match=rf"config\.sampling\.attention=triton: {message}"):
+        cache_attention.check_kernel("triton", platform, dtype, head_dim)
+
+
+COMPILED = """
+import json, sys
 from distill_jax import ahead_of_time, dry_run_sampler
 from distill_jax.model import gpt2
 from distill_jax.sampling.plan import DialoguePlan, ViewPlan
@@ -54,23 +99,34 @@ model = gpt2.GPT2Config(256, context=512, layers=2, heads=4, width=256)  # heads
 plan = DialoguePlan(
     views=(ViewPlan("solver", model, (True,)),), role_view=(0,), next_role=(0,), may_pass=(False,),
     may_end=(True,), end_of_turn=0, end_of_text=1, vocab_size=250, max_turns=1, max_turn_tokens=64,
-    max_tokens=64, dtype="bfloat16",
+    max_tokens=64, dtype="bfloat16", kernel=sys.argv[2],
 )
-target = ahead_of_time.topology_target("v5e:2x4", {"data": 8, "fsdp": 1, "tensor": 1})
+target = ahead_of_time.topology_target(sys.argv[1], {"data": 8, "fsdp": 1, "tensor": 1})
 report = dry_run_sampler.measure(target, dry_run_sampler.SamplerJob(plan, 512, 64, 512))
 print(json.dumps(report["programs"]["decode_chunk"]["memory"]))
 """
 
 
-@pytest.mark.skipif(
+A_TPU = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None,
     reason="libtpu is not installed (pip install 'distill-jax[tpu]')",
 )
-def test_a_tpu_decodes_without_a_second_copy_of_the_caches():
-    """With slots before the numbers of a head it copied them all, into twice the memory."""
+
+
+@pytest.mark.parametrize(
+    ("topology", "kernel"),
+    [
+        # With slots before the numbers of a head it copied them all, into twice the memory.
+        pytest.param("v5e:2x4", "xla", marks=A_TPU),
+        pytest.param("H100:8", "xla", marks=cuda_compiler.needed),
+        pytest.param("H100:8", "triton", marks=cuda_compiler.needed),
+    ],
+)
+def test_accelerators_decode_without_a_second_copy_of_the_caches(topology, kernel):
     done = subprocess.run(
-        [sys.executable, "-c", COMPILED_FOR_A_TPU],
-        cwd=ROOT, env=environment(flags=""), capture_output=True, text=True, check=False,
+        [sys.executable, "-c", COMPILED, topology, kernel],
+        cwd=ROOT, env=environment(flags="") | cuda_compiler.environment(),
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     memory = json.loads(done.stdout.strip().split("\n")[-1])

@@ -39,6 +39,7 @@ class Settings:
     max_tokens: int
     slots: int
     dtype: str
+    attention: str
     calculator: bool
     given: str
     given_steps: int
@@ -77,6 +78,7 @@ def make_plan(
         max_turn_tokens=settings.max_turn_tokens,
         max_tokens=settings.max_tokens,
         dtype=settings.dtype,
+        kernel=settings.attention,
         calculator_role=roles.index("solver") if settings.calculator else -1,
     )
 
@@ -94,7 +96,8 @@ class Sampler:
         seed: int,
     ):
         """`params`: {student: parameters}, float32 or as cast_params leaves them, laid out over the
-        mesh; `seed`: the run's."""
+        mesh; `seed`: the run's. Raises UserError where the kernel does not run here."""
+        plan.check_kernel(jax.default_backend())
         self.plan, self.scheme, self.tokenizer = plan, scheme, tokenizer
         self.settings, self.seed = settings, drawing_seed(seed, settings.seed)
         self._params = {

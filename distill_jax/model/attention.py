@@ -1,4 +1,4 @@
-"""Causal attention in training, by the best kernel that the platform has; and with a cache.
+"""Causal attention without a cache, by the best kernel that the platform has.
 
 Shapes: B batch, T tokens, N heads, H head dim. Every kernel takes q, k, v [B, T, N, H] and
 `segments` int32 [B, T] or None; a token sees itself and what came before it in its own segment
@@ -85,58 +85,6 @@ def attend(
         body, in_specs=(_HEADS, _HEADS, _HEADS, _ROWS), out_specs=_HEADS, check_vma=False
     )
     return manual(q, k, v, segments)
-
-
-def attend_cache(
-    q: jax.Array, k: jax.Array, v: jax.Array, cache: dict[str, jax.Array], position: jax.Array
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """One token per row: q, k, v [B, N, H]; caches {"k", "v"} [B, N, S, H]; position int32 [B].
-
-    Writes k and v into slot `position` (a slot past the end is the last one), then attends to the
-    slots up to it: ([B, N, H] of q's dtype, the caches); softmax in float32.
-
-    All S slots are read, so S should be little more than the largest position. Slots behind the
-    position add exact zeros: on a CPU the result does not depend on S, bit for bit.
-    """
-    new = {"k": k.astype(cache["k"].dtype), "v": v.astype(cache["v"].dtype)}
-    return jax.lax.platform_dependent(
-        q, new, cache, position, tpu=attend_slots_last, default=attend_slots_first
-    )
-
-
-def attend_slots_first(q, new, cache, position):
-    """`attend_cache` where a slot's numbers lie side by side; the faster one on a CPU."""
-    cache = jax.tree.map(lambda c, x: _write(c, x[:, :, None], position, 1), cache, new)
-    return _attend_slots(q, cache["k"], cache["v"], position, "BNSH"), cache
-
-
-def attend_slots_last(q, new, cache, position):
-    """`attend_cache` where the same number of all slots lie side by side.
-
-    A TPU lays the last axis out in 128 lanes. Heads have 64 numbers, so it stores caches with the
-    slots last; for a write along the axis before it, it would copy them all into lanes that are
-    half empty, in every chunk, and read twice as much (docs/log.md).
-    """
-    turned = jax.tree.map(
-        lambda c, x: _write(c.swapaxes(2, 3), x[..., None], position, 2), cache, new
-    )
-    attended = _attend_slots(q, turned["k"], turned["v"], position, "BNHS")
-    return attended, jax.tree.map(lambda c: c.swapaxes(2, 3), turned)
-
-
-def _write(cache, new, position, axis):
-    """`cache` with `new`, of one slot per row, at slot `position` of `axis` (rows not counted)."""
-    update = functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=axis)
-    return jax.vmap(update)(cache, new, position)
-
-
-def _attend_slots(q, k, v, position, axes):
-    """[B, N, H] of caches whose axes are in this order."""
-    scores = jnp.einsum(f"BNH,{axes}->BNS", q, k, preferred_element_type=jnp.float32)
-    seen = jnp.arange(scores.shape[2]) <= position[:, None, None]
-    scores = jnp.where(seen, scores * q.shape[-1] ** -0.5, jnp.finfo(jnp.float32).min)
-    weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
-    return jnp.einsum(f"BNS,{axes}->BNH", weights, v).astype(q.dtype)
 
 
 def _same_segment(queries: jax.Array, keys: jax.Array) -> jax.Array:

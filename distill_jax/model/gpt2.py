@@ -17,14 +17,14 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
 from distill_jax.errors import UserError
-from distill_jax.model import attention
+from distill_jax.model import attention, cache_attention
 from distill_jax.model.affine import Affine
 
 LAYER_NORM_EPSILON = 1e-5  # flax's default is 1e-6
 
 # Per layer {"k", "v"}: [B, N, S, H]. Heads before slots: a head's keys lie side by side, so that
 # attention reads them once and in order (12 times as fast on a CPU, docs/log.md). How they lie in a
-# TPU's memory: attention.attend_slots_last.
+# TPU's memory: cache_attention.attend_slots_last.
 Cache = tuple[dict[str, jax.Array], ...]
 
 
@@ -82,7 +82,7 @@ class GPT2(nn.Module):
     config: GPT2Config
     dtype: Any = jnp.float32
     remat: bool = False
-    kernel: str = "xla"  # of attention without a cache; model/attention.py
+    kernel: str = "xla"  # of attention; model/attention.py, with a cache model/cache_attention.py
     layout: P | None = None  # of activations [B, T, D]; None = what the compiler chooses
     keep_cache: bool = False
 
@@ -149,7 +149,7 @@ class Attention(nn.Module):
                 cache = {"k": k.swapaxes(1, 2), "v": v.swapaxes(1, 2)}
         else:
             q, k, v = q[:, 0], k[:, 0], v[:, 0]  # T is 1
-            x, cache = attention.attend_cache(q, k, v, cache, positions[:, 0])
+            x, cache = cache_attention.attend_cache(self.kernel, q, k, v, cache, positions[:, 0])
             x = x[:, None]
         return Affine(2, (config.width,), self.dtype, _residual_init(config), name="c_proj")(
             x

@@ -59,10 +59,6 @@ class Progress(NamedTuple):
     log_probs: jax.Array
 
 
-def _network(plan: DialoguePlan, model: gpt2.GPT2Config, keep_cache: bool = False) -> gpt2.GPT2:
-    return gpt2.GPT2(model, jnp.dtype(plan.dtype), layout=BATCH, keep_cache=keep_cache)
-
-
 @functools.partial(jax.jit, static_argnums=0)
 def prefill(plan: DialoguePlan, params: dict[str, Any], prompts: jax.Array) -> PromptCaches:
     """Keys and values of prompts int32 [G, P], right-padded, for every student.
@@ -72,7 +68,7 @@ def prefill(plan: DialoguePlan, params: dict[str, Any], prompts: jax.Array) -> P
     positions = jnp.broadcast_to(jnp.arange(prompts.shape[1]), prompts.shape)
     caches = {}
     for student, model in plan.students.items():
-        network = _network(plan, model, keep_cache=True)
+        network = gpt2.GPT2(model, jnp.dtype(plan.dtype), layout=BATCH, keep_cache=True)
         _, caches[student] = network.apply({"params": params[student]}, prompts, positions)
     return caches
 
@@ -177,12 +173,13 @@ def _feed(plan, params, state: DialogueState) -> tuple[jax.Array, tuple[gpt2.Cac
     """Feed each view its pending token; logits [B, V] of the view whose role writes, caches."""
     role_view = jnp.array(plan.role_view)[state.writer]  # [B]
     chosen: Any = None
-    caches = []
+    caches, dtype = [], jnp.dtype(plan.dtype)
     for index, view in enumerate(plan.views):
         # A row that has filled its context is fed until the chunk ends. Behind the last position
         # there is only NaN, which would stay in the slot's cache: 0 x NaN is NaN in the next row.
         position = jnp.minimum(state.position[index], view.model.context - 1)
-        hidden, cache = _network(plan, view.model).apply(
+        network = gpt2.GPT2(view.model, dtype, kernel=plan.kernel, layout=BATCH)
+        hidden, cache = network.apply(
             {"params": params[view.student]},
             state.pending[index][:, None],
             position[:, None],

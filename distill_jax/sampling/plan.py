@@ -9,7 +9,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from distill_jax.model import gpt2
+from distill_jax.model import cache_attention, gpt2
 
 # Status of a slot. HELD: the host is asked for the next entries of its script. EMPTY: no row.
 RUNNING, FINISHED, TURN_CAP, TOKEN_CAP, CONTEXT, HELD, EMPTY = range(7)
@@ -25,7 +25,7 @@ FREE = -1  # the role writes one token itself
 FREE_TURN = -2  # the role writes itself until its turn ends
 HOLD = -3  # nothing is written before the host has been asked
 
-BLOCK = 64  # lengths of caches are multiples of it
+BLOCK = cache_attention.BLOCK  # lengths of caches are multiples of it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +57,7 @@ class DialoguePlan:
     max_turn_tokens: int  # that a role writes itself: what a script gives does not count
     max_tokens: int  # of a dialogue, given ones included: the size of its buffers
     dtype: str = "float32"  # of activations and caches
+    kernel: str = "xla"  # of attention to the caches; model/cache_attention.py
     calculator_role: int = -1  # whose marks are filled in; -1 = nobody's
 
     @property
@@ -73,6 +74,11 @@ class DialoguePlan:
     def students(self) -> dict[str, gpt2.GPT2Config]:
         """The students by name, in the order of their first view."""
         return {view.student: view.model for view in self.views}
+
+    def check_kernel(self, platform: str) -> None:
+        """Raise UserError where the kernel does not run on "cpu", "gpu" or "tpu", or not so."""
+        for view in self.views:
+            cache_attention.check_kernel(self.kernel, platform, self.dtype, view.model.head_dim)
 
     def cache_bytes(self, window: int) -> int:
         """Bytes of one row's caches, over all views."""

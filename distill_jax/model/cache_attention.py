@@ -1,0 +1,139 @@
+"""Attention of one token per row to a cache of keys and values.
+
+Shapes: B rows, N heads, S slots of the cache, H head dim.
+
+    xla     any platform and dtype; reads all S slots of every row
+    triton  NVIDIA, bfloat16; reads the slots that a row has filled, in blocks of 64
+            (jax.experimental.pallas.ops.gpu)
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import PartitionSpec as P
+
+from distill_jax.errors import UserError
+
+BLOCK = 64  # slots that triton reads at a time
+
+# The compiler cannot partition a Pallas kernel: each device calls it on its own heads and rows.
+_HEADS, _CACHE = P(("data", "fsdp"), "tensor", None), P(("data", "fsdp"), "tensor", None, None)
+_ROWS = P(("data", "fsdp"))
+
+
+def check_kernel(kernel: str, platform: str, dtype: str, head_dim: int) -> None:
+    """Raise UserError where config.sampling.attention=`kernel` cannot do what is asked."""
+    if kernel == "xla":
+        return
+    lacks = []
+    if platform != "gpu":
+        lacks.append(f"runs on gpu, not {platform}")
+    if dtype != "bfloat16":
+        lacks.append(f"takes config.sampling.dtype=bfloat16, not {dtype}")
+    if head_dim < 16 or head_dim & (head_dim - 1):
+        lacks.append(f"takes heads of 16, 32, 64, ... numbers, not {head_dim}")
+    if lacks:
+        raise UserError(f"config.sampling.attention={kernel}: it {', and '.join(lacks)}")
+
+
+def attend_cache(
+    kernel: str,
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    cache: dict[str, jax.Array],
+    position: jax.Array,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """One token per row: q, k, v [B, N, H]; caches {"k", "v"} [B, N, S, H]; position int32 [B].
+
+    Writes k and v into slot `position` (a slot past the end is the last one), then attends to the
+    slots up to it: ([B, N, H] of q's dtype, the caches); softmax in float32.
+
+    By `xla` all S slots are read, so S should be little more than the largest position. Slots
+    behind the position add exact zeros: on a CPU the result does not depend on S, bit for bit.
+    """
+    new = {"k": k.astype(cache["k"].dtype), "v": v.astype(cache["v"].dtype)}
+    if kernel == "triton":
+        cache = _written(new, cache, position)
+        manual = jax.shard_map(
+            attend_filled_slots,
+            in_specs=(_HEADS, _CACHE, _CACHE, _ROWS),
+            out_specs=_HEADS,
+            check_vma=False,
+        )
+        return manual(q, cache["k"], cache["v"], position), cache
+    return jax.lax.platform_dependent(
+        q, new, cache, position, tpu=attend_slots_last, default=attend_slots_first
+    )
+
+
+def attend_slots_first(q, new, cache, position):
+    """By `xla` where a slot's numbers lie side by side; the faster one on a CPU."""
+    cache = _written(new, cache, position)
+    return _attend_slots(q, cache["k"], cache["v"], position, "BNSH"), cache
+
+
+def attend_slots_last(q, new, cache, position):
+    """By `xla` where the same number of all slots lie side by side.
+
+    A TPU lays the last axis out in 128 lanes. Heads have 64 numbers, so it stores caches with the
+    slots last; for a write along the axis before it, it would copy them all into lanes that are
+    half empty, in every chunk, and read twice as much (docs/log.md).
+    """
+    turned = jax.tree.map(
+        lambda c, x: _write(c.swapaxes(2, 3), x[..., None], position, 2), cache, new
+    )
+    attended = _attend_slots(q, turned["k"], turned["v"], position, "BNHS")
+    return attended, jax.tree.map(lambda c: c.swapaxes(2, 3), turned)
+
+
+def attend_filled_slots(
+    q: jax.Array, k: jax.Array, v: jax.Array, position: jax.Array, *, interpret: bool = False
+) -> jax.Array:
+    """[B, N, H] of q [B, N, H] and caches k, v [B, N, S, H] that hold the token itself already.
+
+    A program of the kernel reads one head of one row, up to the end of the block in which its
+    position is: so the result does not depend on S or on the other rows. `interpret`: compute what
+    the kernel says step by step, on any platform.
+    """
+    from jax.experimental.pallas.ops.gpu import decode_attention
+
+    rows, heads, slots, size = k.shape
+    filled = jnp.repeat(jnp.minimum(position + 1, slots), heads)
+    # One sequence per head. Sums and division stay in float32: the kernel's own would round both
+    # the sum of the weights and the quotient to bfloat16.
+    weighted, (weights, _) = decode_attention.mqa(
+        q.reshape(rows * heads, 1, size),
+        *(cache.reshape(rows * heads, slots, size) for cache in (k, v)),
+        kv_seq_len=filled,
+        block_k=BLOCK,
+        k_splits=1,
+        interpret=interpret,
+        normalize_output=False,
+        return_residuals=True,
+    )
+    attended = weighted.astype(jnp.float32) / weights[..., None]
+    return attended.astype(q.dtype).reshape(q.shape)
+
+
+def _written(new, cache, position):
+    """The caches [B, N, S, H] with `new` [B, N, H] at slot `position` of each row."""
+    return jax.tree.map(lambda c, x: _write(c, x[:, :, None], position, 1), cache, new)
+
+
+def _write(cache, new, position, axis):
+    """`cache` with `new`, of one slot per row, at slot `position` of `axis` (rows not counted)."""
+    update = functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=axis)
+    return jax.vmap(update)(cache, new, position)
+
+
+def _attend_slots(q, k, v, position, axes):
+    """[B, N, H] of caches whose axes are in this order."""
+    scores = jnp.einsum(f"BNH,{axes}->BNS", q, k, preferred_element_type=jnp.float32)
+    seen = jnp.arange(scores.shape[2]) <= position[:, None, None]
+    scores = jnp.where(seen, scores * q.shape[-1] ** -0.5, jnp.finfo(jnp.float32).min)
+    weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
+    # In float32: a GPU would round every product to bfloat16 before it adds them up.
+    attended = jnp.einsum(f"BNS,{axes}->BNH", weights, v, preferred_element_type=jnp.float32)
+    return attended.astype(q.dtype)
