@@ -1,11 +1,12 @@
-"""Compile GPT-2's training step and sampler for TPU slices that need not be there; write
+"""Compile GPT-2's training step and sampler for TPU slices and GPUs that need not be there; write
 docs/scaling.md.
 
     python -m benchmarks.scaling [--results docs/scaling.json] [--page docs/scaling.md]
 
-Needs libtpu (`pip install 'distill-jax[tpu]'`) and no TPU. Hours on a small machine: each compiled
-program goes to the results as it is done, and a second run compiles what is missing. `--part`,
-`--models` and `--topologies` take a part of the table; `--models=` only writes the page again.
+Needs libtpu and CUDA's compiler (`pip install 'distill-jax[tpu,cuda]'`), no TPU and no GPU. Hours
+on a small machine: each compiled program goes to the results as it is done, and a second run
+compiles what is missing. `--part`, `--models` and `--topologies` take a part of the table;
+`--models=` only writes the page again.
 """
 
 import argparse
@@ -20,9 +21,11 @@ from typing import Any
 from benchmarks import results, scaling_page
 from benchmarks.scaling_options import MODELS, sampler_options, training_options
 from distill_jax.chips import CHIPS, TOPOLOGIES
+from distill_jax.gpu_topology import GPU_TOPOLOGIES, is_gpu
 from distill_jax.workdir import read_json, write_json
 
 OPTIONS = {"train": training_options, "sample": sampler_options}
+ALL_TOPOLOGIES = (*TOPOLOGIES, *GPU_TOPOLOGIES)
 # Where the cells of a part are in the results.
 SECTIONS = {"train": "cells", "sample": "sampler_cells"}
 
@@ -47,6 +50,7 @@ def fill_cell(cell: dict[str, Any], part: str, model: str, topology: str) -> boo
             continue
         layout = {"mesh": {"data": option.data, "fsdp": option.fsdp, "tensor": 1}}
         layout |= {"remat": option.remat}
+        layout |= {"slots_per_device": option.slots} if option.slots else {}
         if option.needs > memory:
             cell[option.name] = layout | {"fits": False, "least_bytes": option.needs}
             continue
@@ -97,17 +101,18 @@ def main() -> None:
     parser.add_argument("--page", default="docs/scaling.md")
     parser.add_argument("--part", default=",".join(OPTIONS))
     parser.add_argument("--models", default=",".join(MODELS))
-    parser.add_argument("--topologies", default=",".join(TOPOLOGIES))
+    parser.add_argument("--topologies", default=",".join(ALL_TOPOLOGIES))
     parser.add_argument("--one", nargs=4, metavar=("PART", "MODEL", "TOPOLOGY", "OPTION"),
                         help="compile one option in this process and print its JSON")  # fmt: skip
     arguments = parser.parse_args()
-    for name, known in (("part", OPTIONS), ("models", MODELS), ("topologies", TOPOLOGIES)):
+    for name, known in (("part", OPTIONS), ("models", MODELS), ("topologies", ALL_TOPOLOGIES)):
         for given in filter(None, getattr(arguments, name).split(",")):
             if given not in known:
                 parser.error(f"--{name}: {given} is none of {', '.join(known)}")
     if arguments.one:
-        version = {"libtpu": importlib.metadata.version("libtpu")}
-        print(json.dumps(compile_one(*arguments.one) | version))
+        package = "jax-cuda12-pjrt" if is_gpu(arguments.one[2]) else "libtpu"
+        compiler = {"compiler": f"{package} {importlib.metadata.version(package)}"}
+        print(json.dumps(compile_one(*arguments.one) | compiler))
         return
     scaling_page.write(pathlib.Path(arguments.page), _fill(arguments))
 

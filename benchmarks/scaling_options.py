@@ -1,4 +1,4 @@
-"""What is tried for a GPT-2 size on a TPU slice: layouts, and what each needs by arithmetic."""
+"""What is tried for a GPT-2 size on a slice: layouts, and what each needs by arithmetic."""
 
 import dataclasses
 import math
@@ -9,8 +9,10 @@ MODELS = ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")
 VOCABULARY = 50_304
 # Of a training step; rows and chunk per device.
 ROWS, TOKENS, LOSS_CHUNK = 8, 1024, 2048
-# Of the sampler; slots per device.
-SLOTS, WINDOW, PROMPT, STUDENTS = 64, 512, 256, ("decomposer", "solver")
+# Of the sampler; slots per device, fewer where those do not fit.
+SLOTS, FEWER = 64, (32, 16, 8)
+WINDOW, PROMPT, STUDENTS = 512, 256, ("decomposer", "solver")
+GROWING = 1 + 384 / 512  # caches of the window before the longest are held beside those
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Option:
     fsdp: int
     remat: bool
     needs: int
+    slots: int = 0  # of the sampler, per device
 
 
 def training_options(model: str, topology: str) -> list[Option]:
@@ -46,12 +49,15 @@ def training_options(model: str, topology: str) -> list[Option]:
 
 
 def sampler_options(model: str, topology: str) -> list[Option]:
-    """What is tried for the sampler: every device has all parameters, or else a part of them."""
+    """What is tried for the sampler: every device has all parameters, or else a part of them, or
+    else fewer slots."""
     devices, size = device_count(topology), PRESETS[model]
     split = math.gcd(devices, size["width"])
+    tried = [("data", 1, SLOTS), ("fsdp", split, SLOTS)]
+    tried += [(f"data-{slots}", 1, slots) for slots in FEWER]
     return [
-        Option(name, devices // fsdp, fsdp, False, least_sampler_memory(size, fsdp))
-        for name, fsdp in (("data", 1), ("fsdp", split))
+        Option(name, devices // fsdp, fsdp, False, least_sampler_memory(size, fsdp, slots), slots)
+        for name, fsdp, slots in tried
     ]
 
 
@@ -67,15 +73,15 @@ def least_training_memory(size: dict[str, int], fsdp: int, remat: bool) -> int:
     return 16 * _parameters(size) // fsdp + kept
 
 
-def least_sampler_memory(size: dict[str, int], fsdp: int) -> int:
-    """The same of a decode step: bfloat16 parameters of all students, split over fsdp, and the
-    caches (k and v of each layer) of the slots."""
-    caches = SLOTS * WINDOW * 2 * size["layers"] * size["width"]
-    return 2 * len(STUDENTS) * (_parameters(size) // fsdp + caches)
+def least_sampler_memory(size: dict[str, int], fsdp: int, slots: int) -> int:
+    """The same of the sampler: bfloat16 parameters of all students, split over fsdp, and the
+    caches (k and v of each layer) of the slots, while they grow."""
+    caches = slots * WINDOW * 2 * size["layers"] * size["width"]
+    return round(2 * len(STUDENTS) * (_parameters(size) // fsdp + GROWING * caches))
 
 
 def device_count(topology: str) -> int:
-    """Of "v5e:2x4": 8."""
+    """Of "v5e:2x4" and of "H100:8": 8."""
     return math.prod(int(side) for side in topology.partition(":")[2].split("x"))
 
 

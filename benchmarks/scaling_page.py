@@ -4,18 +4,21 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks.scaling_options import PROMPT, SLOTS, WINDOW
+from benchmarks.scaling_options import FEWER, PROMPT, SLOTS, WINDOW
 from distill_jax.chips import CHIPS, TOPOLOGIES, Chip
+from distill_jax.gpu_topology import GPU_TOPOLOGIES
 from distill_jax.model.presets import PRESETS
 from distill_jax.workdir import write_text
 
 Row = Callable[[dict[str, Any], Chip], list[str]]  # the cells of a report behind the slice
 
-HEAD = """# What GPT-2 needs on TPU slices
+HEAD = """# What GPT-2 needs on TPU slices and GPUs
 
-Written by `python -m benchmarks.scaling`; do not edit. Nothing here was measured on a TPU: each
-program was compiled by the TPU compiler for a slice that is not there
-(`jax.experimental.topologies`), and the figures are read from the compiled program.
+Written by `python -m benchmarks.scaling`; do not edit. Nothing here was measured on a TPU or a GPU:
+each program was compiled by the TPU's or CUDA's compiler for devices that are not there
+(`jax.experimental.topologies`), and the figures are read from the compiled program. A GPU that is
+there may get other kernels for its matrix products, which the compiler then chooses by trying.
+`H100:8` is one host of eight.
 
 - **peak** of device memory: arguments, temporaries, program, outputs that reuse no argument.
 - **FLOPs** that the step needs, over all devices (`distill_jax/model/flops.py`).
@@ -33,9 +36,10 @@ TRAINING = """
 ## What a training step needs
 
 The step: AdamW, packed rows of 1,024 tokens, 8 rows per device, bfloat16 with float32 parameters
-and moments, splash attention, vocabulary 50,304, every token a loss token. Layout, the first that
-fits: data parallel; the same with remat (blocks computed again in the backward pass); parameters
-and moments split over as many devices as the width divides by (fsdp); that with remat.
+and moments, attention by splash on a TPU and cuDNN on a GPU, vocabulary 50,304, every token a loss
+token. Layout, the first that fits: data parallel; the same with remat (blocks computed again in the
+backward pass); parameters and moments split over as many devices as the width divides by (fsdp);
+that with remat.
 
 **State**: the arguments alone (parameters, moments, the batch). **Sent**: the loss loop counts with
 all its trips. **Compute**: with remat, the FLOPs of the second forward pass too. **Memory**: the
@@ -48,7 +52,7 @@ SAMPLER = f"""
 The step: two students of the size, which read each other, each feed one token of every slot;
 bfloat16 parameters and caches, {SLOTS} slots per device, caches of {WINDOW} tokens, prompts of
 {PROMPT} tokens. Layout, the first that fits: data parallel; parameters split over as many devices
-as the width divides by (fsdp).
+as the width divides by (fsdp); data parallel with {", ".join(map(str, FEWER))} slots per device.
 
 **Peak**: the largest of prefill, admission, decode steps and growing caches, with all that is held
 beside each; mostly growing, for which the caches before and after are counted together, although
@@ -61,7 +65,7 @@ largest of the three.
 
 # All that is tried (scaling_options.py).
 TRAINING_OPTIONS = ("data", "data-remat", "fsdp", "fsdp-remat")
-SAMPLER_OPTIONS = ("data", "fsdp")
+SAMPLER_OPTIONS = ("data", "fsdp", *(f"data-{slots}" for slots in FEWER))
 TRAINING_COLUMNS = (
     "slice", "data x fsdp", "remat", "peak GiB", "state GiB", "of GiB", "FLOPs", "sent MiB",
     "warnings", "compute ms", "memory ms", "links ms", "compile s",
@@ -83,8 +87,8 @@ def write(path: pathlib.Path, table: dict[str, Any]) -> None:
     if sampler:
         text += SAMPLER + _part(sampler, SAMPLER_COLUMNS, _sampler_row, SAMPLER_OPTIONS)
     reports = [r for cell in (*training.values(), *sampler.values()) for r in cell.values()]
-    versions = sorted({report["libtpu"] for report in reports if "libtpu" in report})
-    text += f"\njax {machine['versions']['jax']}, libtpu {', '.join(versions)}\n"
+    compilers = sorted({report["compiler"] for report in reports if "compiler" in report})
+    text += f"\njax {machine['versions']['jax']}, {', '.join(compilers)}\n"
     write_text(path, text)
 
 
@@ -126,7 +130,7 @@ def roofline(report: dict[str, Any], chip: Chip, devices: int) -> dict[str, floa
 def _place(cell: str) -> tuple[int, int]:
     """Where "gpt2 v5e:2x4" stands: by model, then by slice."""
     model, topology = cell.split(" ")
-    return list(PRESETS).index(model), TOPOLOGIES.index(topology)
+    return list(PRESETS).index(model), (*TOPOLOGIES, *GPU_TOPOLOGIES).index(topology)
 
 
 def _training_row(report: dict[str, Any], chip: Chip) -> list[str]:
@@ -197,7 +201,8 @@ def _failures(attempts: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
 
 def _layout(report: dict[str, Any]) -> str:
     mesh = report["mesh"]
-    return f"data {mesh['data']} x fsdp {mesh['fsdp']}{', remat' if report['remat'] else ''}"
+    slots = f", {report['slots_per_device']} slots" if report.get("slots_per_device") else ""
+    return f"data {mesh['data']} x fsdp {mesh['fsdp']}{', remat' if report['remat'] else ''}{slots}"
 
 
 def _line(cells: Any) -> str:

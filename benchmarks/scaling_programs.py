@@ -9,7 +9,6 @@ from benchmarks.scaling_options import (
     LOSS_CHUNK,
     PROMPT,
     ROWS,
-    SLOTS,
     STUDENTS,
     TOKENS,
     VOCABULARY,
@@ -17,7 +16,7 @@ from benchmarks.scaling_options import (
     Option,
 )
 from distill_jax import ahead_of_time, dry_run, dry_run_sampler
-from distill_jax.model import flops, gpt2
+from distill_jax.model import attention, flops, gpt2
 from distill_jax.model.presets import PRESETS
 from distill_jax.sampling.plan import DialoguePlan, ViewPlan
 from distill_jax.text.rows import NO_LOSS, Row
@@ -33,7 +32,15 @@ def training_step(model: str, topology: str, option: Option) -> dict[str, Any]:
     adamw = optimizer.make_optimizer(
         schedule, b1=0.9, b2=0.98, epsilon=1e-8, weight_decay=0.1, clip_norm=1.0
     )
-    computation = step.Computation("bfloat16", "splash", remat=option.remat, loss_chunk=LOSS_CHUNK)
+    kernel, _ = attention.choose_kernel(
+        "auto",
+        target.platform,
+        dtype="bfloat16",
+        seq_len=TOKENS,
+        head_dim=config.head_dim,
+        dropout=0,
+    )
+    computation = step.Computation("bfloat16", kernel, remat=option.remat, loss_chunk=LOSS_CHUNK)
     allowed = np.ones((2, VOCABULARY), bool)  # of two roles
     trainer = step.Trainer(config, adamw, computation, allowed, seed=0)
     rows = ROWS * target.mesh.size
@@ -48,6 +55,7 @@ def training_step(model: str, topology: str, option: Option) -> dict[str, Any]:
     again = flops.forward_flops(config, tokens, pairs, 0) if option.remat else 0
     return {
         "parameters": gpt2.parameter_count(config),
+        "kernel": kernel,
         "rows": rows,
         "useful_flops": flops.train_flops(config, tokens, pairs, tokens),
         "recomputed_flops": again,
@@ -73,7 +81,7 @@ def sampler(model: str, topology: str, option: Option) -> dict[str, Any]:
         max_tokens=WINDOW - PROMPT,
         dtype="bfloat16",
     )
-    job = dry_run_sampler.SamplerJob(plan, SLOTS * target.mesh.size, PROMPT, WINDOW)
+    job = dry_run_sampler.SamplerJob(plan, option.slots * target.mesh.size, PROMPT, WINDOW)
     return dry_run_sampler.measure(target, job)
 
 

@@ -48,12 +48,14 @@ def machine_target(sizes: Mapping[str, Any]) -> Target:
 
 
 def topology_target(name: str, sizes: Mapping[str, int]) -> Target:
-    """A TPU slice with a mesh of these axis sizes (one may be -1); UserError as for a machine."""
+    """A TPU slice or GPUs with a mesh of these axis sizes (one may be -1); UserError as for a
+    machine."""
     devices = chips.topology_devices(name)
     data, fsdp, tensor = (sizes[axis] for axis in sharding.AXES)
     mesh = sharding.make_mesh(data, fsdp, tensor, devices)
     chip = chips.chip_of(devices[0])
-    return Target(name, "tpu", mesh, chip, chip.memory if chip else None)
+    platform = devices[0].platform
+    return Target(name, platform, mesh, chip, chip.memory if chip else None)
 
 
 def compile_program(
@@ -88,7 +90,7 @@ def compile_program(
     program = hlo_program.parse(compiled.as_text() or "")
     groups = compiled_report.collectives(program, bounds)
     memory = compiled_report.memory(compiled.memory_analysis())
-    costs: Any = compiled.cost_analysis()
+    costs: Any = compiled.cost_analysis() or {}  # a compiler for GPUs that are not there has none
     return compiled, report | {
         "fits": target.fits(memory["peak"]),
         "memory": memory,

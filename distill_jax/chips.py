@@ -1,10 +1,11 @@
-"""Accelerators: what one of them can do at best, and TPU slices that need not be there."""
+"""Accelerators: what one of them can do at best, and those that need not be there."""
 
 import dataclasses
 import glob
 import os
 from typing import Any
 
+from distill_jax import gpu_topology
 from distill_jax.errors import UserError
 
 
@@ -43,6 +44,9 @@ CHIPS = {
         # https://cloud.google.com/tpu/docs/v6e: 918 TFLOPS, 32 GB, 1,638 GB/s, links 800 GB/s both
         # ways (older versions of the page: 1,640 GB/s and 3,584 Gbit/s).
         Chip("v6e", 32 * GIB, 918e12, 1638e9, 400e9),
+        # https://www.nvidia.com/en-us/data-center/a100/ (SXM, 80 GB): 312 TFLOPS without sparsity,
+        # 2,039 GB/s, NVLink 600 GB/s both ways.
+        Chip("A100", 80 * 10**9, 312e12, 2039e9, 300e9),
         # https://www.nvidia.com/en-us/data-center/h100/ (SXM): 80 GB, 989 TFLOPS without sparsity,
         # 3.35 TB/s, NVLink 900 GB/s both ways.
         Chip("H100", 80 * 10**9, 989e12, 3350e9, 450e9),
@@ -60,6 +64,7 @@ _KINDS = {
     "TPU v4": "v4",
     "H200": "H200",
     "H100": "H100",
+    "A100-SXM4-80GB": "A100",
 }
 
 # Slices for which libtpu's compiler was seen to work; others of their kind work too.
@@ -95,17 +100,20 @@ def chip_of(device: Any) -> Chip | None:
 
 
 def topology_devices(name: str) -> list[Any]:
-    """The devices of a TPU slice such as "v5e:2x4", to compile for; none of them needs to exist.
+    """The devices of a TPU slice such as "v5e:2x4", or of GPUs such as "H100:8", to compile for;
+    none of them needs to exist.
 
     To be called before jax touches any device: this process then has the CPU alone. Raises
-    UserError without libtpu, and for a slice that it does not know.
+    UserError without the compiler, and for a slice that it does not know.
     """
     for key, value in _SURROUNDINGS.items():
         os.environ.setdefault(key, value)
     import jax
 
-    # On a TPU machine the TPU stays free for others.
+    # On a machine with devices they stay free for others.
     jax.config.update("jax_platforms", "cpu")
+    if gpu_topology.is_gpu(name):
+        return gpu_topology.gpu_devices(name)
     try:
         import libtpu  # noqa: F401
     except ImportError:
@@ -121,6 +129,7 @@ def topology_devices(name: str) -> list[Any]:
     except (RuntimeError, ValueError) as error:
         reason = str(error).split("\n")[0]
         raise UserError(
-            f"--topology={name}: {reason}; known are {', '.join(TOPOLOGIES)}"
+            f"--topology={name}: {reason}; known are {', '.join(TOPOLOGIES)} and GPUs as "
+            f"{', '.join(gpu_topology.GPU_TOPOLOGIES)}"
         ) from error
     return list(found.devices)

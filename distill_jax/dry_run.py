@@ -1,7 +1,7 @@
 """Compile every student's training step, and the sampler, from shapes alone, and say what it needs.
 
-For the devices of this machine, or for a TPU slice that it does not have. Nothing is trained and
-nothing is written.
+For the devices of this machine, or for a TPU slice or GPUs that it does not have. Nothing is
+trained and nothing is written.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ def run(config: Any, path: str | None, topology: str | None) -> None:
     """Print a table and, as the last line, the same as JSON.
 
     `path` of a run's working directory, if any: its tokenizer and sizes are then used. `topology`
-    as in `chips.TOPOLOGIES`; None = this machine.
+    as in `chips.TOPOLOGIES` or `gpu_topology.GPU_TOPOLOGIES`; None = this machine.
     """
     target = topology_target(topology, config.mesh) if topology else machine_target(config.mesh)
     with tempfile.TemporaryDirectory() as nowhere:

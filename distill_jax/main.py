@@ -19,7 +19,9 @@ def main(argv: list[str]) -> None:
         help="compile training steps and sampler, print memory, FLOPs, communication, exit",
     )
     parser.add_argument(
-        "--topology", metavar="v5e:2x4", help="dry run for a TPU slice that need not be there"
+        "--topology",
+        metavar="v5e:2x4",
+        help="dry run for a TPU slice, or GPUs as H100:8, that need not be there",
     )
     parser.add_argument(
         "--yes", action="store_true", help="ask the teacher of the config, whatever it costs"

@@ -1,14 +1,16 @@
-"""Dry runs of a tiny student, for this machine and for a TPU slice."""
+"""Dry runs of a tiny student, for this machine, for a TPU slice and for GPUs."""
 
 import importlib.util
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import types
 from typing import Any
 
+import cuda_compiler
 import jax
 import jax.numpy as jnp
 import pytest
@@ -20,6 +22,7 @@ from distill_jax import (
     dry_run,
     dry_run_sampler,
     dry_run_table,
+    gpu_topology,
     run_data,
     sharding,
 )
@@ -81,7 +84,9 @@ MESH = ("--config.mesh.data=2", "--config.mesh.fsdp=2", "--config.mesh.tensor=2"
 LIBTPU = importlib.util.find_spec("libtpu") is not None
 
 
-def command(tmp_path: pathlib.Path, *arguments: str, before: str = "") -> tuple[int, str, str]:
+def command(
+    tmp_path: pathlib.Path, *arguments: str, before: str = "", **variables: str
+) -> tuple[int, str, str]:
     """(exit code, stdout, stderr) of a dry run of CONFIG in a process of its own."""
     (tmp_path / "tiny.py").write_text(CONFIG)
     code = f"import sys\n{before}\nfrom distill_jax import errors, main\n"
@@ -90,6 +95,7 @@ def command(tmp_path: pathlib.Path, *arguments: str, before: str = "") -> tuple[
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
         "COLUMNS": "200",
+        **variables,
     }
     done = subprocess.run(
         [sys.executable, "-c", code, "--config", "tiny.py", "--dry_run", *arguments],
@@ -262,6 +268,41 @@ def test_a_real_dry_run_for_a_topology(tmp_path):
     assert report["memory_per_device"] == 16 << 30 and student["fits"] is True
     # TPU memory is handed out in tiles, so arrays take somewhat more than their numbers.
     assert student["memory"]["aliased"] >= state_bytes(384, 128, context=256)
+    assert {"all-reduce", "all-gather"} <= set(student["collective_totals"]["kinds"])
+    check_sampler(report, 384, out)
+
+
+def test_gpus_without_cudas_compiler_are_one_line(tmp_path):
+    blocked = "sys.modules['jax_plugins'] = None"
+    code, out, err = command(tmp_path, "--topology=H100:8", before=blocked)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("error: --topology=H100:8 needs CUDA's") and "distill-jax[cuda]" in err
+
+
+@pytest.mark.parametrize("name", ["H100", "H100:", "A100:0", "H200:2x", "H100:2x4x8", "H100:a"])
+def test_shapes_that_gpus_do_not_have(name):
+    kind = name.partition(":")[0]
+    said = f"--topology={name}: {kind}:8 is one host of eight, {kind}:4x8 are four such hosts"
+    with pytest.raises(UserError, match=f"^{re.escape(said)}$"):
+        gpu_topology.gpu_devices(name)
+
+
+@cuda_compiler.needed
+def test_a_real_dry_run_for_gpus(tmp_path):
+    # What cuDNN does needs cuDNN, and its compiler alone is not that.
+    kernels = ("--config.train.attention=triton", "--config.sampling.attention=triton")
+    code, out, err = command(
+        tmp_path, "--topology=H100:2x4", *MESH, *kernels,
+        "--config.data.packing=true", "--config.data.seq_len=256",
+        "--config.train.dtype=bfloat16", "--config.sampling.dtype=bfloat16",
+        **cuda_compiler.environment(),
+    )  # fmt: skip
+    assert code == 0, err
+    report = json.loads(out.rstrip("\n").split("\n")[-1])
+    student = report["students"]["solver"]
+    assert (report["target"], report["devices"], student["kernel"]) == ("H100:2x4", 8, "triton")
+    assert report["memory_per_device"] == 80 * 10**9 and student["fits"] is True
+    assert student["memory"]["aliased"] == state_bytes(384, 128, context=256)
     assert {"all-reduce", "all-gather"} <= set(student["collective_totals"]["kinds"])
     check_sampler(report, 384, out)
 

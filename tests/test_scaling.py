@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks import scaling, scaling_page
 from benchmarks.scaling_options import (
+    device_count,
     least_sampler_memory,
     least_training_memory,
     sampler_options,
@@ -27,7 +28,7 @@ def report(peak: int, **others) -> dict:
         "collective_totals": {"exact": True, "kinds": {"all-reduce": {"sent": 400 * 10**6}}},
         "rematerialisations": 2,
         "compile_cpu_seconds": 5.0,
-        "libtpu": "0.0",
+        "compiler": "libtpu 0.0",
     } | others
 
 
@@ -51,7 +52,7 @@ def sampler_report(**others) -> dict:
         },
         "rematerialisations": 0,
         "compile_cpu_seconds": 50.0,
-        "libtpu": "0.0",
+        "compiler": "libtpu 0.0",
     } | others
 
 
@@ -74,14 +75,16 @@ def test_least_memory_by_hand():
 def test_least_memory_of_the_sampler_by_hand():
     size = {"layers": 2, "heads": 2, "width": 8, "context": 16}
     parameters = 2 * 12 * 64 + (50_304 + 16) * 8
-    caches = 64 * 512 * 2 * 2 * 8  # slots, tokens, k and v, layers, width
-    assert least_sampler_memory(size, 1) == 2 * 2 * (parameters + caches)  # students, bytes
-    assert least_sampler_memory(size, 4) == 2 * 2 * (parameters // 4 + caches)
+    caches = 64 * (384 + 512) * 2 * 2 * 8  # slots, tokens, k and v, layers, width
+    assert least_sampler_memory(size, 1, 64) == 2 * 2 * (parameters + caches)  # students, bytes
+    assert least_sampler_memory(size, 4, 16) == 2 * 2 * (parameters // 4 + caches // 4)
     layouts = [
-        (option.name, option.data, option.fsdp)
+        (option.name, option.data, option.fsdp, option.slots)
         for option in sampler_options("gpt2-xl", "v5e:16x16")
     ]
-    assert layouts == [("data", 256, 1), ("fsdp", 4, 64)]
+    assert layouts[:3] == [("data", 256, 1, 64), ("fsdp", 4, 64, 64), ("data-32", 256, 1, 32)]
+    assert [name for name, *_ in layouts] == [*scaling_page.SAMPLER_OPTIONS]
+    assert device_count("H100:8") == 8
 
 
 def test_roofline_by_hand():
@@ -132,11 +135,12 @@ def test_page_from_known_cells(tmp_path):
 
 def test_page_of_the_sampler(tmp_path):
     path: pathlib.Path = tmp_path / "scaling.md"
+    refused = {"mesh": report(0)["mesh"], "remat": False, "fits": False, "least_bytes": 24 << 30}
     cells = {
         "gpt2-xl v5e:2x4": {
-            "data": {"mesh": report(0)["mesh"], "remat": False, "fits": False,
-                     "least_bytes": 24 << 30},
+            "data": refused | {"slots_per_device": 64},
             "fsdp": sampler_report(fits=False, peak=20 << 30),
+            "data-32": refused | {"slots_per_device": 32}, "data-16": refused, "data-8": refused,
         },
         "gpt2 v5e:2x4": {"data": sampler_report()},
     }  # fmt: skip
@@ -148,7 +152,7 @@ def test_page_of_the_sampler(tmp_path):
         " | 2.0 | 0 | 0.25 | **2.00** | 0.12 | 256,000 | 50 |" in text
     )
     assert text.index("### gpt2\n") < text.index("### gpt2-xl") < text.index("| does not fit")
-    assert "- gpt2-xl v5e:2x4, data 8 x fsdp 1: at least 24.0 GiB by arithmetic" in text
+    assert "- gpt2-xl v5e:2x4, data 8 x fsdp 1, 32 slots: at least 24.0 GiB by arithmetic" in text
     assert "compiled, with a peak of 20.0 GiB" in text
 
 

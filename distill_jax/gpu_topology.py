@@ -1,0 +1,109 @@
+"""GPUs that need not be there: what CUDA's compiler must know of one to compile for it.
+
+Figures: https://github.com/openxla/xla/tree/main/xla/backends/gpu/target_config/specs, which are
+read from devices. What only a device can tell is missing: no kernel is chosen by trying several
+("autotuning"), so the program that a device gets may differ in its matrix products.
+"""
+
+import re
+from typing import Any
+
+from distill_jax.errors import UserError
+
+# SXM modules. Registers, threads and shapes of blocks are the same for all three.
+_AMPERE = {
+    "core_count": 108,
+    "fpus_per_core": 64,
+    "shared_memory_per_core": 167_936,
+    "shared_memory_per_block_optin": 166_912,
+    "l2_cache_size": 41_943_040,
+    "clock_rate_ghz": 1.41,
+    "cuda_compute_capability": "{ major: 8 }",
+}
+_HOPPER = {
+    "core_count": 132,
+    "fpus_per_core": 128,
+    "shared_memory_per_core": 233_472,
+    "shared_memory_per_block_optin": 232_448,
+    "l2_cache_size": 52_428_800,
+    "clock_rate_ghz": 1.98,
+    # 9.0a: with the instructions that only Hopper has.
+    "cuda_compute_capability": "{ major: 9 feature_extension: ACCELERATED_FEATURES }",
+}
+_GPUS = {
+    "A100": ("NVIDIA A100-SXM4-80GB", 85_100_068_864, 2_039_040_000_000, _AMPERE),
+    "H100": ("NVIDIA H100 80GB HBM3", 84_942_979_072, 3_352_320_000_000, _HOPPER),
+    "H200": ("NVIDIA H200", 151_397_597_184, 4_800_000_000_000, _HOPPER),
+}
+GPU_TOPOLOGIES = ("A100:8", "H100:8", "H200:1")
+
+# stream_executor.GpuTargetConfigProto (xla/stream_executor/device_description.proto) as text.
+_TARGET = """
+gpu_device_info {{
+  threads_per_block_limit: 1024
+  threads_per_warp: 32
+  threads_per_core_limit: 2048
+  thread_dim_limit_x: 1024
+  thread_dim_limit_y: 1024
+  thread_dim_limit_z: 64
+  block_dim_limit_x: 2147483647
+  block_dim_limit_y: 65535
+  block_dim_limit_z: 65535
+  registers_per_core_limit: 65536
+  registers_per_block_limit: 65536
+  shared_memory_per_block: 49152
+  device_memory_size: {memory}
+  memory_bandwidth: {memory_rate}
+  {figures}
+  device_vendor: "NVIDIA Corporation"
+  name: "{name}"
+  driver_version: "13.0.0"
+  runtime_version: "12.9.0"
+  compile_time_toolkit_version: "12.9.0"
+  dnn_version: "9.10.0"
+}}
+platform_name: "CUDA"
+dnn_version_info {{ major: 9 minor: 10 }}
+device_description_str: "{name}"
+"""
+
+
+def is_gpu(name: str) -> bool:
+    """Whether a topology such as "H100:8" is one of GPUs."""
+    return name.partition(":")[0] in _GPUS
+
+
+def gpu_devices(name: str) -> list[Any]:
+    """The devices of "H100:8" (one host) or "H100:4x8" (four hosts of eight), to compile for.
+
+    Raises UserError without the CUDA compiler, and for a shape that is none.
+    """
+    kind, _, shape = name.partition(":")
+    if re.fullmatch(r"[1-9]\d*(x[1-9]\d*)?", shape) is None:
+        raise UserError(
+            f"--topology={name}: {kind}:8 is one host of eight, {kind}:4x8 are four such hosts"
+        )
+    from jax.experimental import topologies
+
+    hosts = shape if "x" in shape else f"1x{shape}"
+    try:
+        found = topologies.get_topology_desc(
+            platform="cuda", target_config=target_config(kind), topology=f"1x{hosts}"
+        )
+    except NotImplementedError:
+        raise UserError(
+            f"--topology={name} needs CUDA's compiler (no GPU): pip install 'distill-jax[cuda]'"
+        ) from None
+    return list(found.devices)
+
+
+def target_config(kind: str) -> str:
+    """What the compiler is told of an "A100", "H100" or "H200"."""
+    name, memory, memory_rate, figures = _GPUS[kind]
+    lines = (
+        f"{key}{'' if key == 'cuda_compute_capability' else ':'} {value}"
+        for key, value in figures.items()
+    )
+    return _TARGET.format(
+        name=name, memory=memory, memory_rate=memory_rate, figures="\n  ".join(lines)
+    )
