@@ -58,9 +58,8 @@ as the width divides by (fsdp); data parallel with {", ".join(map(str, FEWER))} 
 beside each; mostly growing, for which the caches before and after are counted together, although
 they are copied array by array. **Caches**: of a device, at their full length.
 **Read**: by one device in one step, the parameters of both students and the caches half full; a
-program reads its caches to their end. **Collectives**: of one step, both branches of conditionals;
-a greedy run draws nothing. **Tokens/s**: of the whole slice, if a step took no longer than the
-largest of the three.
+program reads its caches to their end. **Collectives**: of one greedy step. **Tokens/s**: of the
+whole slice, if a step took no longer than the largest of the three.
 """
 
 # All that is tried (scaling_options.py).

@@ -10,8 +10,9 @@ from distill_jax.text.transcript import Scheme
 _CODE = '''\
 """The students take turns on a question: python alternate.py "How many ...?" """
 import sys, torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, logging
 
+logging.disable_progress_bar()
 students = {students}
 sees = {sees}
 tokenizer = AutoTokenizer.from_pretrained(students[{first!r}])

@@ -76,8 +76,8 @@ def measure(target: Target, job: SamplerJob) -> dict[str, Any]:
     programs   {"prefill", "admit", "decode_chunk"}: each as `ahead_of_time.compile_program` says,
                with its loop over decode steps counted once
     peaks, peak, fits    bytes per device (see `_peaks`)
-    step       of one decode step (see `step_needs`), with the `collectives` inside the loop (both
-               branches of conditionals: a greedy run draws nothing), and for a known chip
+    step       of one greedy decode step (see `step_needs`), with the `collectives` inside the loop,
+               and for a known chip
                roofline_ms and tokens_per_second, which is `slots` tokens per slowest of the three
 
     Where the compiler gave up for lack of memory: fits false, needed_bytes, message, and neither

@@ -67,6 +67,7 @@ def test_students_take_turns_as_ours_do(exported, monkeypatch, capsys):
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0 and done.stdout == expected[0], done.stderr
+    assert "Loading" not in done.stderr  # transformers' bars
     monkeypatch.chdir(output)
     for question, said in zip(QUESTIONS[1:], expected[1:], strict=True):
         monkeypatch.setattr(sys, "argv", ["alternate.py", question])

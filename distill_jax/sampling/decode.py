@@ -27,7 +27,7 @@ from jax.sharding import PartitionSpec
 from distill_jax.model import gpt2
 from distill_jax.sampling import state as dialogue_state
 from distill_jax.sampling.advance import Calculator, advance, script_entry
-from distill_jax.sampling.pick import Draw, pick
+from distill_jax.sampling.pick import How, pick
 from distill_jax.sampling.plan import HELD, RUNNING, DialoguePlan, allowed_tokens
 from distill_jax.sampling.state import DialogueState
 from distill_jax.sharding import BATCH
@@ -125,7 +125,7 @@ def decode_chunk(
     state: DialogueState,
     script: jax.Array,
     restart: jax.Array,
-    how: Draw,
+    how: How,
     calculator: Calculator | None,
     steps: jax.Array,
     stop_at: jax.Array,

@@ -9,7 +9,7 @@ from typing import Any
 
 from distill_jax.sampling.advance import Calculator
 from distill_jax.sampling.dialogues import PROMPT_TOO_LONG, Dialogue, Request
-from distill_jax.sampling.pick import Draw
+from distill_jax.sampling.pick import How
 from distill_jax.sampling.plan import DialoguePlan
 from distill_jax.sampling.schedule import LOOK, Resume, Schedule, Work
 
@@ -20,7 +20,7 @@ def generate(
     plan: DialoguePlan,
     params: dict[str, Any],
     requests: Sequence[Request],
-    how: Draw,
+    how: How,
     *,
     seed: int,
     slot_count: int,

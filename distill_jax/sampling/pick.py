@@ -11,37 +11,46 @@ import jax.numpy as jnp
 import numpy as np
 
 
-class Draw(NamedTuple):
-    """How tokens are drawn; arrays, so that other values need no other compilation."""
+class Narrow(NamedTuple):
+    """What is drawn from. Arrays, as in Draw."""
 
-    temperature: Any  # float32 []; 0 is greedy
     top_k: Any  # int32 []; only the k most likely tokens; 0 = all
     top_p: Any  # float32 []; only the fewest that together have p; 1 = all
 
 
-def draw(temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0) -> Draw:
-    """A Draw of plain numbers."""
-    return Draw(np.float32(temperature), np.int32(top_k), np.float32(top_p))
+class Draw(NamedTuple):
+    """How tokens are drawn; arrays, so that other values need no other compilation."""
+
+    temperature: Any  # float32 [], above 0
+    narrow: Narrow | None  # None = from all tokens
 
 
-def pick(logits: jax.Array, keys: jax.Array, counts: jax.Array, how: Draw) -> jax.Array:
+# None is greedy. What is not done is not in the program either: to find that out in every step
+# would make a GPU wait for the host.
+How = Draw | None
+
+
+def draw(temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0) -> How:
+    """Of plain numbers: temperature 0 is greedy, top_k 0 and top_p 1 are all tokens."""
+    if temperature == 0:
+        return None
+    narrowed = Narrow(np.int32(top_k), np.float32(top_p)) if top_k > 0 or top_p < 1 else None
+    return Draw(np.float32(temperature), narrowed)
+
+
+def pick(logits: jax.Array, keys: jax.Array, counts: jax.Array, how: How) -> jax.Array:
     """int32 [B] of logits float32 [B, V], -inf where a token is not allowed.
 
     keys    uint32 [B, 2], a row's own key; counts int32 [B], which of its tokens this is: the draw
             depends on these two and the row's logits alone, not on its neighbours or its slot.
     """
-
-    def drawn():
-        scaled = logits / how.temperature
-        narrowed = (how.top_k > 0) | (how.top_p < 1.0)
-        scaled = jax.lax.cond(
-            narrowed, lambda: narrow(scaled, how.top_k, how.top_p), lambda: scaled
-        )
-        step_keys = jax.vmap(jax.random.fold_in)(jax.random.wrap_key_data(keys), counts)
-        return sample(scaled, jax.vmap(jax.random.uniform)(step_keys))
-
-    # A branch, so that greedy runs draw nothing.
-    return jax.lax.cond(how.temperature > 0, drawn, lambda: most_likely(logits))
+    if how is None:
+        return most_likely(logits)
+    scaled = logits / how.temperature
+    if how.narrow is not None:
+        scaled = narrow(scaled, how.narrow.top_k, how.narrow.top_p)
+    step_keys = jax.vmap(jax.random.fold_in)(jax.random.wrap_key_data(keys), counts)
+    return sample(scaled, jax.vmap(jax.random.uniform)(step_keys))
 
 
 def most_likely(logits: jax.Array) -> jax.Array:
