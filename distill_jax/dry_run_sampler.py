@@ -23,6 +23,7 @@ from distill_jax.sampling import decode, pick, schedule, slots
 from distill_jax.sampling import state as dialogue_state
 from distill_jax.sampling.advance import Calculator
 from distill_jax.sampling.plan import DialoguePlan
+from distill_jax.sampling.prompt_groups import MOST_GROUPS
 from distill_jax.text.tokenizer import Tokenizer
 from distill_jax.training import step
 
@@ -87,6 +88,7 @@ def measure(target: Target, job: SamplerJob) -> dict[str, Any]:
     with jax.set_mesh(target.mesh):
         programs = _compile(target, job)
         prompts = slots.prefill_rows(job.slots)
+        groups = MOST_GROUPS if slots.parts() > 1 else 1
     report: dict[str, Any] = {
         "slots": job.slots,
         "window": job.window,
@@ -102,10 +104,10 @@ def measure(target: Target, job: SamplerJob) -> dict[str, Any]:
     for program in programs.values():
         if "memory" not in program:
             return report | {key: program[key] for key in ("fits", "needed_bytes", "message")}
-    peaks = _peaks(programs, plan, job.window)
+    peaks = _peaks(programs, plan, job.window, groups)
     needs = step_needs(plan, job.slots, job.window, shape)
-    groups = programs["decode_chunk"]["collectives"]
-    inside = [group for group in groups if group["loop"].split(" > ")[0] == DECODE_LOOP]
+    collectives = programs["decode_chunk"]["collectives"]
+    inside = [group for group in collectives if group["loop"].split(" > ")[0] == DECODE_LOOP]
     needs["collectives"] = compiled_report.totals(inside)["kinds"]
     if target.chip:
         times = roofline(needs, target.chip, target.mesh.size)
@@ -155,13 +157,17 @@ def roofline(needs: dict[str, Any], chip: Chip, devices: int) -> dict[str, float
     }
 
 
-def _peaks(programs: dict[str, Any], plan: DialoguePlan, window: int) -> dict[str, int]:
-    """Bytes per device while each program runs, with what is held beside it (schedule.py).
+def _peaks(
+    programs: dict[str, Any], plan: DialoguePlan, window: int, groups: int
+) -> dict[str, int]:
+    """Bytes per device while each program runs, with what is held beside it (schedule.py): prompts
+    of `groups` groups at most.
 
-    prefill       the state, and the caches of the prompts read before
-    admit         the parameters
-    decode_chunk  the caches of the prompts that still wait for a slot
-    grow          no program of these: caches of the window before the longest, and the longest ones
+    prefill       the state, and the other groups
+    admit         the parameters, and the other groups
+    decode_chunk  the groups
+    grow          no program of these: parameters, groups, caches of the window before the longest,
+                  and the longest ones
     """
     memory = {name: program["memory"] for name, program in programs.items()}
     state = memory["decode_chunk"]["aliased"]
@@ -170,11 +176,12 @@ def _peaks(programs: dict[str, Any], plan: DialoguePlan, window: int) -> dict[st
     windows = slots.window_lengths(plan)
     shorter = max((length for length in windows if length < window), default=0)
     before = state * plan.cache_bytes(shorter) // plan.cache_bytes(window)
+    others = (groups - 1) * prompts
     return {
-        "prefill": memory["prefill"]["peak"] + state + prompts,
-        "admit": memory["admit"]["peak"] + parameters,
-        "decode_chunk": memory["decode_chunk"]["peak"] + prompts,
-        "grow": parameters + prompts + before + state,
+        "prefill": memory["prefill"]["peak"] + state + others,
+        "admit": memory["admit"]["peak"] + parameters + others,
+        "decode_chunk": memory["decode_chunk"]["peak"] + groups * prompts,
+        "grow": parameters + groups * prompts + before + state,
     }
 
 

@@ -36,7 +36,12 @@ PromptCaches = dict[str, gpt2.Cache]  # by student, each layer k, v [G, N, P, H]
 
 
 class Admission(NamedTuple):
-    """Which prompts begin in which slots. `source` is a row of the prompts, or -1: as it was."""
+    """Which prompts begin in which slots.
+
+    `source` counts the prompts that are where the slot is: of G prompts and B slots over 2 parts of
+    the mesh (data x fsdp), 0 is prompt 0 for the first B/2 slots and prompt G/2 for the others. -1:
+    the slot stays as it was.
+    """
 
     source: np.ndarray  # int32 [B]
     last: np.ndarray  # int32 [B] last token of the prompt
@@ -44,6 +49,12 @@ class Admission(NamedTuple):
     name: np.ndarray  # uint32 [B] of the problem
     sample: np.ndarray  # uint32 [B]
     seed: Any  # uint32 []
+
+
+def no_admission(slots: int, seed: int) -> Admission:
+    """All slots stay as they were."""
+    numbers, names = np.zeros(slots, np.int32), np.zeros(slots, np.uint32)
+    return Admission(numbers - 1, numbers.copy(), numbers + 1, names, names.copy(), np.uint32(seed))
 
 
 class Progress(NamedTuple):
@@ -61,7 +72,8 @@ class Progress(NamedTuple):
 
 @functools.partial(jax.jit, static_argnums=0)
 def prefill(plan: DialoguePlan, params: dict[str, Any], prompts: jax.Array) -> PromptCaches:
-    """Keys and values of prompts int32 [G, P], right-padded, for every student.
+    """Keys and values of prompts int32 [G, P], right-padded, for every student, spread over the
+    mesh as the slots are.
 
     Those of the padding are overwritten before anything looks at them.
     """
@@ -70,7 +82,9 @@ def prefill(plan: DialoguePlan, params: dict[str, Any], prompts: jax.Array) -> P
     for student, model in plan.students.items():
         network = gpt2.GPT2(model, jnp.dtype(plan.dtype), layout=BATCH, keep_cache=True)
         _, caches[student] = network.apply({"params": params[student]}, prompts, positions)
-    return caches
+    return jax.tree.map(
+        lambda leaf: jax.lax.with_sharding_constraint(leaf, dialogue_state.CACHE), caches
+    )
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
@@ -79,7 +93,8 @@ def admit(
 ) -> DialogueState:
     """The state with new rows in the slots where `admission.source` is not -1.
 
-    Several slots may share a prompt, and a prompt may be admitted again later.
+    Several slots may share a prompt, and a prompt may be admitted again later. A slot begins with
+    a prompt that lies on its own device, so that nothing is sent.
     """
     source, last, length = admission.source, admission.last, admission.length
     new = source >= 0
@@ -87,15 +102,12 @@ def admit(
         admission.seed, admission.name, admission.sample
     )
 
-    def replace(cache, prompt):
-        old = cache[:, :, : prompt.shape[2]]
-        chosen = jnp.where(new[:, None, None, None], prompt[jnp.maximum(source, 0)], old)
-        return jax.lax.dynamic_update_slice(cache, chosen, (0, 0, 0, 0))
-
-    caches = tuple(
-        jax.tree.map(replace, cache, prompts[view.student])
-        for view, cache in zip(plan.views, state.caches, strict=True)
-    )
+    caches = jax.shard_map(
+        _with_prompts,
+        in_specs=(dialogue_state.CACHE, dialogue_state.CACHE, BATCH),
+        out_specs=dialogue_state.CACHE,
+        check_vma=False,
+    )(state.caches, tuple(prompts[view.student] for view in plan.views), source)
     zeros = {
         name: jnp.where(new, 0, getattr(state, name))
         for name in ("writer", "turns", "turn_tokens", "written", "pointer", "mark")
@@ -110,6 +122,17 @@ def admit(
             **zeros,
         )
     )
+
+
+def _with_prompts(caches: Any, prompts: Any, source: Any) -> Any:
+    """Of one device: caches [b, n, S, H] with the prompts [g, n, P, H] that begin in its slots."""
+
+    def replace(cache, prompt):
+        old = cache[:, :, : prompt.shape[2]]
+        chosen = jnp.where((source >= 0)[:, None, None, None], prompt[jnp.maximum(source, 0)], old)
+        return jax.lax.dynamic_update_slice(cache, chosen, (0, 0, 0, 0))
+
+    return jax.tree.map(replace, caches, prompts)
 
 
 def dialogue_key(seed: Any, name: Any, sample: Any) -> jax.Array:

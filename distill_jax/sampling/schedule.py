@@ -16,6 +16,7 @@ from distill_jax.sampling import decode, slots
 from distill_jax.sampling import plan as dialogue_plan
 from distill_jax.sampling import state as dialogue_state
 from distill_jax.sampling.dialogues import Dialogue, name_hash, to_dialogue
+from distill_jax.sampling.prompt_groups import Group, PromptGroups, Row
 
 CHUNK = 64  # most steps between two looks
 LOOK = 4  # where somebody wants to see how dialogues grow
@@ -45,22 +46,6 @@ class Work:
         return self.kept_tokens / max(1, self.slots * self.steps)
 
 
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """A dialogue that is wanted: sample `sample` of request `request`."""
-
-    request: int
-    sample: int
-
-
-@dataclasses.dataclass
-class Group:
-    """Prompts that were read together, and the rows that still want one: (row of the group, _)."""
-
-    caches: decode.PromptCaches
-    waiting: collections.deque[tuple[int, Row]]
-
-
 class Schedule:
     """The slots and what the host knows of them."""
 
@@ -74,8 +59,7 @@ class Schedule:
         self._filled_in = [0] * slot_count  # values of the calculator
         self._script = np.full((slot_count, plan.script_len), dialogue_plan.FREE, np.int32)
         self._restart = np.zeros(slot_count, bool)
-        self._groups = self._read_prompts()
-        self._group: Group | None = next(self._groups, None)
+        self._prompts = PromptGroups(plan, params, requests, slot_count)
         self._state: dialogue_state.DialogueState | None = None
         self._position = np.zeros((len(plan.views), slot_count), np.int32)
         self._progress: Any = None
@@ -89,7 +73,7 @@ class Schedule:
         state, steps = self._with_room()
         patience = len(self._rows)
         free = patience - running
-        if self._group is not None:  # do not let slots stand idle long
+        if self._prompts.more:  # do not let slots stand idle long
             patience = max(1, patience // 8)
         if self._resume is not None:  # nor rows wait for the host
             patience = min(patience, max(1, running // 8))
@@ -138,60 +122,39 @@ class Schedule:
         status, filled_in = int(progress.status[slot]), self._filled_in[slot]
         return to_dialogue(self._plan, tokens, writers, log_probs, status, filled_in)
 
-    def _read_prompts(self) -> Iterator[Group]:
-        """Groups of prompts of one bucket, the longest first: what is begun last ends soonest."""
-        plan, requests = self._plan, self._requests
-        fitting = [n for n, r in enumerate(requests) if len(r.prompt) <= plan.context and r.samples]
-        fitting.sort(key=lambda n: (-len(requests[n].prompt), n))
-        buckets = slots.bucket_lengths(plan.context)
-        size = slots.prefill_rows(len(self._rows))
-
-        def bucket(number: int) -> int:
-            return next(b for b in buckets if b >= len(requests[number].prompt))
-
-        while fitting:
-            length = bucket(fitting[0])
-            members = [n for n in fitting[:size] if bucket(n) == length]
-            fitting = fitting[len(members) :]
-            prompts = np.zeros((size, length), np.int32)
-            waiting: collections.deque[tuple[int, Row]] = collections.deque()
-            for index, number in enumerate(members):
-                prompts[index, : len(requests[number].prompt)] = requests[number].prompt
-                waiting += [(index, Row(number, s)) for s in requests[number].samples]
-            self.work.prefill_tokens += prompts.size
-            yield Group(decode.prefill(plan, self._params, prompts), waiting)
-
     def _fill(self) -> None:
-        """Give free slots to waiting rows, group by group."""
-        free = collections.deque(slot for slot, row in enumerate(self._rows) if row is None)
-        while free and self._group is not None:
-            self._admit(self._group, free)
-            if not self._group.waiting:
-                self._group = next(self._groups, None)
+        """Give free slots to waiting rows, group by group, each part of the mesh its own."""
+        parts = slots.parts()
+        size = len(self._rows) // parts
+        free = [
+            collections.deque(s for s in range(part * size, (part + 1) * size) if not self._rows[s])
+            for part in range(parts)
+        ]
+        while any(free):
+            for group in self._prompts.groups:
+                self._admit(group, free)
+            if not any(free) or not self._prompts.read():
+                break
+        self.work.prefill_tokens = self._prompts.tokens_read
 
-    def _admit(self, group: Group, free: collections.deque[int]) -> None:
-        count = len(self._rows)
-        admission = decode.Admission(
-            source=np.full(count, -1, np.int32),
-            last=np.zeros(count, np.int32),
-            length=np.ones(count, np.int32),
-            name=np.zeros(count, np.uint32),
-            sample=np.zeros(count, np.uint32),
-            seed=np.uint32(self._seed),
-        )
-        while free and group.waiting:
-            slot, (index, row) = free.popleft(), group.waiting.popleft()
-            request = self._requests[row.request]
-            admission.source[slot] = index
-            admission.name[slot], admission.sample[slot] = name_hash(request.id), row.sample
-            admission.last[slot], admission.length[slot] = request.prompt[-1], len(request.prompt)
-            self._position[:, slot] = len(request.prompt) - 1
-            self._rows[slot], self._began[slot] = row, self.work.steps
-            self._filled_in[slot] = 0
-            self._set_script(slot, request.script)
-        padded = jax.tree.leaves(group.caches)[0].shape[2]
-        state, _ = self._with_room(padded)
-        self._state = decode.admit(self._plan, state, group.caches, admission)
+    def _admit(self, group: Group, free: list[collections.deque[int]]) -> None:
+        admission = decode.no_admission(len(self._rows), self._seed)
+        for own, waiting in zip(free, group.waiting, strict=True):
+            while own and waiting:
+                slot, (place, row) = own.popleft(), waiting.popleft()
+                request = self._requests[row.request]
+                admission.source[slot] = place
+                admission.name[slot], admission.sample[slot] = name_hash(request.id), row.sample
+                admission.last[slot], admission.length[slot] = (
+                    request.prompt[-1], len(request.prompt),
+                )  # fmt: skip
+                self._position[:, slot] = len(request.prompt) - 1
+                self._rows[slot], self._began[slot] = row, self.work.steps
+                self._filled_in[slot] = 0
+                self._set_script(slot, request.script)
+        if (admission.source >= 0).any():
+            state, _ = self._with_room(group.padded)
+            self._state = decode.admit(self._plan, state, group.caches, admission)
 
     def _set_script(self, slot: int, entries: Sequence[int]) -> None:
         entries = list(entries)[: self._plan.script_len]

@@ -16,9 +16,6 @@ MOST_SLOTS_ELSEWHERE = 512
 # once, beside parameters; those of large students take more of a TPU's 16 GiB than of a GPU's 80.
 MEMORY_SHARE = {"tpu": 0.4}
 MEMORY_SHARE_ELSEWHERE = 0.5
-# Prompts that are read at a time, unless there are more devices: any slot may get any of them, so
-# that each device holds the keys and values of all of them for a moment.
-MOST_PROMPTS = 256
 
 
 def bucket_lengths(longest: int) -> tuple[int, ...]:
@@ -56,19 +53,18 @@ def choose_slots(
 
     The number is rounded up to a multiple of the devices that slots are spread over (data x fsdp).
     """
-    mesh = jax.sharding.get_abstract_mesh()
-    parts = mesh.shape["data"] * mesh.shape["fsdp"]
-    slots = wanted
+    slots, spread = wanted, parts()
     if not slots:
-        most = MOST_SLOTS.get(platform, MOST_SLOTS_ELSEWHERE) * parts
+        most = MOST_SLOTS.get(platform, MOST_SLOTS_ELSEWHERE) * spread
         slots = min(most, dialogues)
         if memory is not None:
-            row = plan.cache_bytes(longest_window(plan)) / mesh.shape["tensor"]
+            tensor = jax.sharding.get_abstract_mesh().shape["tensor"]
+            row = plan.cache_bytes(longest_window(plan)) / tensor
             share = MEMORY_SHARE.get(platform, MEMORY_SHARE_ELSEWHERE)
-            slots = min(slots, int(share * memory * parts / row))
+            slots = min(slots, int(share * memory * spread / row))
         if slots >= 8:
             slots -= slots % 8
-    return max(1, math.ceil(slots / parts)) * parts
+    return max(1, math.ceil(slots / spread)) * spread
 
 
 def longest_window(plan: DialoguePlan) -> int:
@@ -87,8 +83,12 @@ def device_memory() -> int | None:
 
 
 def prefill_rows(slots: int) -> int:
-    """Prompts that are read at a time, for this number of slots: an eighth, at most MOST_PROMPTS,
-    at least one for each device that slots are spread over."""
+    """Prompts that are read at a time, for this number of slots: an eighth, at least one for each
+    part of the mesh."""
+    return max(1, slots // 8 // parts()) * parts()
+
+
+def parts() -> int:
+    """Places of the mesh that is set (`jax.set_mesh`) that hold slots of their own: data x fsdp."""
     mesh = jax.sharding.get_abstract_mesh()
-    parts = mesh.shape["data"] * mesh.shape["fsdp"]
-    return max(1, min(slots // 8, MOST_PROMPTS) // parts) * parts
+    return mesh.shape["data"] * mesh.shape["fsdp"]

@@ -1,0 +1,110 @@
+"""Prompts that wait for a slot: read in groups of one length, each device its own share.
+
+A *part* is a place of the mesh that holds slots of its own; there are data x fsdp of them. A part
+holds its share of a group's prompts, and these go into its own slots only: keys and values never
+move between devices. Two parts of two prompts and four slots each, three requests a, b, c of one
+dialogue each, which are dealt in turn:
+
+    prompts   a c     | b .
+    slots     a c . . | b . . .
+"""
+
+import collections
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from distill_jax.sampling import decode, slots
+from distill_jax.sampling.dialogues import Request
+from distill_jax.sampling.plan import DialoguePlan
+
+# Groups of which something may wait at the same time, since parts do not use theirs up at the same
+# time. One for which two wait is dealt no more until it has caught up.
+MOST_GROUPS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A dialogue that is wanted: sample `sample` of request `request`."""
+
+    request: int
+    sample: int
+
+
+@dataclasses.dataclass
+class Group:
+    """Prompts that were read together, and who still wants them.
+
+    waiting  of each part: (number among the part's prompts, the dialogue that begins with it)
+    """
+
+    caches: decode.PromptCaches
+    waiting: list[collections.deque[tuple[int, Row]]]
+
+    @property
+    def padded(self) -> int:
+        """Tokens that its prompts are padded to."""
+        return jax.tree.leaves(self.caches)[0].shape[2]
+
+
+class PromptGroups:
+    """What was read and waits, and what has yet to be read, the longest prompts first: what is
+    begun last ends soonest."""
+
+    def __init__(
+        self, plan: DialoguePlan, params: Any, requests: Sequence[Request], slot_count: int
+    ):
+        self._plan, self._params, self._requests = plan, params, requests
+        self._size, self._parts = slots.prefill_rows(slot_count), slots.parts()
+        self._buckets = slots.bucket_lengths(plan.context)
+        fitting = [n for n, r in enumerate(requests) if len(r.prompt) <= plan.context and r.samples]
+        self._left = sorted(fitting, key=lambda n: (-len(requests[n].prompt), n))
+        self.groups: list[Group] = []
+        self.tokens_read = 0  # with padding
+
+    @property
+    def more(self) -> bool:
+        """Whether anything waits, read or not."""
+        return bool(self._left) or any(any(group.waiting) for group in self.groups)
+
+    def read(self) -> bool:
+        """Read another group; False where no prompt is left, or too many groups wait."""
+        self.groups = [group for group in self.groups if any(group.waiting)]
+        if not self._left or len(self.groups) == MOST_GROUPS:
+            return False
+        share = self._size // self._parts
+        takers = self._takers()
+        length = self._bucket(self._left[0])
+        members = [n for n in self._left[: share * len(takers)] if self._bucket(n) == length]
+        self._left = self._left[len(members) :]
+        # Where there are more places than prompts, samples of one are spread over several parts.
+        copies = min(len(takers), share * len(takers) // len(members))
+        prompts = np.zeros((self._parts, share, length), np.int32)
+        waiting = [collections.deque[tuple[int, Row]]() for _ in range(self._parts)]
+        dealt = 0
+        for number in members:
+            request = self._requests[number]
+            times = min(copies, len(request.samples))
+            for copy in range(times):
+                place, part = dealt // len(takers), takers[dealt % len(takers)]
+                prompts[part, place, : len(request.prompt)] = request.prompt
+                waiting[part] += [(place, Row(number, s)) for s in request.samples[copy::times]]
+                dealt += 1
+        self.tokens_read += prompts.size
+        caches = decode.prefill(self._plan, self._params, prompts.reshape(self._size, length))
+        self.groups.append(Group(caches, waiting))
+        return True
+
+    def _takers(self) -> list[int]:
+        """The parts that are dealt prompts, those first for which the fewest dialogues wait."""
+        backlog = [[len(group.waiting[part]) for group in self.groups]
+                   for part in range(self._parts)]  # fmt: skip
+        takers = [part for part, counts in enumerate(backlog) if np.count_nonzero(counts) < 2]
+        return sorted(takers, key=lambda part: (sum(backlog[part]), part))
+
+    def _bucket(self, number: int) -> int:
+        length = len(self._requests[number].prompt)
+        return next(bucket for bucket in self._buckets if bucket >= length)
