@@ -12,6 +12,7 @@ lengths. The first two parts need torch and transformers.
 """
 
 import argparse
+import importlib.util
 import pathlib
 import sys
 
@@ -23,6 +24,8 @@ if str(ROOT) not in sys.path:  # so that it runs where the package is not instal
 def main(argv: list[str]) -> None:
     """Parse the arguments and hand over to the part that was asked for."""
     arguments = parser().parse_args(argv)
+    if arguments.part != "utilisation" and importlib.util.find_spec("torch") is None:
+        raise SystemExit("error: needs PyTorch to compare with: pip install -e '.[peers]'")
     if arguments.part == "cpu":
         from benchmarks import sample_cpu as part
     elif arguments.part == "gpu":

@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.scaling_options import FEWER, PROMPT, SLOTS, WINDOW
 from distill_jax.chips import CHIPS, TOPOLOGIES, Chip
-from distill_jax.gpu_topology import GPU_TOPOLOGIES
+from distill_jax.gpu_topology import GPU_TOPOLOGIES, MEMORY_FRACTION, is_gpu
 from distill_jax.model.presets import PRESETS
 from distill_jax.workdir import write_text
 
@@ -18,7 +18,7 @@ Written by `python -m benchmarks.scaling`; do not edit. Nothing here was measure
 each program was compiled by the TPU's or CUDA's compiler for devices that are not there
 (`jax.experimental.topologies`), and the figures are read from the compiled program. A GPU that is
 there may get other kernels for its matrix products, which the compiler then chooses by trying.
-`H100:8` is one host of eight.
+`H100:8` is one host of eight. Of a GPU's memory the three quarters count that JAX takes by itself.
 
 - **peak** of device memory: arguments, temporaries, program, outputs that reuse no argument.
 - **FLOPs** that the step needs, over all devices (`distill_jax/model/flops.py`).
@@ -50,9 +50,10 @@ SAMPLER = f"""
 ## What a decode step needs
 
 The step: two students of the size, which read each other, each feed one token of every slot;
-bfloat16 parameters and caches, {SLOTS} slots per device, caches of {WINDOW} tokens, prompts of
-{PROMPT} tokens. Layout, the first that fits: data parallel; parameters split over as many devices
-as the width divides by (fsdp); data parallel with {", ".join(map(str, FEWER))} slots per device.
+attention by `xla`, bfloat16 parameters and caches, {SLOTS} slots per device, caches of {WINDOW}
+tokens, prompts of {PROMPT} tokens. Layout, the first that fits: data parallel; parameters split
+over as many devices as the width divides by (fsdp); data parallel with
+{", ".join(map(str, FEWER))} slots per device.
 
 **Peak**: the largest of prefill, admission, decode steps and growing caches, with all that is held
 beside each; mostly growing, for which the caches before and after are counted together, although
@@ -140,7 +141,7 @@ def _training_row(report: dict[str, Any], chip: Chip) -> list[str]:
         f"{mesh['data']} x {mesh['fsdp']}",
         "yes" if report["remat"] else "no",
         *map(_gib, (memory["peak"], memory["arguments"])),
-        f"{chip.memory / 2**30:.0f}",
+        _device_gib(chip),
         f"{report['useful_flops']:.3g}",
         f"{sum(kind['sent'] for kind in kinds) / 2**20:,.0f}",
         str(report["rematerialisations"]),
@@ -157,7 +158,7 @@ def _sampler_row(report: dict[str, Any], chip: Chip) -> list[str]:
         f"{mesh['data']} x {mesh['fsdp']}",
         # The state that a chunk of steps is given and gives back is little more than the caches.
         *map(_gib, (report["peak"], report["programs"]["decode_chunk"]["memory"]["aliased"])),
-        f"{chip.memory / 2**30:.0f}",
+        _device_gib(chip),
         f"{needs['flops']:.3g}",
         f"{(needs['weight_bytes'] + needs['cache_bytes']) / 2**20:,.0f}",
         ", ".join(f"{total['count']} {kind}" for kind, total in kinds.items()) or "none",
@@ -176,6 +177,11 @@ def _times(milliseconds: dict[str, float], digits: int) -> list[str]:
         f"**{value:.{digits}f}**" if name == slowest else f"{value:.{digits}f}"
         for name, value in milliseconds.items()
     ]
+
+
+def _device_gib(chip: Chip) -> str:
+    fraction = MEMORY_FRACTION if is_gpu(chip.name) else 1.0
+    return f"{fraction * chip.memory / 2**30:.0f}"
 
 
 def _gib(count: int) -> str:

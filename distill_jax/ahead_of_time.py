@@ -16,7 +16,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from distill_jax import chips, compiled_report, hlo_program, sharding
+from distill_jax import chips, compiled_report, gpu_topology, hlo_program, sharding
 from distill_jax.sampling import slots
 
 # libtpu's own warnings, which it writes to stderr only because `chips` asks it to.
@@ -43,8 +43,11 @@ def machine_target(sizes: Mapping[str, Any]) -> Target:
     mesh = sharding.make_mesh(**sizes)
     device = mesh.devices.flat[0]
     chip = chips.chip_of(device)
-    memory = chip.memory if chip is not None else slots.device_memory()
-    return Target(device.device_kind, jax.default_backend(), mesh, chip, memory)
+    platform = jax.default_backend()
+    memory = chip.memory if chip is not None else None
+    if memory is None or platform == "gpu":  # which says how much jax may take
+        memory = slots.device_memory()
+    return Target(device.device_kind, platform, mesh, chip, memory)
 
 
 def topology_target(name: str, sizes: Mapping[str, int]) -> Target:
@@ -54,8 +57,10 @@ def topology_target(name: str, sizes: Mapping[str, int]) -> Target:
     data, fsdp, tensor = (sizes[axis] for axis in sharding.AXES)
     mesh = sharding.make_mesh(data, fsdp, tensor, devices)
     chip = chips.chip_of(devices[0])
-    platform = devices[0].platform
-    return Target(name, platform, mesh, chip, chip.memory if chip else None)
+    memory = chip.memory if chip else None
+    if gpu_topology.is_gpu(name) and memory is not None:
+        memory = gpu_topology.usable_memory(memory)
+    return Target(name, devices[0].platform, mesh, chip, memory)
 
 
 def compile_program(

@@ -19,7 +19,7 @@ def annotate(config: Any, path: str, yes: bool) -> None:
     As long as no student has begun to train, running it again asks for what is missing and reads
     all answers anew: another parser or filter costs no request.
     """
-    chips.expect_no_tpu()
+    chips.expect_what_is_there()
     workdir = Workdir(path)
     with workdir.locked():
         inputs = RunInputs(config, workdir, Spending(allowed=True, yes=yes))
@@ -37,7 +37,7 @@ def annotate(config: Any, path: str, yes: bool) -> None:
 def trial(config: Any, problems: int, yes: bool) -> None:
     """Ask the teacher about the first `problems` only, and print what would be kept; writes nothing
     but the cache. Annotations that cost nothing are all checked."""
-    chips.expect_no_tpu()
+    chips.expect_what_is_there()
     with tempfile.TemporaryDirectory() as nowhere:
         inputs = RunInputs(config, Workdir(nowhere), Spending(allowed=True, yes=yes))
         kept, rejected = run_data.checked(inputs, inputs.config.data.train_split, problems)

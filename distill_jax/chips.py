@@ -3,6 +3,7 @@
 import dataclasses
 import glob
 import os
+import re
 from typing import Any
 
 from distill_jax import gpu_topology
@@ -83,9 +84,11 @@ _SURROUNDINGS = {
 }
 
 
-def expect_no_tpu() -> None:
-    """Tell libtpu, where it is installed on a machine without TPU, not to search for one: it would
-    log errors. To be called before jax touches any device."""
+def expect_what_is_there() -> None:
+    """Tell libtpu and CUDA's plugin, where they are installed on a machine without TPU or GPU, not
+    to search for one: they would log errors. To be called before jax touches any device."""
+    if not glob.glob("/dev/nvidia*") + glob.glob("/dev/dxg"):  # the latter on Windows
+        os.environ.setdefault("JAX_SKIP_CUDA_CONSTRAINTS_CHECK", "1")
     if not glob.glob("/dev/accel*") + glob.glob("/dev/vfio/[0-9]*"):  # of TPUs
         for key in ("TPU_SKIP_MDS_QUERY", "TPU_WORKER_HOSTNAMES", "TPU_ACCELERATOR_TYPE"):
             os.environ.setdefault(key, _SURROUNDINGS[key])
@@ -114,6 +117,9 @@ def topology_devices(name: str) -> list[Any]:
     jax.config.update("jax_platforms", "cpu")
     if gpu_topology.is_gpu(name):
         return gpu_topology.gpu_devices(name)
+    known = f"known are {', '.join((*TOPOLOGIES, *gpu_topology.GPU_TOPOLOGIES))}"
+    if not re.match(r"v\d", name):  # of every TPU
+        raise UserError(f"--topology={name} is neither a TPU slice nor a GPU: {known}")
     try:
         import libtpu  # noqa: F401
     except ImportError:
@@ -128,8 +134,5 @@ def topology_devices(name: str) -> list[Any]:
         found = topologies.get_topology_desc(platform="tpu", topology_name=name, **options)
     except (RuntimeError, ValueError) as error:
         reason = str(error).split("\n")[0]
-        raise UserError(
-            f"--topology={name}: {reason}; known are {', '.join(TOPOLOGIES)} and GPUs as "
-            f"{', '.join(gpu_topology.GPU_TOPOLOGIES)}"
-        ) from error
+        raise UserError(f"--topology={name}: {reason}; {known}") from error
     return list(found.devices)

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from distill_jax import ahead_of_time, dry_run_sampler, train_students
+from distill_jax import ahead_of_time, chips, dry_run_sampler, train_students
 from distill_jax.ahead_of_time import Target, machine_target, topology_target
 from distill_jax.dry_run_table import show
 from distill_jax.run_inputs import RunInputs
@@ -30,9 +30,11 @@ def run(config: Any, path: str | None, topology: str | None) -> None:
     `path` of a run's working directory, if any: its tokenizer and sizes are then used. `topology`
     as in `chips.TOPOLOGIES` or `gpu_topology.GPU_TOPOLOGIES`; None = this machine.
     """
+    chips.expect_what_is_there()
     target = topology_target(topology, config.mesh) if topology else machine_target(config.mesh)
     with tempfile.TemporaryDirectory() as nowhere:
         inputs = RunInputs(config, Workdir(path or nowhere))
+        inputs.terminal.say("reading annotations and making training rows")
         chosen = list(config.train.students or inputs.students)
         data, tokenizer, setups = train_students.prepare(
             inputs, chosen, target.mesh, target.platform

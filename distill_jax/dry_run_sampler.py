@@ -73,7 +73,8 @@ def plan_job(
 def measure(target: Target, job: SamplerJob) -> dict[str, Any]:
     """Compile prefill, admission and a chunk of decode steps; what they need.
 
-    slots, window, prompts ([G, P]), dtype, parameters (of all students), cache_bytes_per_slot
+    slots, window, prompts ([G, P]), dtype, kernel (of attention to the caches), parameters (of all
+    students), cache_bytes_per_slot
     programs   {"prefill", "admit", "decode_chunk"}: each as `ahead_of_time.compile_program` says,
                with its loop over decode steps counted once
     peaks, peak, fits    bytes per device (see `_peaks`)
@@ -94,6 +95,7 @@ def measure(target: Target, job: SamplerJob) -> dict[str, Any]:
         "window": job.window,
         "prompts": [prompts, job.prompt],
         "dtype": plan.dtype,
+        "kernel": plan.kernel,
         "parameters": sum(gpt2.parameter_count(model) for model in plan.students.values()),
         "cache_bytes_per_slot": plan.cache_bytes(job.window),
         "compile_seconds": round(sum(p["compile_seconds"] for p in programs.values()), 1),

@@ -14,7 +14,7 @@ def show(report: dict[str, Any]) -> None:
     """Print the report of `dry_run.run`: a table of the students' training steps, one column each,
     and one of the sampler."""
     axes = " x ".join(f"{name} {size}" for name, size in report["mesh"].items())
-    title = f"{report['devices']} x {report['target']}, {axes}"
+    title = f"{report['target']}, {report['devices']} devices: {axes}"
     limit, devices = report["memory_per_device"], report["devices"]
     students = {
         name: _student_lines(student, limit, devices)
@@ -60,12 +60,13 @@ def _sampler_lines(sampler: dict[str, Any], limit: int | None, devices: int) -> 
         ("parameters", f"{sampler['parameters']:,}"),
         ("slots", f"{sampler['slots']}, caches of {sampler['window']} tokens: {cache} each"),
         ("prompts read at a time", f"{rows} x {tokens} tokens"),
-        ("computed", sampler["dtype"]),
+        ("computed", f"{sampler['dtype']}, attention {sampler['kernel']}"),
     ]
     if "step" not in sampler:
         return [*lines, *_memory(None, sampler), _fits(sampler, limit), *_compilation(sampler)]
     chunk, needs = sampler["programs"]["decode_chunk"], sampler["step"]
     parts = {name: count for name, count in chunk["memory"].items() if name != "peak"}
+    whole = "" if sampler["kernel"] == "triton" else "; it reads them to their end"
     lines += _memory(parts, sampler)
     lines += [
         (f"peak during {name}, with all that is held", size(peak))
@@ -75,7 +76,7 @@ def _sampler_lines(sampler: dict[str, Any], limit: int | None, devices: int) -> 
         _fits(sampler, limit),
         ("useful FLOPs", f"{needs['flops']:.3g} (caches half full)"),
         ("read per device", f"weights {size(needs['weight_bytes'])}, caches half full "
-         f"{size(needs['cache_bytes'])}"),
+         f"{size(needs['cache_bytes'])}{whole}"),
     ]  # fmt: skip
     if "roofline_ms" in needs:
         times = ", ".join(f"{name} {value:.3g} ms" for name, value in needs["roofline_ms"].items())
@@ -94,7 +95,9 @@ def _sampler_lines(sampler: dict[str, Any], limit: int | None, devices: int) -> 
 
 def _memory(memory: dict[str, int] | None, report: dict[str, Any]) -> Lines:
     if memory is not None:
-        return [(f"{part.replace('_', ' ')} per device", size(memory[part])) for part in memory]
+        # A compiler for GPUs says nothing of the size of its code.
+        said = {part: count for part, count in memory.items() if count or part != "generated_code"}
+        return [(f"{part.replace('_', ' ')} per device", size(said[part])) for part in said]
     needed = report["needed_bytes"]
     return [("needed per device", size(needed))] if needed else []
 
@@ -105,8 +108,10 @@ def _fits(report: dict[str, Any], limit: int | None) -> tuple[str, str]:
 
 
 def _compilers_flops(report: dict[str, Any]) -> Lines:
-    own = f"{report['compiler_flops']:.3g}" if report["compiler_flops"] else "not said"
-    return [("compiler's FLOPs of a device", f"{own} (counts each loop body once)")]
+    if not report["compiler_flops"]:
+        return []
+    own = f"{report['compiler_flops']:.3g} (counts each loop body once)"
+    return [("compiler's FLOPs of a device", own)]
 
 
 def _compilation(report: dict[str, Any]) -> Lines:

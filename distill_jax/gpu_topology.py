@@ -5,6 +5,7 @@ read from devices. What only a device can tell is missing: no kernel is chosen b
 ("autotuning"), so the program that a device gets may differ in its matrix products.
 """
 
+import os
 import re
 from typing import Any
 
@@ -35,6 +36,9 @@ _GPUS = {
     "H100": ("NVIDIA H100 80GB HBM3", 84_942_979_072, 3_352_320_000_000, _HOPPER),
     "H200": ("NVIDIA H200", 151_397_597_184, 4_800_000_000_000, _HOPPER),
 }
+# Of a GPU's memory JAX takes at its start, and no more later:
+# https://docs.jax.dev/en/latest/gpu_memory_allocation.html
+MEMORY_FRACTION = 0.75
 GPU_TOPOLOGIES = ("A100:8", "H100:8", "H200:1")
 
 # stream_executor.GpuTargetConfigProto (xla/stream_executor/device_description.proto) as text.
@@ -95,6 +99,11 @@ def gpu_devices(name: str) -> list[Any]:
             f"--topology={name} needs CUDA's compiler (no GPU): pip install 'distill-jax[cuda]'"
         ) from None
     return list(found.devices)
+
+
+def usable_memory(memory: int) -> int:
+    """Bytes of a GPU's memory that JAX uses: three quarters, or XLA_PYTHON_CLIENT_MEM_FRACTION."""
+    return int(memory * float(os.environ.get("XLA_PYTHON_CLIENT_MEM_FRACTION", MEMORY_FRACTION)))
 
 
 def target_config(kind: str) -> str:

@@ -224,7 +224,7 @@ def _solution(prediction: Prediction) -> Solution:
 
 def load(workdir: str | os.PathLike[str], **overrides: Any) -> Students:
     """See `distill_jax.load`."""
-    chips.expect_no_tpu()
+    chips.expect_what_is_there()
     directory = Workdir(os.fspath(workdir))
     config: Any = command_line.config_from_dict(directory.stored_config())
     changed = {key.replace("__", "."): value for key, value in overrides.items()}

@@ -15,6 +15,7 @@ from distill_jax import (
 from distill_jax.dev_measurement import DevMeasurement
 from distill_jax.errors import UserError
 from distill_jax.evaluation.evaluate import check_prompts
+from distill_jax.model import cache_attention
 from distill_jax.parity_test_selection import ParityTestSelection, watch_nothing
 from distill_jax.restore_students import finished_students
 from distill_jax.run_inputs import RunInputs
@@ -59,6 +60,8 @@ def prepare(
     inputs: RunInputs, students: list[str], mesh: jax.sharding.Mesh, platform: str
 ) -> tuple[run_data.RunData, Tokenizer, list[StudentSetup]]:
     """Everything that is made before the first compilation; writes nothing."""
+    # What needs no data is checked before it is read, which may take a while.
+    cache_attention.check_kernel(inputs.sampling.attention, platform, inputs.sampling.dtype)
     data = run_data.collect(inputs)
     empty = transcript.check_plans(data.train, inputs.scheme)
     if empty:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from experiment_runs import ROOT, environment
+from experiment_runs import ROOT, TINY, environment, one_error_line, run
 
 from distill_jax.errors import UserError
 from distill_jax.model import cache_attention
@@ -76,17 +76,26 @@ def test_the_kernel_reads_only_blocks_that_hold_something(slots):
 @pytest.mark.parametrize(
     ("platform", "dtype", "head_dim", "message"),
     [
-        ("cpu", "bfloat16", 64, "it runs on gpu, not cpu"),
-        ("gpu", "float32", 64, "it takes config.sampling.dtype=bfloat16, not float32"),
-        ("gpu", "bfloat16", 8, "it takes heads of 16, 32, 64, ... numbers, not 8"),
-        ("gpu", "bfloat16", 48, "it takes heads of 16, 32, 64, ... numbers, not 48"),
+        ("cpu", "bfloat16", 64, "runs on GPUs, not on cpu"),
+        ("gpu", "float32", 64, "takes config.sampling.dtype=bfloat16, not float32"),
+        ("gpu", "bfloat16", 8, r"takes heads \(width / heads\) of 16, 32, 64, ..., not 8"),
+        ("gpu", "bfloat16", 48, r"takes heads \(width / heads\) of 16, 32, 64, ..., not 48"),
     ],
 )
 def test_what_the_kernel_cannot_do_is_said(platform, dtype, head_dim, message):
     cache_attention.check_kernel("triton", "gpu", "bfloat16", 64)
     cache_attention.check_kernel("xla", platform, dtype, head_dim)
-    with pytest.raises(UserError, match=rf"config\.sampling\.attention=triton: {message}"):
+    with pytest.raises(
+        UserError, match=rf"config\.sampling\.attention=triton {message}: xla can do that"
+    ):
         cache_attention.check_kernel("triton", platform, dtype, head_dim)
+
+
+def test_a_kernel_that_does_not_run_here_is_refused_before_the_training(tmp_path):
+    arguments = ["--config.sampling.attention=triton", "--config.sampling.dtype=bfloat16"]
+    done = run("main", *TINY, *arguments, "--workdir", tmp_path / "w")
+    assert "=triton runs on GPUs, not on cpu: xla can do that" in one_error_line(done)
+    assert not (tmp_path / "w").exists()
 
 
 COMPILED = """

@@ -209,7 +209,8 @@ def test_a_sampler_that_does_not_fit_is_shown(capsys):
     failed = {"fits": False, "needed_bytes": 24 << 30, "message": "RESOURCE_EXHAUSTED"}
     took = {"rematerialisations": 0, "compile_seconds": 3.0}
     sampler = {
-        "slots": 64, "window": 512, "prompts": [8, 256], "dtype": "bfloat16", "parameters": 10,
+        "slots": 64, "window": 512, "prompts": [8, 256], "dtype": "bfloat16", "kernel": "xla",
+        "parameters": 10,
         "cache_bytes_per_slot": 1 << 20, "programs": {"prefill": failed}, **failed, **took,
     }  # fmt: skip
     report = {"target": "v5e:2x4", "devices": 8, "mesh": {"data": 8}, "students": {}}
@@ -289,6 +290,19 @@ def test_shapes_that_gpus_do_not_have(name):
         gpu_topology.gpu_devices(name)
 
 
+def test_of_a_gpu_the_share_counts_that_jax_takes(monkeypatch):
+    monkeypatch.delenv("XLA_PYTHON_CLIENT_MEM_FRACTION", raising=False)
+    assert gpu_topology.usable_memory(80 * 10**9) == 60 * 10**9
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_MEM_FRACTION", ".9")
+    assert gpu_topology.usable_memory(80 * 10**9) == 72 * 10**9
+
+
+@pytest.mark.parametrize("name", ["B200:8", "h100:8", "L4", ""])
+def test_what_is_neither_tpu_nor_gpu(name):
+    with pytest.raises(UserError, match=f"^--topology={name} is neither .* v5e:2x4, .*, H100:8, "):
+        chips.topology_devices(name)
+
+
 @cuda_compiler.needed
 def test_a_real_dry_run_for_gpus(tmp_path):
     # What cuDNN does needs cuDNN, and its compiler alone is not that.
@@ -303,7 +317,7 @@ def test_a_real_dry_run_for_gpus(tmp_path):
     report = json.loads(out.rstrip("\n").split("\n")[-1])
     student = report["students"]["solver"]
     assert (report["target"], report["devices"], student["kernel"]) == ("H100:2x4", 8, "triton")
-    assert report["memory_per_device"] == 80 * 10**9 and student["fits"] is True
+    assert report["memory_per_device"] == 60 * 10**9 and student["fits"] is True
     assert student["memory"]["aliased"] == state_bytes(384, 128, context=256)
     assert {"all-reduce", "all-gather"} <= set(student["collective_totals"]["kinds"])
     check_sampler(report, 384, out)

@@ -22,19 +22,24 @@ _HEADS, _CACHE = P(("data", "fsdp"), "tensor", None), P(("data", "fsdp"), "tenso
 _ROWS = P(("data", "fsdp"))
 
 
-def check_kernel(kernel: str, platform: str, dtype: str, head_dim: int) -> None:
-    """Raise UserError where config.sampling.attention=`kernel` cannot do what is asked."""
+def check_kernel(kernel: str, platform: str, dtype: str, head_dim: int | None = None) -> None:
+    """Raise UserError where config.sampling.attention=`kernel` cannot do what is asked.
+
+    `head_dim` None: it is not known yet.
+    """
     if kernel == "xla":
         return
     lacks = []
     if platform != "gpu":
-        lacks.append(f"runs on gpu, not {platform}")
+        lacks.append(f"runs on GPUs, not on {platform}")
     if dtype != "bfloat16":
         lacks.append(f"takes config.sampling.dtype=bfloat16, not {dtype}")
-    if head_dim < 16 or head_dim & (head_dim - 1):
-        lacks.append(f"takes heads of 16, 32, 64, ... numbers, not {head_dim}")
+    if head_dim is not None and (head_dim < 16 or head_dim & (head_dim - 1)):
+        lacks.append(f"takes heads (width / heads) of 16, 32, 64, ..., not {head_dim}")
     if lacks:
-        raise UserError(f"config.sampling.attention={kernel}: it {', and '.join(lacks)}")
+        raise UserError(
+            f"config.sampling.attention={kernel} {', and '.join(lacks)}: xla can do that"
+        )
 
 
 def attend_cache(
