@@ -168,15 +168,16 @@ print(json.dumps(counts))
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_nothing_is_compiled_for_a_second_question(hostile_workdir, dtype):
-    """Other questions, beginnings, seeds and temperatures; parameters are cast once. A dialogue
-    that outgrows the caches is a program of its own, once."""
+    """Other questions, beginnings, seeds and temperatures; parameters are cast once. What draws is
+    a program of its own, and a dialogue that outgrows the caches, once."""
     done = subprocess.run(
         [sys.executable, "-c", COUNTED, hostile_workdir, dtype], cwd=ROOT, env=environment(),
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     counts = json.loads(done.stdout)
-    assert counts[0] > 0 and counts[:7] == [counts[0]] * 7
-    assert counts[11] <= counts[0] + 2 and counts[11:] == [counts[11]] * 13
+    greedy, drawn = counts[:2]
+    assert greedy > 0 and drawn == greedy + 1 and counts[1:7] == [drawn] * 6
+    assert counts[11] <= drawn + 2 and counts[11:] == [counts[11]] * 13
 
 
 @pytest.mark.parametrize(

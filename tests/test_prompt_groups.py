@@ -14,7 +14,10 @@ from distill_jax.sampling.dialogues import Request
 from distill_jax.sampling.prompt_groups import MOST_GROUPS, PromptGroups
 
 PLAN = PLANS["both_read_both"]
-REQUESTS = st.lists(st.tuples(st.integers(1, 70), st.integers(0, 5)), max_size=40)
+# Prompts of two bucket lengths, and one that fits no context.
+REQUESTS = st.lists(
+    st.tuples(st.sampled_from([1, 30, 40, 48, 900]), st.integers(0, 5)), max_size=40
+)
 
 
 def wanted(*shapes):
@@ -31,8 +34,8 @@ def take(groups, part, most):
     return taken
 
 
-@settings(max_examples=25, deadline=None)
-@given(REQUESTS, st.sampled_from([(1, 1, 1), (4, 1, 1), (2, 2, 2)]), st.randoms())
+@settings(max_examples=20, deadline=None)
+@given(REQUESTS, st.sampled_from([(1, 1, 1), (2, 2, 1)]), st.randoms())
 def test_every_dialogue_waits_once_whatever_the_order_of_the_parts(shapes, mesh, chance):
     """Parts come for more as they please; one that finds nothing asks to read on."""
     requests, seen = wanted(*shapes), collections.Counter()
