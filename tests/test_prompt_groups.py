@@ -1,6 +1,7 @@
 """Prompts that wait for slots: dealt to the parts of a mesh, each dialogue once."""
 
 import collections
+import functools
 import random
 
 import jax
@@ -18,6 +19,11 @@ PLAN = PLANS["both_read_both"]
 REQUESTS = st.lists(
     st.tuples(st.sampled_from([1, 30, 40, 48, 900]), st.integers(0, 5)), max_size=40
 )
+
+
+@functools.cache
+def params():
+    return all_params(PLAN)
 
 
 def wanted(*shapes):
@@ -40,7 +46,7 @@ def test_every_dialogue_waits_once_whatever_the_order_of_the_parts(shapes, mesh,
     """Parts come for more as they please; one that finds nothing asks to read on."""
     requests, seen = wanted(*shapes), collections.Counter()
     with jax.set_mesh(make_mesh(mesh)):
-        groups, parts = PromptGroups(PLAN, all_params(PLAN), requests, 32), mesh[0] * mesh[1]
+        groups, parts = PromptGroups(PLAN, params(), requests, 32), mesh[0] * mesh[1]
         while groups.more:
             part = chance.randrange(parts)
             found = take(groups, part, chance.randrange(1, 5))
@@ -60,13 +66,13 @@ def test_every_dialogue_waits_once_whatever_the_order_of_the_parts(shapes, mesh,
 
 def test_prompts_are_dealt_in_turn_and_samples_spread_where_there_is_room():
     with jax.set_mesh(make_mesh((4, 1, 1))):
-        groups = PromptGroups(PLAN, all_params(PLAN), wanted((5, 1), (5, 1), (5, 1), (9, 1)), 64)
+        groups = PromptGroups(PLAN, params(), wanted((5, 1), (5, 1), (5, 1), (9, 1)), 64)
         groups.read()  # two places for each of four parts, so that every prompt has two
         assert groups.groups[0].padded == 32 and groups.tokens_read == 8 * 32
         dealt = [[(place, row.request) for place, row in w] for w in groups.groups[0].waiting]
         assert dealt == [[(0, 3)], [(0, 0)], [(0, 1)], [(0, 2)]]  # one sample each: once
 
-        groups = PromptGroups(PLAN, all_params(PLAN), wanted((5, 10)), 64)
+        groups = PromptGroups(PLAN, params(), wanted((5, 10)), 64)
         groups.read()
         dealt = [[row.sample for _, row in waiting] for waiting in groups.groups[0].waiting]
         assert dealt == [[0, 4, 8], [1, 5, 9], [2, 6], [3, 7]]
@@ -75,7 +81,7 @@ def test_prompts_are_dealt_in_turn_and_samples_spread_where_there_is_room():
 def test_a_part_that_is_behind_is_dealt_no_more_than_two_groups():
     requests = wanted(*[(5, 1)] * 12)
     with jax.set_mesh(make_mesh((2, 1, 1))):
-        groups = PromptGroups(PLAN, all_params(PLAN), requests, 16)  # one place for each part
+        groups = PromptGroups(PLAN, params(), requests, 16)  # one place for each part
         waiting = []
         for _ in range(4):
             assert groups.read()
@@ -88,7 +94,7 @@ def test_a_part_that_is_behind_is_dealt_no_more_than_two_groups():
 def test_more_is_false_only_where_nothing_waits(seed):
     chance, requests = random.Random(seed), wanted((5, 2), (50, 1))
     with jax.set_mesh(make_mesh((2, 1, 1))):
-        groups, left = PromptGroups(PLAN, all_params(PLAN), requests, 16), 3
+        groups, left = PromptGroups(PLAN, params(), requests, 16), 3
         while left:
             assert groups.more
             found = take(groups, chance.randrange(2), 1)
