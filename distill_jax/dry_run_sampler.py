@@ -75,8 +75,7 @@ def measure(target: Target, job: SamplerJob) -> dict[str, Any]:
 
     slots, window, prompts ([G, P]), dtype, kernel (of attention to the caches), parameters (of all
     students), cache_bytes_per_slot
-    programs   {"prefill", "admit", "decode_chunk"}: each as `ahead_of_time.compile_program` says,
-               with its loop over decode steps counted once
+    programs   {"prefill", "admit", "decode_chunk"}: as `ahead_of_time.compile_program` says
     peaks, peak, fits    bytes per device (see `_peaks`)
     step       of one greedy decode step (see `step_needs`), with the `collectives` inside the loop,
                and for a known chip

@@ -102,8 +102,15 @@ def gpu_devices(name: str) -> list[Any]:
 
 
 def usable_memory(memory: int) -> int:
-    """Bytes of a GPU's memory that JAX uses: three quarters, or XLA_PYTHON_CLIENT_MEM_FRACTION."""
-    return int(memory * float(os.environ.get("XLA_PYTHON_CLIENT_MEM_FRACTION", MEMORY_FRACTION)))
+    """Bytes of a GPU's memory that JAX uses: three quarters, or XLA_PYTHON_CLIENT_MEM_FRACTION.
+
+    Raises UserError where that is no number.
+    """
+    given = os.environ.get("XLA_PYTHON_CLIENT_MEM_FRACTION", str(MEMORY_FRACTION))
+    try:
+        return int(memory * float(given))
+    except ValueError:
+        raise UserError(f"XLA_PYTHON_CLIENT_MEM_FRACTION={given}: a number like 0.9") from None
 
 
 def target_config(kind: str) -> str:

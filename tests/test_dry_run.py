@@ -295,6 +295,9 @@ def test_of_a_gpu_the_share_counts_that_jax_takes(monkeypatch):
     assert gpu_topology.usable_memory(80 * 10**9) == 60 * 10**9
     monkeypatch.setenv("XLA_PYTHON_CLIENT_MEM_FRACTION", ".9")
     assert gpu_topology.usable_memory(80 * 10**9) == 72 * 10**9
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_MEM_FRACTION", "most")
+    with pytest.raises(UserError, match="MEM_FRACTION=most: a number like "):
+        gpu_topology.usable_memory(80 * 10**9)
 
 
 @pytest.mark.parametrize("name", ["B200:8", "h100:8", "L4", ""])

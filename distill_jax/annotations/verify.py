@@ -78,7 +78,7 @@ def _objection(
 
 
 def names_no_answer(annotation: Annotation) -> bool:
-    """Whether the last solution holds other numbers than the answer, which then follows from none.
+    """Whether the last solution does not hold the answer, with which it should end.
 
     Worth a look, and no reason to reject: of GSM8K's 7,473 training solutions 18 end so, some
     with a mistake, some in dollars where the answer is in cents. False where the answer is no

@@ -32,7 +32,7 @@ Event = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """`said` are (role, text); `settings` of Students.solve that no compilation depends on."""
+    """`said` are (role, text); `settings` of Students.solve (`question.RANGES`)."""
 
     question: str
     said: Sequence[tuple[str, str]] = ()

@@ -6,7 +6,8 @@ from typing import Any
 from distill_jax.errors import UserError
 from distill_jax.students import Solution, Students
 
-# Keys of config.sampling that a request may set, with their ranges: no compilation depends on them.
+# Keys of config.sampling that a request may set, with their ranges: no compilation
+# depends on them, but for whether anything is drawn, and from all tokens or fewer.
 RANGES = {"temperature": (0.0, 2.0), "top_p": (0.0, 1.0), "seed": (0, 2**31)}
 
 
