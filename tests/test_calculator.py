@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill_jax.tasks.grading import parse_value
 from distill_jax.text import calculator, tokenizer
 from distill_jax.text.calculator import INSIDE, INSIDE_AFTER_GREATER, OUTSIDE, OUTSIDE_AFTER_LESS
+from distill_jax.text.exact_values import parse_value
 
 MARK = re.compile(r"<<([^<>=]*)=([^<>=]*)>>")
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill_jax.tasks import cleansing, gsm8k, strategyqa, svamp
+from distill_jax.tasks import gsm8k, strategyqa, svamp
+from distill_jax.text import cleansing
 from distill_jax.text.formats import FINE_TUNE_COT
 
 

@@ -12,7 +12,7 @@ import pytest
 from distill_jax.errors import UserError
 from distill_jax.records import Step, read_json_lines
 from distill_jax.tasks import gsm8k
-from distill_jax.tasks.grading import extract_numbers, parse_value
+from distill_jax.text.exact_values import extract_numbers, parse_value
 
 FIXTURES = pathlib.Path(__file__).parent / "fixtures" / "gsm8k"
 

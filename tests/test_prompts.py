@@ -11,10 +11,10 @@ import pytest
 
 from distill_jax.model.hugging_face_export import CHAT_TEMPLATE
 from distill_jax.records import read_json_lines
-from distill_jax.tasks.grading import extract_numbers, parse_value
 from distill_jax.teacher import prompt
 from distill_jax.teacher.prompt import kinds, load_prompt
 from distill_jax.text import calculator
+from distill_jax.text.exact_values import extract_numbers, parse_value
 
 FOLDER = pathlib.Path(prompt.__file__).with_name("prompts")
 TASKS = ("generic", "gsm8k", "strategyqa", "svamp")

@@ -3,8 +3,8 @@
 import re
 
 from distill_jax.annotations.verify import false_marks
-from distill_jax.tasks.grading import format_value, parse_value
 from distill_jax.text import calculator
+from distill_jax.text.exact_values import format_value, parse_value
 
 LONGEST_ANSWER = 200  # characters; what is longer is no answer
 

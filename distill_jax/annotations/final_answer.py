@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from distill_jax.annotations.answer_text import LONGEST_ANSWER, answer_text
 from distill_jax.annotations.sentences import sentence_spans
-from distill_jax.tasks.grading import MARKER
+from distill_jax.text.formats import MARKER
 
 _WINDOW = 2000  # characters of the last line in which its last sentences are looked for
 _BOX = "\\boxed{"

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from distill_jax.annotations.answer_text import answer_text
 from distill_jax.records import Step
-from distill_jax.tasks.grading import MARKER
+from distill_jax.text.formats import MARKER
 
 Row = dict[str, Any]
 

@@ -21,7 +21,7 @@ from distill_jax.annotations.final_answer import Ending, split_answer
 from distill_jax.annotations.labels import Pair, pairs_from_labels, plain, without_bold
 from distill_jax.annotations.sentences import sentence_spans
 from distill_jax.records import Step
-from distill_jax.tasks.grading import parse_value
+from distill_jax.text.exact_values import parse_value
 
 _THINKING = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
 _FENCE = re.compile(r"^[ \t]*+(?:```|~~~)[^\n]*+\n?", re.MULTILINE)

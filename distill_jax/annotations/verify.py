@@ -7,8 +7,8 @@ from fractions import Fraction
 from typing import Any
 
 from distill_jax.records import Annotation, Grade, Problem
-from distill_jax.tasks.grading import extract_numbers, parse_value
 from distill_jax.text import calculator
+from distill_jax.text.exact_values import extract_numbers, parse_value
 from distill_jax.text.written_equations import marks
 
 LONGEST_TEXT = 2000  # characters kept of a text that could not be read

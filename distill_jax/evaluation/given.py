@@ -27,8 +27,8 @@ from distill_jax.evaluation.sampler import Sampler, Settings, empty_turn
 from distill_jax.records import Annotation, Problem, Turn
 from distill_jax.sampling.dialogues import name_hash
 from distill_jax.sampling.plan import FREE_TURN, DialoguePlan
-from distill_jax.tasks.grading import extract_numbers, format_value
 from distill_jax.text import transcript
+from distill_jax.text.exact_values import extract_numbers, format_value
 
 Script = tuple[int, ...]
 Problems = list[tuple[Problem, Script]]

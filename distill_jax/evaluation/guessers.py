@@ -7,7 +7,7 @@ from typing import Any
 
 from distill_jax.evaluation.statistics import wilson_interval
 from distill_jax.records import Grade, Problem
-from distill_jax.tasks.grading import extract_numbers, format_value
+from distill_jax.text.exact_values import extract_numbers, format_value
 
 LAST_NUMBER = "last number"
 MOST_FREQUENT = "most frequent answer"

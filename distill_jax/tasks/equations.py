@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-from distill_jax.tasks.grading import format_value
+from distill_jax.text.exact_values import format_value
 
 OPERATIONS = ("+", "-", "*", "/")
 

@@ -1,57 +1,39 @@
-"""Reading numbers in text and grading final answers, shared by all tasks.
+"""Grading final answers, shared by all tasks.
 
 Every grader returns four scores, because the score of one extractor is not the score:
 
 - strict, flexible: the two extractors of lm-evaluation-harness, task gsm8k version 3, for
   comparison with published figures. Both compare strings.
-- fine_tune_cot: the two-way rule of Ho et al. (tasks/cleansing.py).
+- fine_tune_cot: the two-way rule of Ho et al. (text/cleansing.py).
 - normalised: the headline. Compares exact values of what stands after the last `####`.
 """
 
-import re
-from fractions import Fraction
-
 from distill_jax.records import Grade
-from distill_jax.tasks import cleansing
+from distill_jax.text import cleansing
+from distill_jax.text.answer_extractors import (
+    final_text,
+    final_value,
+    flexible_number,
+    same_number_text,
+    simple_text,
+    strict_number,
+    strict_yes_no,
+    yes_no,
+    yes_no_words,
+)
+from distill_jax.text.exact_values import extract_numbers, format_value, parse_value
 from distill_jax.text.formats import MARKER
 
-# Longer numbers are refused: int() is quadratic in the digits and Python limits str() to 4300.
-_LONGEST = 2000  # characters
-_MAX_EXPONENT = 1000
-_LIMIT = 10**300  # of numerator and denominator
-
-_SPACE = "[ \u00a0\u2009\u202f]"  # space, no-break space, thin space, narrow no-break space
-_SYMBOL = "$£¥¢฿\u20a0-\u20cf"
-_ALIKE = str.maketrans(dict.fromkeys("\u2212\u2013\ufe63\uff0d", "-") | {"\u2044": "/"})
-_VULGAR = {"½": "1/2", "¼": "1/4", "¾": "3/4", "⅓": "1/3", "⅔": "2/3", "⅛": "1/8"}
-
-# Possessive quantifiers and bounded repeats: matching stays linear in the length of the text.
-_PART = r"[0-9]++(?:[eE][-+]?[0-9]++)?+"
-# All that is glued together is one candidate (`1,23`, `2020/12/25`); _value judges it as a whole.
-_GLUED = rf"(?:(?<![\w.])\.)?{_PART}(?:[.,/_^]{_PART})*+"
-_SPACED = (  # 1 234 567.8
-    rf"[1-9][0-9]{{0,2}}(?:{_SPACE}[0-9]{{3}}(?![0-9])){{1,20}}+(?:\.[0-9]++)?+"
-    rf"(?![.,/_^eE]?[0-9])(?!{_SPACE}[0-9])"
-)
-_MIXED = rf"[0-9]++(?:,[0-9]{{3}})*+{_SPACE}{{1,2}}[0-9]++/[0-9]++(?![.,/_^]?[0-9])"  # 5 1/2
-_CURRENCY = (
-    rf"(?:(?<![^\W_])(?:USD|EUR|GBP|JPY|CNY|INR|Rs\.?|(?:US|CA|AU|NZ|HK|[ACR])?[{_SYMBOL}])"
-    rf"{_SPACE}?(?P<inner_sign>[-+])?)"
-)
-# Digits that belong to a word (`mp3`, `m^2`) are no numbers; the factors of `20x8` are.
-_START = r"(?<![^\W_])(?<!\^)(?<![0-9][.,/_])|(?<=[0-9][xX])"
-_NUMBER = re.compile(
-    rf"(?P<sign>(?<![\w)\]}}%^{_SYMBOL}])[-+])?(?:{_CURRENCY}|{_START})"
-    rf"(?P<body>{_SPACED}|{_MIXED}|{_GLUED})"
-)
-_INTEGER = r"(?:[1-9][0-9]{0,2}(?:,[0-9]{3})++|[0-9]++)"
-_DECIMAL = re.compile(rf"(?P<whole>{_INTEGER})?(?:\.(?P<part>[0-9]+))?(?:[eE](?P<e>[-+]?[0-9]+))?")
-_FRACTION = re.compile(rf"(?:(?P<whole>{_INTEGER}) )?(?P<over>{_INTEGER})/(?P<under>{_INTEGER})")
-_LOOSE_SIGN = re.compile(rf"^\s*([-+])\s+(?=[0-9.{_SYMBOL}])")
-
-_STRICT = re.compile(r"#### (\-?[0-9\.\,]+)")
-_FLEXIBLE = re.compile(r"-?[$0-9.,]{2,}|-?[0-9]+")
-_YES_NO = re.compile(r"\b(yes|no|true|false)\b", re.IGNORECASE)
+# The import path of these for tasks outside the package, too.
+__all__ = [
+    "MARKER",
+    "extract_numbers",
+    "final_text",
+    "format_value",
+    "grade_number",
+    "grade_yes_no",
+    "parse_value",
+]
 
 
 def grade_number(completion: str, answer: str, *, cleansed_as_text: bool = True) -> Grade:
@@ -69,16 +51,16 @@ def grade_number(completion: str, answer: str, *, cleansed_as_text: bool = True)
     last non-empty line), ignoring case and the amount of white space. Never raises.
     """
     scores = {
-        "strict": _same_text(_first(_STRICT.search(completion)), answer),
-        "flexible": _same_text(_last_flexible(completion), answer),
+        "strict": same_number_text(strict_number(completion), answer),
+        "flexible": same_number_text(flexible_number(completion), answer),
     }
     gold = parse_value(answer)
     if gold is None:
         scores["fine_tune_cot"] = cleansing.same_text(completion, answer)
         prediction = final_text(completion) or None
-        return Grade(prediction, {**scores, "normalised": prediction == _simple(answer)})
+        return Grade(prediction, {**scores, "normalised": prediction == simple_text(answer)})
     scores["fine_tune_cot"] = cleansing.same_number(completion, answer, as_text=cleansed_as_text)
-    value = _final_value(completion)
+    value = final_value(completion)
     prediction = None if value is None else format_value(value)
     return Grade(prediction, {**scores, "normalised": value == gold})
 
@@ -89,158 +71,15 @@ def grade_yes_no(completion: str, answer: str) -> Grade:
     strict: the first `#### yes` or `#### no`; flexible: the last such word anywhere; normalised:
     the one such word after the last `####`, or without a marker the last one of the last line.
     """
-    words = [_yes_no(match.group()) for match in _YES_NO.finditer(completion)]
-    final = [_yes_no(match.group()) for match in _YES_NO.finditer(final_text(completion))]
-    strict = _first(re.search(rf"{MARKER} ((?i:yes|no))\b", completion))
+    words, final = yes_no_words(completion), yes_no_words(final_text(completion))
     if MARKER in completion and len(set(final)) > 1:
         final = []
     prediction = final[-1] if final else None
-    gold = _yes_no(answer.strip())
+    gold = yes_no(answer.strip())
     scores = {
-        "strict": strict is not None and strict.lower() == gold,
+        "strict": strict_yes_no(completion) == gold,
         "flexible": bool(words) and words[-1] == gold,
         "fine_tune_cot": cleansing.same_word(completion, gold),
         "normalised": prediction == gold,
     }
     return Grade(prediction, scores)
-
-
-def parse_value(text: str) -> Fraction | None:
-    """The exact value of a text that is one number, with or without currency and unit.
-
-    Understands `1,234.5`, `1 234`, `-$5`, `5 km`, `50%` (= 50), `1/2`, `5 1/2`, `½`, `3.5e2`.
-    None for anything else: words in front, a second number, bad grouping, division by zero, and
-    values too large to matter (more than 300 digits).
-    """
-    text = _LOOSE_SIGN.sub(r"\1", _plain(text))
-    matches = list(_NUMBER.finditer(text))
-    if len(matches) != 1 or text[: matches[0].start()].strip():
-        return None
-    return _value(matches[0])
-
-
-def extract_numbers(text: str) -> list[Fraction]:
-    """All numbers of a running text in order; what is badly grouped (`1,23`) is left out.
-
-    A space joins digits that look like a thousands group: `$400 000` is one number.
-    """
-    values = [_value(match) for match in _NUMBER.finditer(_plain(text))]
-    return [value for value in values if value is not None]
-
-
-def format_value(value: Fraction) -> str:
-    """Canonical text: `7`, `-0.5`, or `1/3` where the decimals never end. No exponents.
-
-    `parse_value` reads it back as the same value. Raises ValueError where Python refuses to print
-    the digits (more than 4300), which no value read by this module has.
-    """
-    rest, twos, fives = value.denominator, 0, 0
-    while rest % 2 == 0:
-        rest, twos = rest // 2, twos + 1
-    while rest % 5 == 0:
-        rest, fives = rest // 5, fives + 1
-    if rest != 1:
-        return f"{value.numerator}/{value.denominator}"
-    places = max(twos, fives)
-    digits = str(abs(value.numerator) * 10**places // value.denominator).zfill(places + 1)
-    sign = "-" if value < 0 else ""
-    return sign + (f"{digits[:-places]}.{digits[-places:]}" if places else digits)
-
-
-def final_text(completion: str) -> str:
-    """The rest of the line after the last `####`, or the last non-empty line.
-
-    In lower case, with single spaces; empty where there is none.
-    """
-    line = _after_marker(completion)
-    if line is None:
-        line = completion.strip().rpartition("\n")[2]
-    return _simple(line)
-
-
-def _after_marker(completion: str) -> str | None:
-    _, marker, rest = completion.rpartition(MARKER)
-    return rest.partition("\n")[0] if marker else None
-
-
-def _final_value(completion: str) -> Fraction | None:
-    line = _after_marker(completion)
-    text = _plain(completion) if line is None else _LOOSE_SIGN.sub(r"\1", _plain(line))
-    matches = list(_NUMBER.finditer(text))
-    if not matches or (line is not None and len(matches) > 1):
-        return None
-    return _value(matches[-1])
-
-
-def _value(match: re.Match[str]) -> Fraction | None:
-    """The value of a candidate found by _NUMBER, None where it is not well formed."""
-    body = match["body"]
-    if len(body) > _LONGEST:
-        return None
-    body = re.sub(f"{_SPACE}+", " " if "/" in body else "", body)
-    value = _fraction(body) if "/" in body else _decimal(body)
-    if value is None or max(value.numerator, value.denominator) > _LIMIT:
-        return None
-    negative = (match["sign"] == "-") != (match["inner_sign"] == "-")
-    return -value if negative else value
-
-
-def _decimal(body: str) -> Fraction | None:
-    match = _DECIMAL.fullmatch(body)
-    if match is None:
-        return None
-    exponent = match["e"] or "0"
-    if len(exponent) > 9 or abs(int(exponent)) > _MAX_EXPONENT:
-        return None
-    whole = (match["whole"] or "0").replace(",", "")
-    return Fraction(f"{whole}.{match['part'] or '0'}") * Fraction(10) ** int(exponent)
-
-
-def _fraction(body: str) -> Fraction | None:
-    match = _FRACTION.fullmatch(body)
-    if match is None:
-        return None
-    over, under = (int(match[name].replace(",", "")) for name in ("over", "under"))
-    if under == 0:
-        return None
-    if match["whole"] is None:
-        return Fraction(over, under)
-    whole = int(match["whole"].replace(",", ""))
-    return whole + Fraction(over, under) if over < under else None
-
-
-def _plain(text: str) -> str:
-    """One spelling for minus signs and fractions."""
-    for sign, fraction in _VULGAR.items():
-        if sign in text:
-            text = re.sub(rf"(?<=[0-9]) ?{sign}", f" {fraction}", text).replace(sign, fraction)
-    return text.translate(_ALIKE)
-
-
-def _first(match: re.Match[str] | None) -> str | None:
-    return None if match is None else match.group(1)
-
-
-def _last_flexible(completion: str) -> str | None:
-    found = _FLEXIBLE.findall(completion)
-    return found[-1] if found else None
-
-
-def _same_text(extracted: str | None, answer: str) -> bool:
-    return extracted is not None and _cleaned(extracted) == _cleaned(answer)
-
-
-def _cleaned(text: str) -> str:
-    text = text.replace(",", "").replace("$", "")
-    # The same as removing (?s).*#### , which takes quadratic time where there is no marker.
-    text = text.rpartition("#### ")[2]
-    return re.sub(r"\.$", "", text).lower()
-
-
-def _simple(text: str) -> str:
-    return " ".join(text.split()).casefold()
-
-
-def _yes_no(word: str) -> str:
-    word = word.lower()
-    return {"true": "yes", "false": "no"}.get(word, word)

@@ -26,8 +26,9 @@ from typing import Any
 
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Grade, Problem, Step, read_json_lines
-from distill_jax.tasks.grading import MARKER, grade_number
+from distill_jax.tasks.grading import grade_number
 from distill_jax.tasks.upstream import folder, text_field
+from distill_jax.text.formats import MARKER
 
 SPLITS = ("train", "test")
 URL = "https://github.com/openai/grade-school-math/tree/master/grade_school_math/data"

@@ -20,14 +20,7 @@ from typing import Any
 
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Grade, Problem, read_json_lines
-from distill_jax.tasks import cleansing
-from distill_jax.tasks.grading import (
-    MARKER,
-    final_text,
-    grade_number,
-    grade_yes_no,
-    parse_value,
-)
+from distill_jax.tasks.grading import grade_number, grade_yes_no
 from distill_jax.tasks.jsonl_rows import (
     ANNOTATION_ROW,
     answer_field,
@@ -37,6 +30,10 @@ from distill_jax.tasks.jsonl_rows import (
     steps_field,
     text_field,
 )
+from distill_jax.text import cleansing
+from distill_jax.text.answer_extractors import final_text
+from distill_jax.text.exact_values import parse_value
+from distill_jax.text.formats import MARKER
 
 ROW = '{"question": "What is 3 + 4?", "answer": 7}'
 

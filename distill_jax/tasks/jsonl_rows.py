@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from distill_jax.errors import UserError
 from distill_jax.records import Step
-from distill_jax.tasks.grading import format_value
+from distill_jax.text.exact_values import format_value
 
 ANNOTATION_ROW = '{"id": "a", "answer": "7", "steps": [{"subquestion": null, "solution": "3+4=7"}]}'
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from distill_jax.errors import UserError
 from distill_jax.records import Problem
 from distill_jax.tasks import equations, upstream
-from distill_jax.tasks.grading import format_value
+from distill_jax.text.exact_values import format_value
 
 _Pools = dict[tuple[bool, bool], list[Fraction]]  # numbers by their kind
 

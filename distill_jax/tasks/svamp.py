@@ -44,8 +44,9 @@ import numpy as np
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Grade, Problem, Step, refuse_duplicates
 from distill_jax.tasks import equations, mawps_asdiv, upstream
-from distill_jax.tasks.grading import format_value, grade_number
+from distill_jax.tasks.grading import grade_number
 from distill_jax.tasks.mawps_asdiv import Row
+from distill_jax.text.exact_values import format_value
 
 SPLITS = ("train", "test")
 PROTOCOLS = ("ho", "mawps_asdiv")

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from distill_jax.annotations.reply import Reply, parse_chain, parse_pairs
 from distill_jax.records import Problem
-from distill_jax.tasks.grading import MARKER
 from distill_jax.teacher.prompt import Prompt
 from distill_jax.teacher.settings import TeacherSettings
+from distill_jax.text.formats import MARKER
 from distill_jax.text.transcript import SCHEMES, parse
 
 MAX_TURNS = 32  # of a student that plays both roles; the longest of GSM8K have 22

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from distill_jax.tasks.grading import format_value
+from distill_jax.text.exact_values import format_value
 
 MAX_LENGTH = 64  # characters of an expression; the longest in GSM8K has 30
 MAX_DEPTH = 16  # open parentheses and signs around a number
