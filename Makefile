@@ -31,6 +31,7 @@ lint: $(VENV)/.installed_dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python distill_jax
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/shellcheck -x launch/*.sh
 	$(BIN)/shfmt -d -i 2 -ci launch/*.sh
 	$(BIN)/hadolint Dockerfile

@@ -71,6 +71,7 @@ setuptools.setup(
             "slipcover>=1.1",
             "ruff>=0.12",
             "pyright>=1.1.400",
+            "import-linter>=2.5",
             "nbmake>=1.5",
             "nbclient>=0.10",
             "ipykernel>=6",
