@@ -34,7 +34,7 @@ setuptools.setup(
     python_requires=">=3.11",
     packages=setuptools.find_packages(include=["distill_jax", "distill_jax.*"]),
     package_data={
-        "distill_jax.asking": ["page/*"],
+        "distill_jax.ask": ["page/*"],
         "distill_jax.evaluation": ["templates/*"],
         "distill_jax.tasks": ["splits/*.txt"],
         "distill_jax.teacher": ["prompts/*/*.txt"],

@@ -87,8 +87,8 @@ def terminal_picture(workdir: str, question: str, output: pathlib.Path) -> None:
     from rich.text import Text
 
     import distill_jax
-    from distill_jax.asking.question import ending
-    from distill_jax.asking.terminal import Transcript
+    from distill_jax.ask.question import ending
+    from distill_jax.ask.terminal import Transcript
     from distill_jax.workdir import write_text
 
     students = distill_jax.load(workdir)

@@ -15,7 +15,7 @@ from experiment_runs import ROOT, command, environment, one_error_line, run
 from hostile_students import QUESTION, SOLUTION, SUBQUESTION
 
 import distill_jax
-from distill_jax.asking.terminal import printable
+from distill_jax.ask.terminal import printable
 from distill_jax.evaluation.live import live_turns
 from distill_jax.sampling.dialogues import Dialogue, WrittenTurn
 

@@ -10,9 +10,9 @@ from ask_server import send
 from hostile_students import QUESTION, SOLUTION, SUBQUESTION
 
 import distill_jax
-from distill_jax.asking.guard import LOOPBACK
-from distill_jax.asking.line import MOST_WAITING, GivenUp
-from distill_jax.asking.server import make_app
+from distill_jax.ask.guard import LOOPBACK
+from distill_jax.ask.line import MOST_WAITING, GivenUp
+from distill_jax.ask.server import make_app
 
 CONTENT = f"""decomposer: {SUBQUESTION}
 solver: {SOLUTION}

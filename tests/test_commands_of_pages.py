@@ -13,7 +13,7 @@ from pages import CURRENT, README, blocks, code_spans, name_of, table
 
 from distill_jax import command_line, config_checks
 from distill_jax.errors import UserError
-from distill_jax.sweeps import definition
+from distill_jax.sweep import definition
 
 SHIPPED = sorted(path.stem for path in (ROOT / "configs").glob("[a-z]*.py"))
 OTHERS = {".ci/run", "docker", "export", "sbatch", "source", "ssh-add"}  # not looked into
@@ -33,8 +33,11 @@ def commands(page):
 def known_flags(module):
     """The flags that `--help` of a command names."""
     shown = io.StringIO()
+    command = importlib.import_module(f"distill_jax.{module}")
+    if hasattr(command, "__path__"):  # a package
+        command = importlib.import_module(f"distill_jax.{module}.__main__")
     with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
-        importlib.import_module(f"distill_jax.{module}").main(["--help"])
+        command.main(["--help"])
     return set(re.findall(r"--[a-z_]+", shown.getvalue()))
 
 

@@ -11,14 +11,15 @@ import setuptools
 from experiment_runs import ROOT, TINY, command, contents, curve, environment, one_error_line, run
 from run_directories import solved, write_run
 
-from distill_jax import command_line, errors, run_data, sweep
+from distill_jax import command_line, errors, run_data
 from distill_jax.errors import UserError
 from distill_jax.evaluation import runs as finished_runs
 from distill_jax.evaluation.listing import list_evaluations
 from distill_jax.records import Problem, read_json_lines
 from distill_jax.run_inputs import RunInputs
-from distill_jax.sweeps import definition, shared_data
-from distill_jax.sweeps.definition import Sweep, grid, plan
+from distill_jax.sweep import __main__ as sweep
+from distill_jax.sweep import definition, shared_data
+from distill_jax.sweep.definition import Sweep, grid, plan
 from distill_jax.workdir import Workdir
 
 SHIPPED = sorted(path.stem for path in definition.SHIPPED.glob("[a-z]*.py"))
@@ -36,7 +37,7 @@ def write_sweep(path, arms, seeds=(0,), **fields):
     """A sweep file; `fields` are others of Sweep."""
     fields = {"config": "configs/demo.py", "arms": arms, "seeds": seeds, **fields}
     path.write_text(
-        "from distill_jax.sweeps.definition import Sweep\n"
+        "from distill_jax.sweep.definition import Sweep\n"
         f"def get_sweep():\n    return Sweep(**{fields!r})\n"
     )
     return path
@@ -179,7 +180,7 @@ def test_the_schemes_are_compared_at_one_budget():
 
 def test_sweeps_are_in_the_package():
     packages = setuptools.find_packages(str(ROOT), include=["distill_jax.*"])
-    assert {"distill_jax.sweeps", "distill_jax.configs.sweeps"} <= set(packages)
+    assert {"distill_jax.sweep", "distill_jax.configs.sweeps"} <= set(packages)
 
 
 def test_what_is_refused_before_anything_runs(tmp_path, capsys):

@@ -3,7 +3,7 @@
 Usage: python -m distill_jax.sweep --config configs/sweeps/data_size.py --workdir runs/data_size
 """
 
-from distill_jax.sweeps.definition import Sweep, grid
+from distill_jax.sweep.definition import Sweep, grid
 
 
 def get_sweep():

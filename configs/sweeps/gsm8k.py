@@ -7,8 +7,8 @@ Usage: python -m distill_jax.sweep --config configs/sweeps/gsm8k.py --workdir ru
            --config.task_options.directory=DIR_OF_GSM8K
 """
 
-from distill_jax.sweeps.definition import Sweep
-from distill_jax.sweeps.from_scratch import from_scratch
+from distill_jax.sweep.definition import Sweep
+from distill_jax.sweep.from_scratch import from_scratch
 
 
 def get_sweep():

@@ -9,7 +9,7 @@ Usage: python -m distill_jax.sweep --config configs/sweeps/mix_long_arithmetic.p
 """
 
 from distill_jax.configs.sweeps.mix_long_svamp import SHARES
-from distill_jax.sweeps.definition import Sweep
+from distill_jax.sweep.definition import Sweep
 
 
 def get_sweep():

@@ -9,7 +9,7 @@ Usage: python -m distill_jax.sweep --config configs/sweeps/mix_long_svamp.py \\
            --config.tokenizer.name=DIR_OF_GPT2_TOKENIZER --config.data.annotations=LONG,SHORT
 """
 
-from distill_jax.sweeps.definition import Sweep
+from distill_jax.sweep.definition import Sweep
 
 SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 

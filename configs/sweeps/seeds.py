@@ -3,7 +3,7 @@
 Usage: python -m distill_jax.sweep --config configs/sweeps/seeds.py --workdir runs/seeds
 """
 
-from distill_jax.sweeps.definition import Sweep
+from distill_jax.sweep.definition import Sweep
 
 
 def get_sweep():

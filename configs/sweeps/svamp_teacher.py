@@ -9,8 +9,8 @@ Usage: python -m distill_jax.sweep --config configs/sweeps/svamp_teacher.py \\
            --config.data.annotations=FILE
 """
 
-from distill_jax.sweeps.definition import Sweep
-from distill_jax.sweeps.from_scratch import from_scratch
+from distill_jax.sweep.definition import Sweep
+from distill_jax.sweep.from_scratch import from_scratch
 
 
 def get_sweep():

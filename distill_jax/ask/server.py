@@ -12,9 +12,9 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from distill_jax.asking import chat, page
-from distill_jax.asking.guard import LOOPBACK, Guard, Refused
-from distill_jax.asking.line import Line
+from distill_jax.ask import chat, page
+from distill_jax.ask.guard import LOOPBACK, Guard, Refused
+from distill_jax.ask.line import Line
 from distill_jax.errors import Interrupted
 from distill_jax.students import Students
 

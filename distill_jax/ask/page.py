@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from distill_jax.asking.guard import Refused, read_json
-from distill_jax.asking.line import Asked, Line
-from distill_jax.asking.question import check_question, drawing
+from distill_jax.ask.guard import Refused, read_json
+from distill_jax.ask.line import Asked, Line
+from distill_jax.ask.question import check_question, drawing
 from distill_jax.errors import UserError
 
 FILES = pathlib.Path(__file__).with_name("page")

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from distill_jax.asking.question import check_question, ending
+from distill_jax.ask.question import check_question, ending
 from distill_jax.errors import Interrupted, UserError
 from distill_jax.evaluation.live import LiveTurn
 from distill_jax.students import Solution, Students

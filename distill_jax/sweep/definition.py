@@ -1,6 +1,6 @@
 """What a sweep file says, and the runs that it stands for. Imports nothing heavy.
 
-from distill_jax.sweeps.definition import Sweep
+from distill_jax.sweep.definition import Sweep
 
 def get_sweep():
     return Sweep(
@@ -88,7 +88,7 @@ def load_sweep(path: str) -> Sweep:
     if not isinstance(sweep, Sweep):
         kind = type(sweep).__name__
         raise UserError(
-            f"--config={path}: get_sweep() returns {kind}: distill_jax.sweeps.definition.Sweep "
+            f"--config={path}: get_sweep() returns {kind}: distill_jax.sweep.definition.Sweep "
             "is expected"
         )
     arms = sweep.arms.values() if isinstance(sweep.arms, Mapping) else [None]

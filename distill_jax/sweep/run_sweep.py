@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from distill_jax import errors, metrics
 from distill_jax.evaluation.comparison import write_comparison
-from distill_jax.sweeps import checks, shared_data
-from distill_jax.sweeps.definition import Sweep, SweepRun
-from distill_jax.sweeps.outcomes import DONE, FAILED, INTERRUPTED, Outcomes, columns
-from distill_jax.sweeps.processes import RunProcess, run_all
+from distill_jax.sweep import checks, shared_data
+from distill_jax.sweep.definition import Sweep, SweepRun
+from distill_jax.sweep.outcomes import DONE, FAILED, INTERRUPTED, Outcomes, columns
+from distill_jax.sweep.processes import RunProcess, run_all
 from distill_jax.workdir import Workdir, some_of
 
 

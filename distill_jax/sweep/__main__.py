@@ -7,7 +7,7 @@ skips what is finished and goes on with what is not; the comparison lies in DIR/
 import sys
 
 from distill_jax import command_line, errors
-from distill_jax.sweeps import definition
+from distill_jax.sweep import definition
 
 
 def main(argv: list[str]) -> None:
@@ -33,7 +33,7 @@ def main(argv: list[str]) -> None:
     sweep = definition.load_sweep(arguments.config)
     runs = definition.plan(sweep, overrides)
 
-    from distill_jax.sweeps import run_sweep
+    from distill_jax.sweep import run_sweep
 
     if arguments.list:
         run_sweep.show(runs, arguments.workdir)

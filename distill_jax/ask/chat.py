@@ -17,9 +17,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from distill_jax.asking.guard import Refused, read_json
-from distill_jax.asking.line import Asked, Event, Line
-from distill_jax.asking.question import check_question, drawing
+from distill_jax.ask.guard import Refused, read_json
+from distill_jax.ask.line import Asked, Event, Line
+from distill_jax.ask.question import check_question, drawing
 from distill_jax.errors import UserError
 from distill_jax.students import Students
 

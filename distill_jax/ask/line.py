@@ -19,8 +19,8 @@ from typing import Any
 
 from starlette.requests import Request
 
-from distill_jax.asking.guard import Refused
-from distill_jax.asking.question import ending
+from distill_jax.ask.guard import Refused
+from distill_jax.ask.question import ending
 from distill_jax.errors import UserError
 from distill_jax.evaluation.live import LiveTurn
 from distill_jax.students import Students

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from typing import IO
 
 from distill_jax import errors
-from distill_jax.sweeps.definition import SweepRun
+from distill_jax.sweep.definition import SweepRun
 
 POLL_S = 0.1
 CACHE = "JAX_COMPILATION_CACHE_DIR"
@@ -38,7 +38,7 @@ class RunProcess:
             self._start = log.tell()
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "distill_jax.sweeps.child"),
+                    *(sys.executable, "-m", "distill_jax.sweep.child"),
                     *run.arguments(directory / run.name),
                     *(["--yes"] if yes else []),
                 ],

@@ -54,13 +54,13 @@ def main(argv: list[str]) -> None:
     changed = {key.replace(".", "__"): value for key, value in overrides.items()}
     students = distill_jax.load(arguments.workdir, **changed)
     if listening is not None:
-        from distill_jax.asking import server
+        from distill_jax.ask import server
 
         server.serve(students, pathlib.Path(arguments.workdir).resolve().name, listening)
         return
     from rich.console import Console
 
-    from distill_jax.asking import terminal
+    from distill_jax.ask import terminal
 
     console = Console()
     if arguments.question is None:

@@ -9,8 +9,8 @@ import jax
 from distill_jax import experiment
 from distill_jax.errors import UserError
 from distill_jax.run_inputs import RunInputs
-from distill_jax.sweeps.definition import SweepRun
-from distill_jax.sweeps.outcomes import DONE, HALF_DONE, NOT_BEGUN
+from distill_jax.sweep.definition import SweepRun
+from distill_jax.sweep.outcomes import DONE, HALF_DONE, NOT_BEGUN
 from distill_jax.workdir import Workdir, read_json, some_of
 
 

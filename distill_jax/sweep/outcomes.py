@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distill_jax.errors import EXIT_INTERRUPTED, EXIT_USER
-from distill_jax.sweeps.definition import SweepRun
+from distill_jax.sweep.definition import SweepRun
 from distill_jax.workdir import Workdir, read_json, write_json
 
 # As found in its directory; and after its process has ended.
