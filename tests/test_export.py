@@ -10,7 +10,7 @@ from experiment_runs import ROOT, TINY, command, environment, one_error_line, ru
 from scripted_hub import running_hub
 
 import distill_jax
-from distill_jax import alternation
+from distill_jax.export import alternate_program
 from distill_jax.text.rows import make_views
 from distill_jax.text.transcript import SCHEMES
 
@@ -88,7 +88,9 @@ def test_what_a_role_may_not_write_and_sees_is_in_the_program():
     def program(scheme, students, reads):
         views = make_views(SCHEMES[scheme], students, reads)
         places = {student: student for student in students.values()}
-        text = alternation.example(SCHEMES[scheme], views, places, max_turns=5, max_turn_tokens=9)
+        text = alternate_program.example(
+            SCHEMES[scheme], views, places, max_turns=5, max_turn_tokens=9
+        )
         compile(text, "alternate.py", "exec")
         return text
 

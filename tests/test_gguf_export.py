@@ -6,7 +6,8 @@ import pytest
 import transformers
 from test_hugging_face_export import gpt2_tokenizer
 
-from distill_jax.model import gguf_export, gpt2, hugging_face_export
+from distill_jax.export import gguf_export, hugging_face_export
+from distill_jax.model import gpt2
 from distill_jax.text.tokenizer import END_OF_TURN
 
 gguf = pytest.importorskip("gguf", reason="no gguf: pip install 'distill-jax[gguf]'")

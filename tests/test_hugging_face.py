@@ -13,7 +13,8 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from distill_jax.errors import UserError
-from distill_jax.model import gpt2, hugging_face, hugging_face_export
+from distill_jax.export import hugging_face_export
+from distill_jax.model import gpt2, hugging_face
 
 torch = pytest.importorskip(
     "torch", reason="no PyTorch: pip install torch --index-url https://download.pytorch.org/whl/cpu"

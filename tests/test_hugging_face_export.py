@@ -15,7 +15,8 @@ from experiment_runs import TINY, command, environment, one_error_line, run
 from test_hugging_face import DTYPES, KEY, network_logits, tensors
 
 from distill_jax.errors import UserError
-from distill_jax.model import gpt2, hugging_face, hugging_face_export
+from distill_jax.export import hugging_face_export
+from distill_jax.model import gpt2, hugging_face
 from distill_jax.text import rows as text_rows
 from distill_jax.text.tokenizer import END_OF_TURN, load_tokenizer, train_tokenizer
 

@@ -6,7 +6,8 @@ import re
 import pytest
 import yaml
 
-from distill_jax import model_card, records
+from distill_jax import records
+from distill_jax.export import model_card
 from distill_jax.records import Annotation, Step
 from distill_jax.tasks import arithmetic, gsm8k, strategyqa, svamp
 from distill_jax.text import rows as text_rows

@@ -9,7 +9,7 @@ import re
 import jinja2
 import pytest
 
-from distill_jax.model.hugging_face_export import CHAT_TEMPLATE
+from distill_jax.export.hugging_face_export import CHAT_TEMPLATE
 from distill_jax.records import read_json_lines
 from distill_jax.teacher import prompt
 from distill_jax.teacher.prompt import kinds, load_prompt

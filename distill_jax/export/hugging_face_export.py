@@ -12,7 +12,7 @@ import safetensors.numpy
 from flax import traverse_util
 
 from distill_jax.errors import UserError
-from distill_jax.model import gguf_export
+from distill_jax.export import gguf_export
 from distill_jax.model.gpt2 import LAYER_NORM_EPSILON, GPT2Config
 from distill_jax.model.hugging_face_files import PREFIX, SINGLE, tensor_layout
 from distill_jax.text.tokenizer import END_OF_TEXT, END_OF_TURN

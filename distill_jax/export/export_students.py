@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from distill_jax import alternation, command_line, model_card, records, sharding
+from distill_jax import command_line, records, sharding
 from distill_jax.annotations import hub
 from distill_jax.errors import UserError
-from distill_jax.model import gguf_export, hugging_face_export
+from distill_jax.export import alternate_program, gguf_export, hugging_face_export, model_card
 from distill_jax.restore_students import chosen_steps, finished_students, restore_params
 from distill_jax.run_inputs import RunInputs
 from distill_jax.text.formats import TURNS
@@ -113,7 +113,7 @@ def _export_one(inputs: RunInputs, student: str, steps: int, options: Options) -
 
 def _example(inputs: RunInputs, places: dict[str, str]) -> str:
     sampling = inputs.sampling
-    return alternation.example(
+    return alternate_program.example(
         inputs.scheme,
         inputs.views,
         places,

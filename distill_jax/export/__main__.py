@@ -33,7 +33,7 @@ def main(argv: list[str]) -> None:
     arguments = parser.parse_args(rest)
 
     host_memory.keep_freed_memory()
-    from distill_jax import export_students
+    from distill_jax.export import export_students
 
     options = export_students.Options(
         pathlib.Path(arguments.output), arguments.dtype, arguments.gguf, arguments.push_to_hub
