@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.scaling_options import FEWER, PROMPT, SLOTS, WINDOW
 from distill_jax.chips import CHIPS, TOPOLOGIES, Chip
-from distill_jax.gpu_topology import GPU_TOPOLOGIES, MEMORY_FRACTION, is_gpu
+from distill_jax.dry_run.gpu_topology import GPU_TOPOLOGIES, MEMORY_FRACTION, is_gpu
 from distill_jax.model.presets import PRESETS
 from distill_jax.workdir import write_text
 

@@ -15,7 +15,7 @@ from benchmarks.scaling_options import (
     WINDOW,
     Option,
 )
-from distill_jax import ahead_of_time, dry_run, dry_run_sampler
+from distill_jax.dry_run import ahead_of_time, sampler_programs, whole_run
 from distill_jax.model import attention, flops, gpt2
 from distill_jax.model.presets import PRESETS
 from distill_jax.sampling.plan import DialoguePlan, ViewPlan
@@ -59,12 +59,12 @@ def training_step(model: str, topology: str, option: Option) -> dict[str, Any]:
         "rows": rows,
         "useful_flops": flops.train_flops(config, tokens, pairs, tokens),
         "recomputed_flops": again,
-        **dry_run.measure(target, trainer, batch),
+        **whole_run.measure(target, trainer, batch),
     }
 
 
 def sampler(model: str, topology: str, option: Option) -> dict[str, Any]:
-    """The report of the sampler (`dry_run_sampler.measure`): two students that read each other."""
+    """The report of the sampler (`sampler_programs.measure`): two students that read each other."""
     target = _target(topology, option)
     both = (True, True)
     plan = DialoguePlan(
@@ -81,8 +81,8 @@ def sampler(model: str, topology: str, option: Option) -> dict[str, Any]:
         max_tokens=WINDOW - PROMPT,
         dtype="bfloat16",
     )
-    job = dry_run_sampler.SamplerJob(plan, option.slots * target.mesh.size, PROMPT, WINDOW)
-    return dry_run_sampler.measure(target, job)
+    job = sampler_programs.SamplerJob(plan, option.slots * target.mesh.size, PROMPT, WINDOW)
+    return sampler_programs.measure(target, job)
 
 
 def _target(topology: str, option: Option) -> ahead_of_time.Target:

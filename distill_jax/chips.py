@@ -6,7 +6,7 @@ import os
 import re
 from typing import Any
 
-from distill_jax import gpu_topology
+from distill_jax.dry_run import gpu_topology
 from distill_jax.errors import UserError
 
 

@@ -37,9 +37,9 @@ def main(argv: list[str]) -> None:
 
     host_memory.keep_freed_memory()
     if arguments.dry_run:
-        from distill_jax import dry_run
+        from distill_jax.dry_run import whole_run
 
-        dry_run.run(config, arguments.workdir, arguments.topology)
+        whole_run.run(config, arguments.workdir, arguments.topology)
         return
     from distill_jax import experiment
 

@@ -2,8 +2,8 @@
 
 import types
 
-from distill_jax import compiled_report, hlo_program
-from distill_jax.dry_run_table import size
+from distill_jax.dry_run import compiled_program, hlo_program
+from distill_jax.dry_run.table import size
 
 PROGRAM = """\
 HloModule jit_step, is_scheduled=true, entry_computation_layout={()->f32[]}, num_partitions=8
@@ -109,7 +109,7 @@ to_apply=%add
 
 
 def test_collectives_of_a_known_program():
-    groups = compiled_report.collectives(hlo_program.parse(PROGRAM), {"shard_map/while": 5})
+    groups = compiled_program.collectives(hlo_program.parse(PROGRAM), {"shard_map/while": 5})
     found = [tuple(group.values()) for group in groups]
     inner = "while > while/body/shard_map/while"
     assert found == [
@@ -123,7 +123,7 @@ def test_collectives_of_a_known_program():
         ("all-to-all", "", 1, 1, 1, 64, 32),
         ("collective-permute", "h_*/dot", 2, 2, 2, 128, 128),  # two loops, 0 2 | 4
     ]
-    totals = compiled_report.totals(groups)
+    totals = compiled_program.totals(groups)
     assert not totals["exact"]
     assert totals["kinds"]["all-reduce"] == {"count": 16, "bytes": 664, "sent": 667}
     assert totals["kinds"]["collective-permute"] == {"count": 4, "bytes": 256, "sent": 256}
@@ -131,13 +131,13 @@ def test_collectives_of_a_known_program():
 
 def test_loops_of_a_known_program():
     program = hlo_program.parse(PROGRAM)
-    assert [tuple(loop.values()) for loop in compiled_report.loops(program, {})] == [
+    assert [tuple(loop.values()) for loop in compiled_program.loops(program, {})] == [
         ("h_*/dot", 2, 2, 2),
         ("while", 3, 3, 1),
         ("while > while/body/shard_map/while", None, None, 1),
     ]
     # A loop of unknown length without a bound counts once.
-    totals = compiled_report.totals(compiled_report.collectives(program, {}))
+    totals = compiled_program.totals(compiled_program.collectives(program, {}))
     assert totals["kinds"]["all-reduce"]["count"] == 2
 
 
@@ -148,12 +148,12 @@ def test_shapes_memory_and_messages():
         argument_size_in_bytes=100, output_size_in_bytes=90, alias_size_in_bytes=80,
         temp_size_in_bytes=1000, generated_code_size_in_bytes=5,
     )  # fmt: skip
-    assert compiled_report.memory(analysis)["peak"] == 100 + 10 + 1000 + 5
+    assert compiled_program.memory(analysis)["peak"] == 100 + 10 + 1000 + 5
     message = "RESOURCE_EXHAUSTED: Ran out of memory. Used 21.5G of 15.75G hbm. Exceeded by 5.71G."
-    assert compiled_report.needed_memory(message) == round(21.5 * 2**30)
+    assert compiled_program.needed_memory(message) == round(21.5 * 2**30)
     message = "memory required for HLO temporaries (24.00G) exceeds available HBM (15.75G)."
-    assert compiled_report.needed_memory(message) == 24 << 30
-    assert compiled_report.needed_memory("RESOURCE_EXHAUSTED") is None
+    assert compiled_program.needed_memory(message) == 24 << 30
+    assert compiled_program.needed_memory("RESOURCE_EXHAUSTED") is None
     assert [size(n) for n in (3, 2048, 5 << 30)] == ["3 B", "2 KiB", "5 GiB"]
 
 
@@ -178,7 +178,7 @@ ENTRY %main (p: (s32[], s32[2])) -> (s32[], s32[2]) {
 metadata={op_name="jit(f)/while"}
 }
 """
-    (group,) = compiled_report.collectives(hlo_program.parse(text), {"while": 1})
+    (group,) = compiled_program.collectives(hlo_program.parse(text), {"while": 1})
     assert (group["kind"], group["loop"], group["trips"], group["most_trips"]) == (
         "all-reduce", "while", None, 1,
     )  # fmt: skip

@@ -15,18 +15,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from distill_jax import (
-    ahead_of_time,
-    chips,
-    command_line,
-    dry_run,
-    dry_run_sampler,
-    dry_run_table,
-    gpu_topology,
-    run_data,
-    sharding,
-)
-from distill_jax.dry_run_sampler import SamplerJob
+from distill_jax import chips, command_line, run_data, sharding
+from distill_jax.dry_run import ahead_of_time, gpu_topology, sampler_programs, table, whole_run
+from distill_jax.dry_run.sampler_programs import SamplerJob
 from distill_jax.errors import UserError
 from distill_jax.model import gpt2
 from distill_jax.run_inputs import RunInputs
@@ -55,7 +46,7 @@ def test_bound_of_the_loss_loop(rows, slots, chunk):
     part = loss.LossTokens(jnp.zeros((rows // 2, 30, 3)), *numbers)
     chunks = jax.eval_shape(lambda tokens: loss._compact(chunk, tokens), part)
     batch = {"targets": jnp.zeros((rows, slots))}
-    assert dry_run.loss_loop_trips(mesh, trainer, batch) == chunks.targets.shape[0]
+    assert whole_run.loss_loop_trips(mesh, trainer, batch) == chunks.targets.shape[0]
 
 
 def test_chips_by_device_kind():
@@ -194,7 +185,7 @@ def test_a_sampler_on_copies_moves_no_parameters():
     plan = DialoguePlan(
         views, (0, 1), (1, 0), (True, True), (True, False), 10, 11, vocab_size=300, **caps
     )
-    sampler = dry_run_sampler.measure(target, SamplerJob(plan, slots=64, prompt=64, window=256))
+    sampler = sampler_programs.measure(target, SamplerJob(plan, slots=64, prompt=64, window=256))
     moved = sampler["step"]["collectives"]
     assert sum(kind["bytes"] for kind in moved.values()) < 64 * 100
     # Prompts are read where the slots are that they go to.
@@ -214,7 +205,7 @@ def test_a_sampler_that_does_not_fit_is_shown(capsys):
         "cache_bytes_per_slot": 1 << 20, "programs": {"prefill": failed}, **failed, **took,
     }  # fmt: skip
     report = {"target": "v5e:2x4", "devices": 8, "mesh": {"data": 8}, "students": {}}
-    dry_run_table.show(report | {"memory_per_device": 16 << 30, "sampler": sampler})
+    table.show(report | {"memory_per_device": 16 << 30, "sampler": sampler})
     out = capsys.readouterr().out
     assert "needed per device" in out and "24 GiB" in out and "NO (device has 16 GiB)" in out
 

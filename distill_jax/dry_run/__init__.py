@@ -1,1 +1,1 @@
-"""What a run needs, said before the machine is there."""
+"""What a run will need, said before the machine is there."""

@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from distill_jax import hlo_program
-from distill_jax.hlo_program import Instruction, Loop, Program
+from distill_jax.dry_run import hlo_program
+from distill_jax.dry_run.hlo_program import Instruction, Loop, Program
 
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 # What XLA logs where it must gather a whole array (xla/service/spmd/spmd_partitioner.cc).

@@ -16,7 +16,8 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from distill_jax import chips, compiled_report, gpu_topology, hlo_program, sharding
+from distill_jax import chips, sharding
+from distill_jax.dry_run import compiled_program, gpu_topology, hlo_program
 from distill_jax.sampling import slots
 
 # libtpu's own warnings, which it writes to stderr only because `chips` asks it to.
@@ -66,7 +67,7 @@ def topology_target(name: str, sizes: Mapping[str, int]) -> Target:
 def compile_program(
     target: Target, lowered: jax.stages.Lowered, bounds: Mapping[str, int]
 ) -> tuple[Any, dict[str, Any]]:
-    """(the compiled program, what it needs); `bounds` of trips as in `compiled_report.collectives`.
+    """(the compiled program, what it needs); `bounds` of trips: `compiled_program.collectives`.
 
     fits, memory (bytes per device), compiler_flops (of one device, loop bodies once), loops,
     collectives and their totals (`compiled_report`), rematerialisations (the involuntary ones that
@@ -89,21 +90,21 @@ def compile_program(
         "rematerialisations": len(warnings),
     }
     if compiled is None:
-        needed = compiled_report.needed_memory(failure)
+        needed = compiled_program.needed_memory(failure)
         short = " ".join(failure.split())[:300]
         return None, report | {"fits": False, "needed_bytes": needed, "message": short}
     program = hlo_program.parse(compiled.as_text() or "")
-    groups = compiled_report.collectives(program, bounds)
-    memory = compiled_report.memory(compiled.memory_analysis())
+    groups = compiled_program.collectives(program, bounds)
+    memory = compiled_program.memory(compiled.memory_analysis())
     costs: Any = compiled.cost_analysis() or {}  # a compiler for GPUs that are not there has none
     return compiled, report | {
         "fits": target.fits(memory["peak"]),
         "memory": memory,
         "compiler_flops": costs.get("flops"),
         "compiler_flops_note": "of one device; counts each loop body once",
-        "loops": compiled_report.loops(program, bounds),
+        "loops": compiled_program.loops(program, bounds),
         "collectives": groups,
-        "collective_totals": compiled_report.totals(groups),
+        "collective_totals": compiled_program.totals(groups),
     }
 
 
@@ -123,7 +124,7 @@ def watched_stderr() -> Iterator[list[str]]:
     def forward() -> None:
         with open(reading, "rb") as lines:
             for line in lines:
-                if compiled_report.REMATERIALISATION in (text := line.decode("utf-8", "replace")):
+                if compiled_program.REMATERIALISATION in (text := line.decode("utf-8", "replace")):
                     found.append(text.rstrip("\n"))
                 elif not _TPU_WARNING.match(line):
                     os.write(real, line)

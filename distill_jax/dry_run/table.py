@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from distill_jax import compiled_report
+from distill_jax.dry_run import compiled_program
 
 Lines = list[tuple[str, str]]  # (what, how much)
 
@@ -85,7 +85,7 @@ def _sampler_lines(sampler: dict[str, Any], limit: int | None, devices: int) -> 
     lines += _compilers_flops(chunk)
     if devices > 1:
         lines.append(("communication of a decode step", _totals(needs["collectives"])))
-        once = compiled_report.totals([g for g in chunk["collectives"] if not g["loop"]])
+        once = compiled_program.totals([g for g in chunk["collectives"] if not g["loop"]])
         lines.append(("besides, once per chunk of steps", _totals(once["kinds"])))
         for name in ("prefill", "admit"):
             kinds = sampler["programs"][name]["collective_totals"]["kinds"]
@@ -122,7 +122,7 @@ def _compilation(report: dict[str, Any]) -> Lines:
 
 
 def _totals(kinds: dict[str, Any]) -> str:
-    """Of `compiled_report.totals`."""
+    """Of `compiled_program.totals`."""
     parts = [f"{total['count']} {kind}: {size(total['bytes'])}" for kind, total in kinds.items()]
     return "\n".join(parts) or "none"
 

@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distill_jax import ahead_of_time, compiled_report, sharding, student_setup
-from distill_jax.ahead_of_time import Target
+from distill_jax import sharding, student_setup
 from distill_jax.chips import Chip
+from distill_jax.dry_run import ahead_of_time, compiled_program
+from distill_jax.dry_run.ahead_of_time import Target
 from distill_jax.evaluation import sampler
 from distill_jax.evaluation.evaluate import check_prompts
 from distill_jax.model import flops, gpt2
@@ -109,7 +110,7 @@ def measure(target: Target, job: SamplerJob) -> dict[str, Any]:
     needs = step_needs(plan, job.slots, job.window, shape)
     collectives = programs["decode_chunk"]["collectives"]
     inside = [group for group in collectives if group["loop"].split(" > ")[0] == DECODE_LOOP]
-    needs["collectives"] = compiled_report.totals(inside)["kinds"]
+    needs["collectives"] = compiled_program.totals(inside)["kinds"]
     if target.chip:
         times = roofline(needs, target.chip, target.mesh.size)
         needs["roofline_ms"] = times

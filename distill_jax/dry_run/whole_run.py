@@ -12,9 +12,10 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from distill_jax import ahead_of_time, chips, dry_run_sampler, train_students
-from distill_jax.ahead_of_time import Target, machine_target, topology_target
-from distill_jax.dry_run_table import show
+from distill_jax import chips, train_students
+from distill_jax.dry_run import ahead_of_time, sampler_programs
+from distill_jax.dry_run.ahead_of_time import Target, machine_target, topology_target
+from distill_jax.dry_run.table import show
 from distill_jax.run_inputs import RunInputs
 from distill_jax.student_setup import StudentSetup
 from distill_jax.training import step
@@ -39,7 +40,7 @@ def run(config: Any, path: str | None, topology: str | None) -> None:
         data, tokenizer, setups = train_students.prepare(
             inputs, chosen, target.mesh, target.platform
         )
-        job = dry_run_sampler.plan_job(inputs, data.dev, tokenizer, target)
+        job = sampler_programs.plan_job(inputs, data.dev, tokenizer, target)
     report: dict[str, Any] = {
         "target": target.name,
         "devices": target.mesh.size,
@@ -51,7 +52,7 @@ def run(config: Any, path: str | None, topology: str | None) -> None:
         inputs.terminal.say(f"student {setup.student}: compiling the training step")
         report["students"][setup.student] = _student(setup, target)
     inputs.terminal.say("sampler: compiling prefill, admission and decode steps")
-    report["sampler"] = dry_run_sampler.measure(target, job)
+    report["sampler"] = sampler_programs.measure(target, job)
     show(report)
     print(json.dumps(report), flush=True)
 
