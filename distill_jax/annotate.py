@@ -2,7 +2,8 @@
 
 import sys
 
-from distill_jax import command_line, errors
+from distill_jax import errors
+from distill_jax.settings import command_line
 
 
 def main(argv: list[str]) -> None:

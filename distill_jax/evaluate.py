@@ -6,9 +6,10 @@
 
 import sys
 
-from distill_jax import command_line, errors, host_memory
-from distill_jax.command_line import PREFIX
+from distill_jax import errors, host_memory
 from distill_jax.evaluation import listing
+from distill_jax.settings import command_line
+from distill_jax.settings.command_line import PREFIX
 from distill_jax.workdir import Workdir
 
 

@@ -9,11 +9,12 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from distill_jax import chips, command_line, distributed, run_data
+from distill_jax import chips, distributed, run_data
 from distill_jax.evaluate_students import evaluate_students, evaluation_name
 from distill_jax.evaluation.summary import closing_lines
 from distill_jax.restore_students import chosen_steps, finished_students, forget_damaged
 from distill_jax.run_inputs import RunInputs
+from distill_jax.settings import command_line
 from distill_jax.teacher.settings import Spending
 from distill_jax.text import rows as text_rows
 from distill_jax.text import transcript

@@ -10,13 +10,11 @@ import jax
 from etils import epath
 
 from distill_jax import (
-    command_line,
     config_checks,
     distributed,
     metrics,
     records,
     student_source,
-    task_module,
     tracking,
     workdir_check,
 )
@@ -24,6 +22,7 @@ from distill_jax.errors import UserError
 from distill_jax.evaluation.sampler import Settings, make_plan
 from distill_jax.model import gpt2
 from distill_jax.sampling.plan import DialoguePlan
+from distill_jax.settings import command_line, task_module
 from distill_jax.teacher.settings import NOTHING, Spending
 from distill_jax.text import rows as text_rows
 from distill_jax.text import tokenizer as text_tokenizer

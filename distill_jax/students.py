@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from distill_jax import chips, command_line, records, sharding
+from distill_jax import chips, records, sharding
 from distill_jax.errors import UserError
 from distill_jax.evaluation import displays, evaluate
 from distill_jax.evaluation.live import LiveTurn, live_turns
@@ -20,6 +20,7 @@ from distill_jax.records import Prediction, Problem, Turn
 from distill_jax.restore_students import chosen_steps, restore_params
 from distill_jax.run_inputs import RunInputs
 from distill_jax.sampling.dialogues import Dialogue
+from distill_jax.settings import command_line
 from distill_jax.text.rows import prompt_tokens
 from distill_jax.workdir import Workdir
 

@@ -14,9 +14,10 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from distill_jax import command_line, distributed
+from distill_jax import distributed
 from distill_jax.errors import UserError
 from distill_jax.metrics import MetricsFile
+from distill_jax.settings import command_line
 from distill_jax.trackers import Trackio, WeightsAndBiases
 from distill_jax.workdir import Workdir
 

@@ -11,8 +11,9 @@ import pytest
 from experiment_runs import ROOT
 from pages import CURRENT, README, blocks, code_spans, name_of, table
 
-from distill_jax import command_line, config_checks
+from distill_jax import config_checks
 from distill_jax.errors import UserError
+from distill_jax.settings import command_line
 from distill_jax.sweep import definition
 
 SHIPPED = sorted(path.stem for path in (ROOT / "configs").glob("[a-z]*.py"))

@@ -8,10 +8,11 @@ import pytest
 from pages import DOCS
 from tiny_student import make_mesh
 
-from distill_jax import command_line, config_checks
+from distill_jax import config_checks
 from distill_jax.errors import UserError
 from distill_jax.model import gpt2, presets
 from distill_jax.run_inputs import NOT_IDENTITY, NOT_IDENTITY_KEYS, RunInputs
+from distill_jax.settings import command_line
 from distill_jax.student_setup import check_mesh
 from distill_jax.workdir import Workdir
 

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from distill_jax import chips, command_line, run_data, sharding
+from distill_jax import chips, run_data, sharding
 from distill_jax.dry_run import ahead_of_time, gpu_topology, sampler_programs, table, whole_run
 from distill_jax.dry_run.sampler_programs import SamplerJob
 from distill_jax.errors import UserError
@@ -23,6 +23,7 @@ from distill_jax.model import gpt2
 from distill_jax.run_inputs import RunInputs
 from distill_jax.sampling import slots
 from distill_jax.sampling.plan import DialoguePlan, ViewPlan
+from distill_jax.settings import command_line
 from distill_jax.text import rows as text_rows
 from distill_jax.training import loss, step
 from distill_jax.workdir import Workdir

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill_jax import command_line, config_checks
+from distill_jax import config_checks
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Step
+from distill_jax.settings import command_line
 from distill_jax.tasks import gsm8k, strategyqa, svamp
 from distill_jax.text import formats, rows, tokenizer, transcript
 from distill_jax.text.rows import NO_LOSS

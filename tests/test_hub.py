@@ -9,10 +9,11 @@ import sys
 import pytest
 from scripted_hub import running_hub
 
-from distill_jax import command_line, run_data
+from distill_jax import run_data
 from distill_jax.annotations import hub
 from distill_jax.errors import UserError
 from distill_jax.run_inputs import RunInputs
+from distill_jax.settings import command_line
 from distill_jax.workdir import Workdir
 
 ROOT = pathlib.Path(__file__).parents[1]

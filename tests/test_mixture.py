@@ -10,7 +10,7 @@ from experiment_runs import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill_jax import command_line, config_checks, run_data
+from distill_jax import config_checks, run_data
 from distill_jax.annotate_problems import annotate
 from distill_jax.annotations import mixture
 from distill_jax.annotations.mixture import Mixture
@@ -19,6 +19,7 @@ from distill_jax.errors import UserError
 from distill_jax.evaluation.comparison import write_comparison
 from distill_jax.records import Annotation, Step
 from distill_jax.run_inputs import RunInputs
+from distill_jax.settings import command_line
 from distill_jax.workdir import Workdir
 
 FILES = ("long", "short")

@@ -13,9 +13,9 @@ import pytest
 from experiment_runs import QUICK_COMPILATION, ROOT
 from pages import DOCS
 
-from distill_jax import command_line
 from distill_jax.records import Annotation, Step, to_json
-from distill_jax.task_module import import_task
+from distill_jax.settings import command_line
+from distill_jax.settings.task_module import import_task
 from distill_jax.text.transcript import SCHEMES
 
 PAPERS = command_line.PACKAGED_CONFIGS / "paper"

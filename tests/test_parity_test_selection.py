@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from experiment_runs import command, curve, environment, one_error_line, run, states
 
-from distill_jax import command_line, config_checks
+from distill_jax import config_checks
 from distill_jax.errors import UserError
+from distill_jax.settings import command_line
 from distill_jax.training.optimizer import learning_rate_schedule
 
 EPOCHS = 3

@@ -4,11 +4,12 @@ import json
 
 import pytest
 
-from distill_jax import command_line, run_data
+from distill_jax import run_data
 from distill_jax.annotations.subsets import hold_out
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Step
 from distill_jax.run_inputs import RunInputs
+from distill_jax.settings import command_line
 from distill_jax.text import rows
 from distill_jax.text.tokenizer import train_tokenizer
 from distill_jax.training.batches import StudentRows

@@ -11,12 +11,13 @@ import setuptools
 from experiment_runs import ROOT, TINY, command, contents, curve, environment, one_error_line, run
 from run_directories import solved, write_run
 
-from distill_jax import command_line, errors, run_data
+from distill_jax import errors, run_data
 from distill_jax.errors import UserError
 from distill_jax.evaluation import runs as finished_runs
 from distill_jax.evaluation.listing import list_evaluations
 from distill_jax.records import Problem, read_json_lines
 from distill_jax.run_inputs import RunInputs
+from distill_jax.settings import command_line
 from distill_jax.sweep import __main__ as sweep
 from distill_jax.sweep import definition, shared_data
 from distill_jax.sweep.definition import Sweep, grid, plan

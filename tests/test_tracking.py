@@ -13,9 +13,10 @@ import pytest
 from experiment_runs import ROOT, TINY, command, curve, environment, one_error_line, run
 from tracker_files import trackio_sent, wandb_sent
 
-from distill_jax import chips, command_line
+from distill_jax import chips
 from distill_jax.errors import UserError
 from distill_jax.metrics import MetricsFile
+from distill_jax.settings import command_line
 from distill_jax.tracking import Tracking, _as_code
 from distill_jax.training import loop
 from distill_jax.workdir import Workdir

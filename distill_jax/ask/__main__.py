@@ -10,9 +10,10 @@ import pathlib
 import socket
 import sys
 
-from distill_jax import command_line, errors, host_memory
-from distill_jax.command_line import PREFIX
+from distill_jax import errors, host_memory
 from distill_jax.errors import UserError
+from distill_jax.settings import command_line
+from distill_jax.settings.command_line import PREFIX
 
 LIBRARIES = ("starlette", "uvicorn")
 SECTIONS = ("sampling.", "evaluation.", "mesh.")

@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from distill_jax import task_module
 from distill_jax.errors import UserError
 from distill_jax.evaluation.breakdowns import written_tokens
 from distill_jax.records import (
@@ -20,6 +19,7 @@ from distill_jax.records import (
     prediction_from_dict,
     read_json_lines,
 )
+from distill_jax.settings import task_module
 from distill_jax.workdir import Workdir, read_json
 
 

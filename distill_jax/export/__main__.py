@@ -7,7 +7,8 @@ lets them take turns with transformers alone.
 import pathlib
 import sys
 
-from distill_jax import command_line, errors, host_memory
+from distill_jax import errors, host_memory
+from distill_jax.settings import command_line
 
 
 def main(argv: list[str]) -> None:

@@ -6,7 +6,8 @@ skips what is finished and goes on with what is not; the comparison lies in DIR/
 
 import sys
 
-from distill_jax import command_line, errors
+from distill_jax import errors
+from distill_jax.settings import command_line
 from distill_jax.sweep import definition
 
 

@@ -19,8 +19,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from distill_jax import command_line
 from distill_jax.errors import UserError
+from distill_jax.settings import command_line
 
 SHIPPED = command_line.PACKAGED_CONFIGS / "sweeps"
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][\w.+=-]*", re.ASCII)

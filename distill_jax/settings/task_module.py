@@ -7,8 +7,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from distill_jax import command_line
 from distill_jax.errors import UserError
+from distill_jax.settings import command_line
 
 
 def import_task(name: str, key: str = "config.task") -> Any:
