@@ -16,7 +16,7 @@ import ml_collections
 from distill_jax.errors import UserError
 
 PREFIX = "--config."
-PACKAGED_CONFIGS = pathlib.Path(__file__).with_name("configs")
+PACKAGED_CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 _COMMANDS = {"get_config": "main", "get_sweep": "sweep"}  # by what a file has
 
 
