@@ -7,9 +7,9 @@ from distill_jax import chips, distributed, records, run_data
 from distill_jax.annotations import hub
 from distill_jax.annotations.summary import summarise, table
 from distill_jax.errors import UserError
-from distill_jax.metrics import Terminal
 from distill_jax.run_inputs import RunInputs
 from distill_jax.teacher.settings import Spending
+from distill_jax.tracking.terminal import Terminal
 from distill_jax.workdir import Workdir
 
 

@@ -9,15 +9,7 @@ from typing import Any, NamedTuple
 import jax
 from etils import epath
 
-from distill_jax import (
-    config_checks,
-    distributed,
-    metrics,
-    records,
-    student_source,
-    tracking,
-    workdir_check,
-)
+from distill_jax import config_checks, distributed, records, student_source, workdir_check
 from distill_jax.errors import UserError
 from distill_jax.evaluation.sampler import Settings, make_plan
 from distill_jax.model import gpt2
@@ -28,6 +20,7 @@ from distill_jax.text import rows as text_rows
 from distill_jax.text import tokenizer as text_tokenizer
 from distill_jax.text import transcript
 from distill_jax.text.formats import FORMATS, TextFormat
+from distill_jax.tracking import terminal, tracking
 from distill_jax.workdir import Workdir, read_json, write_text
 
 # Sections and keys that do not decide what the students are: they may differ from run to run.
@@ -69,8 +62,8 @@ class RunInputs:
         # How far the teacher may be asked.
         self.spending = spending
         first = distributed.is_first()
-        self.terminal = metrics.Terminal(quiet=not first)
-        self.metrics_file = metrics.MetricsFile(workdir.metrics if first else None)
+        self.terminal = terminal.Terminal(quiet=not first)
+        self.metrics_file = terminal.MetricsFile(workdir.metrics if first else None)
         self.tracking = tracking.Tracking(config, workdir, self.metrics_file)
         self.task = task_module.import_task(config.task)
         options = config.task_options

@@ -7,7 +7,6 @@ from typing import Any
 from distill_jax import distributed
 from distill_jax.annotations.verify import LONGEST_TEXT, Rejected
 from distill_jax.errors import PeerGone, UserError
-from distill_jax.metrics import Terminal
 from distill_jax.records import Annotation, Problem
 from distill_jax.teacher.asking import Asking, Failures, Usage, cached_replies, same_samples
 from distill_jax.teacher.cache import AnswerCache
@@ -16,6 +15,7 @@ from distill_jax.teacher.estimate import Estimate, estimate, show
 from distill_jax.teacher.prompt import load_prompt
 from distill_jax.teacher.settings import Spending, TeacherSettings
 from distill_jax.text.transcript import Scheme
+from distill_jax.tracking.terminal import Terminal
 
 
 def make_conversation(settings: TeacherSettings, task: str, scheme: Scheme) -> Conversation:

@@ -2,8 +2,8 @@
 
 import json
 
-from distill_jax import metrics
-from distill_jax.metrics import MetricsFile
+from distill_jax.tracking import terminal
+from distill_jax.tracking.terminal import MetricsFile
 
 
 def test_metrics_file_forgets_what_a_resumed_run_writes_again(tmp_path):
@@ -33,8 +33,8 @@ def test_a_line_after_a_torn_one_is_not_lost(tmp_path):
 
 def test_the_time_left_is_reckoned_from_the_first_report_not_from_compiling(monkeypatch):
     clock, said = iter([0.0, 100.0, 105.0, 120.0, 125.0]), []
-    monkeypatch.setattr(metrics.time, "monotonic", lambda: next(clock))
-    progress = metrics.Progress(None, None, said.append, "training", 100)
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: next(clock))
+    progress = terminal.Progress(None, None, said.append, "training", 100)
     progress.update(20, "loss 3")  # compiled for 100 s: nothing is known of the pace yet
     progress.update(30, "loss 2")  # 5 s after the line before: none
     progress.update(60, "loss 1")  # 40 in 20 s

@@ -4,12 +4,13 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from distill_jax import errors, metrics
+from distill_jax import errors
 from distill_jax.evaluation.comparison import write_comparison
 from distill_jax.sweep import checks, shared_data
 from distill_jax.sweep.definition import Sweep, SweepRun
 from distill_jax.sweep.outcomes import DONE, FAILED, INTERRUPTED, Outcomes, columns
 from distill_jax.sweep.processes import RunProcess, run_all
+from distill_jax.tracking.terminal import Terminal
 from distill_jax.workdir import Workdir, some_of
 
 
@@ -42,7 +43,7 @@ def run(sweep: Sweep, runs: Sequence[SweepRun], path: str, *, jobs: int, yes: bo
     where all failures are of another kind, and as `errors.Interrupted` where a run was stopped.
     """
     checks.leave_devices_alone()
-    directory, terminal = pathlib.Path(path), metrics.Terminal()
+    directory, terminal = pathlib.Path(path), Terminal()
     inputs = checks.check(runs, directory)
     with Workdir(directory).locked() as lock:
         states = {name: checks.state(each) for name, each in inputs.items()}
@@ -78,9 +79,7 @@ def run(sweep: Sweep, runs: Sequence[SweepRun], path: str, *, jobs: int, yes: bo
     _leave(outcomes, directory)
 
 
-def _report(
-    sweep: Sweep, outcomes: Outcomes, directory: pathlib.Path, terminal: metrics.Terminal
-) -> None:
+def _report(sweep: Sweep, outcomes: Outcomes, directory: pathlib.Path, terminal: Terminal) -> None:
     """The comparison of the runs that are done, against the baseline arm's first of them."""
     done = outcomes.of(DONE)
     if not done:

@@ -11,9 +11,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from distill_jax import chips, distributed, errors, metrics, peak_memory, sharding
+from distill_jax import chips, distributed, errors, peak_memory, sharding
 from distill_jax.errors import UserError
-from distill_jax.tracking import Tracking
+from distill_jax.tracking import terminal
+from distill_jax.tracking.tracking import Tracking
 from distill_jax.training.checkpoint import Checkpoints
 from distill_jax.training.profile import ProfileWindow
 
@@ -48,7 +49,7 @@ def train(
     checkpoints: Checkpoints,
     tracking: Tracking,
     profile: ProfileWindow,
-    progress: metrics.Progress,
+    progress: terminal.Progress,
     say: Callable[[str], None],
 ) -> Any:
     """Take `state` from its step to the last one, which is saved; returns the last state.

@@ -16,9 +16,9 @@ from typing import Any, Protocol
 
 from distill_jax import distributed
 from distill_jax.errors import UserError
-from distill_jax.metrics import MetricsFile
 from distill_jax.settings import command_line
-from distill_jax.trackers import Trackio, WeightsAndBiases
+from distill_jax.tracking.terminal import MetricsFile
+from distill_jax.tracking.trackers import Trackio, WeightsAndBiases
 from distill_jax.workdir import Workdir
 
 EVALUATION = "evaluation"  # the series of evaluations
