@@ -8,7 +8,7 @@ from distill_jax.annotations import mixture
 from distill_jax.config_ranges import out_of_range
 from distill_jax.errors import UserError
 from distill_jax.settings import command_line
-from distill_jax.tracking.tracking import TRACKERS
+from distill_jax.tracking.trackers import TRACKERS
 
 
 def check_values(config: Any) -> None:

@@ -17,7 +17,7 @@ from distill_jax.restore_students import chosen_steps, restore_params
 from distill_jax.run_inputs import RunInputs
 from distill_jax.sampling import slots
 from distill_jax.sampling.plan import DialoguePlan
-from distill_jax.tracking.tracking import EVALUATION
+from distill_jax.tracking.trackers import EVALUATION
 from distill_jax.workdir import read_json, write_json, write_text
 
 

@@ -20,7 +20,9 @@ from distill_jax.text import rows as text_rows
 from distill_jax.text import tokenizer as text_tokenizer
 from distill_jax.text import transcript
 from distill_jax.text.formats import FORMATS, TextFormat
-from distill_jax.tracking import terminal, tracking
+from distill_jax.tracking.metrics_file import MetricsFile
+from distill_jax.tracking.terminal import Terminal
+from distill_jax.tracking.trackers import Tracking
 from distill_jax.workdir import Workdir, read_json, write_text
 
 # Sections and keys that do not decide what the students are: they may differ from run to run.
@@ -62,9 +64,9 @@ class RunInputs:
         # How far the teacher may be asked.
         self.spending = spending
         first = distributed.is_first()
-        self.terminal = terminal.Terminal(quiet=not first)
-        self.metrics_file = terminal.MetricsFile(workdir.metrics if first else None)
-        self.tracking = tracking.Tracking(config, workdir, self.metrics_file)
+        self.terminal = Terminal(quiet=not first)
+        self.metrics_file = MetricsFile(workdir.metrics if first else None)
+        self.tracking = Tracking(config, workdir, self.metrics_file)
         self.task = task_module.import_task(config.task)
         options = config.task_options
         self.task_options = task_module.check_options(self.task, config.task, options)

@@ -3,7 +3,7 @@
 import json
 
 from distill_jax.tracking import terminal
-from distill_jax.tracking.terminal import MetricsFile
+from distill_jax.tracking.metrics_file import MetricsFile
 
 
 def test_metrics_file_forgets_what_a_resumed_run_writes_again(tmp_path):

@@ -16,8 +16,8 @@ from tracker_files import trackio_sent, wandb_sent
 from distill_jax import chips
 from distill_jax.errors import UserError
 from distill_jax.settings import command_line
-from distill_jax.tracking.terminal import MetricsFile
-from distill_jax.tracking.tracking import Tracking, _as_code
+from distill_jax.tracking.metrics_file import MetricsFile
+from distill_jax.tracking.trackers import Tracking, _as_code
 from distill_jax.training import loop
 from distill_jax.workdir import Workdir
 

@@ -1,19 +1,124 @@
-"""Weights & Biases and trackio, for those who name them in config.tracking.
+"""Where a run's numbers go: metrics.jsonl always, TensorBoard where tensorboardX is installed, and
+the trackers of config.tracking.
 
-Neither takes values back. A resumed run makes the same values again, so those that were sent
-before are left out; a run that was killed may lack the last few there, but not in metrics.jsonl.
+A *series* has steps of its own: every student while it trains, and the evaluation. A value is
+called `<kind>/<series>/<name>`, such as `train/solver/loss`, in metrics.jsonl and in all trackers
+but TensorBoard, which shows each series as a run with the tags `<kind>/<name>`.
+
+Weights & Biases and trackio take no values back. A resumed run makes the same values again, so those
+that were sent before are left out; a run that was killed may lack the last few there, but not in
+metrics.jsonl.
 """
 
 import importlib
+import importlib.util
 import os
+import pathlib
+import sys
+import textwrap
 import uuid
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
+from distill_jax import distributed
 from distill_jax.errors import UserError
+from distill_jax.settings import command_line
+from distill_jax.tracking.metrics_file import MetricsFile
 from distill_jax.workdir import Workdir, write_text
 
-PROJECT = "distill_jax"
+EVALUATION = "evaluation"  # the series of evaluations
+TRAINING = ("train", "dev")  # the kinds of values of a student
+PROJECT = "distill_jax"  # what runs are filed under
+# Addresses and what is sent along with requests may hold keys.
+_PRIVATE = ("teacher.base_url", "teacher.extra")
+
+
+class Tracker(Protocol):
+    """One place where values go, besides metrics.jsonl."""
+
+    def start(self, series: str, step: int, known: Mapping[str, int]) -> None:
+        """`series` goes on behind `step`; `known`: by kind, the last step that was ever written.
+
+        What lies between the two will be written again, with the same values.
+        """
+        ...
+
+    def write(self, kind: str, series: str, step: int, values: Mapping[str, float]) -> None:
+        """Values by name."""
+        ...
+
+    def show(self, kind: str, series: str, step: int, texts: list[str]) -> None:
+        """Dialogues."""
+        ...
+
+    def close(self) -> None:
+        """Everything is written when this returns."""
+        ...
+
+
+class TensorBoard:
+    """Event files in WORKDIR/tensorboard/<series>/: `tensorboard --logdir WORKDIR/tensorboard`."""
+
+    def __init__(self, directory: pathlib.Path, settings: dict[str, Any], shown: Iterable[str]):
+        """`shown`: the tags that the table of settings has beside them."""
+        self._directory, self._settings, self._shown = directory, settings, shown
+        self._writers: dict[str, Any] = {}
+
+    def start(self, series: str, step: int, known: Mapping[str, int]) -> None:
+        """What the files have behind `step` is hidden from now on."""
+        tensorboardX = _import_tensorboardx()
+        from tensorboardX.summary import hparams
+
+        directory = self._directory / series
+        new = not directory.exists()
+        writer = tensorboardX.SummaryWriter(
+            str(directory), purge_step=None if new else step + 1, max_queue=1
+        )
+        self._writers[series] = writer
+        if new:
+            shown = dict.fromkeys(self._shown, 0.0)
+            assert writer.file_writer is not None
+            for summary in hparams(self._settings, shown):
+                writer.file_writer.add_summary(summary)
+            lines = "\n".join(f"{key} = {value!r}" for key, value in self._settings.items())
+            writer.add_text("config", _as_code(lines))
+        writer.flush()
+
+    def write(self, kind: str, series: str, step: int, values: Mapping[str, float]) -> None:
+        """One scalar each; on the disk when this returns, as metrics.jsonl is."""
+        for name, value in values.items():
+            self._writers[series].add_scalar(f"{kind}/{name}", value, step)
+        self._writers[series].flush()
+
+    def show(self, kind: str, series: str, step: int, texts: list[str]) -> None:
+        """Texts of students are shown as they are, whatever mark-up they hold."""
+        text = "\n\n---\n\n".join(_as_code(each) for each in texts)
+        self._writers[series].add_text(f"{kind}/dialogues", text, step)
+        self._writers[series].flush()
+
+    def close(self) -> None:
+        """Close the files."""
+        for writer in self._writers.values():
+            writer.close()
+
+
+def _import_tensorboardx() -> Any:
+    """tensorboardX without PyTorch, which it imports for its tensors where it is installed.
+
+    That would take seconds, and bring a second set of CUDA libraries into this process.
+    """
+    if "torch" in sys.modules or "tensorboardX" in sys.modules:
+        return importlib.import_module("tensorboardX")
+    sys.modules["torch"] = None  # type: ignore[assignment]  # now its import fails
+    try:
+        return importlib.import_module("tensorboardX")
+    finally:
+        del sys.modules["torch"]
+
+
+def _as_code(text: str) -> str:
+    """A block of code in Markdown; a line of it ends nowhere but where `splitlines` says so."""
+    return textwrap.indent("\n".join(text.splitlines()), "    ", lambda line: True)
 
 
 class _Sent:
@@ -134,3 +239,80 @@ def _run_id(workdir: Workdir) -> str:
     if not workdir.tracking_id.exists():
         write_text(workdir.tracking_id, uuid.uuid4().hex[:12] + "\n")
     return workdir.tracking_id.read_text(encoding="utf-8").strip()
+
+
+TRACKERS = {"wandb": WeightsAndBiases, "trackio": Trackio}
+
+
+class Tracking:
+    """What a run writes its values to. Only process 0 of several writes."""
+
+    def __init__(self, config: Any, workdir: Workdir, file: MetricsFile):
+        """`config` is the whole config; nothing is written or imported before `open`."""
+        self._config, self._workdir, self._file = config, workdir, file
+        self._trackers: list[Tracker] | None = None
+
+    def check(self) -> None:
+        """Raise UserError where a package that config.tracking names is missing."""
+        for name in self._config.tracking:
+            if importlib.util.find_spec(name) is None:
+                raise UserError(
+                    f"config.tracking names {name}, which is not installed: "
+                    f"pip install 'distill-jax[{name}]'"
+                )
+
+    def open(self) -> None:
+        """Begin to track, once the directory is the run's. Raises UserError as trackers do."""
+        if self._trackers is not None:
+            return
+        self._trackers = []
+        if not distributed.is_first():
+            return
+        settings = _settings(self._config)
+        if importlib.util.find_spec("tensorboardX") is not None:
+            split = self._config.evaluation.split
+            shown = ("train/loss", "dev/loss", f"{split}/accuracy")
+            self._trackers.append(TensorBoard(self._workdir.tensorboard, settings, shown))
+        self._trackers += [
+            TRACKERS[name](self._workdir, settings) for name in self._config.tracking
+        ]
+
+    def start(self, series: str, step: int, kinds: Iterable[str] = TRAINING) -> None:
+        """Forget what was written of `series` after `step`: it will be written again."""
+        known = {}
+        for kind in kinds:
+            known[kind] = max(self._file.steps(f"{kind}/{series}/"), default=-1)
+            self._file.forget_after(step, f"{kind}/{series}/")
+        for tracker in self._trackers or ():
+            tracker.start(series, step, known)
+
+    def write(self, kind: str, series: str, step: int, values: Mapping[str, float]) -> None:
+        """Values of a step, by name."""
+        rounded = {name: round(value, 8) for name, value in values.items()}
+        self._file.write(step, {f"{kind}/{series}/{name}": v for name, v in rounded.items()})
+        for tracker in self._trackers or ():
+            tracker.write(kind, series, step, rounded)
+
+    def show(self, kind: str, series: str, step: int, texts: list[str]) -> None:
+        """Some dialogues; not kept in metrics.jsonl."""
+        for tracker in self._trackers or ():
+            tracker.show(kind, series, step, texts)
+
+    def tokens(self, student: str, step: int) -> tuple[int, int]:
+        """(step, tokens) of the last value of train/<student>/tokens up to `step`, or (0, 0)."""
+        curve = self._file.curve(f"train/{student}/tokens")
+        return max(((at, int(tokens)) for at, tokens in curve if at <= step), default=(0, 0))
+
+    def close(self) -> None:
+        """Everything is written when this returns."""
+        for tracker in self._trackers or ():
+            tracker.close()
+
+
+def _settings(config: Any) -> dict[str, Any]:
+    """The config, flat, without what may hold a key; lists as text."""
+    return {
+        key: str(value) if isinstance(value, tuple) else value
+        for key, value in command_line.flatten(config).items()
+        if key not in _PRIVATE
+    }

@@ -14,7 +14,7 @@ import numpy as np
 from distill_jax import chips, distributed, errors, peak_memory, sharding
 from distill_jax.errors import UserError
 from distill_jax.tracking import terminal
-from distill_jax.tracking.tracking import Tracking
+from distill_jax.tracking.trackers import Tracking
 from distill_jax.training.checkpoint import Checkpoints
 from distill_jax.training.profile import ProfileWindow
 

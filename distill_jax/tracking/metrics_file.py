@@ -1,0 +1,54 @@
+"""metrics.jsonl: the values of a run, one JSON object a line."""
+
+import contextlib
+import json
+import pathlib
+
+from distill_jax import workdir
+
+
+class MetricsFile:
+    """One JSON object per line: {"step": 20, "train/solver/loss": 3.1, ...}."""
+
+    def __init__(self, path: pathlib.Path | None):
+        """`path` None writes nothing: only process 0 of several does."""
+        self._path = path
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        """Append one line; a line is written whole or, at a power cut, is the last one."""
+        if self._path is not None:
+            with open(self._path, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, **values}) + "\n")
+
+    def rows(self) -> list[dict[str, float]]:
+        """All lines so far; a torn last line is left out."""
+        if self._path is None or not self._path.exists():
+            return []
+        rows = []
+        for line in self._path.read_text(encoding="utf-8").split("\n"):
+            with contextlib.suppress(json.JSONDecodeError):
+                rows.append(json.loads(line))
+        return rows
+
+    def forget_after(self, step: int, prefix: str) -> None:
+        """Drop the lines of `prefix` after `step`: a resumed run writes them again.
+
+        A torn last line goes too, or the next one would be written onto its end.
+        """
+        if self._path is None or not self._path.exists():
+            return
+        rows = self.rows()
+        kept = [
+            row for row in rows if row["step"] <= step or not any(k.startswith(prefix) for k in row)
+        ]
+        text = "".join(json.dumps(row) + "\n" for row in kept)
+        if text != self._path.read_text(encoding="utf-8"):
+            workdir.write_text(self._path, text)
+
+    def steps(self, prefix: str) -> list[int]:
+        """The steps that have a value of `prefix`, in order."""
+        return [int(row["step"]) for row in self.rows() if any(k.startswith(prefix) for k in row)]
+
+    def curve(self, name: str) -> list[tuple[int, float]]:
+        """(step, value) of one metric, in order."""
+        return [(int(row["step"]), row[name]) for row in self.rows() if name in row]
