@@ -1,9 +1,9 @@
 """Our side of sampling: continuous batching, as the evaluation of a run calls it."""
 
 # Before jax is imported, as in the real command.
-from distill_jax import host_memory
+from distill_jax import devices
 
-host_memory.keep_freed_memory()
+devices.keep_freed_memory()
 
 import statistics  # noqa: E402
 import time  # noqa: E402

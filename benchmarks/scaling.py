@@ -20,8 +20,8 @@ from typing import Any
 
 from benchmarks import results, scaling_page
 from benchmarks.scaling_options import MODELS, sampler_options, training_options
-from distill_jax.chips import CHIPS, TOPOLOGIES
-from distill_jax.dry_run.gpu_topology import GPU_TOPOLOGIES, is_gpu
+from distill_jax.devices import CHIPS
+from distill_jax.dry_run.topologies import GPU_TOPOLOGIES, TOPOLOGIES, is_gpu
 from distill_jax.workdir import read_json, write_json
 
 OPTIONS = {"train": training_options, "sample": sampler_options}

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.scaling_options import FEWER, PROMPT, SLOTS, WINDOW
-from distill_jax.chips import CHIPS, TOPOLOGIES, Chip
-from distill_jax.dry_run.gpu_topology import GPU_TOPOLOGIES, MEMORY_FRACTION, is_gpu
+from distill_jax.devices import CHIPS, Chip
+from distill_jax.dry_run.topologies import GPU_TOPOLOGIES, MEMORY_FRACTION, TOPOLOGIES, is_gpu
 from distill_jax.model.presets import PRESETS
 from distill_jax.workdir import write_text
 

@@ -22,9 +22,9 @@ if str(ROOT) not in sys.path:  # so that it runs where the package is not instal
     sys.path.insert(0, str(ROOT))
 
 # Before jax is imported, as in the real command.
-from distill_jax import host_memory  # noqa: E402
+from distill_jax import devices  # noqa: E402
 
-host_memory.keep_freed_memory()
+devices.keep_freed_memory()
 
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402

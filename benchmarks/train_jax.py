@@ -1,9 +1,9 @@
 """Our side: the training step of `distill_jax`, as the real command compiles and calls it."""
 
 # Before jax is imported, as in the real command.
-from distill_jax import host_memory
+from distill_jax import devices
 
-host_memory.keep_freed_memory()
+devices.keep_freed_memory()
 
 import time  # noqa: E402
 from typing import Any  # noqa: E402

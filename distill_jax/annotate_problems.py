@@ -3,7 +3,7 @@
 import tempfile
 from typing import Any
 
-from distill_jax import chips, distributed, records, run_data
+from distill_jax import devices, distributed, records, run_data
 from distill_jax.annotations import hub
 from distill_jax.annotations.summary import summarise, table
 from distill_jax.errors import UserError
@@ -19,7 +19,7 @@ def annotate(config: Any, path: str, yes: bool) -> None:
     As long as no student has begun to train, running it again asks for what is missing and reads
     all answers anew: another parser or filter costs no request.
     """
-    chips.expect_what_is_there()
+    devices.expect_what_is_there()
     workdir = Workdir(path)
     with workdir.locked():
         inputs = RunInputs(config, workdir, Spending(allowed=True, yes=yes))
@@ -37,7 +37,7 @@ def annotate(config: Any, path: str, yes: bool) -> None:
 def trial(config: Any, problems: int, yes: bool) -> None:
     """Ask the teacher about the first `problems` only, and print what would be kept; writes nothing
     but the cache. Annotations that cost nothing are all checked."""
-    chips.expect_what_is_there()
+    devices.expect_what_is_there()
     with tempfile.TemporaryDirectory() as nowhere:
         inputs = RunInputs(config, Workdir(nowhere), Spending(allowed=True, yes=yes))
         kept, rejected = run_data.checked(inputs, inputs.config.data.train_split, problems)

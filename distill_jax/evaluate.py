@@ -6,7 +6,7 @@
 
 import sys
 
-from distill_jax import errors, host_memory
+from distill_jax import devices, errors
 from distill_jax.evaluation import listing
 from distill_jax.settings import command_line
 from distill_jax.settings.command_line import PREFIX
@@ -26,7 +26,7 @@ def main(argv: list[str]) -> None:
             raise errors.UserError(f"--list shows all evaluations: leave {PREFIX}* out")
         print("\n".join(listing.list_evaluations(Workdir(arguments.workdir))))
         return
-    host_memory.keep_freed_memory()
+    devices.keep_freed_memory()
     from distill_jax import experiment
 
     experiment.evaluate(arguments.workdir, overrides)

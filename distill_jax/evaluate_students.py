@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from distill_jax import distributed, records, run_data, sharding
-from distill_jax.dry_run.table import size
+from distill_jax.devices import size
 from distill_jax.evaluation import evaluate, given, guessers, report, summary
 from distill_jax.evaluation.partial import Kept, PartialPredictions
 from distill_jax.evaluation.sampler import Sampler

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from distill_jax import chips, distributed, run_data
+from distill_jax import devices, distributed, run_data
 from distill_jax.evaluate_students import evaluate_students, evaluation_name
 from distill_jax.evaluation.summary import closing_lines
 from distill_jax.restore_students import chosen_steps, finished_students, forget_damaged
@@ -25,7 +25,7 @@ from distill_jax.workdir import Workdir
 def run(config: Any, path: str, yes: bool = False) -> None:
     """The whole experiment in `path`; skips what is finished. `yes`: the teacher may be asked
     without asking the person at the terminal first."""
-    chips.expect_what_is_there()
+    devices.expect_what_is_there()
     distributed.initialize(**dict(config.distributed))
     workdir = Workdir(path)
     with _locked(workdir):
@@ -75,7 +75,7 @@ def _locked(workdir: Workdir) -> Iterator[None]:
 
 def show_batch(config: Any) -> None:
     """Print the first training row of every view, from the task itself; writes nothing."""
-    chips.expect_what_is_there()
+    devices.expect_what_is_there()
     with tempfile.TemporaryDirectory() as nowhere:
         _show_rows(RunInputs(config, Workdir(nowhere)))
 
@@ -98,7 +98,7 @@ def evaluate(path: str, overrides: Mapping[str, Any]) -> pathlib.Path:
 
     Returns the directory of the evaluation.
     """
-    chips.expect_what_is_there()
+    devices.expect_what_is_there()
     workdir = Workdir(path)
     config: Any = command_line.config_from_dict(workdir.stored_config())
     command_line.set_values(config, overrides)

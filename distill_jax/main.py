@@ -2,7 +2,7 @@
 
 import sys
 
-from distill_jax import errors, host_memory
+from distill_jax import devices, errors
 from distill_jax.settings import command_line
 
 
@@ -36,7 +36,7 @@ def main(argv: list[str]) -> None:
     config = command_line.load_config(arguments.config)
     command_line.apply_overrides(config, overrides)
 
-    host_memory.keep_freed_memory()
+    devices.keep_freed_memory()
     if arguments.dry_run:
         from distill_jax.dry_run import whole_run
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from distill_jax import chips, records, sharding
+from distill_jax import devices, records, sharding
 from distill_jax.errors import UserError
 from distill_jax.evaluation import displays, evaluate
 from distill_jax.evaluation.live import LiveTurn, live_turns
@@ -225,7 +225,7 @@ def _solution(prediction: Prediction) -> Solution:
 
 def load(workdir: str | os.PathLike[str], **overrides: Any) -> Students:
     """See `distill_jax.load`."""
-    chips.expect_what_is_there()
+    devices.expect_what_is_there()
     directory = Workdir(os.fspath(workdir))
     config: Any = command_line.config_from_dict(directory.stored_config())
     changed = {key.replace("__", "."): value for key, value in overrides.items()}

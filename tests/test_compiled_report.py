@@ -2,8 +2,8 @@
 
 import types
 
+from distill_jax.devices import size
 from distill_jax.dry_run import compiled_program, hlo_program
-from distill_jax.dry_run.table import size
 
 PROGRAM = """\
 HloModule jit_step, is_scheduled=true, entry_computation_layout={()->f32[]}, num_partitions=8

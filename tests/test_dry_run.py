@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from distill_jax import chips, run_data, sharding
-from distill_jax.dry_run import ahead_of_time, gpu_topology, sampler_programs, table, whole_run
+from distill_jax import devices, run_data, sharding
+from distill_jax.dry_run import ahead_of_time, sampler_programs, table, topologies, whole_run
 from distill_jax.dry_run.sampler_programs import SamplerJob
 from distill_jax.errors import UserError
 from distill_jax.model import gpt2
@@ -53,8 +53,8 @@ def test_bound_of_the_loss_loop(rows, slots, chunk):
 def test_chips_by_device_kind():
     kinds = {"TPU v5 lite": "v5e", "TPU v5": "v5p", "TPU v6 lite": "v6e", "NVIDIA H200": "H200"}
     for kind, name in kinds.items():
-        assert chips.chip_of(types.SimpleNamespace(device_kind=kind)) is chips.CHIPS[name]
-    assert chips.chip_of(jax.devices()[0]) is None
+        assert devices.chip_of(types.SimpleNamespace(device_kind=kind)) is devices.CHIPS[name]
+    assert devices.chip_of(jax.devices()[0]) is None
 
 
 CONFIG = """
@@ -279,23 +279,23 @@ def test_shapes_that_gpus_do_not_have(name):
     kind = name.partition(":")[0]
     said = f"--topology={name}: {kind}:8 is one host of eight, {kind}:4x8 are four such hosts"
     with pytest.raises(UserError, match=f"^{re.escape(said)}$"):
-        gpu_topology.gpu_devices(name)
+        topologies.gpu_devices(name)
 
 
 def test_of_a_gpu_the_share_counts_that_jax_takes(monkeypatch):
     monkeypatch.delenv("XLA_PYTHON_CLIENT_MEM_FRACTION", raising=False)
-    assert gpu_topology.usable_memory(80 * 10**9) == 60 * 10**9
+    assert topologies.usable_memory(80 * 10**9) == 60 * 10**9
     monkeypatch.setenv("XLA_PYTHON_CLIENT_MEM_FRACTION", ".9")
-    assert gpu_topology.usable_memory(80 * 10**9) == 72 * 10**9
+    assert topologies.usable_memory(80 * 10**9) == 72 * 10**9
     monkeypatch.setenv("XLA_PYTHON_CLIENT_MEM_FRACTION", "most")
     with pytest.raises(UserError, match="MEM_FRACTION=most: a number like "):
-        gpu_topology.usable_memory(80 * 10**9)
+        topologies.usable_memory(80 * 10**9)
 
 
 @pytest.mark.parametrize("name", ["B200:8", "h100:8", "L4", ""])
 def test_what_is_neither_tpu_nor_gpu(name):
     with pytest.raises(UserError, match=f"^--topology={name} is neither .* v5e:2x4, .*, H100:8, "):
-        chips.topology_devices(name)
+        topologies.topology_devices(name)
 
 
 @cuda_compiler.needed

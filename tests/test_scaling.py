@@ -13,7 +13,7 @@ from benchmarks.scaling_options import (
     sampler_options,
     training_options,
 )
-from distill_jax.chips import CHIPS
+from distill_jax.devices import CHIPS
 
 
 def report(peak: int, **others) -> dict:

@@ -10,7 +10,7 @@ import pathlib
 import socket
 import sys
 
-from distill_jax import errors, host_memory
+from distill_jax import devices, errors
 from distill_jax.errors import UserError
 from distill_jax.settings import command_line
 from distill_jax.settings.command_line import PREFIX
@@ -49,7 +49,7 @@ def main(argv: list[str]) -> None:
     listening = None
     if arguments.serve:
         listening = _listen(arguments.host, arguments.port)
-    host_memory.keep_freed_memory()
+    devices.keep_freed_memory()
     import distill_jax
 
     changed = {key.replace(".", "__"): value for key, value in overrides.items()}

@@ -16,8 +16,8 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from distill_jax import chips, sharding
-from distill_jax.dry_run import compiled_program, gpu_topology, hlo_program
+from distill_jax import devices, sharding
+from distill_jax.dry_run import compiled_program, hlo_program, topologies
 from distill_jax.sampling import slots
 
 # libtpu's own warnings, which it writes to stderr only because `chips` asks it to.
@@ -31,7 +31,7 @@ class Target:
     name: str
     platform: str
     mesh: Mesh
-    chip: chips.Chip | None
+    chip: devices.Chip | None
     memory: int | None
 
     def fits(self, peak: int) -> bool | None:
@@ -43,7 +43,7 @@ def machine_target(sizes: Mapping[str, Any]) -> Target:
     """The devices of this machine. The memory of a host is shared by its devices."""
     mesh = sharding.make_mesh(**sizes)
     device = mesh.devices.flat[0]
-    chip = chips.chip_of(device)
+    chip = devices.chip_of(device)
     platform = jax.default_backend()
     memory = chip.memory if chip is not None else None
     if memory is None or platform == "gpu":  # which says how much jax may take
@@ -54,13 +54,13 @@ def machine_target(sizes: Mapping[str, Any]) -> Target:
 def topology_target(name: str, sizes: Mapping[str, int]) -> Target:
     """A TPU slice or GPUs with a mesh of these axis sizes (one may be -1); UserError as for a
     machine."""
-    devices = chips.topology_devices(name)
+    devices = topologies.topology_devices(name)
     data, fsdp, tensor = (sizes[axis] for axis in sharding.AXES)
     mesh = sharding.make_mesh(data, fsdp, tensor, devices)
-    chip = chips.chip_of(devices[0])
+    chip = devices.chip_of(devices[0])
     memory = chip.memory if chip else None
-    if gpu_topology.is_gpu(name) and memory is not None:
-        memory = gpu_topology.usable_memory(memory)
+    if topologies.is_gpu(name) and memory is not None:
+        memory = topologies.usable_memory(memory)
     return Target(name, devices[0].platform, mesh, chip, memory)
 
 

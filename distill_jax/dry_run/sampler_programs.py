@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from distill_jax import sharding, student_setup
-from distill_jax.chips import Chip
+from distill_jax.devices import Chip
 from distill_jax.dry_run import ahead_of_time, compiled_program
 from distill_jax.dry_run.ahead_of_time import Target
 from distill_jax.evaluation import sampler

@@ -5,6 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from distill_jax.devices import size
 from distill_jax.dry_run import compiled_program
 
 Lines = list[tuple[str, str]]  # (what, how much)
@@ -160,15 +161,3 @@ def trips(loop: dict[str, Any]) -> str:
         return str(loop["trips"])
     most = loop["most_trips"]
     return "an unknown number of" if most is None else f"at most {most}"
-
-
-def size(count: int) -> str:
-    """Bytes with a unit of 1,024."""
-    if count < 1024:
-        return f"{count} B"
-    value = float(count)
-    for unit in ("KiB", "MiB", "GiB", "TiB"):
-        value /= 1024
-        if value < 1024 or unit == "TiB":
-            return f"{value:.3g} {unit}"
-    raise AssertionError

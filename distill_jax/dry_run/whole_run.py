@@ -12,7 +12,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from distill_jax import chips, train_students
+from distill_jax import devices, train_students
 from distill_jax.dry_run import ahead_of_time, sampler_programs
 from distill_jax.dry_run.ahead_of_time import Target, machine_target, topology_target
 from distill_jax.dry_run.table import show
@@ -29,9 +29,9 @@ def run(config: Any, path: str | None, topology: str | None) -> None:
     """Print a table and, as the last line, the same as JSON.
 
     `path` of a run's working directory, if any: its tokenizer and sizes are then used. `topology`
-    as in `chips.TOPOLOGIES` or `gpu_topology.GPU_TOPOLOGIES`; None = this machine.
+    as in `gpu_topology.TOPOLOGIES` or `gpu_topology.GPU_TOPOLOGIES`; None = this machine.
     """
-    chips.expect_what_is_there()
+    devices.expect_what_is_there()
     target = topology_target(topology, config.mesh) if topology else machine_target(config.mesh)
     with tempfile.TemporaryDirectory() as nowhere:
         inputs = RunInputs(config, Workdir(path or nowhere))

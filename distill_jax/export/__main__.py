@@ -7,7 +7,7 @@ lets them take turns with transformers alone.
 import pathlib
 import sys
 
-from distill_jax import errors, host_memory
+from distill_jax import devices, errors
 from distill_jax.settings import command_line
 
 
@@ -33,7 +33,7 @@ def main(argv: list[str]) -> None:
     rest, overrides = command_line.split_overrides(argv)
     arguments = parser.parse_args(rest)
 
-    host_memory.keep_freed_memory()
+    devices.keep_freed_memory()
     from distill_jax.export import export_students
 
     options = export_students.Options(

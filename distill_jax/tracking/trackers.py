@@ -5,9 +5,9 @@ A *series* has steps of its own: every student while it trains, and the evaluati
 called `<kind>/<series>/<name>`, such as `train/solver/loss`, in metrics.jsonl and in all trackers
 but TensorBoard, which shows each series as a run with the tags `<kind>/<name>`.
 
-Weights & Biases and trackio take no values back. A resumed run makes the same values again, so those
-that were sent before are left out; a run that was killed may lack the last few there, but not in
-metrics.jsonl.
+Weights & Biases and trackio take no values back. A resumed run makes the same values again, so
+those that were sent before are left out; a run that was killed may lack the last few there, but not
+in metrics.jsonl.
 """
 
 import importlib

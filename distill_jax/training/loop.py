@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from distill_jax import chips, distributed, errors, peak_memory, sharding
+from distill_jax import devices, distributed, errors, sharding
 from distill_jax.errors import UserError
 from distill_jax.tracking import terminal
 from distill_jax.tracking.trackers import Tracking
@@ -182,7 +182,7 @@ class _Speed:
 
     def __init__(self, tokens: int, flops_per_token: float, mesh: jax.sharding.Mesh):
         self._time, self._tokens, self._flops = time.monotonic(), tokens, flops_per_token
-        chip = chips.chip_of(mesh.devices.flat[0])
+        chip = devices.chip_of(mesh.devices.flat[0])
         self._peak = chip.flops * mesh.devices.size if chip else None
 
     def measure(self, tokens: int) -> dict[str, float]:
@@ -226,7 +226,7 @@ class _Log:
             "learning_rate": learning_rate,
             "tokens": tokens,
             **speed,
-            "peak_memory_gib": peak_memory.peak_bytes() / 2**30,
+            "peak_memory_gib": devices.peak_bytes() / 2**30,
         }
         self._tracking.write("train", self._student, step, values)
         pace = f"{speed['tokens_per_second']:,.0f} tokens/s"

@@ -1,13 +1,11 @@
-"""Accelerators: what one of them can do at best, and those that need not be there."""
+"""Accelerators: what one of them can do at best. Memory: how much is used, and how it is freed."""
 
+import ctypes
 import dataclasses
 import glob
 import os
-import re
+import sys
 from typing import Any
-
-from distill_jax.dry_run import gpu_topology
-from distill_jax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +26,8 @@ class Chip:
 
 
 GIB = 1 << 30
+# <malloc.h>; the largest values that mallopt takes.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 
 # Pages give link rates as a sum of both directions, or in Gbit/s of one direction: bytes of one
 # direction here. TPU pages write GB of memory; devices and compiler count in GiB.
@@ -68,12 +68,9 @@ _KINDS = {
     "A100-SXM4-80GB": "A100",
 }
 
-# Slices for which libtpu's compiler was seen to work; others of their kind work too.
-TOPOLOGIES = ("v5e:2x4", "v5e:4x4", "v5e:16x16", "v4:2x2x2", "v5p:4x4x4", "v6e:2x4")
-
 # What libtpu would ask a TPU machine's metadata server. A description needs no answer, but without
 # one libtpu waits for it and then logs errors.
-_SURROUNDINGS = {
+LIBTPU_SETTINGS = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_WORKER_HOSTNAMES": "localhost",
     "TPU_ACCELERATOR_TYPE": "v5litepod-8",
@@ -91,7 +88,7 @@ def expect_what_is_there() -> None:
         os.environ.setdefault("JAX_SKIP_CUDA_CONSTRAINTS_CHECK", "1")
     if not glob.glob("/dev/accel*") + glob.glob("/dev/vfio/[0-9]*"):  # of TPUs
         for key in ("TPU_SKIP_MDS_QUERY", "TPU_WORKER_HOSTNAMES", "TPU_ACCELERATOR_TYPE"):
-            os.environ.setdefault(key, _SURROUNDINGS[key])
+            os.environ.setdefault(key, LIBTPU_SETTINGS[key])
 
 
 def chip_of(device: Any) -> Chip | None:
@@ -102,37 +99,44 @@ def chip_of(device: Any) -> Chip | None:
     return None
 
 
-def topology_devices(name: str) -> list[Any]:
-    """The devices of a TPU slice such as "v5e:2x4", or of GPUs such as "H100:8", to compile for;
-    none of them needs to exist.
+def keep_freed_memory() -> None:
+    """Tell glibc's malloc to reuse freed blocks instead of returning them to the kernel.
 
-    To be called before jax touches any device: this process then has the CPU alone. Raises
-    UserError without the compiler, and for a slice that it does not know.
+    XLA on a CPU allocates its temporary buffers at every step; by default each is mapped anew, and
+    a third of the processor time of a small step goes into page faults (docs/log.md). To be called
+    before the first import of jax, since it also limits malloc to one arena. Does nothing where
+    the C library has no mallopt.
     """
-    for key, value in _SURROUNDINGS.items():
-        os.environ.setdefault(key, value)
+    if not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_ARENA_MAX, 1)
+        mallopt(_MMAP_THRESHOLD, 1 << 30)
+        mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def peak_bytes() -> int:
+    """Of the fullest device of this process; of the process itself where devices do not say."""
+    import resource
+
     import jax
 
-    # On a machine with devices they stay free for others.
-    jax.config.update("jax_platforms", "cpu")
-    if gpu_topology.is_gpu(name):
-        return gpu_topology.gpu_devices(name)
-    known = f"known are {', '.join((*TOPOLOGIES, *gpu_topology.GPU_TOPOLOGIES))}"
-    if not re.match(r"v\d", name):  # of every TPU
-        raise UserError(f"--topology={name} is neither a TPU slice nor a GPU: {known}")
-    try:
-        import libtpu  # noqa: F401
-    except ImportError:
-        raise UserError(
-            f"--topology={name} needs the TPU compiler: pip install 'distill-jax[tpu]'"
-        ) from None
-    from jax.experimental import topologies
+    stats = [device.memory_stats() for device in jax.local_devices()]
+    peaks = [each["peak_bytes_in_use"] for each in stats if each]
+    if peaks:
+        return max(peaks)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # <sys/resource.h>
 
-    # A v4 chip has two cores, which are one device ("megacore") unless they are split.
-    options = {"chip_config_name": "megacore"} if name.startswith("v4:") else {}
-    try:
-        found = topologies.get_topology_desc(platform="tpu", topology_name=name, **options)
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).split("\n")[0]
-        raise UserError(f"--topology={name}: {reason}; {known}") from error
-    return list(found.devices)
+
+def size(count: int) -> str:
+    """Bytes with a unit of 1,024."""
+    if count < 1024:
+        return f"{count} B"
+    value = float(count)
+    for unit in ("KiB", "MiB", "GiB", "TiB"):
+        value /= 1024
+        if value < 1024 or unit == "TiB":
+            return f"{value:.3g} {unit}"
+    raise AssertionError

@@ -1,15 +1,20 @@
-"""GPUs that need not be there: what CUDA's compiler must know of one to compile for it.
+"""TPU slices and GPUs that need not be there: what their compilers must know to compile for them.
 
-Figures: https://github.com/openxla/xla/tree/main/xla/backends/gpu/target_config/specs, which are
-read from devices. What only a device can tell is missing: no kernel is chosen by trying several
-("autotuning"), so the program that a device gets may differ in its matrix products.
+The figures of GPUs were read from devices:
+https://github.com/openxla/xla/tree/main/xla/backends/gpu/target_config/specs. What only a device
+can tell is missing: no kernel is chosen by trying several ("autotuning"), so the program that a
+device gets may differ in its matrix products.
 """
 
 import os
 import re
 from typing import Any
 
+from distill_jax.devices import LIBTPU_SETTINGS
 from distill_jax.errors import UserError
+
+# Slices for which libtpu's compiler was seen to work; others of their kind work too.
+TOPOLOGIES = ("v5e:2x4", "v5e:4x4", "v5e:16x16", "v4:2x2x2", "v5p:4x4x4", "v6e:2x4")
 
 # SXM modules. Registers, threads and shapes of blocks are the same for all three.
 _AMPERE = {
@@ -70,6 +75,42 @@ platform_name: "CUDA"
 dnn_version_info {{ major: 9 minor: 10 }}
 device_description_str: "{name}"
 """
+
+
+def topology_devices(name: str) -> list[Any]:
+    """The devices of a TPU slice such as "v5e:2x4", or of GPUs such as "H100:8", to compile for;
+    none of them needs to exist.
+
+    To be called before jax touches any device: this process then has the CPU alone. Raises
+    UserError without the compiler, and for a slice that it does not know.
+    """
+    for key, value in LIBTPU_SETTINGS.items():
+        os.environ.setdefault(key, value)
+    import jax
+
+    # On a machine with devices they stay free for others.
+    jax.config.update("jax_platforms", "cpu")
+    if is_gpu(name):
+        return gpu_devices(name)
+    known = f"known are {', '.join((*TOPOLOGIES, *GPU_TOPOLOGIES))}"
+    if not re.match(r"v\d", name):  # of every TPU
+        raise UserError(f"--topology={name} is neither a TPU slice nor a GPU: {known}")
+    try:
+        import libtpu  # noqa: F401
+    except ImportError:
+        raise UserError(
+            f"--topology={name} needs the TPU compiler: pip install 'distill-jax[tpu]'"
+        ) from None
+    from jax.experimental import topologies
+
+    # A v4 chip has two cores, which are one device ("megacore") unless they are split.
+    options = {"chip_config_name": "megacore"} if name.startswith("v4:") else {}
+    try:
+        found = topologies.get_topology_desc(platform="tpu", topology_name=name, **options)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).split("\n")[0]
+        raise UserError(f"--topology={name}: {reason}; {known}") from error
+    return list(found.devices)
 
 
 def is_gpu(name: str) -> bool:
