@@ -12,8 +12,7 @@ import json
 import jax
 import jax.numpy as jnp
 
-from distill_jax import sharding
-from distill_jax.model import gpt2
+from distill_jax.model import gpt2, sharding
 from distill_jax.model.presets import PRESETS
 from distill_jax.training import optimizer, step
 

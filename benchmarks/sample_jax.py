@@ -16,9 +16,12 @@ import jax.numpy as jnp  # noqa: E402
 from jax.sharding import NamedSharding, PartitionSpec  # noqa: E402
 
 from benchmarks.sample_job import ROLES, SampleJob, SampleSetting, written_tokens  # noqa: E402
-from distill_jax import sharding  # noqa: E402
-from distill_jax.evaluation import sampler  # noqa: E402
-from distill_jax.model import gpt2, hugging_face  # noqa: E402
+from distill_jax.dialogues import sampler  # noqa: E402
+from distill_jax.model import (  # noqa: E402
+    gpt2,
+    hugging_face,
+    sharding,
+)
 from distill_jax.sampling import decode  # noqa: E402
 from distill_jax.sampling.dialogues import Dialogue, Request  # noqa: E402
 from distill_jax.sampling.generate import Work  # noqa: E402

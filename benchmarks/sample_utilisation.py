@@ -18,8 +18,7 @@ import jax
 
 from benchmarks import sample_job, slots_picture
 from benchmarks.results import Results, say, significant
-from distill_jax import sharding
-from distill_jax.model import gpt2
+from distill_jax.model import gpt2, sharding
 from distill_jax.sampling import generate, pick
 from distill_jax.sampling.dialogues import Request
 from distill_jax.sampling.generate import Work

@@ -31,7 +31,7 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
 from benchmarks.results import Results, significant  # noqa: E402
-from distill_jax import sharding  # noqa: E402
+from distill_jax.model import sharding  # noqa: E402
 from distill_jax.run_inputs import RunInputs  # noqa: E402
 from distill_jax.settings import command_line  # noqa: E402
 from distill_jax.student_setup import StudentSetup  # noqa: E402

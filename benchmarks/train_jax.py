@@ -13,8 +13,12 @@ import numpy as np  # noqa: E402
 
 from benchmarks import hyperparameters  # noqa: E402
 from benchmarks.peers import Setting  # noqa: E402
-from distill_jax import sharding  # noqa: E402
-from distill_jax.model import attention, gpt2, hugging_face  # noqa: E402
+from distill_jax.model import (  # noqa: E402
+    attention,
+    gpt2,
+    hugging_face,
+    sharding,
+)
 from distill_jax.training import optimizer, step  # noqa: E402
 
 

@@ -5,10 +5,12 @@ from typing import Any
 
 import jax
 
-from distill_jax import errors, sharding
+from distill_jax import errors
+from distill_jax.dialogues import predict
+from distill_jax.dialogues.sampler import Sampler
 from distill_jax.errors import UserError
-from distill_jax.evaluation import evaluate, summary
-from distill_jax.evaluation.sampler import Sampler
+from distill_jax.evaluation import summary
+from distill_jax.model import sharding
 from distill_jax.records import Annotation, Prediction, Problem
 from distill_jax.restore_students import finished_students, restore_params
 from distill_jax.run_inputs import RunInputs
@@ -84,7 +86,7 @@ def greedy_predictions(
     )
     plan, seed = inputs.plan(tokenizer), inputs.config.seed
     sampler = Sampler(plan, inputs.scheme, tokenizer, params, settings, seed)
-    predictions, _ = evaluate.predict(
+    predictions, _ = predict.predict(
         [(problem, ()) for problem in problems],
         sampler,
         inputs.task.grade,

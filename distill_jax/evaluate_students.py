@@ -8,11 +8,13 @@ from typing import Any
 
 import jax
 
-from distill_jax import distributed, records, run_data, sharding
+from distill_jax import distributed, records, run_data
 from distill_jax.devices import size
-from distill_jax.evaluation import evaluate, given, guessers, report, summary
+from distill_jax.dialogues import given, predict
+from distill_jax.dialogues.sampler import Sampler
+from distill_jax.evaluation import guessers, report, summary
 from distill_jax.evaluation.partial import Kept, PartialPredictions
-from distill_jax.evaluation.sampler import Sampler
+from distill_jax.model import sharding
 from distill_jax.restore_students import chosen_steps, restore_params
 from distill_jax.run_inputs import RunInputs
 from distill_jax.sampling import slots
@@ -172,7 +174,7 @@ def _predict(
             partial.flush()
             progress.update(done)
 
-        predictions, work = evaluate.predict(
+        predictions, work = predict.predict(
             asked,
             sampler,
             inputs.evaluated.module.grade,

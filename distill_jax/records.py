@@ -74,7 +74,7 @@ class Prediction:
     """A student's transcript for one problem, graded.
 
     Where several samples were drawn, the fields are those of the sample that stands for the
-    majority's answer (evaluation/votes.py).
+    majority's answer (dialogues/votes.py).
     """
 
     id: str

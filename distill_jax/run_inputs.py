@@ -10,8 +10,8 @@ import jax
 from etils import epath
 
 from distill_jax import config_checks, distributed, records, student_source, workdir_check
+from distill_jax.dialogues.sampler import Settings, make_plan
 from distill_jax.errors import UserError
-from distill_jax.evaluation.sampler import Settings, make_plan
 from distill_jax.model import gpt2
 from distill_jax.sampling.plan import DialoguePlan
 from distill_jax.settings import command_line, task_module

@@ -11,11 +11,13 @@ from typing import Any
 
 import jax
 
-from distill_jax import devices, records, sharding
+from distill_jax import devices, records
+from distill_jax.dialogues import predict
+from distill_jax.dialogues.live import LiveTurn, live_turns
+from distill_jax.dialogues.sampler import Sampler, Settings, cast_params
 from distill_jax.errors import UserError
-from distill_jax.evaluation import displays, evaluate
-from distill_jax.evaluation.live import LiveTurn, live_turns
-from distill_jax.evaluation.sampler import Sampler, Settings, cast_params
+from distill_jax.evaluation import displays
+from distill_jax.model import sharding
 from distill_jax.records import Prediction, Problem, Turn
 from distill_jax.restore_students import chosen_steps, restore_params
 from distill_jax.run_inputs import RunInputs
@@ -154,7 +156,7 @@ class Students:
                 on_turns(number, live_turns(dialogue, sampler))
 
         with jax.set_mesh(self._mesh):
-            predictions, _ = evaluate.predict(
+            predictions, _ = predict.predict(
                 asked,
                 sampler,
                 self._inputs.task.grade,

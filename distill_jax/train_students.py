@@ -5,17 +5,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from distill_jax import (
-    dev_measurement,
-    distributed,
-    run_data,
-    sharding,
-    student_source,
-)
+from distill_jax import dev_measurement, distributed, run_data, student_source
 from distill_jax.dev_measurement import DevMeasurement
+from distill_jax.dialogues.predict import check_prompts
 from distill_jax.errors import UserError
-from distill_jax.evaluation.evaluate import check_prompts
-from distill_jax.model import cache_attention
+from distill_jax.model import cache_attention, sharding
 from distill_jax.parity_test_selection import ParityTestSelection, watch_nothing
 from distill_jax.restore_students import finished_students
 from distill_jax.run_inputs import RunInputs

@@ -16,7 +16,7 @@ from hostile_students import QUESTION, SOLUTION, SUBQUESTION
 
 import distill_jax
 from distill_jax.ask.terminal import printable
-from distill_jax.evaluation.live import live_turns
+from distill_jax.dialogues.live import live_turns
 from distill_jax.sampling.dialogues import Dialogue, WrittenTurn
 
 SHOWN = SOLUTION.replace("\x1b", r"\x1b").replace("\u202e", r"\u202e")

@@ -25,8 +25,7 @@ from dialogue_plans import (
 )
 from tiny_student import make_mesh
 
-from distill_jax import sharding
-from distill_jax.model import partition
+from distill_jax.model import partition, sharding
 from distill_jax.sampling import decode, generate, pick
 from distill_jax.sampling.plan import FREE, FREE_TURN, HOLD
 

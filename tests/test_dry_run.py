@@ -15,11 +15,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from distill_jax import devices, run_data, sharding
+from distill_jax import devices, run_data
 from distill_jax.dry_run import ahead_of_time, sampler_programs, table, topologies, whole_run
 from distill_jax.dry_run.sampler_programs import SamplerJob
 from distill_jax.errors import UserError
-from distill_jax.model import gpt2
+from distill_jax.model import gpt2, sharding
 from distill_jax.run_inputs import RunInputs
 from distill_jax.sampling import slots
 from distill_jax.sampling.plan import DialoguePlan, ViewPlan

@@ -2,7 +2,7 @@
 
 import pytest
 
-from distill_jax.evaluation.given import ended_in_given, shuffle
+from distill_jax.dialogues.given import ended_in_given, shuffle
 from distill_jax.records import Annotation, Step, Turn
 from distill_jax.sampling.plan import FREE_TURN, HOLD, DialoguePlan
 

@@ -10,9 +10,9 @@ from html_page import Page
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from distill_jax.dialogues.votes import combine
 from distill_jax.evaluation import report
 from distill_jax.evaluation.summary import summarise
-from distill_jax.evaluation.votes import combine
 from distill_jax.records import Prediction, Turn
 
 BADGE_OF_STATUS = {

@@ -14,9 +14,8 @@ torch = pytest.importorskip(
 import transformers  # noqa: E402
 
 from benchmarks import sample_job, turn_by_turn  # noqa: E402
-from distill_jax import sharding  # noqa: E402
 from distill_jax.export import hugging_face_export  # noqa: E402
-from distill_jax.model import gpt2  # noqa: E402
+from distill_jax.model import gpt2, sharding  # noqa: E402
 from distill_jax.sampling import generate, pick  # noqa: E402
 from distill_jax.sampling.dialogues import Request  # noqa: E402
 from distill_jax.sampling.plan import DialoguePlan, ViewPlan  # noqa: E402

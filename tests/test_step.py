@@ -20,9 +20,8 @@ from tiny_student import (
     trainer,
 )
 
-from distill_jax import sharding
 from distill_jax.errors import UserError
-from distill_jax.model import attention, gpt2, partition
+from distill_jax.model import attention, gpt2, partition, sharding
 from distill_jax.student_setup import check_mesh
 from distill_jax.text.rows import NO_LOSS
 from distill_jax.training import loss, step

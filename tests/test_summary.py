@@ -5,9 +5,9 @@ import json
 
 import pytest
 
+from distill_jax.dialogues.votes import combine
 from distill_jax.evaluation.statistics import wilson_interval
 from distill_jax.evaluation.summary import asked, closing_lines, summarise
-from distill_jax.evaluation.votes import combine
 from distill_jax.records import Prediction, Turn
 
 SETTINGS = {

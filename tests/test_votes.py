@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill_jax import records
-from distill_jax.evaluation.votes import combine, majority, pass_at_k
+from distill_jax.dialogues.votes import combine, majority, pass_at_k
 from distill_jax.records import Prediction, Sample, Turn
 
 

@@ -3,8 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from distill_jax import sharding
-from distill_jax.model import gpt2
+from distill_jax.model import gpt2, sharding
 from distill_jax.text.rows import NO_LOSS, Row
 from distill_jax.training import batches, optimizer, step
 

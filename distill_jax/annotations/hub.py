@@ -13,8 +13,8 @@ from typing import Any
 
 from distill_jax.annotations.summary import table
 from distill_jax.errors import UserError
-from distill_jax.markdown import plain
 from distill_jax.records import read_json_lines
+from distill_jax.text.markdown import plain
 from distill_jax.workdir import Workdir, read_json, write_text
 
 PREFIX = "hub:"

@@ -21,8 +21,8 @@ from starlette.requests import Request
 
 from distill_jax.ask.guard import Refused
 from distill_jax.ask.question import ending
+from distill_jax.dialogues.live import LiveTurn
 from distill_jax.errors import UserError
-from distill_jax.evaluation.live import LiveTurn
 from distill_jax.students import Students
 
 MOST_WAITING = 32

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from distill_jax.ask.question import check_question, ending
+from distill_jax.dialogues.live import LiveTurn
 from distill_jax.errors import Interrupted, UserError
-from distill_jax.evaluation.live import LiveTurn
 from distill_jax.students import Solution, Students
 
 COLOURS = ("cyan", "green", "magenta", "yellow")

@@ -16,8 +16,9 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from distill_jax import devices, sharding
+from distill_jax import devices
 from distill_jax.dry_run import compiled_program, hlo_program, topologies
+from distill_jax.model import sharding
 from distill_jax.sampling import slots
 
 # libtpu's own warnings, which it writes to stderr only because `chips` asks it to.
@@ -54,14 +55,14 @@ def machine_target(sizes: Mapping[str, Any]) -> Target:
 def topology_target(name: str, sizes: Mapping[str, int]) -> Target:
     """A TPU slice or GPUs with a mesh of these axis sizes (one may be -1); UserError as for a
     machine."""
-    devices = topologies.topology_devices(name)
+    described = topologies.topology_devices(name)
     data, fsdp, tensor = (sizes[axis] for axis in sharding.AXES)
-    mesh = sharding.make_mesh(data, fsdp, tensor, devices)
-    chip = devices.chip_of(devices[0])
+    mesh = sharding.make_mesh(data, fsdp, tensor, described)
+    chip = devices.chip_of(described[0])
     memory = chip.memory if chip else None
     if topologies.is_gpu(name) and memory is not None:
         memory = topologies.usable_memory(memory)
-    return Target(name, devices[0].platform, mesh, chip, memory)
+    return Target(name, described[0].platform, mesh, chip, memory)
 
 
 def compile_program(

@@ -11,13 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distill_jax import sharding, student_setup
+from distill_jax import student_setup
 from distill_jax.devices import Chip
+from distill_jax.dialogues import sampler
+from distill_jax.dialogues.predict import check_prompts
 from distill_jax.dry_run import ahead_of_time, compiled_program
 from distill_jax.dry_run.ahead_of_time import Target
-from distill_jax.evaluation import sampler
-from distill_jax.evaluation.evaluate import check_prompts
-from distill_jax.model import flops, gpt2
+from distill_jax.model import flops, gpt2, sharding
 from distill_jax.records import Annotation
 from distill_jax.run_inputs import RunInputs
 from distill_jax.sampling import decode, pick, schedule, slots

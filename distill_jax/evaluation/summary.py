@@ -4,8 +4,8 @@ import collections
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from distill_jax.dialogues.votes import pass_at_k
 from distill_jax.evaluation.statistics import wilson_interval
-from distill_jax.evaluation.votes import pass_at_k
 from distill_jax.records import Prediction
 
 EXTRACTORS = ("strict", "flexible", "normalised")

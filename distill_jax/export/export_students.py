@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from distill_jax import records, sharding
+from distill_jax import records
 from distill_jax.annotations import hub
 from distill_jax.errors import UserError
 from distill_jax.export import alternate_program, gguf_export, hugging_face_export, model_card
+from distill_jax.model import sharding
 from distill_jax.restore_students import chosen_steps, finished_students, restore_params
 from distill_jax.run_inputs import RunInputs
 from distill_jax.settings import command_line

@@ -8,8 +8,8 @@ from typing import Any
 
 from distill_jax import records
 from distill_jax.annotations import hub
-from distill_jax.markdown import fenced, plain
 from distill_jax.records import Annotation
+from distill_jax.text.markdown import fenced, plain
 from distill_jax.text.rows import View
 from distill_jax.text.tokenizer import END_OF_TEXT, END_OF_TURN
 from distill_jax.text.transcript import Scheme, render

@@ -25,12 +25,12 @@ import numpy as np
 from jax.sharding import PartitionSpec
 
 from distill_jax.model import gpt2
+from distill_jax.model.sharding import BATCH
 from distill_jax.sampling import state as dialogue_state
 from distill_jax.sampling.advance import Calculator, advance, script_entry
 from distill_jax.sampling.pick import How, pick
 from distill_jax.sampling.plan import HELD, RUNNING, DialoguePlan, allowed_tokens
 from distill_jax.sampling.state import DialogueState
-from distill_jax.sharding import BATCH
 
 PromptCaches = dict[str, gpt2.Cache]  # by student, each layer k, v [G, N, P, H]
 

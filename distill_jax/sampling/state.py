@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
 from distill_jax.model import gpt2
+from distill_jax.model.sharding import BATCH
 from distill_jax.sampling.plan import EMPTY, DialoguePlan
-from distill_jax.sharding import BATCH
 
 CACHE = P(("data", "fsdp"), "tensor", None, None)  # slots over data and fsdp, heads over tensor
 VIEWS = P(None, ("data", "fsdp"))

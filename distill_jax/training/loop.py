@@ -11,8 +11,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from distill_jax import devices, distributed, errors, sharding
+from distill_jax import devices, distributed, errors
 from distill_jax.errors import UserError
+from distill_jax.model import sharding
 from distill_jax.tracking import terminal
 from distill_jax.tracking.trackers import Tracking
 from distill_jax.training.checkpoint import Checkpoints

@@ -11,8 +11,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, PartitionSpec
 
-from distill_jax import sharding
-from distill_jax.model import gpt2, partition
+from distill_jax.model import gpt2, partition, sharding
 from distill_jax.training import loss
 
 

@@ -22,8 +22,8 @@ import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 
+from distill_jax.dialogues.sampler import Sampler, Settings, empty_turn
 from distill_jax.errors import UserError
-from distill_jax.evaluation.sampler import Sampler, Settings, empty_turn
 from distill_jax.records import Annotation, Problem, Turn
 from distill_jax.sampling.dialogues import name_hash
 from distill_jax.sampling.plan import FREE_TURN, DialoguePlan

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from distill_jax.dialogues.given import Script, ended_in_given
+from distill_jax.dialogues.sampler import Sampler
+from distill_jax.dialogues.votes import combine
 from distill_jax.errors import UserError
-from distill_jax.evaluation.given import Script, ended_in_given
-from distill_jax.evaluation.sampler import Sampler
-from distill_jax.evaluation.votes import combine
 from distill_jax.records import Grade, Prediction, Problem, Turn
 from distill_jax.sampling.dialogues import Dialogue, Request
 from distill_jax.sampling.generate import OnLook

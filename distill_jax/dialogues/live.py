@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from distill_jax.evaluation.sampler import Sampler
+from distill_jax.dialogues.sampler import Sampler
 from distill_jax.sampling.dialogues import Dialogue, WrittenTurn
 from distill_jax.text.tokenizer import Tokenizer
 

@@ -1,0 +1,1 @@
+"""Text around the sampler: problems go in, predictions come out."""
