@@ -32,10 +32,10 @@ import numpy as np  # noqa: E402
 
 from benchmarks.results import Results, significant  # noqa: E402
 from distill_jax.model import sharding  # noqa: E402
-from distill_jax.run_inputs import RunInputs  # noqa: E402
+from distill_jax.run.run_inputs import RunInputs  # noqa: E402
+from distill_jax.run.student_setup import StudentSetup  # noqa: E402
+from distill_jax.run.train_students import prepare  # noqa: E402
 from distill_jax.settings import command_line  # noqa: E402
-from distill_jax.student_setup import StudentSetup  # noqa: E402
-from distill_jax.train_students import prepare  # noqa: E402
 from distill_jax.training import step  # noqa: E402
 from distill_jax.workdir import Workdir  # noqa: E402
 

@@ -18,29 +18,29 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from distill_jax.evaluation.displays import Exhibit
-    from distill_jax.results import Results
-    from distill_jax.students import Students
+    from distill_jax.evaluation.results import Results
+    from distill_jax.run.students import Students
 
 __all__ = ["compare", "evaluate_run", "load", "read_run"]
 
 
 def load(workdir: "str | os.PathLike[str]", **overrides: object) -> "Students":
-    """The finished students of a run, ready to answer; see `distill_jax.students.Students`.
+    """The finished students of a run, ready to answer; see `distill_jax.run.students.Students`.
 
     `overrides` are config keys with `__` for the dot: `evaluation__checkpoint="best"`,
     `sampling__dtype="bfloat16"`. Raises `distill_jax.errors.UserError` where something is missing.
     """
-    from distill_jax import students
+    from distill_jax.run import students
 
     return students.load(workdir, **overrides)
 
 
 def read_run(workdir: "str | os.PathLike[str]") -> "Results":
-    """The headline evaluation of a run, the one of report.html; see `distill_jax.results.Results`.
+    """The headline evaluation of a run, see `distill_jax.evaluation.results`.
 
     Raises `distill_jax.errors.UserError` where the run is not evaluated yet.
     """
-    from distill_jax import results
+    from distill_jax.evaluation import results
 
     return results.read_run(workdir)
 
@@ -54,7 +54,8 @@ def evaluate_run(workdir: "str | os.PathLike[str]", **overrides: object) -> "Res
     """
     import os
 
-    from distill_jax import experiment, results
+    from distill_jax.evaluation import results
+    from distill_jax.run import experiment
 
     changed = {key.replace("__", "."): value for key, value in overrides.items()}
     return results.read_evaluation(experiment.evaluate(os.fspath(workdir), changed))
@@ -66,6 +67,6 @@ def compare(results: "Mapping[str, Results]") -> "Exhibit":
 
     Raises `distill_jax.errors.UserError` where no problem was answered by all.
     """
-    from distill_jax import results as found
+    from distill_jax.evaluation import results as found
 
     return found.compare(results)

@@ -39,7 +39,7 @@ def main(argv: list[str]) -> None:
     config = command_line.load_config(arguments.config)
     command_line.apply_overrides(config, overrides)
 
-    from distill_jax import annotate_problems
+    from distill_jax.run import annotate_problems
 
     if arguments.limit:
         annotate_problems.trial(config, arguments.limit, arguments.yes)

@@ -27,7 +27,7 @@ def main(argv: list[str]) -> None:
         print("\n".join(listing.list_evaluations(Workdir(arguments.workdir))))
         return
     devices.keep_freed_memory()
-    from distill_jax import experiment
+    from distill_jax.run import experiment
 
     experiment.evaluate(arguments.workdir, overrides)
 

@@ -42,7 +42,7 @@ def main(argv: list[str]) -> None:
 
         whole_run.run(config, arguments.workdir, arguments.topology)
         return
-    from distill_jax import experiment
+    from distill_jax.run import experiment
 
     if arguments.show_batch:
         experiment.show_batch(config)

@@ -11,8 +11,8 @@ import pytest
 from experiment_runs import ROOT
 from pages import CURRENT, README, blocks, code_spans, name_of, table
 
-from distill_jax import config_checks
 from distill_jax.errors import UserError
+from distill_jax.run import checks
 from distill_jax.settings import command_line
 from distill_jax.sweep import definition
 
@@ -50,13 +50,13 @@ def check_own_command(module, arguments):
     path = rest[rest.index("--config") + 1] if "--config" in rest else ""
     if module == "sweep" and path:
         runs = definition.plan(definition.load_sweep(path), overrides)
-        assert all(config_checks.check_values(run.config) is None for run in runs)
+        assert all(checks.check_values(run.config) is None for run in runs)
         return
     # C, my_config.py: a config of the reader's.
     shipped = path if path.startswith("configs/") else "configs/base.py"
     config = command_line.load_config(shipped)
     command_line.apply_overrides(config, overrides)
-    config_checks.check_values(config)
+    checks.check_values(config)
 
 
 def check_launcher(script, arguments):

@@ -8,12 +8,12 @@ import pytest
 from pages import DOCS
 from tiny_student import make_mesh
 
-from distill_jax import config_checks
 from distill_jax.errors import UserError
 from distill_jax.model import gpt2, presets
-from distill_jax.run_inputs import NOT_IDENTITY, NOT_IDENTITY_KEYS, RunInputs
+from distill_jax.run import checks
+from distill_jax.run.run_inputs import NOT_IDENTITY, NOT_IDENTITY_KEYS, RunInputs
+from distill_jax.run.student_setup import check_mesh
 from distill_jax.settings import command_line
-from distill_jax.student_setup import check_mesh
 from distill_jax.workdir import Workdir
 
 SHIPPED = sorted(path.stem for path in command_line.PACKAGED_CONFIGS.glob("[a-z]*.py"))
@@ -90,7 +90,7 @@ def test_a_value_that_makes_no_sense_is_named(key, value, said):
     config = command_line.load_config("configs/demo.py")
     command_line.apply_overrides(config, {key: value})
     with pytest.raises(UserError, match=rf"^config\.{key}=[^;]*: {said}[^;]*$"):
-        config_checks.check_values(config)
+        checks.check_values(config)
 
 
 def test_all_values_that_make_no_sense_are_in_one_message():
@@ -99,6 +99,6 @@ def test_all_values_that_make_no_sense_are_in_one_message():
     wrong |= {"train.best_by": "luck", "model.solver.heads": "3"}
     command_line.apply_overrides(config, wrong)
     with pytest.raises(UserError) as caught:
-        config_checks.check_values(config)
+        checks.check_values(config)
     assert all(f"config.{key}=" in str(caught.value) for key in wrong), caught.value
     assert "config.model.solver.width" in str(caught.value)

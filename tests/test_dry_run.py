@@ -15,12 +15,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from distill_jax import devices, run_data
+from distill_jax import devices
 from distill_jax.dry_run import ahead_of_time, sampler_programs, table, topologies, whole_run
 from distill_jax.dry_run.sampler_programs import SamplerJob
 from distill_jax.errors import UserError
 from distill_jax.model import gpt2, sharding
-from distill_jax.run_inputs import RunInputs
+from distill_jax.run import training_annotations
+from distill_jax.run.run_inputs import RunInputs
 from distill_jax.sampling import slots
 from distill_jax.sampling.plan import DialoguePlan, ViewPlan
 from distill_jax.settings import command_line
@@ -115,7 +116,7 @@ def test_a_real_dry_run_on_eight_devices(tmp_path):
 
     config = command_line.load_config(str(tmp_path / "tiny.py"))
     inputs = RunInputs(config, Workdir(tmp_path / "nothing"))
-    annotations = run_data.collect(inputs).train
+    annotations = training_annotations.collect(inputs).train
     tokenizer = inputs.tokenizer(annotations)
     (rows,) = text_rows.encode_rows(annotations, inputs.scheme, inputs.views, tokenizer).values()
     lengths = [len(row.tokens) - 1 for row in rows]

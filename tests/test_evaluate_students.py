@@ -10,9 +10,9 @@ import pytest
 from experiment_runs import ROOT, command, environment, run
 
 import distill_jax
-from distill_jax import experiment
 from distill_jax.dialogues.sampler import drawing_seed
 from distill_jax.errors import UserError
+from distill_jax.run import experiment
 from distill_jax.sampling.dialogues import Dialogue, WrittenTurn
 from distill_jax.sampling.plan import FREE_TURN, HOLD
 from distill_jax.tasks import arithmetic

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill_jax import config_checks
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Step
+from distill_jax.run import checks
 from distill_jax.settings import command_line
 from distill_jax.tasks import gsm8k, strategyqa, svamp
 from distill_jax.text import formats, rows, tokenizer, transcript
@@ -129,16 +129,16 @@ def test_the_format_is_for_a_lone_solver():
     config = command_line.load_config("configs/demo.py")
     command_line.apply_overrides(config, {"text_format": "fine_tune_cot"})
     with pytest.raises(UserError) as caught:
-        config_checks.check_values(config)
+        checks.check_values(config)
     assert str(caught.value) == (
         "config.text_format='fine_tune_cot' is for --config.scheme=chain or answer_only"
     )
     for scheme in ("chain", "answer_only"):
         command_line.apply_overrides(config, {"scheme": scheme})
-        config_checks.check_values(config)
+        checks.check_values(config)
     command_line.apply_overrides(config, {"text_format": "alpaca"})
     with pytest.raises(UserError, match="text_format='alpaca': choose turns, fine_tune_cot"):
-        config_checks.check_values(config)
+        checks.check_values(config)
 
 
 def test_worked_examples_of_docstrings():

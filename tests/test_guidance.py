@@ -7,12 +7,12 @@ import pytest
 from experiment_runs import TINY, one_error_line, run
 
 import distill_jax
-from distill_jax import experiment
 from distill_jax.dialogues.given import with_scripts
 from distill_jax.dialogues.sampler import Sampler
 from distill_jax.errors import UserError
 from distill_jax.export import export_students
-from distill_jax.run_inputs import RunInputs
+from distill_jax.run import experiment
+from distill_jax.run.run_inputs import RunInputs
 from distill_jax.settings import command_line
 from distill_jax.tasks import arithmetic
 from distill_jax.text import plan

@@ -9,10 +9,10 @@ import sys
 import pytest
 from scripted_hub import running_hub
 
-from distill_jax import run_data
 from distill_jax.annotations import hub
 from distill_jax.errors import UserError
-from distill_jax.run_inputs import RunInputs
+from distill_jax.run import training_annotations
+from distill_jax.run.run_inputs import RunInputs
 from distill_jax.settings import command_line
 from distill_jax.workdir import Workdir
 
@@ -25,7 +25,7 @@ def workdir(tmp_path):
     counts = {f"task_options.{split}_problems": "30" for split in ("train", "dev", "test")}
     command_line.apply_overrides(config, counts | {"data.dev_problems": "3"})
     inputs = RunInputs(config, Workdir(tmp_path / "w"))
-    run_data.write_annotations(inputs, run_data.collect(inputs))
+    training_annotations.write_annotations(inputs, training_annotations.collect(inputs))
     return inputs.workdir
 
 

@@ -10,15 +10,15 @@ from experiment_runs import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill_jax import config_checks, run_data
-from distill_jax.annotate_problems import annotate
 from distill_jax.annotations import mixture
 from distill_jax.annotations.mixture import Mixture
 from distill_jax.annotations.subsets import share_of_questions
 from distill_jax.errors import UserError
 from distill_jax.evaluation.comparison import write_comparison
 from distill_jax.records import Annotation, Step
-from distill_jax.run_inputs import RunInputs
+from distill_jax.run import checks, training_annotations
+from distill_jax.run.annotate_problems import annotate
+from distill_jax.run.run_inputs import RunInputs
 from distill_jax.settings import command_line
 from distill_jax.workdir import Workdir
 
@@ -134,7 +134,7 @@ def test_values_that_make_no_sense(values, message):
         values = {"data.annotations": "a,b"} | values
     command_line.apply_overrides(config, values)
     with pytest.raises(UserError, match=message):
-        config_checks.check_values(config)
+        checks.check_values(config)
 
 
 def test_shares_of_a_config_file_are_overridden_by_numbers():
@@ -186,7 +186,7 @@ def collect(directory, files, **overrides):
     config = command_line.load_config("configs/jsonl.py")
     flat = {"task_options.directory": str(directory), "scheme": "chain", "data.annotations": files}
     command_line.apply_overrides(config, flat | overrides)
-    return run_data.collect(RunInputs(config, Workdir(directory / "w")))
+    return training_annotations.collect(RunInputs(config, Workdir(directory / "w")))
 
 
 def test_arms_have_the_same_problems_and_say_what_is_of_which_file(tmp_path):
@@ -292,7 +292,7 @@ def test_real_chains_of_svamp(config, names, common, long, tmp_path):
     files = ",".join(f"{DATA}/teacher/eitnlp_distilling_cot/svamp/{name}" for name in names)
     flat = {"data.annotations": files, "task_options.directory": f"{DATA}/svamp"}
     command_line.apply_overrides(made, flat)
-    data = run_data.collect(RunInputs(made, Workdir(tmp_path / "w")))
+    data = training_annotations.collect(RunInputs(made, Workdir(tmp_path / "w")))
     assert f"{common} problems in all 2 files" in data.usage
     assert len(data.train) + len(data.dev) == common
     counts = [sum(a.source["file"] == name for a in data.train) for name in names]

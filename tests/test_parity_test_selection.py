@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from experiment_runs import command, curve, environment, one_error_line, run, states
 
-from distill_jax import config_checks
 from distill_jax.errors import UserError
+from distill_jax.run import checks
 from distill_jax.settings import command_line
 from distill_jax.training.optimizer import learning_rate_schedule
 
@@ -169,5 +169,5 @@ def test_what_does_not_go_together_is_one_line(changes, said):
     config = command_line.load_config("configs/demo.py")
     command_line.apply_overrides(config, changes)
     with pytest.raises(UserError) as caught:
-        config_checks.check_values(config)
+        checks.check_values(config)
     assert str(caught.value) == said

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from distill_jax.dialogues.votes import combine
-from distill_jax.evaluation import report
+from distill_jax.evaluation import html_report
 from distill_jax.evaluation.summary import summarise
 from distill_jax.records import Prediction, Turn
 
@@ -67,7 +67,7 @@ def write(path, predictions, **changes):
         "title": "A run",
         "training": {"solver": {"steps": 1234, "tokens": {"fed": 99}}, "decomposer": {"steps": 20}},
     }
-    report.write_report(path, predictions=predictions, **(arguments | changes))
+    html_report.write_report(path, predictions=predictions, **(arguments | changes))
     return Page(path)
 
 
@@ -126,12 +126,14 @@ def test_twenty_dialogues_with_their_badges(tmp_path):
 
 def test_choice_fills_up_and_is_stable():
     predictions = [prediction(i) for i in range(50)] + [prediction(50, correct=True)]
-    chosen = report.choose_dialogues(predictions, 20)
+    chosen = html_report.choose_dialogues(predictions, 20)
     assert len({p.id for p in chosen}) == 20
     assert chosen[0].id == "test/50"
-    assert chosen == report.choose_dialogues(predictions, 20)
-    assert len(report.choose_dialogues(predictions[:3], 20)) == 3
-    assert report.choose_dialogues([], 20) == report.choose_dialogues(predictions, 0) == []
+    assert chosen == html_report.choose_dialogues(predictions, 20)
+    assert len(html_report.choose_dialogues(predictions[:3], 20)) == 3
+    assert (
+        html_report.choose_dialogues([], 20) == html_report.choose_dialogues(predictions, 0) == []
+    )
 
 
 def test_unfinished_but_counted_as_right_says_so(tmp_path):
@@ -146,7 +148,7 @@ def test_every_status_is_counted(tmp_path):
     page = write(tmp_path / "report.html", predictions)
     cells = [[cell["text"] for cell in page.find("td", "", row)] for row in page.find("tr")]
     counts = {row[0]: row[1] for row in cells if len(row) > 1}
-    for status, meaning in report.STATUS_MEANING.items():
+    for status, meaning in html_report.STATUS_MEANING.items():
         expected = sum(p.status == status for p in predictions)
         assert counts[status + meaning] == str(expected)
     assert counts["contextstopped where the model's context was full"] == "2"
@@ -266,12 +268,14 @@ def test_control_characters_are_shown(tmp_path):
 )
 @given(text=st.text(st.characters(exclude_categories=())), role=st.text(max_size=5))
 def test_any_text(tmp_path, monkeypatch, text, role):
-    monkeypatch.setattr(report.figures, "_svg", lambda *_: None)  # slow, and not what is tested
+    monkeypatch.setattr(
+        html_report.figures, "_svg", lambda *_: None
+    )  # slow, and not what is tested
     page = write(tmp_path / "report.html", [prediction(0, text=text, role=role)])
     (dialogue,) = page.dialogues()
-    assert page.find("div", "text", dialogue)[-1]["text"] == report.visible(text)
-    assert page.find("span", "role", dialogue)[-1]["text"] == report.visible(role)
-    report.visible(text).encode("utf-8")
+    assert page.find("div", "text", dialogue)[-1]["text"] == html_report.visible(text)
+    assert page.find("span", "role", dialogue)[-1]["text"] == html_report.visible(role)
+    html_report.visible(text).encode("utf-8")
 
 
 def test_a_reader_never_sees_a_part(tmp_path):

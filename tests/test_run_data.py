@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from distill_jax import run_data
 from distill_jax.annotations.subsets import hold_out
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Step
-from distill_jax.run_inputs import RunInputs
+from distill_jax.run import training_annotations
+from distill_jax.run.run_inputs import RunInputs
 from distill_jax.settings import command_line
 from distill_jax.text import rows
 from distill_jax.text.tokenizer import train_tokenizer
@@ -52,26 +52,29 @@ def inputs_of(directory, train, **overrides):
     ],
 )
 def test_what_became_of_own_rows_is_said(overrides, usage, tmp_path):
-    assert run_data.collect(inputs_of(tmp_path, own_rows(30, 3), **overrides)).usage == usage
+    assert (
+        training_annotations.collect(inputs_of(tmp_path, own_rows(30, 3), **overrides)).usage
+        == usage
+    )
 
 
 def test_steps_that_do_not_lead_to_the_answer_are_pointed_at(tmp_path, capsys):
     inputs = inputs_of(tmp_path, own_rows(30), **{"data.dev_problems": "0"})
-    run_data.write_annotations(inputs, run_data.collect(inputs))
+    training_annotations.write_annotations(inputs, training_annotations.collect(inputs))
     said = "29 of 30 end in a step that does not name the answer, and are trained on: look at "
     assert said + "jsonl/train/0 (answer 1)" in capsys.readouterr().out
-    run_data.write_annotations(inputs, run_data.collect(inputs))
+    training_annotations.write_annotations(inputs, training_annotations.collect(inputs))
     assert said not in capsys.readouterr().out  # once is enough
 
 
 def test_a_missing_dev_file_is_named_with_the_remedy(tmp_path):
     inputs = inputs_of(tmp_path, own_rows(30))
-    data = run_data.collect(inputs)
-    run_data.write(inputs, data, inputs.tokenizer(data.train))
-    assert run_data.collect(inputs).train == data.train
+    data = training_annotations.collect(inputs)
+    training_annotations.write(inputs, data, inputs.tokenizer(data.train))
+    assert training_annotations.collect(inputs).train == data.train
     inputs.workdir.dev_annotations.unlink()
     with pytest.raises(UserError, match=r"annotations\.dev\.jsonl is missing: put it back, or"):
-        run_data.collect(inputs)
+        training_annotations.collect(inputs)
 
 
 def test_a_row_that_is_too_long_is_named_by_its_annotation_and_question(tmp_path):
@@ -81,7 +84,7 @@ def test_a_row_that_is_too_long_is_named_by_its_annotation_and_question(tmp_path
         "steps": [{"subquestion": None, "solution": "7"}],
     }
     inputs = inputs_of(tmp_path, [*own_rows(5), long], scheme="chain")
-    annotations = run_data.collect(inputs).train
+    annotations = training_annotations.collect(inputs).train
     tokenizer = train_tokenizer([a.question for a in annotations], 300)
     encoded = rows.encode_rows(annotations, inputs.scheme, inputs.views, tokenizer)["solver"]
     with pytest.raises(
@@ -102,7 +105,7 @@ def test_questions_of_the_evaluation_are_not_trained_on(templated, test, reasons
     other = {"question": "Is ice cold?", "answer": True, "steps": own_rows(1)[0]["steps"]}
     inputs = inputs_of(tmp_path, [*own_rows(30), other], **{"data.templated": templated})
     (tmp_path / "test.jsonl").write_text(json.dumps({"question": test, "answer": 8}) + "\n")
-    data = run_data.collect(inputs)
+    data = training_annotations.collect(inputs)
     assert {each.reason for each in data.rejected} == reasons
     left = len(data.train) + len(data.dev)
     assert left == {frozenset(): 31, frozenset({"leak"}): 30}.get(frozenset(reasons), 1)
@@ -117,8 +120,8 @@ def test_what_is_written_says_what_was_kept_and_why_not(tmp_path):
     ] + [{"question": "What is 2 * 2?", "answer": 5, "steps": own_rows(1)[0]["steps"]}]
     lines = "".join(json.dumps(row) + "\n" for row in annotations)
     (tmp_path / "train.annotations.jsonl").write_text(lines)
-    data = run_data.collect(inputs)
-    run_data.write_annotations(inputs, data)
+    data = training_annotations.collect(inputs)
+    training_annotations.write_annotations(inputs, data)
     summary = json.loads(inputs.workdir.summary.read_text())
     assert summary == {
         "kept": 30,
@@ -133,7 +136,7 @@ def test_what_is_written_says_what_was_kept_and_why_not(tmp_path):
     assert (rejected["id"], rejected["reason"]) == ("jsonl/train/30", "wrong answer")
     assert rejected["detail"] == "answer '5' is not '4'"
     assert rejected["annotation"]["steps"][0]["solution"] == "4"
-    assert run_data.collect(inputs).train == data.train
+    assert training_annotations.collect(inputs).train == data.train
 
 
 def test_annotations_come_from_the_files_of_the_config(tmp_path):
@@ -143,7 +146,7 @@ def test_annotations_come_from_the_files_of_the_config(tmp_path):
     ]
     (tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     overrides = {"scheme": "chain", "data.annotations": str(tmp_path / "mine.jsonl")}
-    data = run_data.collect(inputs_of(tmp_path, own_rows(10), **overrides))
+    data = training_annotations.collect(inputs_of(tmp_path, own_rows(10), **overrides))
     assert sorted(a.id for a in [*data.train, *data.dev]) == [
         f"jsonl/train/{n}" for n in range(10) if n != 3
     ]
@@ -152,7 +155,7 @@ def test_annotations_come_from_the_files_of_the_config(tmp_path):
     assert data.train[0].source["kind"] == "imported"
     overrides["data.annotations"] = "nope.jsonl"
     with pytest.raises(UserError, match=r"config\.data\.annotations: nope\.jsonl: no such file"):
-        run_data.collect(inputs_of(tmp_path, own_rows(10), **overrides))
+        training_annotations.collect(inputs_of(tmp_path, own_rows(10), **overrides))
 
 
 def test_copies_of_a_question_of_dev_are_not_trained_on():

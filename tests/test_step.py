@@ -22,7 +22,7 @@ from tiny_student import (
 
 from distill_jax.errors import UserError
 from distill_jax.model import attention, gpt2, partition, sharding
-from distill_jax.student_setup import check_mesh
+from distill_jax.run.student_setup import check_mesh
 from distill_jax.text.rows import NO_LOSS
 from distill_jax.training import loss, step
 

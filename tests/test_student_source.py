@@ -9,9 +9,9 @@ import pytest
 import transformers
 from experiment_runs import TINY, contents, curve, one_error_line, run
 
-from distill_jax import student_source
 from distill_jax.configs.base import get_config
 from distill_jax.errors import UserError
+from distill_jax.run import student_source
 from distill_jax.text import tokenizer as text_tokenizer
 
 ALONE = [*TINY, "--config.scheme=chain", "--config.train.steps=40"]

@@ -11,12 +11,13 @@ import setuptools
 from experiment_runs import ROOT, TINY, command, contents, curve, environment, one_error_line, run
 from run_directories import solved, write_run
 
-from distill_jax import errors, run_data
+from distill_jax import errors
 from distill_jax.errors import UserError
 from distill_jax.evaluation import runs as finished_runs
 from distill_jax.evaluation.listing import list_evaluations
 from distill_jax.records import Problem, read_json_lines
-from distill_jax.run_inputs import RunInputs
+from distill_jax.run import training_annotations
+from distill_jax.run.run_inputs import RunInputs
 from distill_jax.settings import command_line
 from distill_jax.sweep import __main__ as sweep
 from distill_jax.sweep import definition, shared_data
@@ -310,8 +311,8 @@ def test_a_run_reads_the_data_of_its_sister_as_if_it_had_made_it(swept, tmp_path
     shared = Workdir(directory / "chain-seed1")
     config = command_line.config_from_dict(shared.stored_config())
     inputs = RunInputs(config, Workdir(tmp_path / "alone"))
-    data = run_data.collect(inputs)
-    run_data.write(inputs, data, inputs.tokenizer(data.train))
+    data = training_annotations.collect(inputs)
+    training_annotations.write(inputs, data, inputs.tokenizer(data.train))
     assert shared.hashes() == inputs.workdir.hashes() and len(shared.hashes()) == 3
     rows = list(read_json_lines(shared.annotations))
     assert len(rows) == len(data.train) == 300

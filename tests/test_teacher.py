@@ -11,11 +11,11 @@ from scripted_server import Act, ScriptedServer, question_of
 from distill_jax.annotations.verify import verify
 from distill_jax.errors import PeerGone, UserError
 from distill_jax.records import Problem
+from distill_jax.run.teacher_annotations import make_conversation, teacher_annotations
 from distill_jax.tasks.grading import grade_number
 from distill_jax.teacher.cache import AnswerCache
 from distill_jax.teacher.pace import Pace
 from distill_jax.teacher.settings import Spending, TeacherSettings
-from distill_jax.teacher_annotations import make_conversation, teacher_annotations
 from distill_jax.text.transcript import SCHEMES
 from distill_jax.tracking.terminal import Terminal
 

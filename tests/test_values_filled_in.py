@@ -7,7 +7,7 @@ import re
 import pytest
 from experiment_runs import TINY, run
 
-from distill_jax import experiment
+from distill_jax.run import experiment
 from distill_jax.text import calculator
 
 MARK = re.compile(r"<<([^<>=]*)=([^<>]*)>>")

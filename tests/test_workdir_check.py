@@ -3,9 +3,9 @@
 import pytest
 
 from distill_jax.errors import UserError
+from distill_jax.run.workdir_check import check_workdir
 from distill_jax.training.manifest import MANIFEST
 from distill_jax.workdir import Workdir, some_of, write_json, write_text
-from distill_jax.workdir_check import check_workdir
 
 OLD, NEW = {"seed": 0}, {"seed": 1}
 

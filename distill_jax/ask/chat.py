@@ -21,7 +21,7 @@ from distill_jax.ask.guard import Refused, read_json
 from distill_jax.ask.line import Asked, Event, Line
 from distill_jax.ask.question import check_question, drawing
 from distill_jax.errors import UserError
-from distill_jax.students import Students
+from distill_jax.run.students import Students
 
 
 @dataclasses.dataclass(frozen=True)

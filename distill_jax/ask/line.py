@@ -23,7 +23,7 @@ from distill_jax.ask.guard import Refused
 from distill_jax.ask.question import ending
 from distill_jax.dialogues.live import LiveTurn
 from distill_jax.errors import UserError
-from distill_jax.students import Students
+from distill_jax.run.students import Students
 
 MOST_WAITING = 32
 

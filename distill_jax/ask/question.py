@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from distill_jax.errors import UserError
-from distill_jax.students import Solution, Students
+from distill_jax.run.students import Solution, Students
 
 # Keys of config.sampling that a request may set, with their ranges: no compilation
 # depends on them, but for whether anything is drawn, and from all tokens or fewer.

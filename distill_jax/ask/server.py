@@ -16,7 +16,7 @@ from distill_jax.ask import chat, page
 from distill_jax.ask.guard import LOOPBACK, Guard, Refused
 from distill_jax.ask.line import Line
 from distill_jax.errors import Interrupted
-from distill_jax.students import Students
+from distill_jax.run.students import Students
 
 MOST_CONNECTIONS = 100
 SECONDS_TO_END = 5

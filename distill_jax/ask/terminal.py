@@ -12,7 +12,7 @@ from rich.text import Text
 from distill_jax.ask.question import check_question, ending
 from distill_jax.dialogues.live import LiveTurn
 from distill_jax.errors import Interrupted, UserError
-from distill_jax.students import Solution, Students
+from distill_jax.run.students import Solution, Students
 
 COLOURS = ("cyan", "green", "magenta", "yellow")
 ANSWER = "answer"

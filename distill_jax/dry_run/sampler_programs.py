@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distill_jax import student_setup
 from distill_jax.devices import Chip
 from distill_jax.dialogues import sampler
 from distill_jax.dialogues.predict import check_prompts
@@ -19,7 +18,8 @@ from distill_jax.dry_run import ahead_of_time, compiled_program
 from distill_jax.dry_run.ahead_of_time import Target
 from distill_jax.model import flops, gpt2, sharding
 from distill_jax.records import Annotation
-from distill_jax.run_inputs import RunInputs
+from distill_jax.run import student_setup
+from distill_jax.run.run_inputs import RunInputs
 from distill_jax.sampling import decode, pick, schedule, slots
 from distill_jax.sampling import state as dialogue_state
 from distill_jax.sampling.advance import Calculator

@@ -12,12 +12,13 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from distill_jax import devices, train_students
+from distill_jax import devices
 from distill_jax.dry_run import ahead_of_time, sampler_programs
 from distill_jax.dry_run.ahead_of_time import Target, machine_target, topology_target
 from distill_jax.dry_run.table import show
-from distill_jax.run_inputs import RunInputs
-from distill_jax.student_setup import StudentSetup
+from distill_jax.run import train_students
+from distill_jax.run.run_inputs import RunInputs
+from distill_jax.run.student_setup import StudentSetup
 from distill_jax.training import step
 from distill_jax.workdir import Workdir
 

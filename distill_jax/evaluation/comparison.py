@@ -11,8 +11,8 @@ from distill_jax.evaluation import (
     breakdowns,
     comparison_tables,
     figures,
+    html_report,
     published,
-    report,
     tables,
 )
 from distill_jax.evaluation import runs as finished_runs
@@ -159,31 +159,34 @@ def _html(
     roles = [t.role for row in different for p in row for t in p.turns]
     drawn = {
         "runs": figures.accuracy_figure(
-            [(report.visible(run.name), run.accuracy, _interval(run)) for run in runs]
+            [(html_report.visible(run.name), run.accuracy, _interval(run)) for run in runs]
         ),
         "steps": figures.groups_figure(
             "steps",
             "steps of the gold solution",
-            {report.visible(r.name): breakdowns.by_attribute(r.predictions, "steps") for r in runs},
+            {
+                html_report.visible(r.name): breakdowns.by_attribute(r.predictions, "steps")
+                for r in runs
+            },
         ),
         "calibration": figures.reliability_figure(
             {
-                report.visible(run.name): measured.bins
+                html_report.visible(run.name): measured.bins
                 for run in runs
                 if (measured := calibration(run.predictions)) is not None
             }
         ),
     }
-    return report.page_template("comparison.html.j2").render(
+    return html_report.page_template("comparison.html.j2").render(
         **facts,
         tables=[(table, tables.shown(table), drawn.get(table.name)) for table in shown],
         dialogues=[
-            (row[0], gold.get(row[0].id), [(report.outcome(p), p) for p in row])
+            (row[0], gold.get(row[0].id), [(html_report.outcome(p), p) for p in row])
             for row in different
         ],
         names=[run.name for run in runs],
-        badges=report.BADGES,
-        colors=report.speaker_colors(roles),
+        badges=html_report.BADGES,
+        colors=html_report.speaker_colors(roles),
     )
 
 

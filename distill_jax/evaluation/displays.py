@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import markupsafe
 
-from distill_jax.evaluation import report, tables
+from distill_jax.evaluation import html_report, tables
 from distill_jax.evaluation.error_classes import false_equations
 from distill_jax.evaluation.tables import Table
 from distill_jax.records import Annotation, Prediction, Turn
@@ -26,7 +26,7 @@ class Exhibit:
         return "\n".join(tables.to_markdown(table) for table in self.tables)
 
     def _repr_html_(self) -> str:
-        return report.page_template("notebook_tables.html.j2").render(
+        return html_report.page_template("notebook_tables.html.j2").render(
             tables=[(table, tables.shown(table)) for table in self.tables], figure=self.figure
         )
 
@@ -58,16 +58,16 @@ def dialogue_html(
     `votes` of several samples are shown where there is more than one, the grade where it is known.
     """
     votes = votes or {}
-    kind = report.outcome(graded.prediction) if graded else ""
-    return report.page_template("notebook_dialogue.html.j2").render(
+    kind = html_report.outcome(graded.prediction) if graded else ""
+    return html_report.page_template("notebook_dialogue.html.j2").render(
         question=question,
         turns=[(t, false_equations(t.text) if t.role == "solver" else []) for t in turns],
         answer=answer,
         status=status,
-        status_meaning=report.STATUS_MEANING.get(status, status),
+        status_meaning=html_report.STATUS_MEANING.get(status, status),
         votes=list(votes.items()) if sum(votes.values()) > 1 else [],
         graded=graded,
         kind=kind,
-        badge=report.BADGES.get(kind),
-        colors=report.speaker_colors(turn.role for turn in turns),
+        badge=html_report.BADGES.get(kind),
+        colors=html_report.speaker_colors(turn.role for turn in turns),
     )

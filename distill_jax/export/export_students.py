@@ -12,8 +12,8 @@ from distill_jax.annotations import hub
 from distill_jax.errors import UserError
 from distill_jax.export import alternate_program, gguf_export, hugging_face_export, model_card
 from distill_jax.model import sharding
-from distill_jax.restore_students import chosen_steps, finished_students, restore_params
-from distill_jax.run_inputs import RunInputs
+from distill_jax.run.restore_students import chosen_steps, finished_students, restore_params
+from distill_jax.run.run_inputs import RunInputs
 from distill_jax.settings import command_line
 from distill_jax.text.formats import TURNS
 from distill_jax.text.tokenizer import Tokenizer

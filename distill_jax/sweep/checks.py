@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import jax
 
-from distill_jax import experiment
 from distill_jax.errors import UserError
-from distill_jax.run_inputs import RunInputs
+from distill_jax.run import experiment
+from distill_jax.run.run_inputs import RunInputs
 from distill_jax.sweep.definition import SweepRun
 from distill_jax.sweep.outcomes import DONE, HALF_DONE, NOT_BEGUN
 from distill_jax.workdir import Workdir, read_json, some_of

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterable
 from typing import Any
 
-from distill_jax.run_inputs import NOT_IDENTITY, NOT_IDENTITY_KEYS
+from distill_jax.run.run_inputs import NOT_IDENTITY, NOT_IDENTITY_KEYS
 from distill_jax.settings import command_line
 from distill_jax.workdir import Workdir
 

@@ -19,8 +19,8 @@ from distill_jax.errors import UserError
 from distill_jax.evaluation import displays
 from distill_jax.model import sharding
 from distill_jax.records import Prediction, Problem, Turn
-from distill_jax.restore_students import chosen_steps, restore_params
-from distill_jax.run_inputs import RunInputs
+from distill_jax.run.restore_students import chosen_steps, restore_params
+from distill_jax.run.run_inputs import RunInputs
 from distill_jax.sampling.dialogues import Dialogue
 from distill_jax.settings import command_line
 from distill_jax.text.rows import prompt_tokens

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from distill_jax.annotations import mixture
-from distill_jax.config_ranges import out_of_range
 from distill_jax.errors import UserError
+from distill_jax.run.config_ranges import out_of_range
 from distill_jax.settings import command_line
 from distill_jax.tracking.trackers import TRACKERS
 

@@ -9,7 +9,7 @@ from distill_jax.annotations import hub
 from distill_jax.annotations.mixture import Mixture, file_labels
 from distill_jax.annotations.verify import Rejected
 from distill_jax.errors import UserError
-from distill_jax.run_inputs import RunInputs
+from distill_jax.run.run_inputs import RunInputs
 
 
 class Source(NamedTuple):
@@ -79,8 +79,8 @@ def make_mixture(inputs: RunInputs) -> Mixture | None:
 
 
 def _from_teacher(inputs: RunInputs, split: str, problems: list[records.Problem]) -> Source:
+    from distill_jax.run.teacher_annotations import make_conversation, teacher_annotations
     from distill_jax.teacher.settings import TeacherSettings
-    from distill_jax.teacher_annotations import make_conversation, teacher_annotations
 
     settings = TeacherSettings(**inputs.config.teacher)
     conversation = make_conversation(settings, inputs.config.task, inputs.scheme)

@@ -5,8 +5,8 @@ from typing import Any
 from distill_jax import distributed
 from distill_jax.errors import UserError
 from distill_jax.model import gpt2, sharding
-from distill_jax.run_inputs import RunInputs
-from distill_jax.student_setup import check_mesh
+from distill_jax.run.run_inputs import RunInputs
+from distill_jax.run.student_setup import check_mesh
 from distill_jax.training import checkpoint, manifest, step
 from distill_jax.workdir import write_json
 

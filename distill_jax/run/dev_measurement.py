@@ -12,9 +12,9 @@ from distill_jax.errors import UserError
 from distill_jax.evaluation import summary
 from distill_jax.model import sharding
 from distill_jax.records import Annotation, Prediction, Problem
-from distill_jax.restore_students import finished_students, restore_params
-from distill_jax.run_inputs import RunInputs
-from distill_jax.student_setup import StudentSetup
+from distill_jax.run.restore_students import finished_students, restore_params
+from distill_jax.run.run_inputs import RunInputs
+from distill_jax.run.student_setup import StudentSetup
 from distill_jax.text.tokenizer import Tokenizer
 from distill_jax.training import loop, step
 

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import jax
 from etils import epath
 
-from distill_jax import config_checks, distributed, records, student_source, workdir_check
+from distill_jax import distributed, records
 from distill_jax.dialogues.sampler import Settings, make_plan
 from distill_jax.errors import UserError
 from distill_jax.model import gpt2
+from distill_jax.run import checks, student_source, workdir_check
 from distill_jax.sampling.plan import DialoguePlan
 from distill_jax.settings import command_line, task_module
 from distill_jax.teacher.settings import NOTHING, Spending
@@ -56,10 +57,10 @@ class RunInputs:
         """`config` is a ConfigDict (its keys are attributes that type checkers cannot know).
 
         Raises UserError for everything in `config` that can be checked without data."""
-        config_checks.check_values(config)
+        checks.check_values(config)
         self.config = config
         self.workdir = workdir
-        # Whether the directory's run is to be replaced (workdir_check.py): it is not read then.
+        # Whether the directory's run is to be replaced (run/workdir_check.py): it is not read then.
         self.takes_over = False
         # How far the teacher may be asked.
         self.spending = spending
@@ -118,7 +119,7 @@ class RunInputs:
 
     def check_workdir(self, *, may_take_over: bool = False) -> None:
         """Raise UserError where the directory is not this run's, in every process; see
-        workdir_check.py, for `may_take_over` too."""
+        run/workdir_check.py, for `may_take_over` too."""
         self.takes_over = distributed.from_first(
             lambda: workdir_check.check_workdir(
                 self.workdir, self.identity(), may_take_over=may_take_over

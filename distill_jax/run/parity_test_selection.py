@@ -8,10 +8,10 @@ have reported.
 from typing import Any
 
 from distill_jax import distributed
-from distill_jax.dev_measurement import greedy_predictions
 from distill_jax.evaluation.summary import scores
-from distill_jax.run_inputs import RunInputs
-from distill_jax.student_setup import StudentSetup, epoch_end
+from distill_jax.run.dev_measurement import greedy_predictions
+from distill_jax.run.run_inputs import RunInputs
+from distill_jax.run.student_setup import StudentSetup, epoch_end
 from distill_jax.text.tokenizer import Tokenizer
 from distill_jax.workdir import read_json, write_json
 

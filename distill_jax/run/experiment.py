@@ -9,16 +9,17 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from distill_jax import devices, distributed, run_data
-from distill_jax.evaluate_students import evaluate_students, evaluation_name
+from distill_jax import devices, distributed
 from distill_jax.evaluation.summary import closing_lines
-from distill_jax.restore_students import chosen_steps, finished_students, forget_damaged
-from distill_jax.run_inputs import RunInputs
+from distill_jax.run import training_annotations
+from distill_jax.run.evaluate_students import evaluate_students, evaluation_name
+from distill_jax.run.restore_students import chosen_steps, finished_students, forget_damaged
+from distill_jax.run.run_inputs import RunInputs
+from distill_jax.run.train_students import train_students
 from distill_jax.settings import command_line
 from distill_jax.teacher.settings import Spending
 from distill_jax.text import rows as text_rows
 from distill_jax.text import transcript
-from distill_jax.train_students import train_students
 from distill_jax.workdir import Workdir
 
 
@@ -81,7 +82,7 @@ def show_batch(config: Any) -> None:
 
 
 def _show_rows(inputs: RunInputs) -> None:
-    annotations = run_data.collect(inputs).train
+    annotations = training_annotations.collect(inputs).train
     transcript.check_plans(annotations, inputs.scheme)
     tokenizer = inputs.tokenizer(annotations)
     for view in inputs.views:

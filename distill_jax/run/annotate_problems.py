@@ -3,11 +3,12 @@
 import tempfile
 from typing import Any
 
-from distill_jax import devices, distributed, records, run_data
+from distill_jax import devices, distributed, records
 from distill_jax.annotations import hub
 from distill_jax.annotations.summary import summarise, table
 from distill_jax.errors import UserError
-from distill_jax.run_inputs import RunInputs
+from distill_jax.run import training_annotations
+from distill_jax.run.run_inputs import RunInputs
 from distill_jax.teacher.settings import Spending
 from distill_jax.tracking.terminal import Terminal
 from distill_jax.workdir import Workdir
@@ -29,8 +30,8 @@ def annotate(config: Any, path: str, yes: bool) -> None:
         if workdir.training_data.exists() and not inputs.takes_over:
             inputs.terminal.say(f"students are trained on {workdir.annotations}: nothing to do")
             return
-        data = run_data.annotate(inputs)
-        run_data.write_annotations(inputs, data)
+        data = training_annotations.annotate(inputs)
+        training_annotations.write_annotations(inputs, data)
         inputs.terminal.say(f"{len(data.train)} annotations: {workdir.annotations}")
 
 
@@ -40,7 +41,9 @@ def trial(config: Any, problems: int, yes: bool) -> None:
     devices.expect_what_is_there()
     with tempfile.TemporaryDirectory() as nowhere:
         inputs = RunInputs(config, Workdir(nowhere), Spending(allowed=True, yes=yes))
-        kept, rejected = run_data.checked(inputs, inputs.config.data.train_split, problems)
+        kept, rejected = training_annotations.checked(
+            inputs, inputs.config.data.train_split, problems
+        )
         if kept:
             inputs.terminal.show(f"--- the first that is kept\n{_as_text(kept[0])}")
         if rejected:

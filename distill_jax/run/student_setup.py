@@ -9,7 +9,7 @@ import jax
 
 from distill_jax.errors import UserError
 from distill_jax.model import attention, flops, gpt2
-from distill_jax.run_inputs import RunInputs
+from distill_jax.run.run_inputs import RunInputs
 from distill_jax.text.rows import Row
 from distill_jax.training import batches, optimizer, step
 

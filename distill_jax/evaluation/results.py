@@ -17,7 +17,7 @@ from distill_jax.evaluation import (
     comparison_tables,
     error_classes,
     figures,
-    report,
+    html_report,
     runs,
     summary,
     tables,
@@ -81,7 +81,7 @@ class Results:
         """Accuracy by the number of steps of the gold solution, of problems that say it."""
         run = runs.with_gold_steps(self._run, self.gold)
         groups = breakdowns.by_attribute(run.predictions, "steps")
-        name = report.visible(run.name)
+        name = html_report.visible(run.name)
         table = _accuracies("steps", "Accuracy by steps of the gold solution", "steps", groups)
         drawn = {name: groups}
         return Exhibit(
@@ -115,7 +115,7 @@ class Results:
                 error_classes.classify(p, self.gold.get(p.id), given=self._run.given),
                 self.gold.get(p.id),
             )
-            for p in report.choose_dialogues(wrong, limit)
+            for p in html_report.choose_dialogues(wrong, limit)
         ]
 
     def __repr__(self) -> str:
@@ -152,7 +152,7 @@ def compare(results: Mapping[str, Results]) -> Exhibit:
     title = f"On the {groups[0].n} problems that all answered"
     paired = comparison_tables.paired_table(common, common[0])
     assert paired is not None  # there are two or more
-    drawn = [(report.visible(g.name), g.accuracy, g.interval) for g in groups]
+    drawn = [(html_report.visible(g.name), g.accuracy, g.interval) for g in groups]
     return Exhibit(
         (_accuracies("accuracy", title, "evaluation", groups), paired),
         figures.accuracy_figure(drawn),

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import jax
 
 from distill_jax import distributed, records
-from distill_jax.annotation_sources import Source, annotations_of, leak_problems, make_mixture
 from distill_jax.annotations import mixture
 from distill_jax.annotations.duplicates import drop_duplicates
 from distill_jax.annotations.leaks import Leaks, Overlap
@@ -21,7 +20,8 @@ from distill_jax.annotations.subsets import first_problems, hold_out, share_of_q
 from distill_jax.annotations.summary import summarise, table
 from distill_jax.annotations.verify import Rejected, names_no_answer, verify
 from distill_jax.errors import UserError
-from distill_jax.run_inputs import RunInputs
+from distill_jax.run.annotation_sources import Source, annotations_of, leak_problems, make_mixture
+from distill_jax.run.run_inputs import RunInputs
 from distill_jax.text import tokenizer as text_tokenizer
 from distill_jax.workdir import some_of, write_json, write_text
 

@@ -8,15 +8,16 @@ from typing import Any
 
 import jax
 
-from distill_jax import distributed, records, run_data
+from distill_jax import distributed, records
 from distill_jax.devices import size
 from distill_jax.dialogues import given, predict
 from distill_jax.dialogues.sampler import Sampler
-from distill_jax.evaluation import guessers, report, summary
+from distill_jax.evaluation import guessers, html_report, summary
 from distill_jax.evaluation.partial import Kept, PartialPredictions
 from distill_jax.model import sharding
-from distill_jax.restore_students import chosen_steps, restore_params
-from distill_jax.run_inputs import RunInputs
+from distill_jax.run import training_annotations
+from distill_jax.run.restore_students import chosen_steps, restore_params
+from distill_jax.run.run_inputs import RunInputs
 from distill_jax.sampling import slots
 from distill_jax.sampling.plan import DialoguePlan
 from distill_jax.tracking.trackers import EVALUATION
@@ -92,7 +93,7 @@ def _evaluate(
     inputs: RunInputs, steps: dict[str, int], partial: PartialPredictions
 ) -> tuple[list[records.Prediction], dict[str, Any]]:
     config, split = inputs.config, inputs.config.evaluation.split
-    held_out = run_data.collect(inputs).dev
+    held_out = training_annotations.collect(inputs).dev
     problems = inputs.evaluation_problems(held_out)
     gold = inputs.gold_annotations(held_out) if given.needs_gold(inputs.sampling) else {}
     tokenizer = inputs.tokenizer()
@@ -219,7 +220,7 @@ def write_headline(
     """report.json and report.html of the run, and the result on the terminal."""
     write_json(inputs.workdir.report_json, result)
     metric = "train/{}/loss"
-    report.write_report(
+    html_report.write_report(
         inputs.workdir.report_html,
         summary=result,
         predictions=predictions,

@@ -5,16 +5,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from distill_jax import dev_measurement, distributed, run_data, student_source
-from distill_jax.dev_measurement import DevMeasurement
+from distill_jax import distributed
 from distill_jax.dialogues.predict import check_prompts
 from distill_jax.errors import UserError
 from distill_jax.model import cache_attention, sharding
-from distill_jax.parity_test_selection import ParityTestSelection, watch_nothing
-from distill_jax.restore_students import finished_students
-from distill_jax.run_inputs import RunInputs
+from distill_jax.run import dev_measurement, student_source, training_annotations
+from distill_jax.run.dev_measurement import DevMeasurement
+from distill_jax.run.parity_test_selection import ParityTestSelection, watch_nothing
+from distill_jax.run.restore_students import finished_students
+from distill_jax.run.run_inputs import RunInputs
+from distill_jax.run.student_setup import StudentSetup, say_setup, student_seed, student_setup
 from distill_jax.sampling.plan import allowed_tokens
-from distill_jax.student_setup import StudentSetup, say_setup, student_seed, student_setup
 from distill_jax.text import rows as text_rows
 from distill_jax.text import transcript
 from distill_jax.text.tokenizer import Tokenizer
@@ -42,7 +43,7 @@ def train_students(inputs: RunInputs) -> dict[str, int]:
     for student in todo:
         distributed.check_shared(inputs.checkpoint_directory(student).parent)
     # Whatever the user can get wrong is known by now: from here on the directory is written to.
-    run_data.write(inputs, data, tokenizer)
+    training_annotations.write(inputs, data, tokenizer)
     inputs.tracking.open()
     for setup in setups:
         with jax.set_mesh(mesh):
@@ -52,11 +53,11 @@ def train_students(inputs: RunInputs) -> dict[str, int]:
 
 def prepare(
     inputs: RunInputs, students: list[str], mesh: jax.sharding.Mesh, platform: str
-) -> tuple[run_data.RunData, Tokenizer, list[StudentSetup]]:
+) -> tuple[training_annotations.RunData, Tokenizer, list[StudentSetup]]:
     """Everything that is made before the first compilation; writes nothing."""
     # What needs no data is checked before it is read, which may take a while.
     cache_attention.check_kernel(inputs.sampling.attention, platform, inputs.sampling.dtype)
-    data = run_data.collect(inputs)
+    data = training_annotations.collect(inputs)
     empty = transcript.check_plans(data.train, inputs.scheme)
     if empty:
         inputs.terminal.say(
@@ -81,7 +82,9 @@ def prepare(
     return data, tokenizer, setups
 
 
-def _check_questions(inputs: RunInputs, data: run_data.RunData, tokenizer: Tokenizer) -> None:
+def _check_questions(
+    inputs: RunInputs, data: training_annotations.RunData, tokenizer: Tokenizer
+) -> None:
     """Raise UserError where too many questions of the evaluation do not fit; say how many of them
     are trained on."""
     asked = inputs.evaluation_problems(data.dev)
@@ -101,7 +104,7 @@ def _train(
     setup: StudentSetup,
     mesh: jax.sharding.Mesh,
     tokenizer: Tokenizer,
-    data: run_data.RunData,
+    data: training_annotations.RunData,
 ) -> None:
     """Train one student from its last checkpoint, or from the start, to its last step."""
     config, terminal, student = inputs.config, inputs.terminal, setup.student

@@ -1,0 +1,1 @@
+"""One run: its config checked, its data, its students, their training and evaluation."""
