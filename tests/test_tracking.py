@@ -13,11 +13,12 @@ import pytest
 from experiment_runs import ROOT, TINY, command, curve, environment, one_error_line, run
 from tracker_files import trackio_sent, wandb_sent
 
+from distill_jax import devices
 from distill_jax.errors import UserError
 from distill_jax.settings import command_line
 from distill_jax.tracking.metrics_file import MetricsFile
 from distill_jax.tracking.trackers import Tracking, _as_code
-from distill_jax.training import loop
+from distill_jax.training import hooks
 from distill_jax.workdir import Workdir
 
 pytest.importorskip("tensorboardX", reason="no tensorboardX: pip install 'distill-jax[test]'")
@@ -72,8 +73,8 @@ def test_pytorch_stays_outside(tmp_path):
     """tensorboardX would import it; who wants it afterwards still gets it."""
     pytest.importorskip("torch", reason="no PyTorch: pip install 'distill-jax[peers]'")
     script = (
-        "import pathlib, sys; from distill_jax import tracking\n"
-        "board = tracking.TensorBoard(pathlib.Path(sys.argv[1]), {'seed': 0}, [])\n"
+        "import pathlib, sys; from distill_jax.tracking import trackers\n"
+        "board = trackers.TensorBoard(pathlib.Path(sys.argv[1]), {'seed': 0}, [])\n"
         "board.start('solver', 0, {}); board.write('train', 'solver', 1, {'loss': 2.5})\n"
         "board.close(); assert 'torch' not in sys.modules\n"
         "import torch; print(torch.zeros(2).tolist())"
@@ -224,14 +225,17 @@ def test_what_a_student_writes_stays_a_block_of_code():
     assert _as_code("a\n\n# b\r<b>c\u2028```") == "    a\n    \n    # b\n    <b>c\n    ```"
 
 
-def test_utilisation_is_a_share_of_all_devices(monkeypatch):
-    devices = np.array([[types.SimpleNamespace(device_kind="TPU v5 lite")] * 4])
-    now = iter([10.0, 12.0])
-    monkeypatch.setattr(loop.time, "monotonic", lambda: next(now))
-    speed = loop._Speed(500, 197e9, types.SimpleNamespace(devices=devices))
+def test_utilisation_is_a_share_of_all_devices_and_of_steps_alone():
+    chips = np.array([[types.SimpleNamespace(device_kind="TPU v5 lite")] * 4])
+    seconds = iter([2.0])
+    stopwatch = types.SimpleNamespace(seconds=lambda: next(seconds), paused_seconds=0.0)
+    moment = types.SimpleNamespace(tokens=500, stopwatch=stopwatch)
+    speed = hooks.Speed(moment, 197e9, types.SimpleNamespace(devices=chips))
+    stopwatch.paused_seconds = 40.0  # it measured and saved
     # 1,000 tokens/s of 0.197 TFLOPs each, of 4 x 197 TFLOP/s.
     assert devices.CHIPS["v5e"].flops == 197e12
     values = speed.measure(2_500)
     assert values["tokens_per_second"] == 1000
     assert values["tflops_per_second"] == pytest.approx(197)
     assert values["mfu"] == pytest.approx(0.25)
+    assert values["seconds_between_steps"] == 40.0

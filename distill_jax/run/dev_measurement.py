@@ -16,11 +16,11 @@ from distill_jax.run.restore_students import finished_students, restore_params
 from distill_jax.run.run_inputs import RunInputs
 from distill_jax.run.student_setup import StudentSetup
 from distill_jax.text.tokenizer import Tokenizer
-from distill_jax.training import loop, step
+from distill_jax.training import hooks, step
 
 
 class DevMeasurement:
-    """`measure(params)` of `loop.train`; what it runs is compiled when it is first asked."""
+    """`measure` of `hooks.Measuring`; what it runs is compiled when it is first asked."""
 
     def __init__(
         self,
@@ -116,4 +116,4 @@ def check_order(inputs: RunInputs, students: list[str]) -> None:
 def _leave_if_interrupted() -> None:
     # Several processes must go through the same programs; they stop when all of them agree.
     if jax.process_count() == 1 and errors.interrupted():
-        raise loop.MeasurementInterrupted
+        raise hooks.MeasurementInterrupted

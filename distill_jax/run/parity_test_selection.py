@@ -5,21 +5,22 @@ run's own result do not depend on them: the best of them is no result, but what 
 have reported.
 """
 
-from typing import Any
-
 from distill_jax import distributed
 from distill_jax.evaluation.summary import scores
+from distill_jax.records import Prediction
 from distill_jax.run.dev_measurement import greedy_predictions
 from distill_jax.run.run_inputs import RunInputs
 from distill_jax.run.student_setup import StudentSetup, epoch_end
 from distill_jax.text.tokenizer import Tokenizer
+from distill_jax.training.hooks import MeasurementInterrupted
+from distill_jax.training.loop import Moment
 from distill_jax.workdir import read_json, write_json
 
 KEY = "parity_test_selection"
 
 
 class ParityTestSelection:
-    """`watch(step, params)` of `loop.train`, for a student that answers alone."""
+    """A hook of `loop.train`, for a student that answers alone."""
 
     def __init__(
         self, inputs: RunInputs, setup: StudentSetup, tokenizer: Tokenizer, first_step: int
@@ -35,13 +36,25 @@ class ParityTestSelection:
         self._rows = [row for row in known["epochs"] if row["step"] <= first_step]
         inputs.metrics_file.forget_after(first_step, f"{KEY}/")
 
-    def __call__(self, step: int, params: Any) -> None:
-        """Score an epoch that is over; raises MeasurementInterrupted where a signal arrives."""
+    def __call__(self, moment: Moment) -> None:
+        """Score an epoch that is over; a signal ends training here, to be scored after a resume."""
+        step = moment.step
         if step not in self._epochs or any(row["step"] == step for row in self._rows):
             return
-        predictions = greedy_predictions(
-            self._inputs, self._tokenizer, {self._student: params}, self._problems
-        )
+        try:
+            with moment.stopwatch.pause(moment.state):
+                predictions = greedy_predictions(
+                    self._inputs,
+                    self._tokenizer,
+                    {self._student: moment.state.params},
+                    self._problems,
+                )
+        except MeasurementInterrupted:
+            moment.interrupted = moment.stop = True
+            return
+        self._keep(step, predictions)
+
+    def _keep(self, step: int, predictions: list[Prediction]) -> None:
         accuracy = sum(prediction.correct for prediction in predictions) / len(predictions)
         by_extractor = scores(predictions)
         epoch = self._epochs[step]
@@ -63,7 +76,3 @@ class ParityTestSelection:
             f"epoch {epoch}, step {step}: {accuracy:.1%} on test, for parity with papers that "
             "choose their epoch on it; nothing here does"
         )
-
-
-def watch_nothing(step: int, params: Any) -> None:
-    """`watch` of a run without these scores."""

@@ -1,17 +1,18 @@
 """The training stage: every student of a run, one after another."""
 
+import contextlib
 from typing import Any
 
 import jax
 import numpy as np
 
-from distill_jax import distributed
+from distill_jax import distributed, errors, records
 from distill_jax.dialogues.predict import check_prompts
 from distill_jax.errors import UserError
 from distill_jax.model import cache_attention, sharding
 from distill_jax.run import dev_measurement, student_source, training_annotations
 from distill_jax.run.dev_measurement import DevMeasurement
-from distill_jax.run.parity_test_selection import ParityTestSelection, watch_nothing
+from distill_jax.run.parity_test_selection import ParityTestSelection
 from distill_jax.run.restore_students import finished_students
 from distill_jax.run.run_inputs import RunInputs
 from distill_jax.run.student_setup import StudentSetup, say_setup, student_seed, student_setup
@@ -19,7 +20,8 @@ from distill_jax.sampling.plan import allowed_tokens
 from distill_jax.text import rows as text_rows
 from distill_jax.text import transcript
 from distill_jax.text.tokenizer import Tokenizer
-from distill_jax.training import checkpoint, loop, step
+from distill_jax.training import checkpoint, hooks, loop, step
+from distill_jax.training.loop import Hook
 from distill_jax.training.profile import ProfileWindow
 from distill_jax.workdir import write_json
 
@@ -121,45 +123,81 @@ def _train(
     _write_facts(inputs, student, setup.facts | made_from)
     terminal.say(f"student {student}: compiling the training step")
     compiled = step.lower_step(mesh, abstract, setup.data.global_shapes(), setup.trainer).compile()
-    pace = loop.Pace(
-        setup.facts["steps"],
-        config.train.log_every,
-        config.train.save_every,
-        config.train.eval_every if setup.dev else 0,
-        config.train.patience,
-    )
-    with terminal.progress(f"training {student}", pace.steps, int(state.step)) as progress:
-        state = loop.train(
+    steps, first = setup.facts["steps"], int(state.step)
+    inputs.tracking.start(student, first)
+    tokens = hooks.tokens_before(student, first, setup.data, inputs.tracking)
+    moment = loop.Moment(first, state, steps, tokens, loop.Stopwatch())
+    del state  # the first step gives its memory away
+    with terminal.progress(f"training {student}", steps, first) as progress:
+        logging = hooks.Logging(
             student,
-            step_function=compiled,
-            state=state,
-            batches=setup.data,
-            mesh=mesh,
-            pace=pace,
-            measure=DevMeasurement(inputs, setup, mesh, tokenizer, data.dev),
-            watch=ParityTestSelection(inputs, setup, tokenizer, int(state.step))
-            if config.train.parity_test_selection
-            else watch_nothing,
-            schedule=setup.schedule,
-            flops_per_token=setup.facts["flops_per_token"],
-            checkpoints=checkpoints,
-            tracking=inputs.tracking,
-            profile=ProfileWindow(
-                config.train.profile_first if distributed.is_first() else 0,
-                config.train.profile_last,
-                inputs.workdir.profile / student,
-                terminal.say,
-            ),
-            progress=progress,
-            say=terminal.say,
+            inputs.tracking,
+            progress,
+            hooks.Speed(moment, setup.facts["flops_per_token"], mesh),
+            setup.schedule,
+            checkpoints,
         )
-    ended = {"finished_at": int(state.step), "best_step": int(state.best_step)}
+        profile = ProfileWindow(
+            config.train.profile_first if distributed.is_first() else 0,
+            config.train.profile_last,
+            inputs.workdir.profile / student,
+            terminal.say,
+        )
+        measuring = _measuring(inputs, setup, mesh, tokenizer, data.dev, first)
+        with (
+            errors.signals_deferred(),
+            contextlib.closing(checkpoints),
+            contextlib.closing(profile),
+        ):
+            several = distributed.processes() > 1
+            loop.train(
+                compiled,
+                moment,
+                setup.data,
+                mesh,
+                [
+                    Hook(1, profile.after_step),
+                    Hook(config.train.log_every, logging),
+                    *measuring,
+                    Hook(config.train.log_every if several else 1, hooks.StopWhenAsked()),
+                    Hook(1, hooks.Saving(student, config.train.save_every, checkpoints, logging)),
+                    Hook(1, profile.before_step),
+                ],
+            )
+            checkpoints.wait()
+            distributed.wait_for_all(f"{student} is saved")  # process 0 writes the manifest
+            if moment.interrupted:
+                distributed.leave_together()
+                raise errors.Interrupted
+    last, best = moment.step, int(moment.state.best_step)
+    ended = {"finished_at": last, "best_step": best}
     _write_facts(inputs, student, inputs.facts()[student] | ended)
-    if int(state.step) < pace.steps:
+    if last < steps:
         terminal.say(
-            f"student {student}: stopped at step {int(state.step)}, no better on dev than at step "
-            f"{int(state.best_step)}"
+            f"student {student}: stopped at step {last}, no better on dev than at step {best}"
         )
+
+
+def _measuring(
+    inputs: RunInputs,
+    setup: StudentSetup,
+    mesh: jax.sharding.Mesh,
+    tokenizer: Tokenizer,
+    dev: list[records.Annotation],
+    first: int,
+) -> list[Hook]:
+    """What looks at a student while it trains, from step `first` on."""
+    config, found = inputs.config.train, []
+    if config.eval_every and setup.dev:
+        measure = DevMeasurement(inputs, setup, mesh, tokenizer, dev)
+        patience_steps = config.patience * config.eval_every
+        measuring = hooks.Measuring(
+            setup.student, measure, patience_steps, inputs.tracking, inputs.terminal.say
+        )
+        found.append(Hook(config.eval_every, measuring))
+    if config.parity_test_selection:
+        found.append(Hook(1, ParityTestSelection(inputs, setup, tokenizer, first)))
+    return found
 
 
 def _first_state(

@@ -2,9 +2,10 @@
 
 import pathlib
 from collections.abc import Callable
-from typing import Any
 
 import jax
+
+from distill_jax.training.loop import Moment
 
 
 class ProfileWindow:
@@ -20,17 +21,18 @@ class ProfileWindow:
         self._directory, self._say = directory, say
         self._running = False
 
-    def before(self, step: int, state: Any) -> None:
-        """To be called before `step`, which takes `state`; a resumed run may be in the midst."""
-        if not self._running and 0 < self._first <= step <= self._last:
-            jax.block_until_ready(state)  # steps before are still running
+    def before_step(self, moment: Moment) -> None:
+        """The last hook before a step. A resumed run may begin in the midst of the window."""
+        due = 0 < self._first <= moment.step + 1 <= self._last
+        if due and not self._running and not moment.stop:
+            jax.block_until_ready(moment.state)  # steps before are still running
             jax.profiler.start_trace(self._directory, create_perfetto_trace=True)
             self._running = True
 
-    def after(self, step: int, state: Any) -> None:
-        """To be called when `step` was asked for, which gives `state`."""
-        if self._running and step >= self._last:
-            jax.block_until_ready(state)
+    def after_step(self, moment: Moment) -> None:
+        """The first hook after a step."""
+        if self._running and moment.step >= self._last:
+            jax.block_until_ready(moment.state)
             self.close()
 
     def close(self) -> None:

@@ -1,0 +1,211 @@
+"""What is done between training steps: log, measure on dev, save, stop when asked to."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from distill_jax import devices, distributed, errors
+from distill_jax.errors import UserError
+from distill_jax.tracking.terminal import Progress
+from distill_jax.tracking.trackers import Tracking
+from distill_jax.training.checkpoint import Checkpoints
+from distill_jax.training.loop import BatchSource, Moment, tokens_of
+
+
+class MeasurementInterrupted(Exception):
+    """A signal arrived between two parts of a measurement, which is made again after a resume."""
+
+
+class Speed:
+    """Tokens and operations per second of the steps since the last call."""
+
+    def __init__(self, moment: Moment, flops_per_token: float, mesh: jax.sharding.Mesh):
+        self._tokens, self._flops, self._seconds = moment.tokens, flops_per_token, 0.0
+        self._stopwatch, self._paused = moment.stopwatch, 0.0
+        chip = devices.chip_of(mesh.devices.flat[0])
+        self._peak = chip.flops * mesh.devices.size if chip else None
+
+    def measure(self, tokens: int) -> dict[str, float]:
+        """`tokens` are all up to now. `mfu` (model FLOPs utilisation) is left out if the peak of
+        the devices is not known. `seconds_between_steps` went into measurements and saves, which
+        the other values leave out."""
+        now, paused = self._stopwatch.seconds(), self._stopwatch.paused_seconds
+        speed = (tokens - self._tokens) / max(now - self._seconds, 1e-9)
+        between = paused - self._paused
+        self._seconds, self._paused, self._tokens = now, paused, tokens
+        flops = speed * self._flops
+        values = {"tokens_per_second": speed, "tflops_per_second": flops / 1e12}
+        values["seconds_between_steps"] = between
+        return values | ({"mfu": flops / self._peak} if self._peak else {})
+
+
+class Logging:
+    """Writes the values of steps to metrics.jsonl and the trackers, and moves the bar.
+
+    The values of a step are written when the next ones are due: no step is waited for.
+    """
+
+    def __init__(
+        self,
+        student: str,
+        tracking: Tracking,
+        progress: Progress,
+        speed: Speed,
+        schedule: Callable[[int], Any],
+        checkpoints: Checkpoints,
+    ):
+        self._student, self._tracking, self._progress = student, tracking, progress
+        self._speed, self._schedule, self._checkpoints = speed, schedule, checkpoints
+        self._pending: tuple[int, dict[str, jax.Array], int] | None = None
+
+    def __call__(self, moment: Moment) -> None:
+        """Keep the values of the last step, and write those that were kept before."""
+        self.flush()
+        if moment.values:
+            self._pending = moment.step, moment.values, moment.tokens
+
+    def flush(self) -> None:
+        """Wait for the values that are kept, and write them. Raises UserError if the loss is not
+        finite."""
+        if self._pending is None:
+            return
+        (step, arrays, tokens), self._pending = self._pending, None
+        values = {name: float(value) for name, value in arrays.items()}
+        speed = self._speed.measure(tokens)  # the step has ended by now
+        refuse_not_finite(self._student, step, "loss", values["loss"], self._checkpoints)
+        values |= {
+            "learning_rate": float(self._schedule(step - 1)),
+            "tokens": tokens,
+            **speed,
+            "peak_memory_gib": devices.peak_bytes() / 2**30,
+        }
+        self._tracking.write("train", self._student, step, values)
+        pace = f"{speed['tokens_per_second']:,.0f} tokens/s"
+        self._progress.update(step, f"loss {values['loss']:.3f} {pace}")
+
+
+class Measuring:
+    """Measures on dev, keeps the best in the train state itself, and asks for its checkpoint."""
+
+    def __init__(
+        self,
+        student: str,
+        measure: Callable[[Any, int], tuple[float, dict[str, float]]],
+        patience_steps: int,
+        tracking: Tracking,
+        say: Callable[[str], None],
+    ):
+        """`measure(params, step)` gives a value (lower is better) and metrics of the dev split.
+        After `patience_steps` without a better value training stops; 0 = never."""
+        self._student, self._measure, self._patience_steps = student, measure, patience_steps
+        self._tracking, self._say = tracking, say
+
+    def __call__(self, moment: Moment) -> None:
+        """Measure, unless this step was measured before the run was interrupted."""
+        if moment.step and int(moment.state.measured_step) < moment.step:
+            try:
+                with moment.stopwatch.pause(moment.state):
+                    value, values = self._measure(moment.state.params, moment.step)
+            except MeasurementInterrupted:
+                moment.interrupted = moment.stop = True
+                return
+            self._tracking.write("dev", self._student, moment.step, values)
+            self._remember(moment, value, values)
+        best, measured = int(moment.state.best_step), int(moment.state.measured_step)
+        if self._patience_steps and 0 <= best <= measured - self._patience_steps:
+            moment.stop = True
+
+    def _remember(self, moment: Moment, value: float, values: dict[str, float]) -> None:
+        state, improved = moment.state, value < float(moment.state.best_value)
+        shown = ", ".join(f"{name} {each:.4g}" for name, each in values.items())
+        best = "the best so far" if improved else f"the best is step {int(state.best_step)}"
+        self._say(f"student {self._student}: step {moment.step}: dev {shown} ({best})")
+        changes: dict[str, Any] = {"measured_step": np.int32(moment.step)}
+        if improved:
+            changes |= {"best_step": np.int32(moment.step), "best_value": np.float32(value)}
+        place = state.step.sharding
+        moment.state = state.replace(
+            **{name: jax.device_put(each, place) for name, each in changes.items()}
+        )
+        moment.save = moment.save or improved
+
+
+class StopWhenAsked:
+    """Stops after SIGINT or SIGTERM. Several processes must stop at the same step, so all of them
+    call this at the same steps, and agree."""
+
+    def __call__(self, moment: Moment) -> None:
+        """Look whether a signal has arrived in any process."""
+        if distributed.any_process(errors.interrupted()):
+            moment.interrupted = moment.stop = True
+
+
+class Saving:
+    """Saves every `every` steps, at the last one, and if a hook before has asked for it."""
+
+    def __init__(self, student: str, every: int, checkpoints: Checkpoints, logging: Logging):
+        self._student, self._every = student, every
+        self._checkpoints, self._logging = checkpoints, logging
+
+    def __call__(self, moment: Moment) -> None:
+        """Raises UserError if what would be saved is not finite."""
+        if not (moment.save or moment.stop or moment.step % self._every == 0):
+            return
+        self._logging.flush()  # a resumed run looks there for what was fed before
+        if not moment.values:  # nothing was trained since the checkpoint that this run began with
+            return
+        with moment.stopwatch.pause(moment.state):
+            self._check(moment)
+            best_step = int(moment.state.best_step)
+            self._checkpoints.save(moment.step, moment.state, best_step)
+
+    def _check(self, moment: Moment) -> None:
+        step = moment.step
+        for name in ("loss", "grad_norm"):
+            refuse_not_finite(self._student, step, name, moment.values[name], self._checkpoints)
+        # The loss is that of the parameters before this step's update; saved are those after it.
+        norm = jax.jit(_norm, out_shardings=moment.state.step.sharding)(
+            moment.state.params, moment.state.opt_state
+        )
+        refuse_not_finite(self._student, step, "norm of the parameters", norm, self._checkpoints)
+
+
+def _norm(params: Any, opt_state: Any) -> jax.Array:
+    """float32 []: of all parameters together; NaN if any number of the optimizer is not finite. A
+    parameter whose square is too large for float32 makes it infinite."""
+    numbers = [
+        leaf for leaf in jax.tree.leaves(opt_state) if jnp.issubdtype(leaf.dtype, jnp.inexact)
+    ]
+    finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in numbers]))
+    return jnp.where(jnp.all(finite), optax.tree.norm(params), jnp.nan)
+
+
+def refuse_not_finite(
+    student: str, step: int, what: str, value: Any, checkpoints: Checkpoints
+) -> None:
+    """Raise UserError unless `value`, a number that is called `what`, is finite."""
+    if math.isfinite(value := float(value)):
+        return
+    checkpoints.wait()
+    if checkpoints.steps():
+        state, place = "its last checkpoint is kept", "in a new --workdir"
+    else:
+        # If no student has a checkpoint, the directory takes another identity.
+        state = "it has no checkpoint yet"
+        place = "in a new --workdir if another student is trained already"
+    raise UserError(
+        f"the {what} of student {student!r} is {value} at step {step} ({state}): lower "
+        f"config.optimizer.{student}.learning_rate, {place}"
+    )
+
+
+def tokens_before(student: str, step: int, source: BatchSource, tracking: Tracking) -> int:
+    """Tokens fed up to `step`: as logged, and those of the batches since then. All processes must
+    call this."""
+    logged, tokens = distributed.from_first(lambda: tracking.tokens(student, step))
+    return tokens + sum(tokens_of(source[number]) for number in range(logged, step))
