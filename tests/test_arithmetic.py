@@ -5,11 +5,11 @@ import re
 import pytest
 
 from distill_jax.errors import UserError
-from distill_jax.tasks import arithmetic, arithmetic_templates
+from distill_jax.tasks import arithmetic
 from distill_jax.tasks.arithmetic import DIFFICULTIES
 
 SIZES = {"train_problems": 6000, "dev_problems": 600, "test_problems": 600}
-WORDS = "|".join(arithmetic_templates.NAMES + arithmetic_templates.THINGS)
+WORDS = "|".join(arithmetic.NAMES + arithmetic.THINGS)
 
 
 def masked(question):
@@ -22,7 +22,7 @@ def story_key(question):
     sentences = re.split(r"(?<=[.?]) ", masked(question))
     distractors = [
         re.escape(t.sentence).replace(r"\{n\}", r"\d+").replace(r"\{other\}", "_")
-        for t in arithmetic_templates.DISTRACTORS[1:]
+        for t in arithmetic.DISTRACTORS[1:]
     ]
     kept = [s for s in sentences[:-1] if not any(re.fullmatch(d, s) for d in distractors)]
     return tuple(kept)
@@ -99,7 +99,7 @@ def test_the_answer_is_not_one_of_the_numbers_of_the_question():
 def test_enough_templates():
     used = {}
     for difficulty, level in DIFFICULTIES.items():
-        used[difficulty] = len(arithmetic_templates.OPENINGS + level.events)
+        used[difficulty] = len(arithmetic.OPENINGS + level.events)
     assert used["easy"] >= 12 and used["hard"] >= 30
     operations = {event.operation for event in DIFFICULTIES["easy"].events}
     assert operations == {"+", "-", "*", "half"}

@@ -7,7 +7,6 @@ from typing import Any
 from distill_jax.errors import UserError
 from distill_jax.evaluation import (
     ablations,
-    answer_tables,
     breakdowns,
     comparison_tables,
     figures,
@@ -19,7 +18,6 @@ from distill_jax.evaluation import runs as finished_runs
 from distill_jax.evaluation.calibration import calibration
 from distill_jax.evaluation.runs import Run
 from distill_jax.evaluation.statistics import wilson_interval
-from distill_jax.evaluation.training_data_table import training_data_table
 from distill_jax.records import Annotation, Prediction
 from distill_jax.workdir import write_text
 
@@ -55,14 +53,14 @@ def write_comparison(
     wanted = [
         comparison_tables.runs_table(runs, arms),
         comparison_tables.settings_table(runs),
-        training_data_table(arms),
+        comparison_tables.training_data_table(arms),
         comparison_tables.arms_table(arms),
         ablations.evaluations_table(runs),
         comparison_tables.paired_table(runs, next(run for run in runs if run.name == reference)),
-        answer_tables.errors_table(runs, gold),
-        *answer_tables.breakdown_tables(runs),
-        answer_tables.questions_table(runs, gold),
-        answer_tables.calibration_table(runs),
+        comparison_tables.errors_table(runs, gold),
+        *comparison_tables.breakdown_tables(runs),
+        comparison_tables.questions_table(runs, gold),
+        comparison_tables.calibration_table(runs),
         comparison_tables.parity_table(runs),
         comparison_tables.published_table(results) if results else None,
     ]

@@ -5,11 +5,10 @@ of the file comes, and the run stops as by SIGTERM: its state saved.
 """
 
 import os
+import runpy
 import signal
 import sys
 import threading
-
-from distill_jax import errors, main
 
 
 def _end_with_parent() -> None:
@@ -17,11 +16,7 @@ def _end_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def run(argv: list[str]) -> None:
-    """As `main.main`. To be called where SIGTERM is handled already."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    main.main(argv)
-
-
 if __name__ == "__main__":
-    errors.leave(errors.run_command(run, sys.argv[1:]))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # The program itself, which handles SIGTERM before it does anything that needs saving.
+    runpy.run_module("distill_jax.main", run_name="__main__", alter_sys=True)

@@ -27,10 +27,95 @@ from collections.abc import Iterator
 
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Grade, Problem, Step
-from distill_jax.tasks import arithmetic_templates as templates
-from distill_jax.tasks.arithmetic_solutions import STYLES, apply, equation, in_words
-from distill_jax.tasks.arithmetic_templates import Template
 from distill_jax.tasks.grading import grade_number
+
+
+@dataclasses.dataclass(frozen=True)
+class Template:
+    """One sentence of a story and the phrase by which a subquestion refers to it.
+
+    Slots: {name} who the story is about, {other} somebody else, {things} what is counted, {others}
+    things that do not matter, {n} the number that the operation takes. After a template whose
+    operation starts with "other", the story goes on about {other}.
+    """
+
+    operation: str  # "open", "+", "-", "*", "half", "/", "%", "other+", "other-", "other*", "none"
+    sentence: str
+    phrase: str = ""
+
+
+OPENINGS = (
+    Template("open", "{name} has {n} {things}."),
+    Template("open", "{name} finds {n} {things}."),
+    Template("open", "There are {n} {things} in the bag of {name}."),
+    Template("open", "{name} starts with {n} {things}."),
+)
+
+EASY_EVENTS = (
+    Template("+", "{name} buys {n} more.", "buying {n}"),
+    Template("+", "Then {other} gives {name} {n} {things}.", "getting {n}"),
+    Template("+", "{name} picks up {n} {things}.", "picking up {n}"),
+    Template("+", "Later {name} wins {n} {things}.", "winning {n}"),
+    Template("-", "{name} loses {n} of them.", "losing {n}"),
+    Template("-", "Then {name} sells {n} {things}.", "selling {n}"),
+    Template("-", "{name} gives {other} {n} {things}.", "giving away {n}"),
+    Template("-", "{n} of the {things} break.", "{n} break"),
+    Template("*", "Then {name} has {n} times as many.", "growing {n} times"),
+    Template("*", "A trick makes {n} times as many {things}.", "making {n} times as many"),
+    Template("half", "{name} gives away half of the {things}.", "giving away half"),
+    Template("half", "Then half of them are lost.", "losing half"),
+)
+
+MEDIUM_EVENTS = (
+    Template("+", "{n} {things} come by mail.", "{n} come by mail"),
+    Template("+", "On the way home {name} collects {n} {things}.", "collecting {n}"),
+    Template("-", "{name} lends {n} {things} to {other}.", "lending {n}"),
+    Template("-", "{name} throws out {n} old {things}.", "throwing out {n}"),
+    Template("*", "{name} works until there are {n} times as many {things}.", "working"),
+    Template("half", "Half of the {things} go to the school.", "half go to the school"),
+    Template(
+        "/", "{name} splits them into {n} equal piles and keeps one pile.", "keeping one pile"
+    ),
+    Template("/", "Only one in {n} of the {things} is kept.", "keeping one in {n}"),
+)
+
+HARD_EVENTS = (
+    Template("+", "A shop sends {name} a box of {n} {things}.", "the box of {n}"),
+    Template("+", "{other} brings {n} {things} and leaves them with {name}.", "{other} brings {n}"),
+    Template("-", "A storm ruins {n} {things}.", "the storm ruins {n}"),
+    Template("-", "{name} trades {n} {things} for a hat.", "trading {n}"),
+    Template("%", "{name} uses up {n}% of the {things}.", "using up {n}%"),
+    Template("%", "{n}% of them turn out to be bad and are thrown away.", "dropping {n}%"),
+    Template("other+", "{other} has {n} more {things} than {name} has by then.", ""),
+    Template("other-", "{other} has {n} fewer {things} than {name} has by then.", ""),
+    Template("other*", "{other} has {n} times as many {things} as {name} has by then.", ""),
+    Template("/", "{name} shares them equally among {n} rooms and counts one room.", "one room"),
+)
+
+DISTRACTORS = (
+    Template("none", "{other} has {n} {others}."),
+    Template("none", "It is day {n} of the month."),
+    Template("none", "{other} is {n} years old."),
+    Template("none", "The walk takes {n} minutes."),
+)
+
+NAMES = ("Ann", "Ben", "Eva", "Leo", "Max", "Mia", "Sam", "Tom", "Zoe", "Kim")
+THINGS = (
+    "apples",
+    "balls",
+    "books",
+    "cards",
+    "coins",
+    "cups",
+    "dolls",
+    "eggs",
+    "hats",
+    "keys",
+    "pens",
+    "stones",
+)
+
+STYLES = ("short", "long")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +132,8 @@ class Difficulty:
 
 
 DIFFICULTIES = {
-    "easy": Difficulty(2, 3, 20, 9, 3, 1, templates.EASY_EVENTS),
-    "medium": Difficulty(2, 4, 99, 40, 5, 2, templates.EASY_EVENTS + templates.MEDIUM_EVENTS),
+    "easy": Difficulty(2, 3, 20, 9, 3, 1, EASY_EVENTS),
+    "medium": Difficulty(2, 4, 99, 40, 5, 2, EASY_EVENTS + MEDIUM_EVENTS),
     "hard": Difficulty(
         2,
         6,
@@ -56,7 +141,7 @@ DIFFICULTIES = {
         400,
         9,
         3,
-        templates.EASY_EVENTS + templates.MEDIUM_EVENTS + templates.HARD_EVENTS,
+        EASY_EVENTS + MEDIUM_EVENTS + HARD_EVENTS,
     ),
 }
 
@@ -181,7 +266,7 @@ def _story(rng: random.Random, level: Difficulty) -> _Story:
             continue
         events.append((event, n))
         value = apply(event.operation, value, n)
-    return _Story(rng.choice(templates.OPENINGS), start, tuple(events))
+    return _Story(rng.choice(OPENINGS), start, tuple(events))
 
 
 def _operand(rng: random.Random, operation: str, value: int, level: Difficulty) -> int | None:
@@ -204,8 +289,8 @@ def _tell(
     rng: random.Random, story: _Story, level: Difficulty, style: str
 ) -> tuple[str, tuple[Step, ...], str]:
     """Fill in names and things: the question, the gold steps and the answer."""
-    name, *friends = rng.sample(templates.NAMES, 4)
-    things, others = rng.sample(templates.THINGS, 2)
+    name, *friends = rng.sample(NAMES, 4)
+    things, others = rng.sample(THINGS, 2)
     sentences = [story.opening.sentence.format(name=name, n=story.start, things=things)]
     steps = []
     value = story.start
@@ -224,7 +309,7 @@ def _tell(
         last = index == len(story.events) - 1
         steps.append(Step(f"Finally, h{ask}" if last else f"H{ask}", solution))
         value = result
-    for distractor in rng.sample(templates.DISTRACTORS, rng.randint(0, level.distractors)):
+    for distractor in rng.sample(DISTRACTORS, rng.randint(0, level.distractors)):
         sentence = distractor.sentence.format(
             other=rng.choice([friend for friend in friends if friend != name]),
             n=rng.randint(2, max(9, level.max_operand // 4)),
@@ -233,3 +318,53 @@ def _tell(
         sentences.insert(rng.randint(0, len(sentences)), sentence)
     sentences.append(f"How many {things} does {name} have now?")
     return " ".join(sentences), tuple(steps), str(value)
+
+
+def apply(operation: str, value: int, n: int) -> int:
+    """The value after an event; see Template for the operations.
+
+    >>> apply("other-", 9, 2), apply("%", 50, 10)
+    (7, 45)
+    """
+    match operation.removeprefix("other"):
+        case "+":
+            return value + n
+        case "-":
+            return value - n
+        case "*":
+            return value * n
+        case "half" | "/":
+            return value // n
+        case "%":
+            return value - value * n // 100
+    raise ValueError(operation)
+
+
+def equation(operation: str, value: int, n: int) -> str:
+    """The short solution.
+
+    >>> equation("half", 8, 2), equation("%", 50, 10)
+    ('8 / 2 = 4', '50 * 10 / 100 = 5, 50 - 5 = 45')
+    """
+    result = apply(operation, value, n)
+    if operation == "%":
+        return f"{value} * {n} / 100 = {value * n // 100}, {value} - {value * n // 100} = {result}"
+    sign = {"half": "/"}.get(operation, operation.removeprefix("other"))
+    return f"{value} {sign} {n} = {result}"
+
+
+def in_words(
+    equation: str, value: int, result: int, event: str, names: tuple[str, str, str]
+) -> str:
+    """The long solution: what was known, the event's sentence, the equation, what is known now.
+
+    `names` are who has it before and after, and what is counted.
+
+    >>> in_words("4 - 3 = 1", 4, 1, "3 of the books break.", ("Kim", "Kim", "books"))
+    'Kim has 4 books. 3 of the books break. That makes 4 - 3 = 1. Now Kim has 1 books.'
+    """
+    before, after, things = names
+    return (
+        f"{before} has {value} {things}. {event} That makes {equation}. "
+        f"Now {after} has {result} {things}."
+    )
