@@ -285,12 +285,12 @@ def test_a_misspelt_key_in_a_config_file_is_refused(tmp_path):
     assert "mine.py" in message and "stepz" in message
 
 
-@pytest.mark.parametrize("module", ["main", "evaluate", "sweep"])
+@pytest.mark.parametrize("module", ["main", "evaluate", "sweep.__main__", "ask.__main__"])
 def test_help_imports_nothing_heavy(module):
     script = (
-        f"import sys; from distill_jax import {module}, errors\n"
+        f"import sys, distill_jax.{module} as command\n"
         f"code = 'no exit'\n"
-        f"try: {module}.main(['--help'])\n"
+        f"try: command.main(['--help'])\n"
         "except SystemExit as exit: code = exit.code\n"
         "heavy = {'jax', 'flax', 'numpy', 'transformers', 'datasets', 'grain'} & set(sys.modules)\n"
         "print(repr((code, sorted(heavy))))\n"
@@ -397,6 +397,19 @@ def test_a_wheel_works_from_another_directory(tmp_path):
     where = [sys.executable, "-c", "import distill_jax; print(distill_jax.__file__)"]
     found = subprocess.run(where, cwd=elsewhere, env=env, capture_output=True, text=True).stdout
     assert found.startswith(str(site))
+    # A prompt, a split, a template, the page and a config: what is not Python comes along.
+    script = (
+        "from distill_jax.settings import command_line\n"
+        "from distill_jax.tasks import strategyqa\n"
+        "from distill_jax.teacher.prompt import load_prompt\n"
+        "import distill_jax, pathlib\n"
+        "assert load_prompt('socratic', 'gsm8k').format == 'pairs'\n"
+        "assert len(strategyqa._test_ids('official')) > 100\n"
+        "page = pathlib.Path(distill_jax.__file__).parent / 'ask' / 'page' / 'index.html'\n"
+        "assert '<html' in page.read_text()\n"
+        "assert command_line.load_config('configs/demo.py').scheme == 'socratic'\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=elsewhere, env=env, check=True)
     arguments = [*TINY, "--config.train.steps=3", "--workdir", "w"]
     done = subprocess.run(
         command("main", *arguments), cwd=elsewhere, env=env, capture_output=True, text=True
