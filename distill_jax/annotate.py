@@ -37,10 +37,10 @@ def main(argv: list[str]) -> None:
     if not (arguments.workdir or arguments.limit):
         parser.error("--workdir is required")
     config = command_line.load_config(arguments.config)
-    command_line.apply_overrides(config, overrides)
 
-    from distill_jax.run import annotate_problems
+    from distill_jax.run import annotate_problems, checks
 
+    checks.set_and_check(config, overrides)
     if arguments.limit:
         annotate_problems.trial(config, arguments.limit, arguments.yes)
         return

@@ -34,9 +34,11 @@ def main(argv: list[str]) -> None:
     if not (arguments.workdir or arguments.show_batch or arguments.dry_run):
         parser.error("--workdir is required")
     config = command_line.load_config(arguments.config)
-    command_line.apply_overrides(config, overrides)
 
     devices.keep_freed_memory()
+    from distill_jax.run import checks
+
+    checks.set_and_check(config, overrides)
     if arguments.dry_run:
         from distill_jax.dry_run import whole_run
 

@@ -102,3 +102,26 @@ def test_all_values_that_make_no_sense_are_in_one_message():
         checks.check_values(config)
     assert all(f"config.{key}=" in str(caught.value) for key in wrong), caught.value
     assert "config.model.solver.width" in str(caught.value)
+
+
+def test_six_mistakes_are_six_lines_of_one_message():
+    overrides = {
+        "scheme": "socratik",
+        "train.attention": "flash",
+        "text_format": "alpaca",
+        "train.accumulation": "3",
+        "sampling.max_turns": "0",
+        "train.stepz": "10",
+    }
+    with pytest.raises(UserError) as raised:
+        checks.set_and_check(command_line.load_config("configs/demo.py"), overrides)
+    for named in (
+        "config.scheme='socratik': choose answer_only, chain, socratic",
+        "config.train.attention='flash': choose auto, ",
+        "config.text_format='alpaca': choose turns, ",
+        "config.train.batch_size=16 does not divide by config.train.accumulation=3",
+        "config.sampling.max_turns=0: must be at least 1",
+        "unknown key config.train.stepz (did you mean train.steps?)",
+    ):
+        assert named in str(raised.value)
+    assert str(raised.value).count("; ") == 5

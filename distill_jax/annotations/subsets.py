@@ -5,8 +5,10 @@ A problem may have several annotations; they always go together.
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 from distill_jax.records import Annotation
+from distill_jax.settings import ranges
 
 
 def first_problems(annotations: Sequence[Annotation], count: int) -> list[Annotation]:
@@ -50,3 +52,22 @@ def hold_out(
 def _by_hash(annotations: Sequence[Annotation]) -> list[str]:
     questions = {annotation.question for annotation in annotations}
     return sorted(questions, key=lambda question: hashlib.sha256(question.encode()).digest())
+
+
+def mistakes(data: Any) -> list[str]:
+    """What is wrong with the keys of config.data that choose among problems and annotations."""
+    least = {
+        "train_problems": 0,
+        "dev_problems": 0,
+        "annotations_per_problem": 0,
+        "max_overlap": 0.0,
+    }
+    found = ranges.mistakes("data", {key: data[key] for key in least}, least=least)
+    if not 0.0 < data.train_share <= 1.0:
+        found.append(f"config.data.train_share={data.train_share}: above 0, at most 1")
+    elif data.train_share != 1.0 and data.train_problems:
+        found.append(
+            "config.data.train_share and config.data.train_problems both choose training "
+            "problems: set one of them"
+        )
+    return found

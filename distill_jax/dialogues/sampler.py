@@ -17,6 +17,7 @@ from distill_jax.sampling import plan as dialogue_plan
 from distill_jax.sampling.advance import Calculator
 from distill_jax.sampling.dialogues import Dialogue, Request, name_hash
 from distill_jax.sampling.schedule import Work
+from distill_jax.settings import ranges
 from distill_jax.text import calculator
 from distill_jax.text.rows import View
 from distill_jax.text.tokenizer import Tokenizer
@@ -183,3 +184,25 @@ def _cast(params: Any, dtype: str) -> Any:
         return leaf if norm else leaf.astype(dtype)
 
     return jax.tree_util.tree_map_with_path(cast, params)
+
+
+def mistakes(sampling: Any) -> list[str]:
+    """What is wrong with config.sampling."""
+    least = {"temperature": 0.0, "top_k": 0, "samples": 1, "seed": 0, "slots": 0, "given_steps": 0}
+    least |= {"max_turns": 1, "max_turn_tokens": 1, "max_tokens": 1}
+    choices = {
+        "dtype": ("float32", "bfloat16"),
+        "attention": ("xla", "triton"),
+        "given": ("", "plan", "subquestions", "shuffled", "nothing", "history"),
+    }
+    found = ranges.mistakes("sampling", sampling, least=least, choices=choices)
+    if not 0.0 < sampling.top_p <= 1.0:
+        found.append(f"config.sampling.top_p={sampling.top_p}: above 0, at most 1")
+    if sampling.given_steps and sampling.given != "subquestions":
+        found.append("config.sampling.given_steps needs config.sampling.given=subquestions")
+    if sampling.samples > 1 and sampling.temperature == 0.0:
+        found.append(
+            f"config.sampling.samples={sampling.samples} at temperature 0 would all be the "
+            "same: set config.sampling.temperature, e.g. 0.7"
+        )
+    return found

@@ -12,6 +12,7 @@ from distill_jax.annotations import hub
 from distill_jax.errors import UserError
 from distill_jax.export import alternate_program, gguf_export, hugging_face_export, model_card
 from distill_jax.model import sharding
+from distill_jax.run import checks
 from distill_jax.run.restore_students import chosen_steps, finished_students, restore_params
 from distill_jax.run.run_inputs import RunInputs
 from distill_jax.settings import command_line
@@ -42,7 +43,7 @@ def export(path: str, options: Options, overrides: dict[str, str]) -> None:
     """
     workdir = Workdir(path)
     config = command_line.config_from_dict(workdir.stored_config())
-    command_line.apply_overrides(config, overrides)
+    checks.set_and_check(config, overrides)
     if options.push_to_hub and not re.fullmatch(r"[\w.-]+/[\w.-]+", options.push_to_hub):
         raise UserError(f"--push_to_hub={options.push_to_hub}: give NAME/PREFIX, such as me/pair")
     with workdir.locked():

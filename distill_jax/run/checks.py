@@ -1,181 +1,73 @@
-"""What can be wrong with a config's values, found before any data is read."""
+"""Everything that can be wrong with a config and is found before any data is read.
 
-import math
+What a value may be is said by the module of the constructor that takes it, in a function
+`mistakes`. This is the one place that calls them all.
+"""
+
 import re
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-from distill_jax.annotations import mixture
+from distill_jax.annotations import mixture, subsets
+from distill_jax.dialogues import sampler
 from distill_jax.errors import UserError
-from distill_jax.settings import command_line
-from distill_jax.text.formats import FORMATS
-from distill_jax.tracking.trackers import TRACKERS
+from distill_jax.run import student_source
+from distill_jax.settings import command_line, ranges
+from distill_jax.text import rows, tokenizer, transcript
+from distill_jax.tracking import trackers
+from distill_jax.training import batches, hooks, optimizer, step
 
-# The least value of keys for which a smaller one makes no sense.
-LEAST = {
-    "seed": 0,
-    "tokenizer.vocab_size": 258,  # all bytes and two end marks
-    "data.train_problems": 0,
-    "data.seq_len": 0,
-    "data.dev_problems": 0,
-    "data.max_dropped_share": 0.0,
-    "data.annotations_per_problem": 0,
-    "data.max_overlap": 0.0,
-    "teacher.samples": 1,
-    "teacher.temperature": 0.0,
-    "teacher.max_tokens": 1,
-    "teacher.concurrency": 1,
-    "teacher.requests_per_minute": 0,
-    "teacher.tokens_per_minute": 0,
-    "teacher.retries": 0,
-    "teacher.price_input": 0.0,
-    "teacher.price_output": 0.0,
-    "train.steps": 0,
-    "train.epochs": 0,
-    "train.token_budget": 0,
-    "train.batch_size": 1,
-    "train.accumulation": 1,
-    "train.loss_chunk": 1,
-    "train.eval_every": 0,
-    "train.patience": 0,
-    "train.dev_dialogues": 0,
-    "train.log_every": 1,
-    "train.save_every": 1,
-    "train.keep": 1,
-    "train.profile_first": 0,
-    "train.profile_last": 0,
-    "sampling.temperature": 0.0,
-    "sampling.max_turns": 1,
-    "sampling.max_turn_tokens": 1,
-    "sampling.max_tokens": 1,
-    "sampling.top_k": 0,
-    "sampling.samples": 1,
-    "sampling.seed": 0,
-    "sampling.slots": 0,
-    "sampling.given_steps": 0,
-    "evaluation.problems": 0,
-    "evaluation.max_too_long_share": 0.0,
-}
-# The same for every student's optimizer; 0 is no training, no decay, no clipping.
-OPTIMIZER_LEAST = {
-    "learning_rate": 0.0,
-    "final_learning_rate": 0.0,
-    "warmup_steps": 0,
-    "b1": 0.0,
-    "b2": 0.0,
-    "epsilon": 1e-30,  # 0 would divide by 0 where a gradient is 0
-    "weight_decay": 0.0,
-    "clip_norm": 0.0,
-}
-# The values that a key may have.
-CHOICES = {
-    "train.dtype": ("float32", "bfloat16"),
-    "train.best_by": ("loss", "exact", "accuracy"),
-    "sampling.dtype": ("float32", "bfloat16"),
-    "sampling.attention": ("xla", "triton"),
-    "teacher.api": ("chat", "completions"),
-    "sampling.given": ("", "plan", "subquestions", "shuffled", "nothing", "history"),
-    "text_format": tuple(FORMATS),
-}
+
+def set_and_check(config: Any, overrides: dict[str, str]) -> None:
+    """Set every override in `config`, a ConfigDict, and check all its values.
+
+    Raises one UserError that lists the mistakes of both.
+    """
+    found = []
+    try:
+        command_line.apply_overrides(config, overrides)  # those that are right are set
+    except UserError as error:
+        found.append(str(error))
+    found += mistakes(config)
+    if found:
+        raise UserError("; ".join(found))
 
 
 def check_values(config: Any) -> None:
     """Raise UserError that lists every value of a ConfigDict that makes no sense."""
-    flat = command_line.flatten(config)
-    mistakes = [
-        *out_of_range(flat),
-        *_sizes(config.model),
-        *_sampling(config.sampling, config.evaluation.checkpoint),
-        *_training(config.train),
+    if found := mistakes(config):
+        raise UserError("; ".join(found))
+
+
+def mistakes(config: Any) -> list[str]:
+    """What is wrong with a ConfigDict, one line each."""
+    found = [
+        *ranges.mistakes("", {"seed": config.seed}, least={"seed": 0}),
+        *transcript.mistakes(config.scheme, config.text_format),
+        *rows.mistakes(config.reads),
+        *tokenizer.mistakes(config.tokenizer),
+        *subsets.mistakes(config.data),
+        *mixture.mistakes(config.data.annotations, config.data.mixture),
+        *batches.mistakes(config.data),
         *_teacher(config),
-        *_data(config.data),
-        *_tracking(config.tracking),
+        *(m for name, size in config.model.items() for m in student_source.mistakes(size, name)),
+        *(m for name, each in config.optimizer.items() for m in optimizer.mistakes(each, name)),
+        *hooks.mistakes(config.train),
+        *step.mistakes(config.train),
+        *sampler.mistakes(config.sampling),
+        *_evaluation(config.evaluation),
+        *trackers.mistakes(config.tracking),
     ]
-    # What follows from several values is only looked at where each by itself is possible.
-    mistakes = mistakes or [*_without_dev(config), *_one_writer(config)]
-    if mistakes:
-        raise UserError("; ".join(mistakes))
-
-
-def _sizes(models: Any) -> list[str]:
-    mistakes = []
-    for student, size in models.items():
-        if size.preset or size.init_from:
-            continue
-        name = f"config.model.{student}"
-        numbers = {key: size[key] for key in ("layers", "heads", "width", "context")}
-        small = [f"{name}.{k}={n}: must be at least 1" for k, n in numbers.items() if n < 1]
-        if not small and size.width % size.heads:
-            small = [f"{name}.heads={size.heads} does not divide {name}.width={size.width}"]
-        mistakes += small
-    return mistakes
-
-
-def _sampling(sampling: Any, rule: str) -> list[str]:
-    mistakes = []
-    if not 0.0 < sampling.top_p <= 1.0:
-        mistakes.append(f"config.sampling.top_p={sampling.top_p}: above 0, at most 1")
-    if not re.fullmatch(r"last|best|\d+|\w+=\d+(,\w+=\d+)*", rule):
-        mistakes.append(
-            f"config.evaluation.checkpoint={rule!r}: choose last, best, a step, or a step for each "
-            "student, such as solver=400,decomposer=200"
-        )
-    if sampling.given_steps and sampling.given != "subquestions":
-        mistakes.append("config.sampling.given_steps needs config.sampling.given=subquestions")
-    if sampling.samples > 1 and sampling.temperature == 0.0:
-        mistakes.append(
-            f"config.sampling.samples={sampling.samples} at temperature 0 would all be the "
-            "same: set config.sampling.temperature, e.g. 0.7"
-        )
-    return mistakes
-
-
-def _training(train: Any) -> list[str]:
-    mistakes = []
-    if train.steps == train.epochs == train.token_budget == 0:
-        mistakes.append(
-            "set config.train.steps, config.train.epochs or config.train.token_budget above 0"
-        )
-    if train.steps and train.epochs:
-        mistakes.append(
-            f"config.train.steps={train.steps} and config.train.epochs={train.epochs}: set one of "
-            "them to 0"
-        )
-    if train.parity_test_selection and not train.epochs:
-        mistakes.append(
-            "config.train.parity_test_selection tests after every epoch: set config.train.epochs"
-        )
-    if train.accumulation > 0 and train.batch_size % train.accumulation:
-        mistakes.append(
-            f"config.train.batch_size={train.batch_size} does not divide by "
-            f"config.train.accumulation={train.accumulation}"
-        )
-    if bool(train.profile_first) != bool(train.profile_last) or (
-        train.profile_last < train.profile_first
-    ):
-        mistakes.append(
-            f"config.train.profile_first={train.profile_first} and "
-            f"profile_last={train.profile_last}: both are steps, such as 10 and 12, or 0"
-        )
-    if train.best_by == "accuracy" and not train.dev_dialogues:
-        mistakes.append(
-            "config.train.best_by='accuracy' needs dialogues to count: set "
-            "config.train.dev_dialogues above 0"
-        )
-    return mistakes
-
-
-def _tracking(names: Sequence[str]) -> list[str]:
-    return [
-        f"config.tracking has {name!r}: choose among {', '.join(TRACKERS)}"
-        for name in names
-        if name not in TRACKERS
-    ]
+    # What follows from several sections is only looked at if each by itself is possible.
+    return found or [*_students(config), *_without_dev(config)]
 
 
 def _teacher(config: Any) -> list[str]:
     teacher = config.teacher
-    mistakes = []
+    least = {"samples": 1, "temperature": 0.0, "max_tokens": 1, "concurrency": 1, "retries": 0}
+    least |= {"requests_per_minute": 0, "tokens_per_minute": 0}
+    least |= {"price_input": 0.0, "price_output": 0.0}
+    choices = {"api": ("chat", "completions")}
+    mistakes = ranges.mistakes("teacher", teacher, least=least, choices=choices)
     if not 0.0 < teacher.top_p <= 1.0:
         mistakes.append(f"config.teacher.top_p={teacher.top_p}: above 0, at most 1")
     if not teacher.timeout_s > 0:
@@ -193,29 +85,43 @@ def _teacher(config: Any) -> list[str]:
     return mistakes
 
 
-def _one_writer(config: Any) -> list[str]:
-    """What is only there where the solver writes all by itself."""
-    if config.scheme in ("answer_only", "chain"):
-        return []
-    alone = {
-        f"config.text_format={config.text_format!r}": config.text_format != "turns",
-        "config.train.parity_test_selection": config.train.parity_test_selection,
-    }
-    return [
-        f"{key} is for --config.scheme=chain or answer_only" for key, used in alone.items() if used
-    ]
-
-
-def _data(data: Any) -> list[str]:
-    mistakes = mixture.mistakes(data.annotations, data.mixture)
-    if not 0.0 < data.train_share <= 1.0:
-        mistakes.append(f"config.data.train_share={data.train_share}: above 0, at most 1")
-    if data.train_share != 1.0 and data.train_problems:
-        mistakes.append(
-            "config.data.train_share and config.data.train_problems both choose training "
-            "problems: set one of them"
+def _evaluation(evaluation: Any) -> list[str]:
+    least = {"problems": 0, "max_too_long_share": 0.0}
+    found = ranges.mistakes("evaluation", {key: evaluation[key] for key in least}, least=least)
+    rule = evaluation.checkpoint
+    if not re.fullmatch(r"last|best|\d+|\w+=\d+(,\w+=\d+)*", rule):
+        found.append(
+            f"config.evaluation.checkpoint={rule!r}: choose last, best, a step, or a step for each "
+            "student, such as solver=400,decomposer=200"
         )
-    return mistakes
+    return found
+
+
+def _students(config: Any) -> list[str]:
+    """What must be there for the students that the scheme has."""
+    scheme, found = transcript.SCHEMES[config.scheme], []
+    alone = len(scheme.roles) == 1
+    if config.train.parity_test_selection and not alone:
+        found.append(
+            "config.train.parity_test_selection is for --config.scheme=chain or answer_only"
+        )
+    try:
+        views = rows.make_views(scheme, config.students, config.reads)
+    except UserError as error:
+        return [*found, str(error)]
+    students = list(dict.fromkeys(view.student for view in views))
+    for section in ("model", "optimizer"):
+        found += [
+            f"config.{section} has no section for student {student!r}"
+            for student in students
+            if student not in config[section]
+        ]
+    found += [
+        f"config.train.students names {student!r}: this scheme has {', '.join(students)}"
+        for student in config.train.students
+        if student not in students
+    ]
+    return found
 
 
 def _without_dev(config: Any) -> list[str]:
@@ -233,37 +139,3 @@ def _without_dev(config: Any) -> list[str]:
         for key, wanted in needs_dev.items()
         if wanted
     ]
-
-
-def out_of_range(flat: Mapping[str, Any]) -> list[str]:
-    """What is wrong with single values of a config, `{key: value}`."""
-    mistakes = []
-    least = dict(LEAST)
-    below = {}
-    for key, value in flat.items():
-        section, _, name = key.rpartition(".")
-        if section.startswith("optimizer."):
-            least |= {key: OPTIMIZER_LEAST[name]} if name in OPTIMIZER_LEAST else {}
-            below |= {key: 1.0} if name in ("b1", "b2") else {}
-        elif section.startswith("model.") and name.endswith("_dropout"):
-            least[key], below[key] = 0.0, 1.0
-        # A task's options are its own affair.
-        if isinstance(value, float) and section != "task_options" and not math.isfinite(value):
-            mistakes.append(f"config.{key}={value}: must be a finite number")
-            least.pop(key, None)
-    for key, bound in least.items():
-        # Not `<`: nothing is less than NaN.
-        if not flat[key] >= bound:
-            mistakes.append(f"config.{key}={flat[key]}: must be at least {bound}")
-        elif key in below and not flat[key] < below[key]:
-            mistakes.append(f"config.{key}={flat[key]}: must be below {below[key]}")
-    mistakes += [
-        f"config.{key}={flat[key]!r}: choose {_listed(choices)}"
-        for key, choices in CHOICES.items()
-        if flat[key] not in choices
-    ]
-    return mistakes
-
-
-def _listed(choices: Sequence[str]) -> str:
-    return ", ".join(choice or '""' for choice in choices)

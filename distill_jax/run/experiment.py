@@ -11,7 +11,7 @@ from typing import Any
 
 from distill_jax import devices, distributed
 from distill_jax.evaluation.summary import closing_lines
-from distill_jax.run import training_annotations
+from distill_jax.run import checks, training_annotations
 from distill_jax.run.evaluate_students import evaluate_students, evaluation_name
 from distill_jax.run.restore_students import chosen_steps, finished_students, forget_damaged
 from distill_jax.run.run_inputs import RunInputs
@@ -102,7 +102,8 @@ def evaluate(path: str, overrides: Mapping[str, Any]) -> pathlib.Path:
     devices.expect_what_is_there()
     workdir = Workdir(path)
     config: Any = command_line.config_from_dict(workdir.stored_config())
-    command_line.set_values(config, overrides)
+    texts = {key: command_line.as_text(value) for key, value in overrides.items()}
+    checks.set_and_check(config, texts)
     distributed.initialize(**dict(config.distributed))
     with _locked(workdir):
         inputs = RunInputs(config, workdir)

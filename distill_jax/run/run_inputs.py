@@ -73,27 +73,11 @@ class RunInputs:
         self.task_options = task_module.check_options(self.task, config.task, options)
         self.evaluated = _evaluated_task(config, self.task, self.task_options)
         self.sampling = Settings(**config.sampling)
-        if config.scheme not in transcript.SCHEMES:
-            raise UserError(
-                f"config.scheme={config.scheme!r}: choose {', '.join(transcript.SCHEMES)}"
-            )
         self.scheme = dataclasses.replace(
             transcript.SCHEMES[config.scheme], text_format=FORMATS[config.text_format]
         )
-        known_roles = sorted({role for s in transcript.SCHEMES.values() for role in s.roles})
-        text_rows.check_reads(config.reads, known_roles)
         self.views = text_rows.make_views(self.scheme, config.students, config.reads)
         self.students = list(dict.fromkeys(view.student for view in self.views))
-        for section in ("model", "optimizer"):
-            for student in self.students:
-                if student not in config[section]:
-                    raise UserError(f"config.{section} has no section for student {student!r}")
-        for student in config.train.students:
-            if student not in self.students:
-                raise UserError(
-                    f"config.train.students names {student!r}: this scheme has "
-                    f"{', '.join(self.students)}"
-                )
 
     def identity(self) -> dict[str, Any]:
         """The flat part of the config that decides what the students are."""

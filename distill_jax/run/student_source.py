@@ -12,6 +12,7 @@ from etils import epath
 
 from distill_jax.errors import UserError
 from distill_jax.model import gpt2, hugging_face, presets
+from distill_jax.settings import ranges
 from distill_jax.text.tokenizer import Tokenizer, load_tokenizer
 from distill_jax.training import checkpoint, manifest
 from distill_jax.workdir import read_json
@@ -106,3 +107,21 @@ def _other_step(name: str, student: str) -> epath.Path:
             f"config.model.{student}.init_from={name}: no complete checkpoint ({there})"
         )
     return directory / wanted
+
+
+def mistakes(section: Any, student: str) -> list[str]:
+    """What is wrong with config.model.<student>."""
+    name = f"model.{student}"
+    dropout = {key: 0.0 for key in section if key.endswith("_dropout")}
+    values = {key: section[key] for key in dropout}
+    found = ranges.mistakes(name, values, least=dropout, below=dict.fromkeys(dropout, 1.0))
+    if section.preset or section.init_from:
+        return found
+    size = {key: section[key] for key in _SIZE}
+    small = ranges.mistakes(name, size, least=dict.fromkeys(_SIZE, 1))
+    if not small and section.width % section.heads:
+        small = [
+            f"config.{name}.heads={section.heads} does not divide "
+            f"config.{name}.width={section.width}"
+        ]
+    return found + small

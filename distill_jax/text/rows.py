@@ -28,7 +28,7 @@ from collections.abc import Mapping, Sequence
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, shorten
 from distill_jax.text.tokenizer import Tokenizer
-from distill_jax.text.transcript import Scheme, render
+from distill_jax.text.transcript import SCHEMES, Scheme, render
 
 NO_LOSS = -1
 
@@ -78,14 +78,15 @@ def make_views(
     return [View(student, sees, tuple(roles)) for (student, sees), roles in writes.items()]
 
 
-def check_reads(reads: Mapping[str, Sequence[str]], known_roles: Sequence[str]) -> None:
-    """Raise UserError where `config.reads` names a role that no scheme has."""
-    for role, others in reads.items():
-        for other in others:
-            if other not in known_roles:
-                raise UserError(
-                    f"config.reads.{role} names {other!r}: choose from {', '.join(known_roles)}"
-                )
+def mistakes(reads: Mapping[str, Sequence[str]]) -> list[str]:
+    """What is wrong with config.reads: a role that no scheme has."""
+    known = sorted({role for scheme in SCHEMES.values() for role in scheme.roles})
+    return [
+        f"config.reads.{role} names {other!r}: choose from {', '.join(known)}"
+        for role, others in reads.items()
+        for other in others
+        if other not in known
+    ]
 
 
 def prompt_tokens(question: list[int], end_of_turn: int) -> list[int]:

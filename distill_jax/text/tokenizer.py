@@ -3,8 +3,10 @@
 import os
 import pathlib
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from distill_jax.errors import UserError
+from distill_jax.settings import ranges
 
 # transformers would say at every start that PyTorch is missing; only its tokenizers are used.
 os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
@@ -22,6 +24,8 @@ _SPLIT = (
     r"| ?[^\s\p{L}\p{N}]+ (?=\p{N})| ?[^\s\p{L}\p{N}]+"
     r"|\s+(?!\S)|\s+"
 )
+
+LEAST_VOCABULARY = 258  # all bytes and two end marks
 
 
 class Tokenizer:
@@ -130,3 +134,8 @@ def load_tokenizer(name: str) -> Tokenizer:
             "choose a byte-level tokenizer such as GPT-2's"
         )
     return tokenizer
+
+
+def mistakes(settings: Any) -> list[str]:
+    """What is wrong with config.tokenizer."""
+    return ranges.mistakes("tokenizer", settings, least={"vocab_size": LEAST_VOCABULARY})

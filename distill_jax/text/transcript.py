@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Step
+from distill_jax.settings import ranges
 from distill_jax.text import plan
 from distill_jax.text.formats import FORMATS, TURNS, TextFormat
 
@@ -142,3 +143,14 @@ def check_plans(annotations: Sequence[Annotation], scheme: Scheme) -> int:
 def completion_text(turns: Turns) -> str:
     """What a grader reads: all turns, one after the other, on lines of their own."""
     return "\n".join(text for _, text in turns)
+
+
+def mistakes(scheme: str, text_format: str) -> list[str]:
+    """What is wrong with config.scheme and config.text_format."""
+    known = {"scheme": SCHEMES, "text_format": FORMATS}
+    found = ranges.mistakes("", {"scheme": scheme, "text_format": text_format}, choices=known)
+    if not found and len(SCHEMES[scheme].roles) > 1 and FORMATS[text_format] is not TURNS:
+        found.append(
+            f"config.text_format={text_format!r} is for --config.scheme=chain or answer_only"
+        )
+    return found

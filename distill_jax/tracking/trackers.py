@@ -316,3 +316,12 @@ def _settings(config: Any) -> dict[str, Any]:
         for key, value in command_line.flatten(config).items()
         if key not in _PRIVATE
     }
+
+
+def mistakes(names: Iterable[str]) -> list[str]:
+    """What is wrong with config.tracking."""
+    return [
+        f"config.tracking has {name!r}: choose among {', '.join(TRACKERS)}"
+        for name in names
+        if name not in TRACKERS
+    ]

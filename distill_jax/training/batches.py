@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from distill_jax.errors import UserError
+from distill_jax.settings import ranges
 from distill_jax.text.rows import NO_LOSS, Row
 from distill_jax.training.packing import PackedStream
 
@@ -230,3 +231,9 @@ def dev_batches(
         ]
         batches.append({name: np.stack([row[name] for row in members]) for name in members[0]})
     return batches
+
+
+def mistakes(data: Any) -> list[str]:
+    """What is wrong with the keys of config.data that rows are made by."""
+    least = {"seq_len": 0, "max_dropped_share": 0.0}
+    return ranges.mistakes("data", {key: data[key] for key in least}, least=least)

@@ -11,6 +11,7 @@ import optax
 
 from distill_jax import devices, distributed, errors
 from distill_jax.errors import UserError
+from distill_jax.settings import ranges
 from distill_jax.tracking.terminal import Progress
 from distill_jax.tracking.trackers import Tracking
 from distill_jax.training.checkpoint import Checkpoints
@@ -209,3 +210,39 @@ def tokens_before(student: str, step: int, source: BatchSource, tracking: Tracki
     call this."""
     logged, tokens = distributed.from_first(lambda: tracking.tokens(student, step))
     return tokens + sum(tokens_of(source[number]) for number in range(logged, step))
+
+
+def mistakes(train: Any) -> list[str]:
+    """What is wrong with the keys of config.train that say how long, and how often what happens."""
+    least = {"steps": 0, "epochs": 0, "token_budget": 0, "eval_every": 0, "patience": 0}
+    least |= {"dev_dialogues": 0, "profile_first": 0, "profile_last": 0}
+    least |= {"log_every": 1, "save_every": 1, "keep": 1}
+    choices = {"best_by": ("loss", "exact", "accuracy")}
+    values = {key: train[key] for key in (*least, *choices)}
+    found = ranges.mistakes("train", values, least=least, choices=choices)
+    if train.steps == train.epochs == train.token_budget == 0:
+        found.append(
+            "set config.train.steps, config.train.epochs or config.train.token_budget above 0"
+        )
+    if train.steps and train.epochs:
+        found.append(
+            f"config.train.steps={train.steps} and config.train.epochs={train.epochs}: set one of "
+            "them to 0"
+        )
+    if train.parity_test_selection and not train.epochs:
+        found.append(
+            "config.train.parity_test_selection tests after every epoch: set config.train.epochs"
+        )
+    if bool(train.profile_first) != bool(train.profile_last) or (
+        train.profile_last < train.profile_first
+    ):
+        found.append(
+            f"config.train.profile_first={train.profile_first} and "
+            f"profile_last={train.profile_last}: both are steps, such as 10 and 12, or 0"
+        )
+    if train.best_by == "accuracy" and not train.dev_dialogues:
+        found.append(
+            "config.train.best_by='accuracy' needs dialogues to count: set "
+            "config.train.dev_dialogues above 0"
+        )
+    return found

@@ -5,6 +5,8 @@ from typing import Any
 import jax
 import optax
 
+from distill_jax.settings import ranges
+
 
 def learning_rate_schedule(
     *, steps: int, learning_rate: float, final_learning_rate: float, warmup_steps: int
@@ -36,4 +38,15 @@ def decay_mask(params: Any) -> Any:
     """True for kernels and embeddings."""
     return jax.tree_util.tree_map_with_path(
         lambda path, _: path[-1].key in ("kernel", "embedding"), params
+    )
+
+
+def mistakes(settings: Any, student: str) -> list[str]:
+    """What is wrong with config.optimizer.<student>; 0 is no training, no decay, no clipping."""
+    least = dict.fromkeys(settings, 0.0) | {
+        "epsilon": 1e-30,  # 0 would divide by 0 if a gradient is 0
+        "warmup_steps": 0,
+    }
+    return ranges.mistakes(
+        f"optimizer.{student}", settings, least=least, below={"b1": 1.0, "b2": 1.0}
     )

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, PartitionSpec
 
-from distill_jax.model import gpt2, partition, sharding
+from distill_jax.model import attention, gpt2, partition, sharding
+from distill_jax.settings import ranges
 from distill_jax.training import loss
 
 
@@ -233,3 +234,20 @@ def make_dev_step(mesh: Mesh, trainer: Trainer) -> Callable[[Any, dict[str, jax.
     trainer = dataclasses.replace(trainer, computation=computation)
     nowhere = sharding.shardings(mesh, PartitionSpec())
     return jax.jit(functools.partial(dev_step, trainer=trainer), out_shardings=nowhere)
+
+
+def mistakes(train: Any) -> list[str]:
+    """What is wrong with the keys of config.train that say how a step is computed."""
+    least = {"batch_size": 1, "accumulation": 1, "loss_chunk": 1}
+    choices = {
+        "dtype": ("float32", "bfloat16"),
+        "attention": ("auto", *attention.KERNELS),
+    }
+    values = {key: train[key] for key in (*least, *choices)}
+    found = ranges.mistakes("train", values, least=least, choices=choices)
+    if train.accumulation > 0 and train.batch_size % train.accumulation:
+        found.append(
+            f"config.train.batch_size={train.batch_size} does not divide by "
+            f"config.train.accumulation={train.accumulation}"
+        )
+    return found
