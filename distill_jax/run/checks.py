@@ -22,7 +22,6 @@ LEAST = {
     "data.annotations_per_problem": 0,
     "data.max_overlap": 0.0,
     "teacher.samples": 1,
-    "teacher.temperature": 0.0,
     "teacher.max_tokens": 1,
     "teacher.concurrency": 1,
     "teacher.requests_per_minute": 0,
@@ -74,6 +73,7 @@ CHOICES = {
     "sampling.dtype": ("float32", "bfloat16"),
     "sampling.attention": ("xla", "triton"),
     "teacher.api": ("chat", "completions"),
+    "teacher.reasoning": ("drop", "steps"),
     "sampling.given": ("", "plan", "subquestions", "shuffled", "nothing", "history"),
     "text_format": tuple(FORMATS),
 }
@@ -176,8 +176,15 @@ def _tracking(names: Sequence[str]) -> list[str]:
 def _teacher(config: Any) -> list[str]:
     teacher = config.teacher
     mistakes = []
-    if not 0.0 < teacher.top_p <= 1.0:
-        mistakes.append(f"config.teacher.top_p={teacher.top_p}: above 0, at most 1")
+    if not (0.0 < teacher.top_p <= 1.0 or teacher.top_p == -1.0):
+        mistakes.append(
+            f"config.teacher.top_p={teacher.top_p}: above 0, at most 1 (-1 leaves it out)"
+        )
+    if not (teacher.temperature >= 0.0 or teacher.temperature == -1.0):
+        mistakes.append(
+            f"config.teacher.temperature={teacher.temperature}: must be at least 0 (-1 leaves it "
+            "out)"
+        )
     if not teacher.timeout_s > 0:
         mistakes.append(f"config.teacher.timeout_s={teacher.timeout_s}: must be above 0")
     if teacher.samples > 1 and teacher.temperature == 0.0:

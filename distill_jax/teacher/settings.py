@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 from distill_jax.errors import UserError
 
 OPENAI = "https://api.openai.com/v1"
+NO_KEY = "none"  # what servers get that need no key
+LEFT_OUT = -1.0  # a temperature or top_p that is not sent
 
 
 class Spending(NamedTuple):
@@ -37,6 +39,7 @@ class TeacherSettings:
     top_p: float
     max_tokens: int
     max_tokens_name: str
+    reasoning: str
     extra: str
     concurrency: int
     requests_per_minute: int
@@ -61,25 +64,33 @@ class TeacherSettings:
         return url
 
     def key(self) -> str:
-        """OPENAI_API_KEY. Other servers than OpenAI's may do without: they get "none"."""
-        key = os.environ.get("OPENAI_API_KEY", "")
+        """OPENAI_API_KEY without white space around it. Servers other than OpenAI's may do without.
+
+        Raises UserError if there is none for OpenAI's, and if no HTTP header can hold it.
+        """
+        key = os.environ.get("OPENAI_API_KEY", "").strip()
         if not key and self.url().startswith(OPENAI):
             raise UserError(
                 "OPENAI_API_KEY is not set: export it, or set --config.teacher.base_url to another "
                 "server, e.g. http://localhost:8000/v1"
             )
-        return key or "none"
+        if not all("!" <= character <= "~" for character in key):
+            raise UserError(
+                "OPENAI_API_KEY holds a space, a line break or a character that is not ASCII: "
+                "export it again, as it was given to you"
+            )
+        return key or NO_KEY
 
     def parameters(self, stop: tuple[str, ...]) -> dict[str, Any]:
-        """What is sent along with every request, and is part of the cache's key.
+        """What is sent along with every request.
 
-        Raises UserError where `extra` is no JSON object, or holds what has a key of its own.
+        Raises UserError if `extra` is not a JSON object, or holds what has a key of its own.
         """
+        drawn = {"temperature": self.temperature, "top_p": self.top_p}
         parameters: dict[str, Any] = {
-            "temperature": self.temperature,
-            "top_p": self.top_p,
-            self.max_tokens_name: self.max_tokens,
+            name: value for name, value in drawn.items() if value != LEFT_OUT
         }
+        parameters[self.max_tokens_name] = self.max_tokens
         if stop:
             parameters["stop"] = list(stop[:4])  # OpenAI takes four at most
         return parameters | self._extra(parameters)
@@ -93,7 +104,8 @@ class TeacherSettings:
             raise UserError(f"config.teacher.extra is not JSON ({error})") from None
         if not isinstance(extra, dict):
             raise UserError('config.teacher.extra: a JSON object is expected, as in {"seed": 1}')
-        taken = sorted({*parameters, "model", "messages", "prompt", "n", "stream"} & extra.keys())
+        own = {*parameters, "temperature", "top_p", "model", "messages", "prompt", "n", "stream"}
+        taken = sorted(own & extra.keys())
         if taken:
             raise UserError(
                 f"config.teacher.extra holds {', '.join(taken)}: set the keys of config.teacher "
