@@ -255,7 +255,7 @@ def test_samples_of_one_row(tmp_path):
     assert found.rows == 8
     samples = [(a.id, a.source["sample"]) for a in found.annotations]
     assert samples == [("a/clips", 0), ("a/clips", 3), ("a/ice", 0), ("a/ice", 3)]
-    assert [r.reason for r in found.rejected] == ["truncated", "no answer"] * 2
+    assert [r.reason for r in found.rejected] == ["truncated", "not finished"] * 2
 
 
 def test_mentor_kd_says_which_chains_are_wrong(tmp_path):
