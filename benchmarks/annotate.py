@@ -44,9 +44,9 @@ def serve(pipe, wait_s):
 def settings_of(url, directory, concurrency):
     return TeacherSettings(
         model="scripted", base_url=url, api="chat", prompt="socratic", samples=1, temperature=0.0,
-        top_p=1.0, max_tokens=512, max_tokens_name="max_tokens", reasoning="drop", extra="", concurrency=concurrency,
-        requests_per_minute=0, tokens_per_minute=0, timeout_s=60.0, retries=5, price_input=0.0,
-        price_output=0.0, cache_dir=directory,
+        top_p=1.0, max_tokens=512, max_tokens_name="max_tokens", reasoning="drop", extra="",
+        concurrency=concurrency, requests_per_minute=0, tokens_per_minute=0, timeout_s=60.0,
+        retries=5, price_input=0.0, price_output=0.0, cache_dir=directory,
     )  # fmt: skip
 
 

@@ -235,11 +235,12 @@ def test_temperature_and_top_p_can_be_left_out(tmp_path):
 def test_tokens_are_counted_by_what_tokenizers_do():
     # Ten words and a full stop; "extraordinary" is long; digits and signs by themselves.
     assert text_tokens("How many red apples are left in the extraordinary box?") == 12
-    assert text_tokens("48/2 = <<48/2=24>>24") == len("4 8 / 2 = << 4 8 / 2 = 2 4 >> 2 4".split())
+    # 4 8 / 2 = << 4 8 / 2 = 2 4 >> 2 4
+    assert text_tokens("48/2 = <<48/2=24>>24") == 16
     messages = [{"role": "user", "content": "How many?"}]
     alone = request_tokens({"messages": messages})
     system = [{"role": "system", "content": ""}, *messages]
-    # A template adds 5 around each message and 3 before the answer, and a system message of its own.
+    # A template adds 5 around each message, 3 before the answer, and its own system message.
     assert (alone, request_tokens({"messages": system})) == (3 + 5 + 3 + 20, 3 + 10 + 3)
     assert request_tokens({"prompt": "How many?"}) == 3
 

@@ -1,5 +1,6 @@
 """What was thought, told from what was said, in the marks of all families of models."""
 
+import itertools
 import time
 
 import pytest
@@ -25,7 +26,8 @@ MARKUPS = {
     "Gemma": "<|channel>thought\n{}<channel|>",
     "OpenThoughts": "<|begin_of_thought|>\n{}\n<|end_of_thought|>\n\n<|begin_of_solution|>\n",
     "Cohere": "<|START_THINKING|>{}<|END_THINKING|><|START_RESPONSE|>",
-    "harmony": "<|channel|>analysis<|message|>{}<|end|><|start|>assistant<|channel|>final<|message|>",
+    "harmony": "<|channel|>analysis<|message|>{}<|end|>"
+    "<|start|>assistant<|channel|>final<|message|>",
     "harmony, commentary": "<|start|>assistant<|channel|>commentary to=functions.x "
     "<|constrain|>json<|message|>{}<|end|><|start|>assistant<|channel|>final<|message|>",
     "harmony without its tokens": "analysis{}assistantfinal",
@@ -95,7 +97,7 @@ PIECES += ["<", "|", "<|", "|>", "analysis", "<|channel|>", "<|start|>assistant"
 def test_whatever_is_written(text):
     parts, closed = spans(text)
     assert all(0 <= part.start <= part.end <= len(text) for part in parts)
-    assert all(a.end <= b.start for a, b in zip(parts, parts[1:], strict=False))
+    assert all(a.end <= b.start for a, b in itertools.pairwise(parts))
     spoken = split_thought(text)
     assert spoken.closed == closed and (closed or not spoken.said)
     # Nothing of a thought is said.
