@@ -28,7 +28,7 @@ def test_an_account_that_is_used_up_ends_the_asking_and_keeps_what_was_answered(
         return Act(text=right(request), wait_s=0.8 if n == 9 else 0.0)
 
     with ScriptedServer(reply) as server:
-        with pytest.raises(UserError, match="is used up .* add credit and run the same command"):
+        with pytest.raises(UserError, match=r"is used up .* add credit and run the same command"):
             ask(server, tmp_path, problems_of(200), terminal, concurrency=2)
         assert server.requests <= 12
         assert any("answers are in" in line for line in terminal.said)
@@ -93,11 +93,11 @@ def test_a_body_that_is_no_answer_in_mid_run_is_a_fault_of_that_moment(tmp_path)
     def reply(request, number):
         n = number_of(request)
         broken = n and number == 0
-        return Act(body=bodies[n % len(bodies)]) if broken else Act(text=right(request))
+        # The first problem is answered before the others are not.
+        act = Act(body=bodies[n % len(bodies)], wait_s=1.0)
+        return act if broken else Act(text=right(request))
 
     with ScriptedServer(reply) as server:
-        # The first is answered before the others are asked.
-        ask(server, tmp_path, problems_of(1))
         kept, rejected = ask(server, tmp_path, problems_of(10), concurrency=10)
     assert len(kept) == 10 and not rejected
 
@@ -108,7 +108,7 @@ def test_refusals_in_a_row_end_the_asking_even_after_answers(tmp_path):
 
     with (
         ScriptedServer(reply) as server,
-        pytest.raises(UserError, match="refuses the requests .* look at config.teacher.model"),
+        pytest.raises(UserError, match=r"refuses the requests .* look at config\.teacher\.model"),
     ):
         ask(server, tmp_path, problems_of(100), concurrency=1)
     assert server.requests == 15
