@@ -95,7 +95,8 @@ def get_config() -> ConfigDict:
             "train_share": 1.0,
             # Of the dev split: dev loss, best checkpoint, early stopping. Never the test split.
             "dev_split": "",  # one of the task; "" = held out of the training problems, by a hash
-            "dev_problems": 100,  # at most; held out at most a tenth; 0 = no dev split
+            # At most; held out: at most a tenth, or what train_problems leaves. 0 = no dev split
+            "dev_problems": 100,
             "packing": False,  # several problems in a row, which do not see each other
             # Tokens of a row; 0 = the longest row rounded up to 8 (packed: the context).
             "seq_len": 0,
