@@ -2,15 +2,15 @@
 
 from scripted_server import question_of
 
-from distill_jax.metrics import Terminal
 from distill_jax.records import Problem
-from distill_jax.teacher.settings import Spending, TeacherSettings
-from distill_jax.teacher_annotations import (
+from distill_jax.run.teacher_annotations import (
     make_conversation,
     make_questions,
     teacher_annotations,
 )
+from distill_jax.teacher.settings import Spending, TeacherSettings
 from distill_jax.text.transcript import SCHEMES
+from distill_jax.tracking.terminal import Terminal
 
 SETTINGS = {
     "model": "scripted",

@@ -206,7 +206,9 @@ def test_thoughts_of_files_are_the_chain_if_the_config_says_so(tmp_path):
     said = inputs_of(tmp_path, own_rows(5), **overrides)
     thought = inputs_of(tmp_path, own_rows(5), **overrides, **{"teacher.reasoning": "steps"})
     assert [a.steps for a in training_annotations.collect(said).train] == [(Step(None, "So."),)] * 5
-    assert [a.steps for a in training_annotations.collect(thought).train] == [(Step(None, "I add 1."),)] * 5
+    assert [a.steps for a in training_annotations.collect(thought).train] == [
+        (Step(None, "I add 1."),)
+    ] * 5
     # Runs from before there was the key are not others because of it.
     assert "teacher.reasoning" not in said.identity()
     assert thought.identity() == said.identity() | {"teacher.reasoning": "steps"}

@@ -11,15 +11,15 @@ from scripted_server import Act, ScriptedServer, question_of
 
 from distill_jax.annotations.verify import verify
 from distill_jax.errors import PeerGone, UserError
-from distill_jax.tasks.grading import grade_number
-from distill_jax.teacher.cache import AnswerCache
-from distill_jax.teacher.pace import Pace
-from distill_jax.teacher.settings import Spending, TeacherSettings
 from distill_jax.run.teacher_annotations import (
     make_conversation,
     make_questions,
     teacher_annotations,
 )
+from distill_jax.tasks.grading import grade_number
+from distill_jax.teacher.cache import AnswerCache
+from distill_jax.teacher.pace import Pace
+from distill_jax.teacher.settings import Spending, TeacherSettings
 from distill_jax.text.transcript import SCHEMES
 
 # One fault out of these, or an answer, at every attempt; 30 % are faults.

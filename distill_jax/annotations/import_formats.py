@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from distill_jax.annotations.answer_text import answer_text
 from distill_jax.records import Step
-from distill_jax.text.formats import MARKER
 from distill_jax.teacher.message import Message, read_content, read_message, read_reasoning
+from distill_jax.text.formats import MARKER
 
 Row = dict[str, Any]
 

@@ -21,8 +21,8 @@ from distill_jax.annotations.final_answer import Ending, split_answer
 from distill_jax.annotations.labels import Pair, pairs_from_labels, plain, without_bold
 from distill_jax.annotations.sentences import sentence_spans
 from distill_jax.records import Step
-from distill_jax.text.exact_values import parse_value
 from distill_jax.teacher.thoughts import split_thought
+from distill_jax.text.exact_values import parse_value
 
 _FENCE = re.compile(r"^[ \t]*+(?:```|~~~)[^\n]*+\n?", re.MULTILINE)
 _ANSWER_TAG = re.compile(r"^[ \t]*+<answer>", re.MULTILINE | re.IGNORECASE)

@@ -83,12 +83,12 @@ def make_mixture(inputs: RunInputs) -> Mixture | None:
 
 
 def _from_teacher(inputs: RunInputs, split: str, problems: list[records.Problem]) -> Source:
-    from distill_jax.teacher.settings import TeacherSettings
     from distill_jax.run.teacher_annotations import (
         make_conversation,
         make_questions,
         teacher_annotations,
     )
+    from distill_jax.teacher.settings import TeacherSettings
 
     data = inputs.config.data
     settings = TeacherSettings(**inputs.config.teacher)

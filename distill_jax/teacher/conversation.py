@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 from distill_jax.annotations.reply import Reply, parse_chain, parse_pairs, with_thought
 from distill_jax.records import Problem
-from distill_jax.text.formats import MARKER
 from distill_jax.teacher.finish_reasons import incomplete
 from distill_jax.teacher.prompt import Prompt
 from distill_jax.teacher.response import one_line
 from distill_jax.teacher.settings import TeacherSettings
 from distill_jax.teacher.thoughts import Spoken, spans, split_thought, without_marks
+from distill_jax.text.formats import MARKER
 from distill_jax.text.transcript import SCHEMES, parse
 
 MAX_TURNS = 32  # of a student that plays both roles; the longest of GSM8K have 22
