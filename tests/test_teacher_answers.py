@@ -2,15 +2,19 @@
 
 import hashlib
 import json
+import os
 
 import pytest
+import tokenizers
 from asked_teacher import Quiet, ask, number_of, problems_of, right
 from scripted_server import Act, ScriptedServer, question_of
 
 from distill_jax.annotations.verify import verify
 from distill_jax.errors import UserError
 from distill_jax.records import Step
+from distill_jax.tasks import gsm8k
 from distill_jax.tasks.grading import grade_number
+from distill_jax.teacher.prompt import load_prompt
 from distill_jax.teacher.token_count import request_tokens, text_tokens
 
 THOUGHT = "Adding 1 comes next.\nThat is the number after it."
@@ -243,6 +247,22 @@ def test_tokens_are_counted_by_what_tokenizers_do():
     # A template adds 5 around each message, 3 before the answer, and its own system message.
     assert (alone, request_tokens({"messages": system})) == (3 + 5 + 3 + 20, 3 + 10 + 3)
     assert request_tokens({"prompt": "How many?"}) == 3
+
+
+DATA = os.environ.get("DISTILL_JAX_DATA", "")
+
+
+@pytest.mark.skipif(
+    not DATA, reason="set DISTILL_JAX_DATA to a folder with gpt2_tokenizer/, gsm8k/"
+)
+@pytest.mark.parametrize("kind", ["socratic", "socratic_zero", "cot", "long"])
+def test_counts_of_tokens_are_close_to_those_of_a_tokenizer(kind):
+    tokenizer = tokenizers.Tokenizer.from_file(f"{DATA}/gpt2_tokenizer/tokenizer.json")
+    prompt = load_prompt(kind, "gsm8k")
+    for problem in gsm8k.load("train", directory=f"{DATA}/gsm8k")[:20]:
+        texts = [m["content"] for m in prompt.messages(problem.question, (), "", ())]
+        counted = sum(len(tokenizer.encode(text).ids) for text in texts)
+        assert sum(map(text_tokens, texts)) == pytest.approx(counted, rel=0.15)
 
 
 def test_the_estimate_says_train_and_dev_and_is_corrected_by_what_was_counted(tmp_path):
