@@ -105,7 +105,7 @@ class Conversation:
         return with_thought(reply, next(filter(None, thoughts), ""))
 
     def unread(self, answers: Sequence[Mapping[str, Any]]) -> str:
-        """What else there is where steps or answer are missing: thoughts, if they were dropped."""
+        """What else there is if steps or answer are missing: thoughts, if they were dropped."""
         if self._settings.reasoning == "steps":
             return ""
         thoughts = [

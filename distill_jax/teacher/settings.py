@@ -15,7 +15,7 @@ LEFT_OUT = -1.0  # a temperature or top_p that is not sent
 class Spending(NamedTuple):
     """How far a command may go in asking a teacher.
 
-    allowed  whether at all; where not, only what is in the cache is used
+    allowed  whether at all; if not, only what is in the cache is used
     yes      without asking the person at the terminal
     """
 
@@ -53,7 +53,7 @@ class TeacherSettings:
     def url(self) -> str:
         """Where the server is: the config's, or else the environment's, or else OpenAI's.
 
-        Raises UserError where that is no address.
+        Raises UserError if that is not an address.
         """
         url = self.base_url or os.environ.get("OPENAI_BASE_URL", "") or OPENAI
         if not url.startswith(("http://", "https://")):
