@@ -10,8 +10,10 @@ from asked_teacher import Quiet, ask, number_of, problems_of, right
 from scripted_server import Act, ScriptedServer, question_of
 
 from distill_jax.annotations.verify import verify
+from distill_jax.configs import base
 from distill_jax.errors import UserError
 from distill_jax.records import Step
+from distill_jax.run.checks import check_values
 from distill_jax.tasks import gsm8k
 from distill_jax.tasks.grading import grade_number
 from distill_jax.teacher.prompt import load_prompt
@@ -234,6 +236,19 @@ def test_temperature_and_top_p_can_be_left_out(tmp_path):
     assert set(server.bodies[1]) == {"model", "messages", "max_tokens", "temperature"}
     with pytest.raises(UserError, match="extra holds temperature"):
         ask(server, tmp_path, problems_of(1), temperature=-1.0, extra='{"temperature": 1}')
+
+
+@pytest.mark.parametrize(
+    "key, values", {"temperature": (-1.0, 0.0, 2.0), "top_p": (-1.0, 1.0)}.items()
+)
+def test_minus_one_and_no_other_negative_value_leaves_it_out(key, values):
+    config = base.get_config()
+    for value in values:
+        config.teacher[key] = value
+        check_values(config)
+    config.teacher[key] = -0.5
+    with pytest.raises(UserError, match=rf"config\.teacher\.{key}=-0\.5: .*-1 leaves it"):
+        check_values(config)
 
 
 def test_tokens_are_counted_by_what_tokenizers_do():
