@@ -44,9 +44,9 @@ def serve(pipe, wait_s):
 def settings_of(url, directory, concurrency):
     return TeacherSettings(
         model="scripted", base_url=url, api="chat", prompt="socratic", samples=1, temperature=0.0,
-        top_p=1.0, max_tokens=512, max_tokens_name="max_tokens", extra="", concurrency=concurrency,
-        requests_per_minute=0, tokens_per_minute=0, timeout_s=60.0, retries=5, price_input=0.0,
-        price_output=0.0, cache_dir=directory,
+        top_p=1.0, max_tokens=512, max_tokens_name="max_tokens", reasoning="drop", extra="",
+        concurrency=concurrency, requests_per_minute=0, tokens_per_minute=0, timeout_s=60.0,
+        retries=5, price_input=0.0, price_output=0.0, cache_dir=directory,
     )  # fmt: skip
 
 
@@ -82,7 +82,7 @@ def ours(settings, conversation, questions, on_progress=lambda done, usage: None
     """Seconds for all questions, cache and all."""
     with AnswerCache(settings.cache_dir, settings.model, say) as cache:
         began = time.perf_counter()
-        asking = Asking(settings, conversation, cache, 100.0, on_progress)
+        asking = Asking(settings, conversation, cache, 100.0, print, on_progress)
         asking.run(questions, 1)
         assert not asking.failures and asking.usage.answers == len(questions)
         return time.perf_counter() - began

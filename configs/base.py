@@ -95,7 +95,8 @@ def get_config() -> ConfigDict:
             "train_share": 1.0,
             # Of the dev split: dev loss, best checkpoint, early stopping. Never the test split.
             "dev_split": "",  # one of the task; "" = held out of the training problems, by a hash
-            "dev_problems": 100,  # at most; held out at most a tenth; 0 = no dev split
+            # At most; held out: at most a tenth, or what train_problems leaves. 0 = no dev split
+            "dev_problems": 100,
             "packing": False,  # several problems in a row, which do not see each other
             # Tokens of a row; 0 = the longest row rounded up to 8 (packed: the context).
             "seq_len": 0,
@@ -129,15 +130,19 @@ def get_config() -> ConfigDict:
             # socratic, socratic_zero, cot, zero_shot_cot, short, long, student, or your own file.
             "prompt": "socratic",
             "samples": 1,  # per problem; each is a request of its own
+            # -1 = left out of the request, which reasoning models want: the server's own value.
             "temperature": 0.0,
             "top_p": 1.0,
             "max_tokens": 1024,  # of an answer; longer ones are not used
             "max_tokens_name": "max_tokens",  # OpenAI's newer models: max_completion_tokens
+            # What becomes of the thoughts of a reasoning model, of files in data.annotations too:
+            # drop (learn what was said after them), steps (they are the chain; scheme=chain).
+            "reasoning": "drop",
             "extra": "",  # a JSON object sent along, such as {"reasoning_effort": "low"}
             "concurrency": 16,  # requests at a time
             "requests_per_minute": 0,  # 0 = as many as come
             "tokens_per_minute": 0,  # prompts and answers
-            "timeout_s": 120.0,  # of one request
+            "timeout_s": 120.0,  # of one request; a slow local model may want more
             "retries": 5,  # of one request: busy or failing server, no or garbled answer
             "price_input": 0.0,  # per million tokens, in any currency
             "price_output": 0.0,

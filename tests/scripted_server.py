@@ -16,15 +16,18 @@ import threading
 class Act:
     """What the server does with one request.
 
-    text           the answer's text; with status 200 in a well-formed body
+    text           the answer's content: text, a list of parts, None; with status 200 in a
+                   well-formed body
+    message        more fields of the message, such as "reasoning_content"
     body           instead of it: the body as it is
     drop           close the connection without an answer
     wait_s         before answering
     """
 
-    text: str = ""
+    text: str | list | None = ""
+    message: dict = dataclasses.field(default_factory=dict)
     status: int = 200
-    finish_reason: str = "stop"
+    finish_reason: str | None = "stop"
     headers: dict = dataclasses.field(default_factory=dict)
     body: bytes | None = None
     drop: bool = False
@@ -101,13 +104,13 @@ class ScriptedServer:
 
 def _body(request, act):
     if act.status != 200:
-        return json.dumps({"error": {"message": f"scripted {act.status}"}}).encode()
+        return json.dumps({"error": {"message": f"scripted {act.status}"} | act.message}).encode()
     choice = {"index": 0, "finish_reason": act.finish_reason}
     if "messages" in request:
-        choice["message"] = {"role": "assistant", "content": act.text}
+        choice["message"] = {"role": "assistant", "content": act.text} | act.message
     else:
         choice["text"] = act.text
-    usage = {"prompt_tokens": 100, "completion_tokens": len(act.text) // 4}
+    usage = {"prompt_tokens": 100, "completion_tokens": len(act.text or "") // 4}
     answer = {"id": "x", "object": "y", "created": 0, "model": request["model"]}
     return json.dumps(answer | {"choices": [choice], "usage": usage}).encode()
 

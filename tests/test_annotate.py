@@ -170,3 +170,40 @@ def test_main_asks_the_teacher_and_trains_on_what_it_said(tmp_path):
     assert "nothing left to do" in again.stdout
     after = run(server, command(tmp_path, *flags))
     assert after.returncode == 0 and "nothing to do" in after.stdout, after.stderr
+
+
+def test_an_account_that_is_used_up_stops_main_before_it_trains(tmp_path):
+    """Exit code 2 with one line; what was answered is there after credit was added."""
+    questions = list(GOLD)
+
+    def reply(request, _):
+        late = any(question in question_of(request) for question in questions[40:])
+        return Act(status=402) if late else Act(text=right(request))
+
+    with ScriptedServer(reply) as server:
+        done = run(server, command(tmp_path, "--yes", module="main"))
+        assert done.returncode == 2 and server.requests <= 44
+        [line] = done.stderr.strip().splitlines()
+        assert line.startswith("error: the account at") and "run the same command again" in line
+        assert not (tmp_path / "w" / "annotations.jsonl").exists()
+        assert "110 train, 10 dev" in done.stdout
+    answered = len(cached(tmp_path))
+    assert answered == 40
+    with ScriptedServer(lambda r, _: Act(text=right(r))) as server:
+        done = run(server, command(tmp_path, "--yes"))
+        assert (done.returncode, server.requests) == (0, 80), done.stderr
+
+
+def test_with_nothing_kept_everything_rejected_is_listed(tmp_path):
+    with ScriptedServer(lambda r, _: Act(text="I cannot help with that.")) as server:
+        done = run(server, command(tmp_path, "--yes"))
+        assert done.returncode == 2
+        [line] = done.stderr.strip().splitlines()
+        assert "no annotation to train on" in line and "annotations.rejected.jsonl" in line
+        rows = (tmp_path / "w" / "annotations.rejected.jsonl").read_text().splitlines()
+        assert [json.loads(row)["reason"] for row in rows] == ["no answer"] * 120
+        assert not (tmp_path / "w" / "annotations.jsonl").exists()
+    # Another config goes on in the same directory.
+    with ScriptedServer(lambda r, _: Act(text=right(r))) as server:
+        again = run(server, command(tmp_path, "--yes", "--config.teacher.prompt=socratic"))
+    assert again.returncode == 0, again.stderr

@@ -255,7 +255,7 @@ def test_samples_of_one_row(tmp_path):
     assert found.rows == 8
     samples = [(a.id, a.source["sample"]) for a in found.annotations]
     assert samples == [("a/clips", 0), ("a/clips", 3), ("a/ice", 0), ("a/ice", 3)]
-    assert [r.reason for r in found.rejected] == ["truncated", "no answer"] * 2
+    assert [r.reason for r in found.rejected] == ["truncated", "not finished"] * 2
 
 
 def test_mentor_kd_says_which_chains_are_wrong(tmp_path):
@@ -470,3 +470,74 @@ def test_gsm8k_files_are_recognised(problems):
     assert (found.format, found.rejected) == ("GSM8K, subquestions and solutions", [])
     gold = gsm8k.load_annotations("train", directory=f"{DATA}/gsm8k")
     assert [(a.id, a.steps) for a in found.annotations] == [(a.id, a.steps) for a in gold]
+
+
+THOUGHT = "She halves 48.\nThen she adds."
+THOUGHT_STEPS = (Step(None, "She halves 48."), Step(None, "Then she adds."))
+
+
+def answering(message):
+    return {"messages": [{"role": "user", "content": CLIPS}, {"role": "assistant", **message}]}
+
+
+SAID = f"{CHAIN}\n#### 72"
+# Rows of a reasoning model: thoughts in the text or beside it.
+THINKING_ROWS = {
+    "harmony": answering(
+        {
+            "content": f"<|channel|>analysis<|message|>{THOUGHT}<|end|><|start|>assistant"
+            f"<|channel|>final<|message|>{SAID}<|return|>"
+        }
+    ),
+    "reasoning_content": answering({"content": SAID, "reasoning_content": THOUGHT}),
+    "reasoning": answering({"content": SAID, "reasoning": THOUGHT}),
+    "thinking": answering({"content": SAID, "thinking": THOUGHT}),
+    "parts": answering(
+        {"content": [{"type": "thinking", "thinking": THOUGHT}, {"type": "text", "text": SAID}]}
+    ),
+    "ShareGPT": {
+        "conversations": [
+            {"from": "human", "value": CLIPS},
+            {"from": "gpt", "value": f"[THINK]{THOUGHT}[/THINK]{SAID}"},
+        ]
+    },
+    "row": {"question": CLIPS, "answer": SAID, "reasoning": THOUGHT},
+    "open-r1": {"problem": CLIPS, "generations": [f"<think>{THOUGHT}</think>{SAID}"]},
+    "completion": {"prompt": CLIPS, "completion": f"◁think▷{THOUGHT}◁/think▷{SAID}"},
+    "output": {"instruction": CLIPS, "output": f"<|channel>thought\n{THOUGHT}<channel|>{SAID}"},
+}
+
+
+@pytest.mark.parametrize("row", THINKING_ROWS.values(), ids=THINKING_ROWS)
+def test_thoughts_in_files_are_dropped_or_the_chain(tmp_path, row):
+    path = write(tmp_path / "rows.jsonl", [row])
+    (dropped,) = import_file(path, PROBLEMS).annotations
+    assert (dropped.steps, dropped.answer) == (CHAIN_STEPS, "72")
+    found = import_file(path, PROBLEMS, reasoning="steps")
+    (chain,) = found.annotations
+    assert (chain.steps, chain.answer) == (THOUGHT_STEPS, "72")
+    assert found.format.endswith("thoughts as steps")
+
+
+def test_thoughts_that_are_cut_off_or_steps_of_a_file_are_not_learned(tmp_path):
+    rows = [{"question": CLIPS, "answer": f"<thought>{SAID}"}]
+    found = import_file(write(tmp_path / "rows.jsonl", rows), PROBLEMS, reasoning="steps")
+    assert [r.reason for r in found.rejected] == ["unfinished thought"]
+    steps = [{"subquestion": None, "solution": f"<reasoning>{THOUGHT}</reasoning>"}]
+    rows = [{"id": "a/clips", "answer": "72", "steps": steps}]
+    found = import_file(write(tmp_path / "own.jsonl", rows), PROBLEMS)
+    assert [r.reason for r in found.rejected] == ["reasoning in steps"]
+
+
+def test_how_samples_of_a_file_ended(tmp_path):
+    def row(**fields):
+        return {"question": CLIPS, "answer": SAID, **fields}
+
+    said = [row(finish_reason="eos"), row(stop_reason="end_turn"), row()]
+    cut = [row(finish_reason="MAX_TOKENS"), row(stop_reason="max_tokens"), row(finish_reason="x")]
+    null = row(finish_reason=None)
+    found = import_file(write(tmp_path / "a.jsonl", [*said, *cut, null]), PROBLEMS)
+    assert [a.source["sample"] for a in found.annotations] == [0, 1, 2]
+    assert [r.reason for r in found.rejected] == ["truncated"] * 2 + ["not finished"] * 2
+    # A column of nulls says nothing of any row.
+    assert len(import_file(write(tmp_path / "b.jsonl", [null, null]), PROBLEMS).annotations) == 2

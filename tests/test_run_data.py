@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from distill_jax.annotations.subsets import hold_out
+from distill_jax.annotations.subsets import held_out_questions, hold_out
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Step
 from distill_jax.run import training_annotations
@@ -172,3 +172,46 @@ def test_copies_of_a_question_of_dev_are_not_trained_on():
         for a in [*originals, *copies]
         if a.id != dev[0].id and not a.id.startswith(f"{dev[0].id}/")
     ]
+
+
+def test_what_training_leaves_may_be_held_out():
+    """A teacher was paid for 6 + 200 problems; without a number, at most a tenth is held out."""
+    questions = [f"What is {n}?" for n in range(206)]
+    assert len(held_out_questions(questions, 200, train_problems=6)) == 200
+    assert len(held_out_questions(questions, 200)) == 20
+    assert len(held_out_questions(questions, 200, train_problems=200)) == 20
+    assert len(held_out_questions(questions, 5, train_problems=6)) == 5
+    assert held_out_questions(questions, 5) < held_out_questions(questions[::-1], 7)
+
+
+def test_with_nothing_kept_the_rejected_ones_are_there_with_their_reasons(tmp_path):
+    rows = [{"prompt": f"What is {n} + 1?", "completion": "It is so.\n#### -1"} for n in range(5)]
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    overrides = {"scheme": "chain", "data.annotations": str(tmp_path / "mine.jsonl")}
+    inputs = inputs_of(tmp_path, own_rows(5), **overrides)
+    with pytest.raises(UserError, match=r"no annotation to train on .*; all 5 are in .*rejected"):
+        training_annotations.collect(inputs)
+    lines = inputs.workdir.rejected_annotations.read_text().splitlines()
+    assert [json.loads(line)["reason"] for line in lines] == ["wrong answer"] * 5
+    assert not inputs.workdir.annotations.exists()
+
+
+def test_thoughts_of_files_are_the_chain_if_the_config_says_so(tmp_path):
+    rows = [
+        {"prompt": f"What is {n} + 1?", "completion": f"<think>I add 1.</think>So.\n#### {n + 1}"}
+        for n in range(5)
+    ]
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    overrides = {"scheme": "chain", "data.annotations": str(tmp_path / "mine.jsonl")}
+    said = inputs_of(tmp_path, own_rows(5), **overrides)
+    thought = inputs_of(tmp_path, own_rows(5), **overrides, **{"teacher.reasoning": "steps"})
+    assert [a.steps for a in training_annotations.collect(said).train] == [(Step(None, "So."),)] * 5
+    assert [a.steps for a in training_annotations.collect(thought).train] == [
+        (Step(None, "I add 1."),)
+    ] * 5
+    # Runs from before there was the key are not others because of it.
+    assert "teacher.reasoning" not in said.identity()
+    assert thought.identity() == said.identity() | {"teacher.reasoning": "steps"}
+    overrides |= {"scheme": "socratic", "teacher.reasoning": "steps"}
+    with pytest.raises(UserError, match=r"chains without subquestions, which scheme 'socratic'"):
+        training_annotations.collect(inputs_of(tmp_path, own_rows(5), **overrides))

@@ -6,79 +6,21 @@ import random
 import time
 
 import pytest
+from asked_teacher import SETTINGS, Quiet, ask, number_of, problems_of, right
 from scripted_server import Act, ScriptedServer, question_of
 
 from distill_jax.annotations.verify import verify
 from distill_jax.errors import PeerGone, UserError
-from distill_jax.records import Problem
-from distill_jax.run.teacher_annotations import make_conversation, teacher_annotations
+from distill_jax.run.teacher_annotations import (
+    make_conversation,
+    make_questions,
+    teacher_annotations,
+)
 from distill_jax.tasks.grading import grade_number
 from distill_jax.teacher.cache import AnswerCache
 from distill_jax.teacher.pace import Pace
 from distill_jax.teacher.settings import Spending, TeacherSettings
 from distill_jax.text.transcript import SCHEMES
-from distill_jax.tracking.terminal import Terminal
-
-SETTINGS = {
-    "model": "scripted",
-    "base_url": "",
-    "api": "chat",
-    "prompt": "socratic_zero",
-    "samples": 1,
-    "temperature": 0.0,
-    "top_p": 1.0,
-    "max_tokens": 256,
-    "max_tokens_name": "max_tokens",
-    "extra": "",
-    "concurrency": 64,
-    "requests_per_minute": 0,
-    "tokens_per_minute": 0,
-    "timeout_s": 20.0,
-    "retries": 5,
-    "price_input": 1.0,
-    "price_output": 2.0,
-}
-
-
-def problems_of(count):
-    return [
-        Problem(f"add/train/{n}", f"What is {n} + 1, with number {n}?", str(n + 1), "train")
-        for n in range(count)
-    ]
-
-
-def number_of(request):
-    return int(question_of(request).split("with number ")[1].split("?")[0])
-
-
-def right(request):
-    n = number_of(request)
-    return f"Q: What is {n} + 1?\nA: {n}+1 = <<{n}+1={n + 1}>>{n + 1}\n#### {n + 1}"
-
-
-class Quiet(Terminal):
-    """Keeps what is said."""
-
-    def __init__(self):
-        super().__init__(quiet=True)
-        self.said = []
-
-    def say(self, text):
-        self.said.append(text)
-
-    def show(self, text):
-        self.said.append(text)
-
-
-def ask(server, tmp_path, problems, terminal=None, **changes):
-    settings = TeacherSettings(
-        **(SETTINGS | {"base_url": server.url, "cache_dir": str(tmp_path)} | changes)
-    )
-    scheme = SCHEMES["chain" if "student" not in settings.prompt else "socratic"]
-    conversation = make_conversation(settings, "my_task", scheme)
-    spending = Spending(allowed=True, yes=True)
-    return teacher_annotations(settings, conversation, problems, [], spending, terminal or Quiet())
-
 
 # One fault out of these, or an answer, at every attempt; 30 % are faults.
 FAULTS = (
@@ -91,7 +33,7 @@ FAULTS = (
     Act(body=b'{"choices": [{"message": {"con'),
     Act(body=b"<html>busy</html>"),
     Act(body=b'{"choices": []}'),
-    Act(body=b'{"choices": [{"message": {"content": null}, "finish_reason": "stop"}]}'),
+    Act(body=b'{"error": {"message": "overloaded", "code": 529}}'),
 )
 FINAL = {
     "content filter": Act(finish_reason="content_filter"),
@@ -99,6 +41,7 @@ FINAL = {
     "refused": Act(status=400),
     "wrong answer": Act(text="Q: What?\nA: It is 2.\n#### -5"),
     "no answer": Act(text="I cannot help with that."),
+    "no text": Act(text=None),
 }
 
 
@@ -138,7 +81,7 @@ def test_every_problem_ends_once_whatever_the_server_does(tmp_path):
         assert each.id not in ends
         ends[each.id] = each.reason
     assert ends == {p.id: outcome(n, 5) for n, p in enumerate(problems)}
-    assert len(set(ends.values())) == 6 and all(each.reason for each in rejected)
+    assert len(set(ends.values())) == 7 and all(each.reason for each in rejected)
     assert max(keys.values()) <= 6  # 1 + retries
     assert requests == sum(keys.values())
     # What needs no second attempt got none.
@@ -178,7 +121,7 @@ def test_answers_are_asked_for_once_and_failed_or_cut_ones_again(tmp_path):
 def test_another_prompt_or_parameter_is_another_question(tmp_path):
     with ScriptedServer(lambda r, _: Act(text=right(r))) as server:
         ask(server, tmp_path, problems_of(1))
-        for changes in ({"temperature": 0.5}, {"max_tokens": 99}, {"prompt": "socratic"}):
+        for changes in ({"temperature": 0.5}, {"top_p": -1.0}, {"prompt": "socratic"}):
             before = server.requests
             ask(server, tmp_path, problems_of(1), **changes)
             assert server.requests == before + 1
@@ -344,7 +287,7 @@ def test_nothing_is_sent_without_consent(tmp_path, monkeypatch):
     settings = {"base_url": "http://127.0.0.1:9/v1", "cache_dir": str(tmp_path)}
     settings = TeacherSettings(**(SETTINGS | settings))
     conversation = make_conversation(settings, "my_task", SCHEMES["chain"])
-    arguments = settings, conversation, problems_of(2), []
+    arguments = settings, conversation, make_questions(problems_of(2), [])
     with pytest.raises(UserError, match="2 calls would be sent: give --yes"):
         teacher_annotations(*arguments, Spending(allowed=True), Quiet())
     kept, rejected = teacher_annotations(*arguments, Spending(), Quiet())
@@ -397,10 +340,11 @@ def test_requests_and_tokens_per_minute_are_spaced_evenly():
 
 def test_the_cache_repairs_a_torn_line_and_passes_over_damaged_ones(tmp_path):
     said = []
-    row = {"complete": True, "text": "é\u2028"}
+    row = {"complete": True, "text": "é\u2028", "finish_reason": "stop", "sample": 0}
+    requests = [{"prompt": name} for name in "abcd"]
     with AnswerCache(str(tmp_path), "a/b c", said.append) as cache:
-        for key in ("aa", "bb"):
-            cache.put(row | {"key": key * 32})
+        for request in requests[:2]:
+            cache.put(row | {"request": request})
         with (
             pytest.raises(UserError, match="in use by another process"),
             AnswerCache(str(tmp_path), "a/b c", said.append),
@@ -409,11 +353,11 @@ def test_the_cache_repairs_a_torn_line_and_passes_over_damaged_ones(tmp_path):
     lines = cache.path.read_bytes().split(b"\n")
     cache.path.write_bytes(lines[0] + b"\nnot json\n" + lines[1] + b"\n" + lines[0][:20])
     with AnswerCache(str(tmp_path), "a/b c", said.append) as cache:
-        assert len(cache) == 2 and cache.get("bb" * 32) == row | {"key": "bb" * 32}
-        cache.put(row | {"key": "cc" * 32})
-        cache.put(row | {"key": "dd" * 32, "complete": False})
+        assert len(cache) == 2 and cache.get(requests[1], 0) == row | {"request": requests[1]}
+        cache.put(row | {"request": requests[2]})
+        cache.put(row | {"request": requests[3], "complete": False})
     assert "torn" in said[0] and "1 damaged lines" in said[1]
     with AnswerCache(str(tmp_path), "a/b c", said.append) as cache:
-        assert len(cache) == 3 and cache.get("dd" * 32) is None
-        assert cache.get("cc" * 32)["text"] == "é\u2028"
+        assert len(cache) == 3 and cache.get(requests[3], 0) is None
+        assert cache.get(requests[2], 0)["text"] == "é\u2028"
     assert AnswerCache(str(tmp_path), "a/b-c", said.append).path != cache.path

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from distill_jax.annotations.answer_text import answer_text
 from distill_jax.records import Step
+from distill_jax.teacher.message import Message, read_content, read_message, read_reasoning
 from distill_jax.text.formats import MARKER
 
 Row = dict[str, Any]
@@ -19,18 +20,20 @@ class Generation(NamedTuple):
 
     prompt         the question, alone or at the end of a prompt
     text           what was written, to be read by annotations/reply.py
-    answer         the final answer, where the file has it beside the text, and None elsewhere
-    steps          where the file has them: then there is no text
-    finish_reason  why the teacher stopped, "" where the file does not say
-    source         where the row brings its own
+    answer         the final answer if the file has it beside the text, else None
+    steps          if the file has them: then there is no text
+    finish_reason  why the teacher stopped; None if the row has no such field, "" if that is null
+    source         if the row brings its own
+    thought        what was thought, if the file has it beside the text
     """
 
     prompt: str
     text: str
     answer: str | None = None
     steps: tuple[Step, ...] | None = None
-    finish_reason: str = ""
+    finish_reason: str | None = None
     source: dict[str, Any] | None = None
+    thought: str = ""
 
 
 class Malformed(ValueError):
@@ -72,7 +75,7 @@ def _own(row: Row) -> list[Generation]:
 def _fine_tune_cot(row: Row) -> list[Generation]:
     # itsnamgyu/reasoning-teacher, src/data/completion_dataset.py: zero-shot CoT has two calls.
     text = _text(row, "completion")
-    reasons = [_finish(row, "reasoning_finish_reason"), _finish(row)]
+    reasons = [_finish(row, "reasoning_finish_reason") or "", _finish(row) or ""]
     if "reasoning_completion" in row:
         last = text.strip().partition("\n")[0]
         text = f"{_text(row, 'reasoning_completion')}\nTherefore, the answer is {last}"
@@ -80,7 +83,7 @@ def _fine_tune_cot(row: Row) -> list[Generation]:
         rationale, _, last = text.rpartition("-->")
         text = f"{rationale}\n{MARKER} {last.strip().removesuffix('END')}"
     reason = next((each for each in reasons if each not in ("", "stop")), reasons[1])
-    return [Generation(_text(row, "question"), text, finish_reason=reason)]
+    return [Generation(_text(row, "question"), text, finish_reason=reason or None)]
 
 
 def _open_r1(row: Row) -> list[Generation]:
@@ -90,7 +93,7 @@ def _open_r1(row: Row) -> list[Generation]:
         raise Malformed("field 'generations' is not a list")
     reasons = reasons if isinstance(reasons, list) else []
     reasons = [reason if isinstance(reason, str) else "" for reason in reasons]
-    reasons += [""] * (len(texts) - len(reasons))
+    reasons += [None] * (len(texts) - len(reasons))
     return [
         Generation(prompt, text if isinstance(text, str) else "", finish_reason=reason)
         for text, reason in zip(texts, reasons, strict=False)
@@ -107,37 +110,32 @@ def _mentor_kd(row: Row) -> list[Generation]:
 
 
 def _messages(row: Row) -> list[Generation]:
-    asked, written = _last_exchange(row["messages"], "role", "content", ("user",), ("assistant",))
-    return [Generation(asked, written, finish_reason=_finish(row))]
+    return [_last_exchange(row["messages"], "role", "content", _CHAT, row)]
 
 
 def _conversations(row: Row) -> list[Generation]:
     sides = ("human", "user"), ("gpt", "assistant")
-    return [Generation(*_last_exchange(row["conversations"], "from", "value", *sides))]
+    return [_last_exchange(row["conversations"], "from", "value", sides, row)]
 
 
 def _prompt_completion(row: Row) -> list[Generation]:
     prompt, completion = row["prompt"], row["completion"]
     if isinstance(prompt, list) and isinstance(completion, list):
-        asked, written = _last_exchange(
-            [*prompt, *completion], "role", "content", ("user",), ("assistant",)
-        )
-    else:
-        asked, written = _text(row, "prompt"), _text(row, "completion")
-    return [Generation(asked, written, finish_reason=_finish(row))]
+        return [_last_exchange([*prompt, *completion], "role", "content", _CHAT, row)]
+    return [_generation(row, _text(row, "prompt"), _text(row, "completion"))]
 
 
 def _alpaca(row: Row) -> list[Generation]:
     given = row.get("input") or ""
     prompt = _text(row, "instruction") + (f"\n{given}" if isinstance(given, str) else "")
-    return [Generation(prompt, _text(row, "output"), finish_reason=_finish(row))]
+    return [_generation(row, prompt, _text(row, "output"))]
 
 
 def _fields(prompt: str, text: str) -> Callable[[Row], list[Generation]]:
     """Rows that name what was asked and what was written by these two keys."""
 
     def generations(row: Row) -> list[Generation]:
-        return [Generation(_text(row, prompt), _text(row, text), finish_reason=_finish(row))]
+        return [_generation(row, _text(row, prompt), _text(row, text))]
 
     return generations
 
@@ -166,29 +164,35 @@ FORMATS = (
 )
 
 
+_CHAT = ("user",), ("assistant",)
+
+
 def _last_exchange(
-    messages: Any, who: str, what: str, asking: tuple[str, ...], answering: tuple[str, ...]
-) -> tuple[str, str]:
-    """The last message that asks and, below it, the last one that answers."""
-    asked = written = None
+    messages: Any, who: str, what: str, sides: tuple[Sequence[str], Sequence[str]], row: Row
+) -> Generation:
+    """The last message that asks and, below it, the last one that answers.
+
+    `sides`: the names of those who ask, and of those who answer.
+    """
+    asking, answering = sides
+    asked: str | None = None
+    written: Message | None = None
     for message in messages if isinstance(messages, list) else []:
         if not isinstance(message, dict):
             raise Malformed("a message is not an object")
         if message.get(who) in asking:
-            asked, written = _content(message.get(what)), None
+            asked, written = read_content(message.get(what)).text, None
         elif message.get(who) in answering:
-            written = _content(message.get(what))
-    if asked is None or written is None:
+            written = read_message(message, what)
+    if asked is None or written is None or (written.text is None and not written.reasoning):
         raise Malformed(f"no message of {answering[-1]} below one of {asking[-1]}")
-    return asked, written
+    return _generation(row, asked, written.text or "", written.reasoning)
 
 
-def _content(value: Any) -> str | None:
-    """Text, also as a list of {"type": "text", "text": ...}."""
-    if isinstance(value, list):
-        parts = [part.get("text") for part in value if isinstance(part, dict)]
-        return "".join(part for part in parts if isinstance(part, str))
-    return value if isinstance(value, str) else None
+def _generation(row: Row, prompt: str, text: str, thought: str = "") -> Generation:
+    """The one sample of a row."""
+    reason = _finish(row)
+    return Generation(prompt, text, finish_reason=reason, thought=thought or read_reasoning(row))
 
 
 def _text(row: Row, field: str) -> str:
@@ -202,9 +206,12 @@ def _text_or_none(row: Row, field: str) -> str | None:
     return None if row.get(field) is None else _text(row, field)
 
 
-def _finish(row: Row, field: str = "finish_reason") -> str:
-    value = row.get(field)
-    return value if isinstance(value, str) else ""
+def _finish(row: Row, *fields: str) -> str | None:
+    """Why the teacher stopped; "" if the field is null; None if there is none."""
+    for field in fields or ("finish_reason", "stop_reason"):
+        if field in row:
+            return row[field] if isinstance(row[field], str) else ""
+    return None
 
 
 def _answer(value: Any) -> str | None:

@@ -13,16 +13,17 @@ from typing import Any, NamedTuple
 from distill_jax.annotations.import_formats import Format, Generation, Malformed, Row
 from distill_jax.annotations.import_rows import read_rows
 from distill_jax.annotations.matching import Questions
-from distill_jax.annotations.reply import Reply, has_pairs, parse_chain, parse_pairs
+from distill_jax.annotations.reply import (
+    Reply,
+    has_pairs,
+    parse_chain,
+    parse_pairs,
+    with_thought,
+)
 from distill_jax.annotations.verify import LONGEST_TEXT, Rejected
 from distill_jax.records import Annotation, Problem, Step
-
-# finish_reason -> why an answer is not used.
-_INCOMPLETE = {
-    "length": "truncated",
-    "max_tokens": "truncated",
-    "content_filter": "content filter",
-}
+from distill_jax.teacher.finish_reasons import incomplete
+from distill_jax.teacher.thoughts import spans, split_thought, without_marks
 
 
 class ImportedFile(NamedTuple):
@@ -40,19 +41,28 @@ class ImportedFile(NamedTuple):
     rejected: list[Rejected]
 
 
-def import_file(path: str | pathlib.Path, problems: Sequence[Problem]) -> ImportedFile:
+def import_file(
+    path: str | pathlib.Path, problems: Sequence[Problem], reasoning: str = "drop"
+) -> ImportedFile:
     """The annotations of `problems` that a file holds.
 
     Read are JSON Lines and JSON: a list of rows, or an object with such a list as "data"; and the
-    formats of import_formats.py. Texts are read as pairs (`parse_pairs`) where most of the file's
-    are marked so or begin with a question, and else as chains (`parse_chain`).
+    formats of import_formats.py. Texts are read as pairs (`parse_pairs`) if most of the file's
+    are marked so or begin with a question, else as chains (`parse_chain`).
+
+    `reasoning`: what becomes of thoughts, whether marked in the text (teacher/thoughts.py) or in a
+    field of their own: "drop", or "steps": they are the steps of the samples that have some.
+
+    A sample whose finish_reason is not one of a complete answer is rejected. A row that has no such
+    field is believed to be complete; a null one is not if other rows say how they ended.
 
     The source of an annotation is {"kind": "imported", "file", "format", "model" and
-    "finish_reason" where the file says, "sample": a count from 0 among those of its problem}, or
-    the row's own. Reasons of rejection: "unreadable row", "unknown problem", "truncated", "content
-    filter", "no answer", "no steps".
+    "finish_reason" if the file says, "sample": a count from 0 among those of its problem}, or the
+    row's own. Reasons of rejection: "unreadable row", "unknown problem", "truncated", "content
+    filter", "no text", "refused", "not finished", "unfinished thought", "reasoning in steps", "no
+    answer", "no steps".
 
-    Raises UserError where the file is missing, is no JSON, or has another format.
+    Raises UserError if the file is missing, is not JSON, or has another format.
     """
     path = pathlib.Path(path)
     rows, form = read_rows(path)
@@ -63,7 +73,11 @@ def import_file(path: str | pathlib.Path, problems: Sequence[Problem]) -> Import
     name = form.name
     if texts:
         name += ", subquestions and solutions" if paired else ", chains"
-    reader = _Reader(path.name, name, Questions(problems), parse)
+    if reasoning == "steps":
+        name += ", thoughts as steps"
+    says = any(isinstance(each, Generation) and each.finish_reason for _, _, each in generations)
+    how = _How(parse, thoughts_are_steps=reasoning == "steps", says_how_it_ended=says)
+    reader = _Reader(path.name, name, Questions(problems), how)
     annotations, rejected = [], []
     for where, row, generation in generations:
         result = reader.read(where, row, generation)
@@ -79,14 +93,20 @@ def _generations(form: Format, row: Row) -> Iterator[Generation | Malformed]:
         yield Malformed(message)
 
 
+class _How(NamedTuple):
+    """How the samples of a file are read. `says_how_it_ended`: some row has a finish_reason."""
+
+    parse: Callable[[str], Reply]
+    thoughts_are_steps: bool
+    says_how_it_ended: bool
+
+
 class _Reader:
     """Turns the samples of one file into annotations, or says why not."""
 
-    def __init__(
-        self, file: str, form: str, questions: Questions, parse: Callable[[str], Reply]
-    ) -> None:
+    def __init__(self, file: str, form: str, questions: Questions, how: _How) -> None:
         self._file, self._form = file, form
-        self._questions, self._parse = questions, parse
+        self._questions, self._how = questions, how
         self._samples: Counter[str] = Counter()
 
     def read(self, where: str, row: Row, sample: Generation | Malformed) -> Annotation | Rejected:
@@ -121,18 +141,31 @@ class _Reader:
         self, problem: Problem, sample: Generation, source: dict[str, Any]
     ) -> Annotation | tuple[str, str]:
         """The annotation, or (reason, detail) why there is none."""
-        if (reason := _INCOMPLETE.get(sample.finish_reason.lower())) is not None:
-            return reason, f"finish_reason {sample.finish_reason!r}"
+        ended = sample.finish_reason
+        believed = ended is None or (ended == "" and not self._how.says_how_it_ended)
+        if not believed and (reason := incomplete(ended or "")) is not None:
+            return reason, f"finish_reason {ended!r}"
         if sample.steps is None:
-            steps, answer = self._steps_and_answer(sample)
+            spoken = split_thought(sample.text)
+            if not spoken.closed:
+                return "unfinished thought", f"no end of it in {len(sample.text)} characters"
+            thought = without_marks(sample.thought) or spoken.thought
+            steps, answer = self._steps_and_answer(sample, thought)
         else:
-            steps, answer = sample.steps, sample.answer
+            steps, answer, thought = sample.steps, sample.answer, ""
+            if any(len(spans(step.solution)[0]) > 1 for step in steps):
+                return "reasoning in steps", "a step holds a mark such as <think>: import the texts"
+        beside = f" besides {len(thought)} of thoughts" if thought else ""
         if not answer:
-            return "no answer", f"no final answer in {len(sample.text)} characters"
+            return "no answer", f"no final answer in {len(sample.text)} characters{beside}"
         if not steps:
-            return "no steps", f"nothing but the answer in {len(sample.text)} characters"
+            return "no steps", f"nothing but the answer in {len(sample.text)} characters{beside}"
         return Annotation(problem.id, problem.question, answer, steps, source)
 
-    def _steps_and_answer(self, sample: Generation) -> tuple[tuple[Step, ...], str | None]:
-        reply = self._parse(sample.text)
+    def _steps_and_answer(
+        self, sample: Generation, thought: str
+    ) -> tuple[tuple[Step, ...], str | None]:
+        reply = self._how.parse(sample.text)
+        if self._how.thoughts_are_steps:
+            reply = with_thought(reply, thought)
         return reply.steps, reply.answer if sample.answer is None else sample.answer

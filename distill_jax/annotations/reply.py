@@ -21,14 +21,14 @@ from distill_jax.annotations.final_answer import Ending, split_answer
 from distill_jax.annotations.labels import Pair, pairs_from_labels, plain, without_bold
 from distill_jax.annotations.sentences import sentence_spans
 from distill_jax.records import Step
+from distill_jax.teacher.thoughts import split_thought
 from distill_jax.text.exact_values import parse_value
 
-_THINKING = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
 _FENCE = re.compile(r"^[ \t]*+(?:```|~~~)[^\n]*+\n?", re.MULTILINE)
 _ANSWER_TAG = re.compile(r"^[ \t]*+<answer>", re.MULTILINE | re.IGNORECASE)
 # Left over from the templates of prompts; `<br>` is a line break.
 _TAG = re.compile(
-    r"</?(?:solution(?: path)?|answer|final answer|calculation|reasoning|step ?[0-9]{0,2})>",
+    r"</?(?:solution(?: path)?|answer|final answer|calculation|step ?[0-9]{0,2})>",
     re.IGNORECASE,
 )
 _BREAK = re.compile(r"(?:<br ?/?>|\r|\n)\s*+", re.IGNORECASE)
@@ -46,7 +46,7 @@ _TWO_WORDS = re.compile(r"[^\W\d_]\W+[^\W\d_]")
 
 @dataclasses.dataclass(frozen=True)
 class Reply:
-    """Steps, () where none could be read, and the final answer, None where there is none."""
+    """Steps, () if none could be read, and the final answer, None if there is none."""
 
     steps: tuple[Step, ...]
     answer: str | None
@@ -65,10 +65,11 @@ def parse_pairs(text: str) -> Reply:
     - lines `question ** solution`, as in GSM8K
     - running text and numbered questions, as `parse_dialogue` reads them
 
-    `<think>...</think>` is dropped; one that is never closed leaves nothing to read. A question
-    without a solution is left out. What only states the final answer is removed, unless the last
-    question has no other solution: then it is `The answer is 72.`, and `72` for `#### 72`. A last
-    solution that is only a number, yes or no is the final answer too.
+    What was thought (`<think>...</think>` and the other marks of teacher/thoughts.py) is dropped; a
+    thought that is never closed leaves nothing to read. A question without a solution is left out.
+    What only states the final answer is removed, unless the last question has no other solution:
+    then it is `The answer is 72.`, and `72` for `#### 72`. A last solution that is only a number,
+    yes or no is the final answer too.
     """
     return _marked(text) or parse_dialogue(text)
 
@@ -111,6 +112,15 @@ def parse_chain(text: str) -> Reply:
     return Reply(tuple(Step(None, line) for line in lines), ending.answer)
 
 
+def with_thought(reply: Reply, thought: str) -> Reply:
+    """The reply with what was thought before it as its steps, one per line.
+
+    The answer is the one that was said, or else the thought's. A reply without a thought stays.
+    """
+    chain = parse_chain(thought)
+    return Reply(chain.steps, reply.answer or chain.answer) if chain.steps else reply
+
+
 def has_pairs(text: str) -> bool:
     """Whether a text is marked as pairs, or begins with a question as a dialogue does."""
     if _marked(text) is not None:
@@ -141,18 +151,8 @@ def _marked(text: str) -> Reply | None:
 
 
 def _visible(text: str) -> str:
-    """Without what stands between tags of thinking; "" where they are not closed."""
-    parts = _THINKING.split(text)  # text, "/" or "", text, ...
-    shown, thinking = [parts[0]], False
-    for slash, part in zip(parts[1::2], parts[2::2], strict=True):
-        if slash and not thinking:  # the opening tag was in the prompt
-            shown = []
-        thinking = not slash
-        if not thinking:
-            shown.append(part)
-    if thinking:
-        return ""
-    text = "".join(shown).encode("utf-8", "replace").decode()  # no lone surrogates
+    """What was said, without what was thought; "" if the thought is not closed."""
+    text = split_thought(text).said.encode("utf-8", "replace").decode()  # no lone surrogates
     text = _BREAK.sub("\n", text)
     return _TAG.sub("", _ANSWER_TAG.sub("Final answer: ", text))
 

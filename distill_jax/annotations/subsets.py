@@ -4,7 +4,7 @@ A problem may have several annotations; they always go together.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from distill_jax.records import Annotation
@@ -23,22 +23,34 @@ def share_of_questions(annotations: Sequence[Annotation], share: float) -> list[
 
     The choice depends neither on order nor on seed, and a smaller share is part of a larger one.
     """
-    questions = _by_hash(annotations)
+    questions = _by_hash(annotation.question for annotation in annotations)
     chosen = set(questions[: max(1, round(share * len(questions)))])
     return [annotation for annotation in annotations if annotation.question in chosen]
 
 
-def hold_out(
-    annotations: Sequence[Annotation], count: int
-) -> tuple[list[Annotation], list[Annotation]]:
-    """(train, dev): `count` questions, at most a tenth of them, chosen by a hash of the question.
+def held_out_questions(questions: Iterable[str], count: int, train_problems: int = 0) -> set[str]:
+    """`count` of the questions, chosen by a hash: at most a tenth, or what training leaves.
 
-    The choice does not depend on order or seed. Copies with other numbers (`source["copy_of"]`, an
-    id) are never held out, and those of a question that is are dropped.
+    The choice does not depend on order or seed. `train_problems` are trained on; 0 = all others.
+
+    >>> len(held_out_questions(map(str, range(206)), 200, train_problems=6))
+    200
+    """
+    ordered = _by_hash(questions)
+    left = len(ordered) - train_problems if train_problems else 0
+    return set(ordered[: min(count, max(len(ordered) // 10, left))])
+
+
+def hold_out(
+    annotations: Sequence[Annotation], count: int, train_problems: int = 0
+) -> tuple[list[Annotation], list[Annotation]]:
+    """(train, dev): of `held_out_questions` and of the others.
+
+    Copies with other numbers (`source["copy_of"]`, an id) are never held out, and those of a
+    question that is are dropped.
     """
     originals = [a for a in annotations if "copy_of" not in a.source]
-    questions = _by_hash(originals)
-    chosen = set(questions[: min(count, len(questions) // 10)])
+    chosen = held_out_questions((a.question for a in originals), count, train_problems)
     dev = [a for a in originals if a.question in chosen]
     held_out = {a.id for a in dev}
     train = [
@@ -49,9 +61,8 @@ def hold_out(
     return train, dev
 
 
-def _by_hash(annotations: Sequence[Annotation]) -> list[str]:
-    questions = {annotation.question for annotation in annotations}
-    return sorted(questions, key=lambda question: hashlib.sha256(question.encode()).digest())
+def _by_hash(questions: Iterable[str]) -> list[str]:
+    return sorted(set(questions), key=lambda question: hashlib.sha256(question.encode()).digest())
 
 
 def mistakes(data: Any) -> list[str]:

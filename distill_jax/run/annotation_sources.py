@@ -7,6 +7,7 @@ from typing import NamedTuple
 from distill_jax import records
 from distill_jax.annotations import hub
 from distill_jax.annotations.mixture import Mixture, file_labels
+from distill_jax.annotations.subsets import held_out_questions
 from distill_jax.annotations.verify import Rejected
 from distill_jax.errors import UserError
 from distill_jax.run.run_inputs import RunInputs
@@ -22,9 +23,9 @@ class Source(NamedTuple):
 
 
 def annotations_of(inputs: RunInputs, split: str, most: int = 0) -> Source:
-    """The annotations of a split, of the first `most` problems (0 = all) where a teacher is paid.
+    """The annotations of a split, of the first `most` problems (0 = all) if a teacher is paid.
 
-    Raises UserError where the task or a file cannot be read, and what teacher_annotations raises.
+    Raises UserError if the task or a file cannot be read, and what teacher_annotations raises.
     """
     config, task = inputs.config, inputs.task
     problems = task.load(split, **inputs.task_options)
@@ -45,7 +46,10 @@ def annotations_of(inputs: RunInputs, split: str, most: int = 0) -> Source:
 
 def _from_files(inputs: RunInputs, problems: list[records.Problem]) -> Source:
     from distill_jax.annotations.importers import import_file
+    from distill_jax.run.teacher_annotations import check_reasoning
 
+    reasoning = inputs.config.teacher.reasoning
+    check_reasoning(reasoning, inputs.scheme)
     annotations: list[records.Annotation] = []
     rejected: list[Rejected] = []
     names = inputs.config.data.annotations
@@ -53,7 +57,7 @@ def _from_files(inputs: RunInputs, problems: list[records.Problem]) -> Source:
         hosted = name.startswith(hub.PREFIX)
         path = hub.fetch(name.removeprefix(hub.PREFIX)) if hosted else pathlib.Path(name)
         try:
-            found = import_file(path, problems)
+            found = import_file(path, problems, reasoning)
         except UserError as error:
             raise UserError(f"config.data.annotations: {error}") from None
         inputs.terminal.say(
@@ -79,14 +83,27 @@ def make_mixture(inputs: RunInputs) -> Mixture | None:
 
 
 def _from_teacher(inputs: RunInputs, split: str, problems: list[records.Problem]) -> Source:
-    from distill_jax.run.teacher_annotations import make_conversation, teacher_annotations
+    from distill_jax.run.teacher_annotations import (
+        make_conversation,
+        make_questions,
+        teacher_annotations,
+    )
     from distill_jax.teacher.settings import TeacherSettings
 
+    data = inputs.config.data
     settings = TeacherSettings(**inputs.config.teacher)
     conversation = make_conversation(settings, inputs.config.task, inputs.scheme)
     gold = inputs.task.load_annotations(split, **inputs.task_options)
+    asked = [problem.question for problem in problems]
+    if split == data.dev_split:
+        dev = set(asked)
+    elif data.dev_split:
+        dev = set()
+    else:
+        dev = held_out_questions(asked, data.dev_problems, data.train_problems)
+    questions = make_questions(problems, gold, dev)
     annotations, rejected = teacher_annotations(
-        settings, conversation, problems, gold, inputs.spending, inputs.terminal
+        settings, conversation, questions, inputs.spending, inputs.terminal
     )
     said = f"{len(annotations)} annotations of {settings.model}, "
     return Source(problems, annotations, rejected, said)

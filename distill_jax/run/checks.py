@@ -12,6 +12,7 @@ from distill_jax.dialogues import sampler
 from distill_jax.errors import UserError
 from distill_jax.run import student_source
 from distill_jax.settings import command_line, ranges
+from distill_jax.teacher import settings as teacher
 from distill_jax.text import rows, tokenizer, transcript
 from distill_jax.tracking import trackers
 from distill_jax.training import batches, hooks, optimizer, step
@@ -48,7 +49,7 @@ def mistakes(config: Any) -> list[str]:
         *subsets.mistakes(config.data),
         *mixture.mistakes(config.data.annotations, config.data.mixture),
         *batches.mistakes(config.data),
-        *_teacher(config),
+        *teacher.mistakes(config.teacher),
         *(m for name, size in config.model.items() for m in student_source.mistakes(size, name)),
         *(m for name, each in config.optimizer.items() for m in optimizer.mistakes(each, name)),
         *hooks.mistakes(config.train),
@@ -58,31 +59,7 @@ def mistakes(config: Any) -> list[str]:
         *trackers.mistakes(config.tracking),
     ]
     # What follows from several sections is only looked at if each by itself is possible.
-    return found or [*_students(config), *_without_dev(config)]
-
-
-def _teacher(config: Any) -> list[str]:
-    teacher = config.teacher
-    least = {"samples": 1, "temperature": 0.0, "max_tokens": 1, "concurrency": 1, "retries": 0}
-    least |= {"requests_per_minute": 0, "tokens_per_minute": 0}
-    least |= {"price_input": 0.0, "price_output": 0.0}
-    choices = {"api": ("chat", "completions")}
-    mistakes = ranges.mistakes("teacher", teacher, least=least, choices=choices)
-    if not 0.0 < teacher.top_p <= 1.0:
-        mistakes.append(f"config.teacher.top_p={teacher.top_p}: above 0, at most 1")
-    if not teacher.timeout_s > 0:
-        mistakes.append(f"config.teacher.timeout_s={teacher.timeout_s}: must be above 0")
-    if teacher.samples > 1 and teacher.temperature == 0.0:
-        mistakes.append(
-            f"config.teacher.samples={teacher.samples} at temperature 0 would all be the same: "
-            "set config.teacher.temperature, e.g. 0.7"
-        )
-    if teacher.model and config.data.annotations:
-        mistakes.append(
-            "config.teacher.model and config.data.annotations both say where annotations come "
-            "from: leave one of them empty"
-        )
-    return mistakes
+    return found or [*_one_source(config), *_students(config), *_without_dev(config)]
 
 
 def _evaluation(evaluation: Any) -> list[str]:
@@ -95,6 +72,15 @@ def _evaluation(evaluation: Any) -> list[str]:
             "student, such as solver=400,decomposer=200"
         )
     return found
+
+
+def _one_source(config: Any) -> list[str]:
+    if not (config.teacher.model and config.data.annotations):
+        return []
+    return [
+        "config.teacher.model and config.data.annotations both say where annotations come "
+        "from: leave one of them empty"
+    ]
 
 
 def _students(config: Any) -> list[str]:

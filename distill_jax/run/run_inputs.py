@@ -99,7 +99,14 @@ class RunInputs:
             if (not key.startswith(("model.", "optimizer.")) or key.split(".")[1] in used)
             # Without a teacher it does not matter how it would be asked.
             and (self.config.teacher.model or not key.startswith("teacher."))
-        }
+            and key != "teacher.reasoning"
+        } | self._reasoning()
+
+    def _reasoning(self) -> dict[str, str]:
+        """What becomes of thoughts, if they are not dropped: runs from before had no such key."""
+        read = self.config.teacher.model or self.config.data.annotations
+        reasoning = self.config.teacher.reasoning
+        return {"teacher.reasoning": reasoning} if read and reasoning != "drop" else {}
 
     def check_workdir(self, *, may_take_over: bool = False) -> None:
         """Raise UserError where the directory is not this run's, in every process; see

@@ -1,7 +1,8 @@
 """The teacher stage: problems to annotations, with the price said before anything is spent."""
 
+import collections
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from distill_jax import distributed
@@ -13,7 +14,7 @@ from distill_jax.teacher.cache import AnswerCache
 from distill_jax.teacher.conversation import Conversation, Question
 from distill_jax.teacher.estimate import Estimate, estimate, show
 from distill_jax.teacher.prompt import load_prompt
-from distill_jax.teacher.settings import Spending, TeacherSettings
+from distill_jax.teacher.settings import LEFT_OUT, Spending, TeacherSettings
 from distill_jax.text.transcript import Scheme
 from distill_jax.tracking.terminal import Terminal
 
@@ -21,9 +22,10 @@ from distill_jax.tracking.terminal import Terminal
 def make_conversation(settings: TeacherSettings, task: str, scheme: Scheme) -> Conversation:
     """How the task's problems are put to the teacher.
 
-    Raises UserError where the prompt cannot be read, or where it asks for no subquestions and the
-    scheme needs some.
+    Raises UserError if the prompt cannot be read, or if the scheme needs subquestions and the
+    annotations would have none.
     """
+    check_reasoning(settings.reasoning, scheme)
     prompt = load_prompt(settings.prompt, task.rpartition(".")[2])
     if prompt.format == "chain" and "decomposer" in scheme.roles:
         raise UserError(
@@ -33,22 +35,28 @@ def make_conversation(settings: TeacherSettings, task: str, scheme: Scheme) -> C
     return Conversation(prompt, settings)
 
 
+def check_reasoning(reasoning: str, scheme: Scheme) -> None:
+    """Raise UserError if thoughts become the steps and the scheme needs subquestions."""
+    if reasoning == "steps" and "decomposer" in scheme.roles:
+        raise UserError(
+            "config.teacher.reasoning='steps' makes chains without subquestions, which scheme "
+            f"{scheme.name!r} needs: use --config.scheme=chain, or --config.teacher.reasoning=drop"
+        )
+
+
 def teacher_annotations(
     settings: TeacherSettings,
     conversation: Conversation,
-    problems: Sequence[Problem],
-    gold: Sequence[Annotation],
+    questions: Sequence[Question],
     spending: Spending,
     terminal: Terminal,
 ) -> tuple[list[Annotation], list[Rejected]]:
     """(annotations to verify, samples of which nothing can be read with the reason).
 
-    Asks for what the cache lacks, after the person has agreed. Raises UserError where nobody can
-    be asked to agree, PeerGone where the teacher does not answer, Interrupted after a signal: what
-    was answered stays in the cache.
+    Asks for what the cache lacks, after the person has agreed. Raises UserError if nobody can be
+    asked to agree or the server refuses, PeerGone if the teacher does not answer, Interrupted after
+    a signal: what was answered stays in the cache.
     """
-    steps = {a.id: tuple(step.solution for step in a.steps) for a in gold}
-    questions = [Question(problem, steps.get(problem.id, ())) for problem in problems]
     with AnswerCache(settings.cache_dir, settings.model, terminal.say) as cache:
         expected = estimate(conversation, cache, questions, settings.samples)
         failures: Failures = {}
@@ -56,6 +64,14 @@ def teacher_annotations(
             _agree(expected, settings, spending, terminal)
             failures = _ask(settings, conversation, cache, questions, expected, terminal)
         return _read(settings, conversation, cache, questions, failures, terminal)
+
+
+def make_questions(
+    problems: Sequence[Problem], gold: Sequence[Annotation], dev: Collection[str] = ()
+) -> list[Question]:
+    """Problems with the gold solutions that there are; `dev`: the questions of dev problems."""
+    steps = {a.id: tuple(step.solution for step in a.steps) for a in gold}
+    return [Question(p, steps.get(p.id, ()), is_dev=p.question in dev) for p in problems]
 
 
 def _agree(
@@ -96,10 +112,10 @@ def _ask(
             progress.update(done, f"{usage.answers:,} answers, {_spent(settings, usage)}")
 
         answer_tokens = expected.answer_tokens or settings.max_tokens
-        asking = Asking(settings, conversation, cache, answer_tokens, update)
+        asking = Asking(settings, conversation, cache, answer_tokens, terminal.say, update)
         try:
             asking.run(questions, settings.samples)
-        except PeerGone:
+        except (PeerGone, UserError):
             terminal.say(f"{asking.usage.answers:,} answers are in {cache.path}")
             raise
     usage = asking.usage
@@ -108,6 +124,13 @@ def _ask(
         f"{usage.prompt_tokens:,} prompt tokens and {usage.completion_tokens:,} written, "
         f"{_spent(settings, usage)}: {cache.path}"
     )
+    if asking.failures:
+        reasons = collections.Counter(reason for reason, _ in asking.failures.values())
+        listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
+        terminal.say(
+            f"warning: {len(asking.failures):,} of {expected.samples:,} samples have no complete "
+            f"answer ({listed}): the same command asks for them again"
+        )
     return asking.failures
 
 
@@ -139,20 +162,22 @@ def _read(
                 rejected.append(_rejected(question.problem, *why, replies.texts, source))
                 continue
             texts[-1].append("\n".join(replies.texts))
-            reply = conversation.read(replies.texts)
+            reply = conversation.read(replies.answers)
             problem = question.problem
             if reply.answer is None or not reply.steps:
                 reason = "no answer" if reply.answer is None else "no steps"
-                rejected.append(_rejected(problem, reason, "", replies.texts, source))
+                detail = conversation.unread(replies.answers)
+                rejected.append(_rejected(problem, reason, detail, replies.texts, source))
                 continue
             annotations.append(
                 Annotation(problem.id, problem.question, reply.answer, reply.steps, source)
             )
-    if settings.temperature > 0 and same_samples(texts):
+    if settings.temperature != 0 and same_samples(texts):
+        at = "its own" if settings.temperature == LEFT_OUT else f"{settings.temperature:g}"
         terminal.say(
-            f"warning: all samples of every problem are the same, at temperature "
-            f"{settings.temperature:g}: the server seems to ignore it (transformers serve wants "
-            '--config.teacher.extra=\'{"generation_config": "{\\"do_sample\\": true}"}\')'
+            f"warning: all samples of every problem are the same, at temperature {at}: the server "
+            "seems to ignore it (transformers serve wants --config.teacher.extra="
+            '\'{"generation_config": "{\\"do_sample\\": true}"}\')'
         )
     return annotations, rejected
 
@@ -176,7 +201,7 @@ def _source(
         "prompt": conversation.prompt.name,
         "prompt_hash": conversation.prompt.hash,
         "sample": sample,
-        "temperature": settings.temperature,
+        "temperature": None if settings.temperature == LEFT_OUT else settings.temperature,
         "finish_reason": answers[-1]["finish_reason"] if answers else None,
         "prompt_tokens": sum(answer["prompt_tokens"] for answer in answers),
         "completion_tokens": sum(answer["completion_tokens"] for answer in answers),

@@ -86,6 +86,7 @@ def annotate(inputs: RunInputs) -> RunData:
     leaks = Leaks(leak_problems(inputs), templated=data.templated, most=data.max_overlap)
     train, leaked, overlaps = leaks.drop(train)
     if not train:
+        _write_rejected(inputs, [*rejected, *leaked])
         reasons = ", ".join(sorted({each.reason for each in leaked}))
         raise UserError(
             f"{inputs.config.task} {data.train_split}: all {len(leaked)} annotations are dropped "
@@ -106,7 +107,7 @@ def annotate(inputs: RunInputs) -> RunData:
         train = [annotation for annotation in train if annotation.question not in asked]
         usage += f"; dev: {usage_dev}, {len(dev)} used"
     else:
-        train, dev = hold_out(train, data.dev_problems)
+        train, dev = hold_out(train, data.dev_problems, data.train_problems)
         dev = _mixed(inputs, dev)
         usage += f", {len(dev)} held out for dev"
     # One of the two takes all.
@@ -142,12 +143,20 @@ def _verified(
             first = rejected[0]
             question = records.shorten(first.question)
             why = f"{first.reason}: {first.detail}" if first.detail else first.reason
-            reason = f"{first.id} {question!r}: {why}"
+            _write_rejected(inputs, rejected)
+            listed = inputs.workdir.rejected_annotations
+            reason = f"{first.id} {question!r}: {why}; all {len(rejected)} are in {listed}"
         raise UserError(f"{inputs.config.task} {split}: no annotation to train on ({reason})")
     usage = f"{len(source.problems)} problems: {source.said}{len(rejected)} rejected"
     if (mixed := make_mixture(inputs)) is not None:
         usage += f", {len({a.id for a in kept})} problems in all {len(mixed.files)} files"
     return kept, rejected, usage
+
+
+def _write_rejected(inputs: RunInputs, rejected: Sequence[Rejected]) -> None:
+    """What one needs to see why nothing is kept; process 0 gets here."""
+    write_lines(inputs.workdir.rejected_annotations, rejected)
+    inputs.terminal.show(table(summarise([], rejected)))
 
 
 def checked(

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from distill_jax import errors
 from distill_jax.teacher.cache import AnswerCache, cache_key
-from distill_jax.teacher.conversation import Conversation, Question, request_tokens
+from distill_jax.teacher.conversation import Conversation, Question
 from distill_jax.teacher.settings import TeacherSettings
+from distill_jax.teacher.token_count import request_tokens
 
 Failures = dict[tuple[str, int], tuple[str, str]]  # (problem id, sample) -> (reason, detail)
 
@@ -19,7 +20,7 @@ class Replies(NamedTuple):
     """What the cache holds of one conversation.
 
     texts     replies in order, cut at stop texts
-    missing   the request whose answer is missing, or None where the conversation is over
+    missing   the request whose answer is missing, or None if the conversation is over
     answers   the cache's rows
     """
 
@@ -42,8 +43,8 @@ def cached_replies(
     texts: list[str] = []
     answers: list[dict[str, Any]] = []
     while (request := conversation.next_request(question, texts)) is not None:
-        answer = cache.get(cache_key(request, sample))
-        if answer is None:
+        answer = cache.get(request, sample)
+        if answer is None or conversation.objection(answer, first=not texts) is not None:
             break
         answers.append(answer)
         texts.append(conversation.cut(answer["text"])[0])
@@ -59,15 +60,17 @@ class Asking:
         conversation: Conversation,
         cache: AnswerCache,
         answer_tokens: float,
-        update: Callable[[int, Usage], None] = lambda done, usage: None,
+        say: Callable[[str], None],
+        update: Callable[[int, Usage], None],
     ):
-        """`answer_tokens`: about how long an answer will be, for the tokens per minute. `update`
-        hears how many samples are done."""
+        """`answer_tokens`: about how long an answer will be, for the tokens per minute. `say` hears
+        of requests that time out, `update` how many samples are done."""
         # The SDK takes half a second to import, and nothing else needs it.
         from distill_jax.teacher.client import AskingFailed, Client
 
         self._settings, self._conversation, self._cache = settings, conversation, cache
-        self._client, self._failed = Client(settings), AskingFailed
+        self._say = say
+        self._client, self._failed = Client(settings, say), AskingFailed
         self._answer_tokens, self._update = answer_tokens, update
         self.failures: Failures = {}
         self.usage = Usage()
@@ -77,7 +80,8 @@ class Asking:
         """Ask whatever the cache does not hold yet.
 
         Raises PeerGone and UserError as Client.ask does, and Interrupted after a signal; what was
-        answered by then is in the cache.
+        answered by then is in the cache. After a UserError nothing more is sent, and what was sent
+        already is waited for: it may have to be paid for.
         """
         with errors.signals_deferred():
             asyncio.run(self._all(questions, samples))
@@ -94,6 +98,12 @@ class Asking:
                     task.result()  # raises what ended it
                 if watch in done:
                     return
+        except errors.UserError:
+            if self._client.waiting:
+                self._say(f"waiting for {self._client.waiting} requests that were sent already")
+            while self._client.waiting and not errors.interrupted():
+                await asyncio.sleep(_LOOK_EVERY_S)
+            raise
         finally:
             for task in (watch, *workers):
                 task.cancel()
@@ -119,15 +129,12 @@ class Asking:
             self.usage.answers += 1
             self.usage.prompt_tokens += answer.prompt_tokens
             self.usage.completion_tokens += answer.completion_tokens
-            text, was_cut = self._conversation.cut(answer.text)
-            # A server that ignores `stop` goes on behind the reply until its tokens are used up.
-            complete = was_cut or answer.finish_reason not in INCOMPLETE
-            self._keep(request, sample, answer, complete)
-            if not complete:
-                reason, detail = INCOMPLETE[answer.finish_reason], _how_long(answer)
-                self.failures[question.problem.id, sample] = reason, detail
+            objection = self._conversation.objection(answer._asdict(), first=not texts)
+            self._keep(request, sample, answer, objection is None)
+            if objection is not None:
+                self.failures[question.problem.id, sample] = objection
                 return
-            texts.append(text)
+            texts.append(self._conversation.cut(answer.text)[0])
             request = self._conversation.next_request(question, texts)
 
     def _keep(self, request: dict[str, Any], sample: int, answer: Any, complete: bool) -> None:
@@ -141,28 +148,12 @@ class Asking:
         )
 
 
-# finish_reason -> why an answer is not used.
-INCOMPLETE = {
-    "length": "truncated",
-    "content_filter": "content filter",
-    "tool_calls": "no text",
-    "function_call": "no text",
-}
-
-
-def _how_long(answer: Any) -> str:
-    return (
-        f"finish_reason {answer.finish_reason!r} after {answer.completion_tokens} tokens, "
-        f"{len(answer.text)} characters"
-    )
-
-
 async def _interruption() -> None:
     while not errors.interrupted():
         await asyncio.sleep(_LOOK_EVERY_S)
 
 
 def same_samples(texts_of_problems: Sequence[Sequence[str]]) -> bool:
-    """Whether all samples of every problem are the same, where there are several."""
+    """Whether all samples of every problem are the same, if there are several."""
     several = [texts for texts in texts_of_problems if len(texts) > 1]
     return bool(several) and all(len(set(texts)) == 1 for texts in several)

@@ -7,8 +7,9 @@ One JSON object per line; a file per model:
      "time": "2026-11-25T10:00:00+00:00", "request": {"model": ..., "messages": [...],
      "temperature": 0.7, ...}, "sample": 0, "prompt": "gsm8k/socratic", "prompt_hash": "..."}
 
-The key is the SHA-256 of request and sample index. Answers that are not complete (cut off at
-max_tokens, stopped by a content filter) are kept for the record, and never used.
+An answer is found by its request and sample index, whatever the limit on its length was: a complete
+answer is no longer cut off. Answers that are not complete (cut off at max_tokens, stopped by a
+content filter, empty) are kept for the record, and never used.
 """
 
 import fcntl
@@ -21,11 +22,24 @@ from collections.abc import Callable
 from typing import Any
 
 from distill_jax.errors import UserError
+from distill_jax.teacher.finish_reasons import incomplete
+
+# The names that servers have for the most tokens of an answer.
+_LIMITS = (
+    *("max_tokens", "max_completion_tokens", "max_new_tokens", "max_output_tokens"),
+    *("n_predict", "num_predict"),
+)
 
 
 def cache_key(request: dict[str, Any], sample: int) -> str:
-    """SHA-256 of everything that is sent, and of which of several samples it is."""
-    text = json.dumps([request, sample], sort_keys=True, ensure_ascii=False)
+    """SHA-256 of what decides a complete answer, and of which of several samples it is.
+
+    That is all that is sent but for the limit on the length. In chats the stop texts do not count
+    either: replies are cut here, and earlier releases sent them.
+    """
+    ignored = (*_LIMITS, "stop") if "messages" in request else _LIMITS
+    kept = {name: value for name, value in request.items() if name not in ignored}
+    text = json.dumps([kept, sample], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -44,7 +58,7 @@ class AnswerCache:
         self._file: Any = None
 
     def __enter__(self) -> "AnswerCache":
-        """Raises UserError where the directory cannot be written to, or another process has it."""
+        """Raises UserError if the directory cannot be written to, or another process has it."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # Unbuffered: what is written survives the death of this process.
@@ -75,9 +89,9 @@ class AnswerCache:
         """How many complete answers there are."""
         return len(self._places)
 
-    def get(self, key: str) -> dict[str, Any] | None:
+    def get(self, request: dict[str, Any], sample: int) -> dict[str, Any] | None:
         """The complete answer to a request, or None."""
-        place = self._places.get(bytes.fromhex(key))
+        place = self._places.get(bytes.fromhex(cache_key(request, sample)))
         if place is None:
             return None
         with open(self.path, "rb") as file:
@@ -85,14 +99,27 @@ class AnswerCache:
             return json.loads(file.readline())
 
     def put(self, answer: dict[str, Any]) -> None:
-        """Append an answer with its "key" and whether it is "complete"."""
+        """Append an answer with its "request", "sample" and whether it is "complete"."""
         line = json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
         place = self._file.seek(0, os.SEEK_END)
         written = self._file.write(line)
         while written < len(line):  # a disk that fills up, a signal
             written += self._file.write(line[written:])
-        if answer["complete"]:
-            self._places[bytes.fromhex(answer["key"])] = place
+        self._note(answer, place)
+
+    def _note(self, answer: dict[str, Any], place: int) -> None:
+        """Remember where a complete answer is.
+
+        A later one takes the place of an earlier one, unless its finish_reason says that it is cut
+        off or there is no text: earlier releases called such answers complete.
+        """
+        if not answer["complete"]:
+            return
+        key = bytes.fromhex(cache_key(answer["request"], answer["sample"]))
+        if key not in self._places or (
+            answer["text"].strip() and incomplete(answer["finish_reason"]) is None
+        ):
+            self._places[key] = place
 
     def _index(self) -> None:
         place = damaged = 0
@@ -104,11 +131,8 @@ class AnswerCache:
                     self._say(f"{self.path}: the last line was torn and is removed")
                     break
                 try:
-                    row = json.loads(line)
-                    key = bytes.fromhex(row["key"])
-                    if row["complete"]:
-                        self._places[key] = place
-                except (ValueError, KeyError, TypeError):
+                    self._note(json.loads(line), place)
+                except (ValueError, KeyError, TypeError, AttributeError):
                     damaged += 1
                 place += len(line)
         if damaged:

@@ -6,32 +6,45 @@ are ignored by some, so that several samples are several requests and texts are 
 
 import asyncio
 import email.utils
-import json
 import random
+import re
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import openai
 
 from distill_jax.errors import PeerGone, UserError
 from distill_jax.teacher.pace import Pace
-from distill_jax.teacher.settings import TeacherSettings
+from distill_jax.teacher.response import NoAnswer, Written, one_line, read_response
+from distill_jax.teacher.settings import NO_KEY, TeacherSettings
 
 LONGEST_WAIT_S = 600.0  # that a server may ask for
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0  # between attempts
-_UNASKED_REFUSALS = 3  # so many refused requests, and none answered: the config is wrong
+_UNASKED_REFUSALS = 3  # so many requests refused or not understood, none answered: a wrong config
+_REFUSALS_IN_A_ROW = 10  # after answers: the server has changed its mind about all of them
 _GONE_AFTER = 5  # so many questions in a row during none of which any was answered
+_SAY_EVERY_S = 1.0  # requests sent together time out together
+
+# An account that is used up is 402 with most, and something else with codes and words with some:
+# https://platform.openai.com/docs/guides/error-codes (429 insufficient_quota)
+_NO_CREDIT_CODES = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
+_NO_CREDIT = re.compile(
+    r"insufficient[ _](?:balance|quota|credits?|funds)|credit balance|out of credits?",
+    re.IGNORECASE,
+)
 
 
 class Answer(NamedTuple):
-    """What a server wrote.
+    """What a server wrote: the fields of response.Written, and
 
-    finish_reason  "stop", "length", "content_filter", ... as the server says; "" where it does not
-    prompt_tokens  and completion_tokens: as the server counts; 0 where it does not
-    attempts       requests that were sent for it
+    seconds   of the request that was answered
+    attempts  requests that were sent for it
     """
 
     text: str
+    reasoning: str
+    refusal: str
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
@@ -50,19 +63,33 @@ class AskingFailed(Exception):
 class _Passing(Exception):
     """What may be better at the next attempt. `wait_s`: what the server asked to wait, or None."""
 
-    def __init__(self, detail: str, wait_s: float | None = None, no_connection: bool = False):
+    def __init__(self, detail: str, wait_s: float | None = None):
         super().__init__(detail)
-        self.wait_s, self.no_connection = wait_s, no_connection
+        self.wait_s = wait_s
+
+
+class _NoConnection(_Passing):
+    pass
+
+
+class _TimedOut(_Passing):
+    pass
+
+
+class _NotUnderstood(_Passing):
+    """Status 200 with something that is no answer."""
 
 
 class Client:
     """Sends requests, as fast as it may; tries again what may pass.
 
-    `requests` counts all that were sent. At most 1 + settings.retries per question.
+    `requests` counts all that were sent, at most 1 + settings.retries per question; `waiting` those
+    that are sent and not answered yet.
     """
 
-    def __init__(self, settings: TeacherSettings):
-        self._settings = settings
+    def __init__(self, settings: TeacherSettings, say: Callable[[str], None]):
+        """`say` hears of requests that time out."""
+        self._settings, self._say = settings, say
         self._openai = openai.AsyncOpenAI(
             base_url=settings.url(),
             api_key=settings.key(),
@@ -72,10 +99,12 @@ class Client:
         chat, text = self._openai.chat.completions, self._openai.completions
         self._create: Any = (chat if settings.api == "chat" else text).with_raw_response.create
         self._pace = Pace(settings.requests_per_minute, settings.tokens_per_minute)
-        self._answered_at = float("-inf")  # by time.monotonic()
-        self._refused = 0
+        self._answered_at = self._said_at = float("-inf")  # by time.monotonic()
+        self._refused = 0  # requests in a row
+        self._not_understood = 0
         self._given_up = 0  # questions in a row, see _GONE_AFTER
-        self.requests = 0
+        self._wrong: UserError | None = None  # what ended the asking: nothing more is sent
+        self.requests = self.waiting = self.answers = 0
 
     async def close(self) -> None:
         """Close the connections."""
@@ -84,41 +113,54 @@ class Client:
     async def ask(self, request: dict[str, Any], tokens: float) -> Answer:
         """The answer to a request, which is about `tokens` tokens long with its answer.
 
-        Raises AskingFailed where this request got none; PeerGone where the server is gone: several
-        requests in a row got none, or it could never be reached; UserError where the key, model or
-        address is wrong.
+        Raises AskingFailed if this request got none; PeerGone if the server is gone: several
+        requests in a row got none, or it could never be reached; UserError if the key, model or
+        address is wrong or the account is used up, and from then on for every request.
         """
         began = time.monotonic()
         last = _Passing("")
         for attempt in range(1, self._settings.retries + 2):
             await self._pace.turn(tokens)
+            if self._wrong is not None:
+                raise self._wrong
             sent = time.monotonic()
-            self.requests += 1
             try:
-                text, reason, usage = await self._send(request)
+                written = await self._send(request)
             except _Passing as passing:
                 last = passing
                 await self._before_next(attempt, passing)
                 continue
-            self._answered_at, self._given_up = time.monotonic(), 0
-            return Answer(text, reason, *usage, round(self._answered_at - sent, 3), attempt)
+            except UserError as wrong:
+                self._wrong = wrong
+                raise
+            self._answered_at, self._given_up, self._refused = time.monotonic(), 0, 0
+            self.answers += 1
+            return Answer(*written, round(self._answered_at - sent, 3), attempt)
+        raise self._given_up_on(last, began)
+
+    def _given_up_on(self, last: _Passing, began: float) -> Exception:
+        if isinstance(last, _NotUnderstood) and not self.answers:
+            self._wrong = self._no_openai_server(last)
+            return self._wrong
         # Some questions fail for ever by themselves, and are the last of a run that still wait.
         self._given_up += self._answered_at < began
-        unreachable = last.no_connection and not self._any_answer()
-        if unreachable or self._given_up >= _GONE_AFTER:
-            raise PeerGone(
-                f"the teacher at {self._settings.url()} does not answer ({last}; "
-                f"{self._settings.retries + 1} attempts in {time.monotonic() - began:.0f} s): what "
-                "it answered is kept; run the same command again when it is back"
+        unreachable = isinstance(last, _NoConnection) and not self.answers
+        if not unreachable and self._given_up < _GONE_AFTER:
+            return AskingFailed(
+                "no answer", f"{last}, at the last of {self._settings.retries + 1} attempts"
             )
-        raise AskingFailed(
-            "no answer", f"{last}, at the last of {self._settings.retries + 1} attempts"
+        remedy = "run the same command again when it is back"
+        if isinstance(last, _TimedOut):
+            remedy = f"run the same command again when it is quicker, or {self._for_slow_ones()}"
+        return PeerGone(
+            f"the teacher at {self._settings.url()} does not answer ({last}; "
+            f"{self._settings.retries + 1} attempts in {time.monotonic() - began:.0f} s): what "
+            f"it answered is kept; {remedy}"
         )
 
-    def _any_answer(self) -> bool:
-        return self._answered_at > float("-inf")
-
     async def _before_next(self, attempt: int, passing: _Passing) -> None:
+        if isinstance(passing, _TimedOut):
+            self._say_who_waits(passing, attempt)
         if passing.wait_s is not None:
             if passing.wait_s > LONGEST_WAIT_S:
                 raise PeerGone(
@@ -130,37 +172,85 @@ class Client:
             pause = min(_FIRST_PAUSE_S * 2 ** (attempt - 1), _LONGEST_PAUSE_S)
             await asyncio.sleep(pause * random.uniform(0.75, 1.25))
 
-    async def _send(self, request: dict[str, Any]) -> tuple[str, str, tuple[int, int]]:
+    def _say_who_waits(self, timed_out: _TimedOut, attempt: int) -> None:
+        """One line for requests that time out together."""
+        now = time.monotonic()
+        if now - self._said_at < _SAY_EVERY_S:
+            return
+        self._said_at = now
+        waiting = self.waiting + 1  # with the one that has just timed out
+        self._say(
+            f"{timed_out} (attempt {attempt} of {self._settings.retries + 1}): {waiting} "
+            f"{'requests wait' if waiting > 1 else 'request waits'}, {self.answers:,} answered so "
+            f"far; if the teacher is slow, {self._for_slow_ones()}"
+        )
+
+    def _for_slow_ones(self) -> str:
+        return (
+            f"raise --config.teacher.timeout_s={self._settings.timeout_s:g}, or lower "
+            f"--config.teacher.concurrency={self._settings.concurrency}"
+        )
+
+    async def _send(self, request: dict[str, Any]) -> Written:
+        self.requests += 1
+        self.waiting += 1
         try:
             raw = await self._create(**_known_and_extra(request))
+            return read_response(self._without_key(raw.http_response.text).encode())
         except openai.APITimeoutError:
-            raise _Passing(f"no answer within {self._settings.timeout_s:g} s") from None
+            raise _TimedOut(f"no answer within {self._settings.timeout_s:g} s") from None
         except openai.APIConnectionError as error:
-            detail = f"no connection: {_one_line(error.__cause__ or error)}"
-            raise _Passing(detail, no_connection=True) from None
+            detail = one_line(self._without_key(str(error.__cause__ or error)))
+            raise _NoConnection(f"no connection: {detail}") from None
         except openai.APIStatusError as error:
-            raise self._refusal(error) from None
-        try:
-            return _read(raw.http_response.content)
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-            body = _one_line(raw.http_response.content[:80])
-            detail = f"an answer that is none ({type(error).__name__}): {body}"
-            raise _Passing(detail) from None
+            wait_s = _retry_after(error.response.headers)
+            raise self._refusal(error.status_code, error.message, error.code, wait_s) from None
+        except NoAnswer as none:
+            raise self._not_an_answer(none) from None
+        finally:
+            self.waiting -= 1
 
-    def _refusal(self, error: openai.APIStatusError) -> Exception:
-        status, detail = error.status_code, f"{error.status_code} {_one_line(error.message)}"
+    def _not_an_answer(self, none: NoAnswer) -> Exception:
+        if none.status in (401, 402, 403):  # an error that calls itself one
+            return self._refusal(none.status, str(none), None, None)
+        self._not_understood += 1
+        passing = _NotUnderstood(f"status 200 with {none}")
+        if self.answers or self._not_understood < _UNASKED_REFUSALS:
+            return passing
+        return self._no_openai_server(passing)
+
+    def _no_openai_server(self, detail: object) -> UserError:
+        return UserError(
+            f"the teacher at {self._settings.url()} does not answer as an OpenAI server does "
+            f"({detail}): look at config.teacher.base_url, which usually ends in /v1, and api"
+        )
+
+    def _refusal(self, status: int, message: str, code: object, wait_s: float | None) -> Exception:
+        detail = f"{status} {one_line(self._without_key(message))}"
+        used_up = status == 402 or code in _NO_CREDIT_CODES
+        if used_up or (status < 500 and _NO_CREDIT.search(message)):
+            return UserError(
+                f"the account at {self._settings.url()} is used up ({detail}): what was answered "
+                "is kept; add credit and run the same command again"
+            )
         if status in (408, 409, 425, 429) or status >= 500:
-            return _Passing(detail, _retry_after(error.response.headers))
-        if status in (401, 403):
+            return _Passing(detail, wait_s)
+        # With a key that was good for other requests, 403 is about this one (moderation).
+        if status == 401 or (status == 403 and not self.answers):
             return UserError(f"the teacher refuses the key in OPENAI_API_KEY: {detail}")
         self._refused += 1
-        wrong = status == 404 or self._refused >= _UNASKED_REFUSALS
-        if wrong and not self._any_answer():
+        unasked = not self.answers and (status == 404 or self._refused >= _UNASKED_REFUSALS)
+        if unasked or self._refused >= _REFUSALS_IN_A_ROW:
             return UserError(
                 f"the teacher at {self._settings.url()} refuses the requests ({detail}): look at "
-                "config.teacher.model, base_url, api, max_tokens_name and extra"
+                "config.teacher.model, base_url, api, max_tokens_name, temperature, top_p and extra"
             )
         return AskingFailed("refused", detail)
+
+    def _without_key(self, text: str) -> str:
+        """Some servers repeat the key that they do not know."""
+        key = self._settings.key()
+        return text if key == NO_KEY else text.replace(key, "(the key)")
 
 
 def _known_and_extra(request: dict[str, Any]) -> dict[str, Any]:
@@ -171,18 +261,6 @@ def _known_and_extra(request: dict[str, Any]) -> dict[str, Any]:
     )  # fmt: skip
     extra = {key: value for key, value in request.items() if key not in known}
     return {key: request[key] for key in known if key in request} | {"extra_body": extra}
-
-
-def _read(body: bytes) -> tuple[str, str, tuple[int, int]]:
-    answer = json.loads(body)
-    choice = answer["choices"][0]
-    content = choice["message"].get("content") if "message" in choice else choice["text"]
-    reason = choice.get("finish_reason") or ""
-    if content is None and reason != "content_filter":
-        raise ValueError("no content")
-    usage = answer.get("usage") or {}
-    counts = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
-    return str(content or ""), str(reason), (int(counts[0]), int(counts[1]))
 
 
 def _retry_after(headers: Any) -> float | None:
@@ -199,8 +277,3 @@ def _retry_after(headers: Any) -> float | None:
             return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
     except (ValueError, TypeError):
         return None
-
-
-def _one_line(what: object) -> str:
-    text = what.decode("utf-8", "replace") if isinstance(what, bytes) else str(what)
-    return " ".join(text.split())[:200]

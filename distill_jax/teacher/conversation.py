@@ -7,22 +7,28 @@ code counts what is missing, sends it, and reads it back from the cache.
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from distill_jax.annotations.reply import Reply, parse_chain, parse_pairs
+from distill_jax.annotations.reply import Reply, parse_chain, parse_pairs, with_thought
 from distill_jax.records import Problem
+from distill_jax.teacher.finish_reasons import incomplete
 from distill_jax.teacher.prompt import Prompt
+from distill_jax.teacher.response import one_line
 from distill_jax.teacher.settings import TeacherSettings
+from distill_jax.teacher.thoughts import Spoken, spans, split_thought, without_marks
 from distill_jax.text.formats import MARKER
 from distill_jax.text.transcript import SCHEMES, parse
 
 MAX_TURNS = 32  # of a student that plays both roles; the longest of GSM8K have 22
-CHARACTERS_PER_TOKEN = 4.0  # of English text, about; for estimates only
 
 
 class Question(NamedTuple):
-    """A problem as the teacher sees it. `steps` are gold solutions, () where there are none."""
+    """A problem as the teacher sees it. `steps` are gold solutions, () if there are none.
+
+    `is_dev`: students will be measured on it, not trained on it.
+    """
 
     problem: Problem
     steps: tuple[str, ...]
+    is_dev: bool = False
 
 
 class Conversation:
@@ -30,11 +36,14 @@ class Conversation:
 
     def __init__(self, prompt: Prompt, settings: TeacherSettings):
         self.prompt = prompt
-        self._parameters = settings.parameters(prompt.stop)
+        # A chat ends by itself. A stop text in a thought would end the reply there, and OpenAI's
+        # reasoning models refuse them. Turns of students hold no thoughts.
+        stops = settings.api == "completions" or prompt.format == "turns"
+        self._parameters = settings.parameters(prompt.stop if stops else ())
         self._settings = settings
 
     def next_request(self, question: Question, replies: Sequence[str]) -> dict[str, Any] | None:
-        """What is to be sent after `replies`, or None where the conversation is over."""
+        """What is to be sent after `replies`, or None if the conversation is over."""
         if self._is_over(replies):
             return None
         what = question.problem.question, question.steps, question.problem.answer, replies
@@ -54,12 +63,65 @@ class Conversation:
         return MARKER in replies[-1] or not replies[-1].strip() or len(replies) >= MAX_TURNS
 
     def cut(self, text: str) -> tuple[str, bool]:
-        """(text before the first stop text, whether there was one)."""
-        places = [place for stop in self.prompt.stop if (place := text.find(stop)) >= 0]
-        return (text[: min(places)], True) if places else (text, False)
+        """(text before the first stop text outside of thoughts, whether there was one)."""
+        for span in spans(text)[0]:
+            places = [text.find(stop, span.start, span.end) for stop in self.prompt.stop]
+            found = [place for place in places if place >= 0]
+            if found and not span.is_thought:
+                return text[: min(found)], True
+        return text, False
 
-    def read(self, replies: Sequence[str]) -> Reply:
-        """Steps and answer of a conversation that is over."""
+    def objection(self, answer: Mapping[str, Any], first: bool) -> tuple[str, str] | None:
+        """(reason, detail) why a row of the cache is not a complete answer, or None if it is one.
+
+        `first`: it is the first reply of its conversation. A later turn of a student may be empty.
+        """
+        if answer.get("refusal"):
+            return "refused", one_line(answer["refusal"])
+        text, was_cut = self.cut(answer["text"])
+        # A server that ignores `stop` goes on after the reply until its tokens are used up.
+        reason = None if was_cut else incomplete(answer["finish_reason"])
+        spoken = self._spoken(text)
+        if reason is None and not spoken.closed:
+            reason = "unfinished thought"
+        if reason is None and not spoken.said.strip() and (first or self.prompt.format != "turns"):
+            reason = "no text"
+        return None if reason is None else (reason, _how_it_ended(answer))
+
+    def read(self, answers: Sequence[Mapping[str, Any]]) -> Reply:
+        """Steps and answer of a conversation that is over, from rows of the cache.
+
+        With config.teacher.reasoning=steps the steps are what was thought in the first reply that
+        has thoughts, if any has.
+        """
+        replies = [self._spoken(self.cut(answer["text"])[0]) for answer in answers]
+        reply = self._read_said([spoken.said for spoken in replies])
+        if self._settings.reasoning != "steps":
+            return reply
+        thoughts = (
+            without_marks(answer.get("reasoning", "")) or spoken.thought
+            for answer, spoken in zip(answers, replies, strict=True)
+        )
+        return with_thought(reply, next(filter(None, thoughts), ""))
+
+    def unread(self, answers: Sequence[Mapping[str, Any]]) -> str:
+        """What else there is if steps or answer are missing: thoughts, if they were dropped."""
+        if self._settings.reasoning == "steps":
+            return ""
+        thoughts = [
+            answer.get("reasoning") or self._spoken(self.cut(answer["text"])[0]).thought
+            for answer in answers
+        ]
+        count = sum(map(len, thoughts))
+        remedy = "config.teacher.reasoning=steps makes them the chain"
+        return f"{count} characters of thoughts were dropped ({remedy})" if count else ""
+
+    def _spoken(self, text: str) -> Spoken:
+        if self.prompt.format == "turns":  # written by a student, which does not think
+            return Spoken("", text, True)
+        return split_thought(text)
+
+    def _read_said(self, replies: Sequence[str]) -> Reply:
         if self.prompt.format == "pairs":
             return parse_pairs(self.prompt.whole_reply(replies))
         if self.prompt.format == "chain" or len(replies) == 1:
@@ -70,8 +132,12 @@ class Conversation:
         return Reply(steps, answer)
 
 
-def request_tokens(request: Mapping[str, Any]) -> float:
-    """About how many tokens a prompt has."""
-    texts = [request["prompt"]] if "prompt" in request else []
-    texts += [message["content"] for message in request.get("messages", ())]
-    return sum(map(len, texts)) / CHARACTERS_PER_TOKEN
+def _how_it_ended(answer: Mapping[str, Any]) -> str:
+    reason = answer["finish_reason"]
+    said = f"finish_reason {reason!r}" if reason else "the server gives no finish_reason"
+    thought = len(answer.get("reasoning", ""))
+    beside = f" and {thought} of thoughts" if thought else ""
+    return (
+        f"{said} after {answer['completion_tokens']} tokens, {len(answer['text'])} characters"
+        f"{beside}"
+    )

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from distill_jax.teacher.asking import cached_replies
 from distill_jax.teacher.cache import AnswerCache
-from distill_jax.teacher.conversation import Conversation, Question, request_tokens
+from distill_jax.teacher.conversation import Conversation, Question
 from distill_jax.teacher.settings import TeacherSettings
+from distill_jax.teacher.token_count import request_tokens
 
 
 @dataclasses.dataclass
@@ -15,7 +16,8 @@ class Estimate:
 
     samples        how many there are in all, and how many of them have all their answers already
     calls          that are left; of prompts with open end (a student's turns) the least
-    prompt_tokens  of those calls, at four characters per token, or as measured on cached answers
+    dev_calls      those of them that are about dev problems; the others are for training
+    prompt_tokens  of those calls, by token_count.py, corrected by what cached answers had
     answer_tokens  of one answer: the mean of cached ones, else None
     first          the first request that would be sent, or None
     """
@@ -23,22 +25,22 @@ class Estimate:
     samples: int = 0
     cached: int = 0
     calls: int = 0
+    dev_calls: int = 0
     prompt_tokens: float = 0.0
     answer_tokens: float | None = None
     first: dict | None = None
 
     def text(self, settings: TeacherSettings) -> str:
-        """The estimate in one line, with the price where one is set."""
+        """The estimate in one line, with the price if one is set."""
         most = self.calls * settings.max_tokens
-        likely = (
-            ""
-            if self.answer_tokens is None
-            else (f", about {self.calls * self.answer_tokens:,.0f} if as long as those so far")
-        )
+        likely = ""
+        if self.answer_tokens is not None:
+            likely = f", about {self.calls * self.answer_tokens:,.0f} if as long as those so far"
         text = (
             f"{self.calls:,} calls to {settings.model} are left ({self.cached:,} of "
-            f"{self.samples:,} samples are in the cache): about {self.prompt_tokens:,.0f} prompt "
-            f"tokens, answers of at most {most:,} tokens{likely}"
+            f"{self.samples:,} samples are in the cache): {self.calls - self.dev_calls:,} train, "
+            f"{self.dev_calls:,} dev; about {self.prompt_tokens:,.0f} prompt tokens, answers of at "
+            f"most {most:,} tokens{likely}"
         )
         if settings.price_input == settings.price_output == 0:
             return text + "; no price is set (config.teacher.price_input, price_output)"
@@ -72,6 +74,7 @@ def estimate(
             result.first = result.first or replies.missing
             left = max(1, len(conversation.prompt.calls) - len(replies.texts))
             result.calls += left
+            result.dev_calls += left * question.is_dev
             result.prompt_tokens += left * request_tokens(replies.missing)
     if written:
         result.answer_tokens = written / answers

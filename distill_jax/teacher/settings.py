@@ -6,14 +6,17 @@ import os
 from typing import Any, NamedTuple
 
 from distill_jax.errors import UserError
+from distill_jax.settings import ranges
 
 OPENAI = "https://api.openai.com/v1"
+NO_KEY = "none"  # what servers get that need no key
+LEFT_OUT = -1.0  # a temperature or top_p that is not sent
 
 
 class Spending(NamedTuple):
     """How far a command may go in asking a teacher.
 
-    allowed  whether at all; where not, only what is in the cache is used
+    allowed  whether at all; if not, only what is in the cache is used
     yes      without asking the person at the terminal
     """
 
@@ -37,6 +40,7 @@ class TeacherSettings:
     top_p: float
     max_tokens: int
     max_tokens_name: str
+    reasoning: str
     extra: str
     concurrency: int
     requests_per_minute: int
@@ -50,7 +54,7 @@ class TeacherSettings:
     def url(self) -> str:
         """Where the server is: the config's, or else the environment's, or else OpenAI's.
 
-        Raises UserError where that is no address.
+        Raises UserError if that is not an address.
         """
         url = self.base_url or os.environ.get("OPENAI_BASE_URL", "") or OPENAI
         if not url.startswith(("http://", "https://")):
@@ -61,25 +65,33 @@ class TeacherSettings:
         return url
 
     def key(self) -> str:
-        """OPENAI_API_KEY. Other servers than OpenAI's may do without: they get "none"."""
-        key = os.environ.get("OPENAI_API_KEY", "")
+        """OPENAI_API_KEY without white space around it. Servers other than OpenAI's may do without.
+
+        Raises UserError if there is none for OpenAI's, and if no HTTP header can hold it.
+        """
+        key = os.environ.get("OPENAI_API_KEY", "").strip()
         if not key and self.url().startswith(OPENAI):
             raise UserError(
                 "OPENAI_API_KEY is not set: export it, or set --config.teacher.base_url to another "
                 "server, e.g. http://localhost:8000/v1"
             )
-        return key or "none"
+        if not all("!" <= character <= "~" for character in key):
+            raise UserError(
+                "OPENAI_API_KEY holds a space, a line break or a character that is not ASCII: "
+                "export it again, as it was given to you"
+            )
+        return key or NO_KEY
 
     def parameters(self, stop: tuple[str, ...]) -> dict[str, Any]:
-        """What is sent along with every request, and is part of the cache's key.
+        """What is sent along with every request.
 
-        Raises UserError where `extra` is no JSON object, or holds what has a key of its own.
+        Raises UserError if `extra` is not a JSON object, or holds what has a key of its own.
         """
+        drawn = {"temperature": self.temperature, "top_p": self.top_p}
         parameters: dict[str, Any] = {
-            "temperature": self.temperature,
-            "top_p": self.top_p,
-            self.max_tokens_name: self.max_tokens,
+            name: value for name, value in drawn.items() if value != LEFT_OUT
         }
+        parameters[self.max_tokens_name] = self.max_tokens
         if stop:
             parameters["stop"] = list(stop[:4])  # OpenAI takes four at most
         return parameters | self._extra(parameters)
@@ -93,7 +105,8 @@ class TeacherSettings:
             raise UserError(f"config.teacher.extra is not JSON ({error})") from None
         if not isinstance(extra, dict):
             raise UserError('config.teacher.extra: a JSON object is expected, as in {"seed": 1}')
-        taken = sorted({*parameters, "model", "messages", "prompt", "n", "stream"} & extra.keys())
+        own = {*parameters, "temperature", "top_p", "model", "messages", "prompt", "n", "stream"}
+        taken = sorted(own & extra.keys())
         if taken:
             raise UserError(
                 f"config.teacher.extra holds {', '.join(taken)}: set the keys of config.teacher "
@@ -105,3 +118,27 @@ class TeacherSettings:
         """What so many tokens cost, in the currency of the prices (which are per million)."""
         price = prompt_tokens * self.price_input + completion_tokens * self.price_output
         return price / 1_000_000
+
+
+def mistakes(teacher: Any) -> list[str]:
+    """What is wrong with config.teacher. A temperature or top_p of -1 is left out of requests."""
+    least = {"samples": 1, "max_tokens": 1, "concurrency": 1, "retries": 0}
+    least |= {"requests_per_minute": 0, "tokens_per_minute": 0}
+    least |= {"price_input": 0.0, "price_output": 0.0}
+    choices = {"api": ("chat", "completions"), "reasoning": ("drop", "steps")}
+    found = ranges.mistakes("teacher", teacher, least=least, choices=choices)
+    if not (0.0 < teacher.top_p <= 1.0 or teacher.top_p == -1.0):
+        found.append(f"config.teacher.top_p={teacher.top_p}: above 0, at most 1 (-1 leaves it out)")
+    if teacher.temperature < 0.0 and teacher.temperature != -1.0:
+        found.append(
+            f"config.teacher.temperature={teacher.temperature}: must be at least 0 (-1 leaves it "
+            "out)"
+        )
+    if teacher.timeout_s <= 0:
+        found.append(f"config.teacher.timeout_s={teacher.timeout_s}: must be above 0")
+    if teacher.samples > 1 and teacher.temperature == 0.0:
+        found.append(
+            f"config.teacher.samples={teacher.samples} at temperature 0 would all be the same: "
+            "set config.teacher.temperature, e.g. 0.7"
+        )
+    return found
