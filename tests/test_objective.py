@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from tiny_student import MODEL, OPTIMIZER, make_batches, make_mesh, ragged_rows, trainer
 
-from distill_jax import sharding
-from distill_jax.model import gpt2
+from distill_jax.model import gpt2, sharding
 from distill_jax.training import step
 from distill_jax.training.objective import Likelihood
 
