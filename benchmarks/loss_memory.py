@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from distill_jax.model import gpt2, sharding
 from distill_jax.model.presets import PRESETS
 from distill_jax.training import optimizer, step
+from distill_jax.training.objective import Likelihood
 
 VOCABULARY = 50_304
 
@@ -25,13 +26,16 @@ def temporaries(config: gpt2.GPT2Config, rows: int, length: int, chunk: int) -> 
         lambda count: 1e-4, b1=0.9, b2=0.95, epsilon=1e-8, weight_decay=0.1, clip_norm=1.0
     )
     allowed = jnp.ones((1, VOCABULARY), bool)
-    trainer = step.Trainer(config, made, step.Computation(loss_chunk=chunk), allowed, 0)
+    trainer = step.Trainer(
+        config, made, step.Computation(loss_chunk=chunk), allowed, 0, Likelihood()
+    )
     names = ("inputs", "segments", "positions", "loss_positions", "targets", "writers")
     batch = {name: jax.ShapeDtypeStruct((rows, length), jnp.int32) for name in names}
+    batch["weights"] = jax.ShapeDtypeStruct((rows, length), jnp.float32)
     mesh = sharding.make_mesh(-1, 1, 1)
     with jax.set_mesh(mesh):
         abstract = step.abstract_state(mesh, config, made)
-        compiled = step.lower_step(mesh, abstract, batch, trainer).compile()
+        compiled = step.lower_step(mesh, abstract, batch, {}, trainer).compile()
     analysis = compiled.memory_analysis()
     assert analysis is not None
     return int(analysis.temp_size_in_bytes)

@@ -21,6 +21,7 @@ from distill_jax.model.presets import PRESETS
 from distill_jax.sampling.plan import DialoguePlan, ViewPlan
 from distill_jax.text.rows import NO_LOSS, Row
 from distill_jax.training import batches, optimizer, step
+from distill_jax.training.objective import Likelihood
 
 
 def training_step(model: str, topology: str, option: Option) -> dict[str, Any]:
@@ -42,7 +43,7 @@ def training_step(model: str, topology: str, option: Option) -> dict[str, Any]:
     )
     computation = step.Computation("bfloat16", kernel, remat=option.remat, loss_chunk=LOSS_CHUNK)
     allowed = np.ones((2, VOCABULARY), bool)  # of two roles
-    trainer = step.Trainer(config, adamw, computation, allowed, seed=0)
+    trainer = step.Trainer(config, adamw, computation, allowed, 0, Likelihood())
     rows = ROWS * target.mesh.size
     some = batches.StudentRows([Row([1, 2], [NO_LOSS, 0])], "student", TOKENS, 0.0)
     row = batches.assemble(some, [], batches.RowShape(TOKENS, TOKENS, packed=True))

@@ -115,7 +115,7 @@ class Apart:
         self._states = [first_state(mesh, each, each.trainer.seed) for each in setups]
         self.losses: list[np.ndarray] = []  # [seeds] per step
         began = time.perf_counter()
-        lowered = step.lower_step(mesh, abstract, setups[0].data.global_shapes(), trainer)
+        lowered = step.lower_step(mesh, abstract, setups[0].data.global_shapes(), {}, trainer)
         self._compiled = lowered.compile()
         self.compile_s = time.perf_counter() - began
 
@@ -125,7 +125,7 @@ class Apart:
         for seed, own in enumerate(batches):
             for batch in own:
                 placed = sharding.put_batch(self._mesh, batch)
-                self._states[seed], metrics = self._compiled(self._states[seed], placed)
+                self._states[seed], metrics = self._compiled(self._states[seed], placed, {})
                 losses.append(metrics["loss"])
             jax.block_until_ready(self._states[seed])
         self.losses += list(np.array(jax.device_get(losses)).reshape(len(batches), -1).T)
@@ -138,7 +138,7 @@ class Together:
         states = [first_state(mesh, each, each.trainer.seed) for each in setups]
         self._states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
         self.losses: list[np.ndarray] = []
-        one = functools.partial(step.train_step, trainer=setups[0].trainer)
+        one = functools.partial(step.train_step, frozen={}, trainer=setups[0].trainer)
         shapes = {
             name: jax.ShapeDtypeStruct((len(setups), *each.shape), each.dtype)
             for name, each in setups[0].data.global_shapes().items()

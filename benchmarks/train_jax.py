@@ -20,6 +20,7 @@ from distill_jax.model import (  # noqa: E402
     sharding,
 )
 from distill_jax.training import optimizer, step  # noqa: E402
+from distill_jax.training.objective import Likelihood  # noqa: E402
 
 
 class Loop:
@@ -47,7 +48,7 @@ class Loop:
         computation = step.Computation(
             setting.dtype, setting.kernel, setting.remat, loss_chunk=setting.loss_chunk
         )
-        self._trainer = step.Trainer(self._config, adamw, computation, allowed, seed=0)
+        self._trainer = step.Trainer(self._config, adamw, computation, allowed, 0, Likelihood())
         self._state: Any = None
         self._compiled: Any = None
 
@@ -72,7 +73,7 @@ class Loop:
                 self._state = step.random_state(abstract, self._config, adamw, jax.random.key(0))
             jax.block_until_ready(self._state)
             start = time.perf_counter()
-            lowered = step.lower_step(self._mesh, abstract, batch, self._trainer)
+            lowered = step.lower_step(self._mesh, abstract, batch, {}, self._trainer)
             self._compiled = lowered.compile()
             seconds = time.perf_counter() - start
         return {"compile_s": round(seconds, 2), "device": jax.devices()[0].device_kind}
@@ -84,7 +85,7 @@ class Loop:
             start = time.perf_counter()
             for batch in batches:
                 placed = sharding.put_batch(self._mesh, batch)
-                self._state, metrics = self._compiled(self._state, placed)
+                self._state, metrics = self._compiled(self._state, placed, {})
                 losses.append(metrics["loss"])
             jax.block_until_ready((self._state, losses))
             seconds = time.perf_counter() - start

@@ -20,6 +20,7 @@ def test_a_row_is_shifted_by_one_exactly_once():
     assert row["loss_positions"].tolist() == [2, 3, 0, 0]
     assert row["targets"].tolist() == [7, 0, 0, 0]
     assert row["writers"].tolist() == [0, 0, -1, -1]
+    assert row["weights"].tolist() == [1.0, 1.0, 0.0, 0.0]
     assert (int(row["length"]), int(row["problems"]), set(row) & {"segments"}) == (4, 1, set())
 
 
@@ -34,6 +35,7 @@ def test_the_packed_row_of_the_docstring():
     assert row["loss_positions"].tolist()[:5] == [2, 3, 5, 6, 0]
     assert row["targets"].tolist()[:5] == [7, 0, 9, 0, 0]
     assert row["writers"].tolist()[:5] == [0, 0, 0, 0, -1]
+    assert row["weights"].tolist()[:5] == [1.0, 1.0, 1.0, 1.0, 0.0]
     assert (int(row["length"]), int(row["problems"])) == (7, 2)
 
 

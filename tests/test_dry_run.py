@@ -26,7 +26,7 @@ from distill_jax.sampling import slots
 from distill_jax.sampling.plan import DialoguePlan, ViewPlan
 from distill_jax.settings import command_line
 from distill_jax.text import rows as text_rows
-from distill_jax.training import loss, step
+from distill_jax.training import chunks, step
 from distill_jax.workdir import Workdir
 
 
@@ -43,12 +43,12 @@ def test_warnings_of_the_compiler_are_counted_and_the_rest_goes_on(capfd):
 def test_bound_of_the_loss_loop(rows, slots, chunk):
     mesh = jax.make_mesh((2, 1, 1), sharding.AXES, devices=jax.devices()[:2])
     model: Any = None  # not looked at
-    trainer = step.Trainer(model, model, step.Computation(loss_chunk=chunk), None, 0)
+    trainer = step.Trainer(model, model, step.Computation(loss_chunk=chunk), None, 0, model)
     numbers = [jnp.zeros((rows // 2, slots), jnp.int32)] * 3
-    part = loss.LossTokens(jnp.zeros((rows // 2, 30, 3)), *numbers)
-    chunks = jax.eval_shape(lambda tokens: loss._compact(chunk, tokens), part)
+    part = chunks.LossTokens(jnp.zeros((rows // 2, 30, 3)), *numbers)
+    made = jax.eval_shape(lambda tokens: chunks.compact(chunk, tokens), part)
     batch = {"targets": jnp.zeros((rows, slots))}
-    assert whole_run.loss_loop_trips(mesh, trainer, batch) == chunks.targets.shape[0]
+    assert whole_run.loss_loop_trips(mesh, trainer, batch) == made.targets.shape[0]
 
 
 def test_chips_by_device_kind():

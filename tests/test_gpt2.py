@@ -12,7 +12,7 @@ from tiny_student import make_mesh
 
 from distill_jax.model import attention, gpt2, hugging_face, hugging_face_files
 from distill_jax.text.rows import Row
-from distill_jax.training import batches, loss, optimizer, step
+from distill_jax.training import batches, objective, optimizer, step
 
 torch = pytest.importorskip("torch", reason="pip install torch==2.13.0 (to compare with)")
 
@@ -161,14 +161,12 @@ def our_gradients(name, rows, packed, computation=None):
     schedule = optimizer.learning_rate_schedule(
         steps=9, learning_rate=1.0, final_learning_rate=0.0, warmup_steps=1
     )
-    made = step.Trainer(
-        config, schedule, computation or step.Computation(loss_chunk=64), jnp.asarray(allowed), 0
-    )
+    computation = computation or step.Computation(loss_chunk=64)
+    allowed = jnp.asarray(allowed)
+    made = step.Trainer(config, schedule, computation, allowed, 0, objective.Likelihood())
 
     def total_loss(params, batch):
-        tokens = step.loss_tokens(made, params, batch, None)
-        chunk = made.computation.loss_chunk
-        return loss.loss_sum(chunk, params["wte"]["embedding"], tokens, made.allowed)
+        return made.objective.sums(made, params, {}, batch, None)["likelihood"]
 
     with jax.set_mesh(make_mesh()):
         value, grads = jax.jit(jax.value_and_grad(total_loss))(params, batch)

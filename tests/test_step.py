@@ -33,7 +33,9 @@ def loss_of(params, batch, chunk, mesh=None, allowed=ALLOWED):
 
     def total(params):
         tokens = step.loss_tokens(made, params, batch, None)
-        return loss.loss_sum(chunk, params["wte"]["embedding"], tokens, jnp.asarray(allowed))
+        weights = jnp.asarray(batch["weights"])
+        embedding = params["wte"]["embedding"]
+        return loss.loss_sum(chunk, embedding, tokens, weights, jnp.asarray(allowed))
 
     with jax.set_mesh(mesh or make_mesh()):
         return jax.jit(jax.value_and_grad(total))(params)
@@ -210,7 +212,7 @@ def test_bfloat16_keeps_parameters_moments_and_sums_between_devices_in_float32(o
         abstract = step.abstract_state(mesh, MODEL, OPTIMIZER)
         batch = make_batches(ragged_rows(64))[0]
         made = trainer(step.Computation(dtype="bfloat16"))
-        text = step.lower_step(mesh, abstract, batch, made).compile().as_text()
+        text = step.lower_step(mesh, abstract, batch, {}, made).compile().as_text()
     sums = re.findall(r"= (.*?) all-reduce\(", text)
     assert sums and not any("bf16" in kind for kind in sums)
 
@@ -236,11 +238,11 @@ def test_dropout_differs_by_step_and_is_the_same_after_a_resume_and_under_remat(
     losses = []
     with jax.set_mesh(mesh):
         abstract = step.abstract_state(mesh, model, OPTIMIZER)
-        compiled = step.lower_step(mesh, abstract, batch, trainer(model=model)).compile()
+        compiled = step.lower_step(mesh, abstract, batch, {}, trainer(model=model)).compile()
         for number in (0, 1, 1):
             state = step.random_state(abstract, model, OPTIMIZER, jax.random.key(0))
             at = jax.device_put(np.int32(number), state.step.sharding)
-            _, values = compiled(state.replace(step=at), sharding.put_batch(mesh, batch))
+            _, values = compiled(state.replace(step=at), sharding.put_batch(mesh, batch), {})
             losses.append(float(values["loss"]))
     assert losses[0] != losses[1] and losses[1] == losses[2]
 

@@ -6,6 +6,7 @@ import numpy as np
 from distill_jax.model import gpt2, sharding
 from distill_jax.text.rows import NO_LOSS, Row
 from distill_jax.training import batches, optimizer, step
+from distill_jax.training.objective import Likelihood
 
 MODEL = gpt2.GPT2Config(vocab_size=128, context=32, layers=2, heads=2, width=16)
 OPTIMIZER = optimizer.make_optimizer(
@@ -44,7 +45,7 @@ def make_batches(rows, packed=False, seq_len=0, batch_size=8, **more):
 
 def trainer(computation=None, model=MODEL, optimizer=OPTIMIZER, seed=0):
     computation = computation or step.Computation()
-    return step.Trainer(model, optimizer, computation, jnp.asarray(ALLOWED), seed)
+    return step.Trainer(model, optimizer, computation, jnp.asarray(ALLOWED), seed, Likelihood())
 
 
 def make_mesh(shape=(1, 1, 1)):
@@ -68,8 +69,8 @@ def run_steps(shape=(1, 1, 1), computation=None, packed=False, steps=10, model=M
         abstract = step.abstract_state(mesh, model, OPTIMIZER)
         if state is None:
             state = step.random_state(abstract, model, OPTIMIZER, jax.random.key(0))
-        function = step.lower_step(mesh, abstract, data[0], made).compile()
+        function = step.lower_step(mesh, abstract, data[0], {}, made).compile()
         for number in range(int(state.step), int(state.step) + steps):
-            state, metrics = function(state, sharding.put_batch(mesh, data[number]))
+            state, metrics = function(state, sharding.put_batch(mesh, data[number]), {})
             values.append((float(metrics["loss"]), float(metrics["grad_norm"])))
     return np.array(values), state

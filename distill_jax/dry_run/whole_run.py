@@ -22,7 +22,7 @@ from distill_jax.run.student_setup import StudentSetup
 from distill_jax.training import step
 from distill_jax.workdir import Workdir
 
-# The name of the loss loop (training/loss.py) in a compiled step ends like this.
+# The name of the loss loop (training/chunks.py) in a compiled step ends like this.
 LOSS_LOOP = "shard_map/while"
 
 
@@ -77,7 +77,7 @@ def measure(target: Target, trainer: step.Trainer, batch: dict[str, Any]) -> dic
     mesh = target.mesh
     abstract = step.abstract_state(mesh, trainer.config, trainer.optimizer)
     with jax.set_mesh(mesh):
-        lowered = step.lower_step(mesh, abstract, batch, trainer)
+        lowered = step.lower_step(mesh, abstract, batch, {}, trainer)
     bounds = {LOSS_LOOP: loss_loop_trips(mesh, trainer, batch)}
     return ahead_of_time.compile_program(target, lowered, bounds)[1]
 

@@ -12,6 +12,7 @@ from distill_jax.model import attention, flops, gpt2
 from distill_jax.run.run_inputs import RunInputs
 from distill_jax.text.rows import Row
 from distill_jax.training import batches, optimizer, step
+from distill_jax.training.objective import Likelihood
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +69,8 @@ def student_setup(
     )
     facts = _facts(inputs, source, data, model)
     optimizer_, schedule = make_optimizer(inputs, student, facts["steps"])
-    trainer = step.Trainer(model, optimizer_, computation, allowed, student_seed(config, student))
+    seed = student_seed(config, student)
+    trainer = step.Trainer(model, optimizer_, computation, allowed, seed, Likelihood())
     dev = _dev_batches(inputs, student, dev_rows, limit, processes)
     return StudentSetup(student, trainer, schedule, data, dev, facts, reason)
 

@@ -122,7 +122,9 @@ def _train(
     }
     _write_facts(inputs, student, setup.facts | made_from)
     terminal.say(f"student {student}: compiling the training step")
-    compiled = step.lower_step(mesh, abstract, setup.data.global_shapes(), setup.trainer).compile()
+    frozen: dict[str, Any] = {}  # its objective reads no other student
+    shapes = setup.data.global_shapes()
+    compiled = step.lower_step(mesh, abstract, shapes, frozen, setup.trainer).compile()
     steps, first = setup.facts["steps"], int(state.step)
     inputs.tracking.start(student, first)
     tokens = hooks.tokens_before(student, first, setup.data, inputs.tracking)
@@ -151,7 +153,7 @@ def _train(
         ):
             several = distributed.processes() > 1
             loop.train(
-                compiled,
+                lambda state, batch: compiled(state, batch, frozen),
                 moment,
                 setup.data,
                 mesh,

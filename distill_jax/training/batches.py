@@ -125,6 +125,7 @@ def assemble(rows: StudentRows, indices: Sequence[int], shape: RowShape) -> dict
         loss_positions  int32 [loss_capacity]  2 3 5 6 0 ...
         targets         int32 [loss_capacity]  7 0 9 0 0 ...
         writers         int32 [loss_capacity]  0 0 0 0 -1 ...            -1 = unused
+        weights         float32 [loss_capacity]  1 1 1 1 0 ...           of each token in the loss
         length          int32 []               7
         problems        int32 []               2
 
@@ -137,6 +138,7 @@ def assemble(rows: StudentRows, indices: Sequence[int], shape: RowShape) -> dict
     out["loss_positions"] = np.zeros(shape.loss_capacity, np.int32)
     out["targets"] = np.zeros(shape.loss_capacity, np.int32)
     out["writers"] = np.full(shape.loss_capacity, NO_LOSS, np.int32)
+    out["weights"] = np.zeros(shape.loss_capacity, np.float32)
     start = slot = 0
     for number, index in enumerate(indices, start=1):
         inputs = rows.inputs(index)
@@ -150,6 +152,7 @@ def assemble(rows: StudentRows, indices: Sequence[int], shape: RowShape) -> dict
         out["loss_positions"][slot:end] = positions + start
         out["targets"][slot:end] = targets
         out["writers"][slot:end] = writers
+        out["weights"][slot:end] = 1.0
         start, slot = stop, end
     return out | {"length": np.int32(start), "problems": np.int32(len(indices))}
 

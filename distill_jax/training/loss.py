@@ -1,14 +1,14 @@
-"""Cross entropy at the loss tokens only, in chunks, so that [B, T, V] logits never exist.
+"""Cross entropy at the loss tokens, their log-probabilities and statistics, in chunks.
 
-Shapes: B rows of a device, T tokens, K loss slots per row, D embed, V vocabulary (padded), R roles,
-C tokens of a chunk. Each device moves the loss tokens of its own rows together and works through
-them, C at a time; the vocabulary may be split over `tensor`. The gradient is computed with the
-loss: once a chunk's logits are there, both of its products follow at once and nothing is computed
-twice. The idea is that of Liger Kernel's fused linear cross entropy (https://arxiv.org/abs/2410.10989,
-section 3.2). Two rows with loss tokens a b c and d, and chunks of 2:
+Shapes: B rows, K loss slots per row, D embed, V vocabulary (padded), R roles, C tokens of a chunk.
+All functions work through the loss tokens as `training/chunks.py` says, take
 
-    slots        a b c . | d . . .
-    compact      a b | c d | . . | . .     only the first two chunks are computed
+    chunk      loss tokens per device whose logits exist at a time
+    embedding  float32 [V, D], the head
+    tokens     LossTokens; what is computed for an unused slot is thrown away
+    allowed    bool [R, V]: what each role may write; anything else has no probability
+
+and are to be called under `jax.set_mesh`.
 """
 
 import functools
@@ -18,64 +18,63 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
-_ROWS, _VOCABULARY = P(("data", "fsdp")), P("tensor", None)
-_DEVICE_ROWS = ("data", "fsdp")
-
-
-class LossTokens(NamedTuple):
-    """What the network said, and where its loss counts; an unused slot's writer is -1."""
-
-    hidden: jax.Array  # [B, T, D] the network's output
-    positions: jax.Array  # int32 [B, K] where in T a loss token is next
-    targets: jax.Array  # int32 [B, K] that token
-    writers: jax.Array  # int32 [B, K] index of the role that wrote it
-
-
-class _Chunks(NamedTuple):
-    """The loss tokens of a device, moved together; `used` of the chunks hold any."""
-
-    hidden: jax.Array  # [number, C, D]
-    targets: jax.Array  # int32 [number, C]
-    writers: jax.Array  # int32 [number, C], -1 behind the last one
-    source: jax.Array  # int32 [number, C] index into B * T, B * T behind the last one
-    slot: jax.Array  # int32 [B * K] the place of each slot in number * C; unused ones: out of range
-    used: jax.Array  # int32 []
+from distill_jax.training import chunks
+from distill_jax.training.chunks import LossTokens
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def loss_sum(chunk: int, embedding: jax.Array, tokens: LossTokens, allowed: jax.Array) -> jax.Array:
-    """Nats summed over all loss tokens of all devices: float32 [].
+def loss_sum(
+    chunk: int, embedding: jax.Array, tokens: LossTokens, weights: jax.Array, allowed: jax.Array
+) -> jax.Array:
+    """Nats times `weights` (float32 [B, K]), summed over loss tokens and devices: float32 [].
 
-    chunk      loss tokens per device whose logits exist at a time
-    embedding  float32 [V, D], the tied head
-    allowed    bool [R, V]: what each role may write; anything else has no probability
-
-    Differentiable in `embedding` and `tokens.hidden`. To be called under `jax.set_mesh`.
+    Differentiable in `embedding` and `tokens.hidden`; the weights are constants. The gradient is
+    computed with the loss.
     """
     losses, _ = token_losses(chunk, embedding, tokens, allowed)
-    return jnp.sum(losses)
+    return jnp.sum(weights * losses)
 
 
-def _loss_sum_forward(chunk, embedding, tokens, allowed):
-    body = jax.shard_map(
-        functools.partial(_with_gradients, chunk),
-        in_specs=(_VOCABULARY, _ROWS, P(None, "tensor")),
-        out_specs=(P(), _ROWS, P("tensor", "fsdp")),
-        check_vma=False,
-    )
-    total, d_hidden, d_embedding = body(embedding, tokens, allowed)
-    return total, (d_hidden, d_embedding)
+def _loss_sum_forward(chunk, embedding, tokens, weights, allowed):
+    total, *gradients = _with_gradients(chunk, embedding, tokens, weights, allowed)
+    return total, gradients
 
 
 def _loss_sum_backward(chunk, gradients, scale):
     del chunk
     d_hidden, d_embedding = gradients
     d_hidden = d_hidden * scale.astype(d_hidden.dtype)
-    nothing: Any = None  # integers and truth values have no gradient
-    return d_embedding * scale, LossTokens(d_hidden, nothing, nothing, nothing), None
+    return d_embedding * scale, _only_hidden(d_hidden), None, None
 
 
 loss_sum.defvjp(_loss_sum_forward, _loss_sum_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def token_log_probs(
+    chunk: int, embedding: jax.Array, tokens: LossTokens, allowed: jax.Array
+) -> jax.Array:
+    """Log-probability of every loss token: float32 [B, K], 0 in unused slots.
+
+    Differentiable in `embedding` and `tokens.hidden`, with any cotangent per token. The logits of
+    a chunk are computed again in the backward pass: four products with the head, not the three of
+    `loss_sum`.
+    """
+    losses, _ = token_losses(chunk, embedding, tokens, allowed)
+    return -losses
+
+
+def _log_probs_forward(chunk, embedding, tokens, allowed):
+    return token_log_probs(chunk, embedding, tokens, allowed), (embedding, tokens, allowed)
+
+
+def _log_probs_backward(chunk, saved, cotangent):
+    embedding, tokens, allowed = saved
+    _, d_hidden, d_embedding = _with_gradients(chunk, embedding, tokens, -cotangent, allowed)
+    return d_embedding, _only_hidden(d_hidden), None
+
+
+token_log_probs.defvjp(_log_probs_forward, _log_probs_backward)
 
 
 def token_losses(
@@ -85,95 +84,103 @@ def token_losses(
 
     Unused slots have 0 nats and True.
     """
-    body = jax.shard_map(
-        functools.partial(_losses_only, chunk),
-        in_specs=(_VOCABULARY, _ROWS, P(None, "tensor")),
-        out_specs=(_ROWS, _ROWS),
-        check_vma=False,
-    )
-    return body(embedding, tokens, allowed)
 
-
-def _with_gradients(chunk, embedding, tokens, allowed):
-    """One device's share: (sum over all devices, d hidden, d embedding summed over devices)."""
-    chunks = _compact(chunk, tokens)
-    weights = embedding.astype(tokens.hidden.dtype)
-
-    def body(index, carry):
-        total, d_hidden, d_embedding = carry
-        hidden, writers = chunks.hidden[index], chunks.writers[index]
-        log_probs, losses, hits = _chunk(weights, chunks, index, allowed)
-        d_logits = jnp.where(writers[:, None] >= 0, jnp.exp(log_probs) - hits, 0.0)
-        d_logits = d_logits.astype(weights.dtype)
-        d_part = jax.lax.psum(jnp.matmul(d_logits, weights), "tensor")
-        d_hidden = d_hidden.at[chunks.source[index]].set(d_part, mode="drop")
-        d_embedding += jnp.matmul(d_logits.T, hidden, preferred_element_type=jnp.float32)
-        return total + jnp.sum(losses), d_hidden, d_embedding
-
-    flat = tokens.hidden.reshape(-1, tokens.hidden.shape[-1])
-    zeros = jnp.zeros(embedding.shape, jnp.float32)
-    start = (jnp.float32(0.0), jnp.zeros_like(flat), zeros)
-    total, d_hidden, d_embedding = jax.lax.fori_loop(0, chunks.used, body, start)
-    d_embedding = jax.lax.psum_scatter(d_embedding, "fsdp", scatter_dimension=1, tiled=True)
-    d_embedding = jax.lax.psum(d_embedding, "data")
-    d_hidden = d_hidden.reshape(tokens.hidden.shape)
-    return jax.lax.psum(total, _DEVICE_ROWS), d_hidden, d_embedding
-
-
-def _losses_only(chunk, embedding, tokens, allowed):
-    chunks = _compact(chunk, tokens)
-    weights = embedding.astype(tokens.hidden.dtype)
-
-    def body(index, carry):
-        all_losses, all_right = carry
-        log_probs, losses, _ = _chunk(weights, chunks, index, allowed)
+    def measure(log_probs, losses):
         best = jax.lax.pmax(jnp.max(log_probs, axis=-1), "tensor")
-        return all_losses.at[index].set(losses), all_right.at[index].set(-losses >= best)
+        return losses, -losses >= best
 
-    start = (jnp.zeros(chunks.targets.shape, jnp.float32), jnp.ones(chunks.targets.shape, bool))
-    losses, right = jax.lax.fori_loop(0, chunks.used, body, start)
-    shape = tokens.targets.shape
-    losses = losses.ravel().at[chunks.slot].get(mode="fill", fill_value=0.0)
-    right = right.ravel().at[chunks.slot].get(mode="fill", fill_value=True)
-    return losses.reshape(shape), right.reshape(shape)
+    losses, right = _each_token(measure, (0.0, True), chunk, embedding, tokens, allowed)
+    return losses, right
 
 
-def _chunk(weights, chunks, index, allowed):
+class TokenStatistics(NamedTuple):
+    """How sure a student is at its loss tokens: float32 [B, K] each, 0 in unused slots."""
+
+    nats: jax.Array  # -log p of the target
+    entropy: jax.Array  # nats
+    margin: jax.Array  # probability of the most likely token minus that of the second
+
+
+def token_statistics(
+    chunk: int, embedding: jax.Array, tokens: LossTokens, allowed: jax.Array
+) -> TokenStatistics:
+    """Not differentiable. A role that may write one token only is sure of it: margin 1."""
+
+    def measure(log_probs, losses):
+        probabilities = jnp.exp(log_probs)
+        entropy = -jax.lax.psum(jnp.sum(probabilities * log_probs, axis=-1), "tensor")
+        best, _ = jax.lax.top_k(probabilities, 2)
+        best = jax.lax.all_gather(best, "tensor", axis=1, tiled=True)  # two of each device
+        best, _ = jax.lax.top_k(best, 2)
+        return losses, entropy, best[:, 0] - best[:, 1]
+
+    fills = (0.0, 0.0, 0.0)
+    return TokenStatistics(*_each_token(measure, fills, chunk, embedding, tokens, allowed))
+
+
+def _with_gradients(chunk, embedding, tokens, weights, allowed):
+    """(sum of weighted nats, its derivatives by hidden and embedding)."""
+
+    def body(embedding, tokens, weights, allowed):
+        mine = chunks.compact(chunk, tokens)
+        head = embedding.astype(tokens.hidden.dtype)
+        moved = mine.move(weights)
+
+        def term(index):
+            log_probs, losses, hits = _chunk(head, mine, index, allowed)
+            used = mine.writers[index][:, None] >= 0
+            d_logits = jnp.where(used, moved[index][:, None] * (jnp.exp(log_probs) - hits), 0.0)
+            return moved[index] * losses, d_logits
+
+        return chunks.sum_with_gradients(term, mine, embedding, tokens.hidden)
+
+    return chunks.each_device(
+        body,
+        in_specs=(chunks.VOCABULARY, chunks.ROWS, chunks.ROWS, chunks.ALLOWED),
+        out_specs=(P(), chunks.ROWS, chunks.D_VOCABULARY),
+    )(embedding, tokens, weights, allowed)
+
+
+def _each_token(measure, fills, chunk, embedding, tokens, allowed):
+    """`measure` of all loss tokens: arrays [B, K], with `fills` in unused slots.
+
+    measure  (log-probabilities [C, v], nats [C]) -> arrays [C], one for each of `fills`
+    """
+
+    def body(embedding, tokens, allowed):
+        mine = chunks.compact(chunk, tokens)
+        head = embedding.astype(tokens.hidden.dtype)
+
+        def step(index, carry):
+            log_probs, losses, _ = _chunk(head, mine, index, allowed)
+            new = measure(log_probs, losses)
+            return tuple(all_.at[index].set(part) for all_, part in zip(carry, new, strict=True))
+
+        start = tuple(jnp.full(mine.targets.shape, fill) for fill in fills)
+        values = jax.lax.fori_loop(0, mine.used, step, start)
+        return tuple(
+            mine.move_back(value, fill).reshape(tokens.targets.shape)
+            for value, fill in zip(values, fills, strict=True)
+        )
+
+    return chunks.each_device(
+        body,
+        in_specs=(chunks.VOCABULARY, chunks.ROWS, chunks.ALLOWED),
+        out_specs=(chunks.ROWS,) * len(fills),
+    )(embedding, tokens, allowed)
+
+
+def _chunk(head, mine, index, allowed):
     """Of C loss tokens and v words of this device: log-probabilities float32 [C, v],
-    nats float32 [C] (0 behind the last one), bool [C, v] where the word is the target."""
-    targets, writers = chunks.targets[index], chunks.writers[index]
-    logits = jnp.matmul(chunks.hidden[index], weights.T, preferred_element_type=jnp.float32)
+    nats float32 [C] (0 after the last one), bool [C, v] where the word is the target."""
+    writers = mine.writers[index]
     # Writer -1 reads the last role's line; its result is thrown away.
-    logits = jnp.where(allowed[writers], logits, jnp.finfo(jnp.float32).min)
-    highest = jax.lax.pmax(jnp.max(logits, axis=-1), "tensor")
-    total = jax.lax.psum(jnp.sum(jnp.exp(logits - highest[:, None]), axis=-1), "tensor")
-    log_probs = logits - (highest + jnp.log(total))[:, None]
-    first = jax.lax.axis_index("tensor") * weights.shape[0]
-    hits = (first + jnp.arange(weights.shape[0]))[None] == targets[:, None]
+    log_probs = chunks.log_softmax(chunks.logits(mine.hidden[index], head), allowed[writers])
+    hits = chunks.hits(mine.targets[index], head.shape[0])
     chosen = jax.lax.psum(jnp.sum(log_probs, axis=-1, where=hits), "tensor")
     return log_probs, jnp.where(writers >= 0, -chosen, 0.0), hits
 
 
-def _compact(chunk: int, tokens: LossTokens) -> _Chunks:
-    """Move the used slots of this device's rows together, in order."""
-    rows, slots = tokens.targets.shape
-    length, width = tokens.hidden.shape[1:]
-    size = min(chunk, rows * slots)
-    number = -(-rows * slots // size)
-    used = tokens.writers.ravel() >= 0
-    slot = jnp.where(used, jnp.cumsum(used) - 1, number * size)
-
-    def move(values, fill):
-        out = jnp.full((number * size,), fill, jnp.int32)
-        return out.at[slot].set(values.ravel(), mode="drop").reshape(number, size)
-
-    source = move(tokens.positions + jnp.arange(rows)[:, None] * length, rows * length)
-    hidden = tokens.hidden.reshape(-1, width).at[source].get(mode="fill", fill_value=0)
-    return _Chunks(
-        hidden,
-        move(tokens.targets, 0),
-        move(tokens.writers, -1),
-        source,
-        slot,
-        -(-jnp.sum(used) // size),
-    )
+def _only_hidden(d_hidden: jax.Array) -> LossTokens:
+    nothing: Any = None  # integers have no gradient
+    return LossTokens(d_hidden, nothing, nothing, nothing)

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import flax.struct
 import jax
@@ -14,6 +14,7 @@ from jax.sharding import Mesh, PartitionSpec
 from distill_jax.model import attention, gpt2, partition, sharding
 from distill_jax.settings import ranges
 from distill_jax.training import loss
+from distill_jax.training.chunks import LossTokens
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -50,6 +51,35 @@ class Computation:
         return gpt2.GPT2(config, dtype, self.remat, self.kernel, sharding.BATCH)
 
 
+class Objective(Protocol):
+    """What a step makes smaller: the sum over its terms of sum / count.
+
+    A term's count is that of the whole batch, over all micro-batches and devices, and its sum is
+    added up over micro-batches: so the mean is taken once. Counts therefore need nothing but the
+    batch. Both methods give float32 [] for each term, by the same names.
+    """
+
+    def counts(self, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        """What each term's sum is divided by (0: nothing to learn from, the term is 0)."""
+        ...
+
+    def sums(
+        self,
+        trainer: "Trainer",
+        params: Any,
+        frozen: dict[str, Any],
+        batch: dict[str, jax.Array],
+        key: jax.Array | None,
+    ) -> dict[str, jax.Array]:
+        """Sums over a batch or a micro-batch, differentiated by `params` alone. `key` is for what
+        drops or is drawn, None without dropout.
+
+        `frozen` holds the parameters of students that are only read, by name. [B, T, V] must not
+        exist, for any student: see `training/loss.py`.
+        """
+        ...
+
+
 @dataclasses.dataclass(frozen=True)
 class Trainer:
     """What a student's steps are made of; `allowed` is bool [R, V], what each role may write."""
@@ -59,11 +89,12 @@ class Trainer:
     computation: Computation
     allowed: Any
     seed: int  # of dropout
+    objective: Objective
 
 
 def loss_tokens(
     trainer: Trainer, params: Any, batch: dict[str, jax.Array], dropout_key: jax.Array | None
-) -> loss.LossTokens:
+) -> LossTokens:
     """What the network says, and the loss tokens of a batch (see `training/batches.py`)."""
     inputs = batch["inputs"]
     positions = batch.get("positions")
@@ -75,25 +106,30 @@ def loss_tokens(
     hidden, _ = trainer.computation.network(trainer.config).apply(
         {"params": params}, inputs, positions, batch.get("segments"), rngs=rngs
     )
-    return loss.LossTokens(hidden, batch["loss_positions"], batch["targets"], batch["writers"])
+    return LossTokens(hidden, batch["loss_positions"], batch["targets"], batch["writers"])
 
 
 def train_step(
-    state: TrainState, batch: dict[str, jax.Array], *, trainer: Trainer
+    state: TrainState,
+    batch: dict[str, jax.Array],
+    frozen: dict[str, Any],
+    *,
+    trainer: Trainer,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-    """One update. Loss is sum / sum over the loss tokens of the whole batch, on all devices.
+    """One update of the mean loss (see `Objective`). `frozen` holds the parameters of students
+    that the objective only reads, by name.
 
     Micro-batch i of A takes the rows i, i + A, i + 2 A, ...: each device then cuts its own rows.
     """
     parts = trainer.computation.accumulation
-    count = jnp.maximum(jnp.sum(batch["writers"] >= 0, dtype=jnp.float32), 1.0)
-    chunk = trainer.computation.loss_chunk
+    counts = jax.tree.map(
+        lambda count: jnp.where(count > 0, count, 1.0), trainer.objective.counts(batch)
+    )
 
     def mean_loss(params, micro_batch, key):
-        tokens = loss_tokens(trainer, params, micro_batch, key)
-        embedding = params["wte"]["embedding"]
-        total: Any = loss.loss_sum(chunk, embedding, tokens, trainer.allowed)
-        return total / count
+        sums = trainer.objective.sums(trainer, params, frozen, micro_batch, key)
+        means = jax.tree.map(jnp.divide, sums, counts)
+        return functools.reduce(jnp.add, means.values())
 
     key = None
     if trainer.config.dropout:
@@ -207,24 +243,29 @@ def _part(value, index):
 
 
 def lower_step(
-    mesh: Mesh, abstract: TrainState, batch: dict[str, Any], trainer: Trainer
+    mesh: Mesh,
+    abstract: TrainState,
+    batch: dict[str, Any],
+    frozen: dict[str, Any],
+    trainer: Trainer,
 ) -> jax.stages.Lowered:
-    """`train_step` traced for the shapes of `abstract` and of one global `batch` (shapes suffice).
+    """`train_step` traced for the shapes of `abstract`, of one global `batch` and of `frozen`
+    (`abstract_params` of each student that is only read).
 
-    Compiled it is a function (state, batch) -> (state, metrics) that gives the state's memory away.
-    To be called under `jax.set_mesh(mesh)`.
+    Compiled it is a function (state, batch, frozen) -> (state, metrics) that gives the state's
+    memory away, and no other. To be called under `jax.set_mesh(mesh)`.
     """
-    places = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+    places, frozen_places = jax.tree.map(lambda leaf: leaf.sharding, (abstract, frozen))
     rows = sharding.shardings(mesh, jax.tree.map(lambda _: sharding.BATCH, batch))
     nowhere = sharding.shardings(mesh, PartitionSpec())
     jitted = jax.jit(
         functools.partial(train_step, trainer=trainer),
-        in_shardings=(places, rows),
+        in_shardings=(places, rows, frozen_places),
         out_shardings=(places, nowhere),
         donate_argnums=0,
     )
     shapes = {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in batch.items()}
-    return jitted.lower(abstract, shapes)
+    return jitted.lower(abstract, shapes, frozen)
 
 
 def make_dev_step(mesh: Mesh, trainer: Trainer) -> Callable[[Any, dict[str, jax.Array]], Any]:
