@@ -251,7 +251,9 @@ def test_what_is_not_supported_is_refused(tmp_path, name):
 
 def test_other_architectures_and_quantisations_are_refused(tmp_path):
     path = tiny_gguf.write(tmp_path / "gemma.gguf", "gemma2")
-    with pytest.raises(UserError, match="gemma2 is not supported: choose .* llama, qwen2 or qwen3"):
+    with pytest.raises(
+        UserError, match=r"gemma2 is not supported: choose .* llama, qwen2 or qwen3"
+    ):
         gguf_import.read_config(GGUFFile(path))
     data = gguf.quantize(tiny_gguf.weights()[DOWN], Kind.Q5_0)
     path = tiny_gguf.write(tmp_path / "q5.gguf", blocks={DOWN: (data, Kind.Q5_0)})

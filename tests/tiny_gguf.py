@@ -29,7 +29,7 @@ def tokenizer(rows: int) -> tuple[list[str], list[int], list[str]]:
     )
     bpe.train_from_iterator(TEXT * 3, trainer)
     vocabulary = bpe.get_vocab()
-    tokens = sorted(vocabulary, key=vocabulary.get) + [USER_DEFINED]
+    tokens = [*sorted(vocabulary, key=vocabulary.get), USER_DEFINED]
     kinds = [gguf.TokenType.CONTROL] * 3 + [gguf.TokenType.NORMAL] * (len(tokens) - 4)
     kinds += [gguf.TokenType.USER_DEFINED]
     unused = rows - len(tokens)
