@@ -9,7 +9,7 @@ import safetensors.numpy
 
 from distill_jax.errors import UserError
 from distill_jax.model.hugging_face_files import PREFIX, SINGLE
-from distill_jax.text.tokenizer import END_OF_TEXT
+from distill_jax.text.tokenizer import END_OF_TEXT, END_OF_TURN
 
 # Names of llama.cpp for those of GPT-2 in Hugging Face format, {} being the number of a layer.
 _TENSORS = {
@@ -89,7 +89,8 @@ def _add_tokenizer(writer, directory: pathlib.Path, size: int) -> None:
         gguf.TokenType.CONTROL if number in marks else gguf.TokenType.NORMAL
         for number in range(size)
     ]
-    end = next(number for number, text in marks.items() if text == END_OF_TEXT)
+    numbers = {text: number for number, text in marks.items()}
+    end = numbers[END_OF_TEXT]
     merges = [m if isinstance(m, str) else " ".join(m) for m in stored["model"]["merges"]]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
@@ -98,6 +99,7 @@ def _add_tokenizer(writer, directory: pathlib.Path, size: int) -> None:
     writer.add_token_merges(merges)
     writer.add_bos_token_id(end)
     writer.add_eos_token_id(end)
+    writer.add_eot_token_id(numbers[END_OF_TURN])  # llama.cpp stops there, too
     writer.add_pad_token_id(end)
     writer.add_add_bos_token(False)
     template = json.loads((directory / "tokenizer_config.json").read_text(encoding="utf-8"))
