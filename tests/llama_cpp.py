@@ -14,6 +14,8 @@ def serve(path, context=64):
     settings.n_ctx, settings.n_parallel, settings.warmup = context, 1, False
     settings.cache_type_k = settings.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
     settings.hostnames, settings.port = ["127.0.0.1"], 0
+    # More threads wait for one another in busy loops if the machine has other work.
+    settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = 1
     return xllamacpp.Server(settings)
 
 

@@ -296,7 +296,9 @@ def small(tmp_path_factory):
     return path, written.read_bytes(), gguf.GGUFReader(written).data_offset
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
 def test_damage_ends_in_one_line(small, data):
     directory, content, start = small

@@ -12,8 +12,9 @@ import tiny_gguf  # noqa: E402
 from distill_jax.errors import UserError  # noqa: E402
 from distill_jax.gguf_file import GGUFFile  # noqa: E402
 from distill_jax.model import gguf_import, gguf_llama_export  # noqa: E402
-from distill_jax.model.gguf_llama_export import EndIds, write_gguf  # noqa: E402
+from distill_jax.model.gguf_llama_export import write_gguf  # noqa: E402
 from distill_jax.text import gguf_tokenizer  # noqa: E402
+from distill_jax.text.gguf_tokenizer_export import EndIds  # noqa: E402
 from distill_jax.text.tokenizer import train_tokenizer  # noqa: E402
 
 ENDS = EndIds(turn=2, text=0)
@@ -133,7 +134,7 @@ def test_what_cannot_be_written_is_refused(tmp_path):
     with pytest.raises(UserError, match="rotary scaling yarn cannot be written"):
         check(yarn, directory, "f16")
     train_tokenizer(["one two three"] * 3, 300).save(tmp_path / "own")
-    with pytest.raises(UserError, match=r"llama\.cpp has no name for its way to split text"):
+    with pytest.raises(UserError, match=r"llama\.cpp cannot split text as .*tokenizer\.json says"):
         check(config, tmp_path / "own", "f16")
     weights["model.layers.1.mlp.up_proj.weight"][0, 0] = 1e5
     with pytest.raises(UserError, match=r"1\.mlp\.up_proj\.weight has numbers too large for f16"):

@@ -18,6 +18,7 @@ from test_hugging_face_export import gpt2_tokenizer  # noqa: E402
 from distill_jax.errors import UserError  # noqa: E402
 from distill_jax.gguf_file import GGUFFile  # noqa: E402
 from distill_jax.text import gguf_tokenizer  # noqa: E402
+from distill_jax.text.gguf_tokenizer_export import pre_tokenizer_name  # noqa: E402
 from distill_jax.text.lost_characters import LostCharacters, byte_letters  # noqa: E402
 from distill_jax.text.tokenizer import train_tokenizer  # noqa: E402
 
@@ -67,7 +68,7 @@ def test_ids_are_those_of_llama_cpp_and_of_transformers_after_saving(tmp_path, p
     read(tmp_path, pre, **changes).transformers_tokenizer().save_pretrained(tmp_path)
     saved = transformers.AutoTokenizer.from_pretrained(tmp_path)
     assert len(saved) == ours.get_vocab_size()
-    assert gguf_tokenizer.pre_tokenizer_name(tmp_path / "tokenizer.json") == pre
+    assert pre_tokenizer_name(tmp_path / "tokenizer.json") == pre
     server = llama_cpp.serve(tmp_path / "m.gguf")
     for text in [*texts(300), "Ann has pears"]:
         for special in (False, True):
@@ -161,7 +162,9 @@ def whole(tmp_path_factory):
     return directory, content, gguf.GGUFReader(directory / "m.gguf").data_offset
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
 def test_damage_ends_in_one_line(whole, data):
     directory, content, start = whole
@@ -176,12 +179,47 @@ def test_damage_ends_in_one_line(whole, data):
         assert str(path) in str(error) and "\n" not in str(error)
 
 
+# As they stand in the tokenizer.json of SmolLM2, of Llama 3 and of Qwen 2 on the Hub.
+PUBLISHED = {
+    "smollm": [
+        {"type": "Digits", "individual_digits": True},
+        {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+    ],
+    "llama-bpe": [
+        {"type": "Split", "behavior": "Isolated", "invert": False, "pattern": {"Regex": (
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
+            r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")}},
+        {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False},
+    ],
+    "qwen2": [
+        {"type": "Split", "behavior": "Isolated", "invert": False, "pattern": {"Regex": (
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|"
+            r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")}},
+        {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False},
+    ],
+}  # fmt: skip
+
+
 def test_names_of_splitting_rules(tmp_path):
     gpt2_tokenizer(tmp_path / "gpt2")
-    assert gguf_tokenizer.pre_tokenizer_name(tmp_path / "gpt2" / "tokenizer.json") == "gpt-2"
+    path = tmp_path / "gpt2" / "tokenizer.json"
+    assert pre_tokenizer_name(path) == "gpt-2"
+    stored = json.loads(path.read_text())
+    for name, parts in PUBLISHED.items():
+        stored["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": parts}
+        path.write_text(json.dumps(stored))
+        tokenizers.Tokenizer.from_file(str(path))  # it is one that the library reads
+        assert pre_tokenizer_name(path) == name
+    for normaliser, known in (("NFC", True), ("NFKC", False), ("Lowercase", False)):
+        path.write_text(json.dumps(stored | {"normalizer": {"type": normaliser}}))
+        if known:
+            assert pre_tokenizer_name(path) == name
+        else:
+            with pytest.raises(UserError, match=r"llama\.cpp cannot split text as"):
+                pre_tokenizer_name(path)
     train_tokenizer(["one two three"] * 3, 300).save(tmp_path / "own")
-    with pytest.raises(UserError, match=r"own/tokenizer.json: llama.cpp has no name for its way"):
-        gguf_tokenizer.pre_tokenizer_name(tmp_path / "own" / "tokenizer.json")
+    with pytest.raises(UserError, match=r"llama\.cpp cannot split text as .*own/tokenizer.json"):
+        pre_tokenizer_name(tmp_path / "own" / "tokenizer.json")
 
 
 def test_letters_of_bytes_are_those_of_the_library():
@@ -194,6 +232,7 @@ def test_letters_of_bytes_are_those_of_the_library():
         assert split.pre_tokenize_str(character)[0][0] == spelt
 
 
+@settings(deadline=None)
 @given(
     text=st.text(st.sampled_from("ab ßé日\x04\n\U0001f600")),
     missing=st.sets(st.sampled_from([*"ab ßé日\x04\U0001f600".encode()])),

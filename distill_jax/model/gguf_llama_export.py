@@ -1,9 +1,8 @@
 """A student of the Llama family as one file for llama.cpp: the way back of gguf_import.py."""
 
-import json
 import pathlib
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -17,18 +16,11 @@ from distill_jax.model.gguf_import import (
     rotated_heads,
     tensor_shapes,
 )
-from distill_jax.text.gguf_tokenizer import pre_tokenizer_name
+from distill_jax.text.gguf_tokenizer_export import EndIds, add_tokenizer, pre_tokenizer_name
 
 # A Q8_0 block holds 32 numbers of one row.
 _BLOCK = 32
 FILE_TYPES = {"f32": "ALL_F32", "f16": "MOSTLY_F16", "q8_0": "MOSTLY_Q8_0"}  # gguf.LlamaFileType
-
-
-class EndIds(NamedTuple):
-    """The tokens at which llama.cpp stops: the end of a turn and the end of a text."""
-
-    turn: int
-    text: int
 
 
 def check(config: dict[str, Any], tokenizer_directory: pathlib.Path, file_type: str) -> None:
@@ -84,7 +76,8 @@ def write_gguf(
     writer.add_name(path.stem)
     writer.add_file_type(gguf.LlamaFileType[FILE_TYPES[file_type]])
     _add_sizes(writer, config)
-    _add_tokenizer(writer, tokenizer_directory, config, ends)
+    bos = config.get("bos_token_id")
+    add_tokenizer(writer, tokenizer_directory, config["vocab_size"], ends, bos)
     kind = gguf.GGMLQuantizationType[file_type.upper()]
     rope = config["rope_parameters"]
     if rope["rope_type"] == "llama3":
@@ -136,45 +129,3 @@ def _add_sizes(writer: Any, config: dict[str, Any]) -> None:
     writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_vocab_size(config["vocab_size"])
-
-
-def _add_tokenizer(
-    writer: Any, directory: pathlib.Path, config: dict[str, Any], ends: EndIds
-) -> None:
-    import gguf
-
-    path = directory / "tokenizer.json"
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    size = config["vocab_size"]
-    # llama.cpp wants a token for every row of the embedding; nothing can write these.
-    texts = [f"[PAD{number}]" for number in range(size)]
-    kinds = [gguf.TokenType.UNUSED] * size
-    for text, number in stored["model"]["vocab"].items():
-        texts[number], kinds[number] = text, gguf.TokenType.NORMAL
-    for token in stored["added_tokens"]:
-        number, special = token["id"], token["special"]
-        texts[number] = token["content"]
-        kinds[number] = gguf.TokenType.CONTROL if special else gguf.TokenType.USER_DEFINED
-    merges = [m if isinstance(m, str) else " ".join(m) for m in stored["model"]["merges"]]
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(pre_tokenizer_name(path))
-    writer.add_token_list(texts)
-    writer.add_token_types(kinds)
-    writer.add_token_merges(merges)
-    if config.get("bos_token_id") is not None:
-        writer.add_bos_token_id(config["bos_token_id"])
-    writer.add_eos_token_id(ends.text)
-    writer.add_eot_token_id(ends.turn)
-    writer.add_pad_token_id(ends.text)
-    # A student's rows start with their first character, without a mark.
-    writer.add_add_bos_token(False)
-    if (template := _chat_template(directory)) is not None:
-        writer.add_chat_template(template)
-
-
-def _chat_template(directory: pathlib.Path) -> str | None:
-    """From the file that transformers writes today, or from the key that it wrote before."""
-    path, old = directory / "chat_template.jinja", directory / "tokenizer_config.json"
-    if path.exists():
-        return path.read_text(encoding="utf-8")
-    return json.loads(old.read_text(encoding="utf-8")).get("chat_template")

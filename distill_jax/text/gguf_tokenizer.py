@@ -6,8 +6,6 @@ llama.cpp does not normalise text, so nothing here does.
 """
 
 import dataclasses
-import json
-import pathlib
 from typing import Any
 
 import tokenizers
@@ -16,13 +14,13 @@ from tokenizers import decoders, models, pre_tokenizers, processors
 from distill_jax.errors import UserError
 from distill_jax.gguf_file import GGUFFile
 
-_CONTRACTIONS = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])"
+CONTRACTIONS = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])"
 _WORDS = r"[^\r\n\p{L}\p{N}]?\p{L}+"
 _REST = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 # Regular expressions of the rules that do not use GPT-2's.
 _SPLITS = {
-    "llama-bpe": rf"{_CONTRACTIONS}|{_WORDS}|\p{{N}}{{1,3}}|{_REST}",
-    "qwen2": rf"{_CONTRACTIONS}|{_WORDS}|\p{{N}}|{_REST}",
+    "llama-bpe": rf"{CONTRACTIONS}|{_WORDS}|\p{{N}}{{1,3}}|{_REST}",
+    "qwen2": rf"{CONTRACTIONS}|{_WORDS}|\p{{N}}|{_REST}",
 }
 PRE_TOKENIZERS = ("smollm", "gpt-2", *_SPLITS)
 # Kinds of tokens: gguf.TokenType, which this file need not import.
@@ -137,25 +135,6 @@ def pre_tokenizer(name: str) -> pre_tokenizers.PreTokenizer:
     )
 
 
-def pre_tokenizer_name(path: pathlib.Path) -> str:
-    """What llama.cpp calls the splitting rule of the tokenizer.json at `path`.
-
-    Raises UserError if the rule is none of PRE_TOKENIZERS, if text is normalised other than to
-    NFC (which llama.cpp leaves out), or if the model is not a BPE.
-    """
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    normaliser = (stored.get("normalizer") or {"type": "NFC"})["type"]
-    if stored["model"]["type"] == "BPE" and normaliser == "NFC":
-        rule = _without_defaults(stored["pre_tokenizer"])
-        for name in PRE_TOKENIZERS:
-            if rule == _without_defaults(_as_json(pre_tokenizer(name))):
-                return name
-    raise UserError(
-        f"{path}: llama.cpp has no name for its way to split text; it needs one of "
-        f"{', '.join(PRE_TOKENIZERS)}: export without a GGUF file"
-    )
-
-
 def _byte_level_bpe(
     file: GGUFFile, pre: str, tokens: list[str], kinds: list[int]
 ) -> tokenizers.Tokenizer:
@@ -219,20 +198,3 @@ def _surrounded(tokens: list[str], before: list[int], after: list[int]) -> proce
         pair=[*first, "$A", *last, *(f"{text}:1" for text in first), "$B:1"],
         special_tokens=[(tokens[number], number) for number in sorted({*before, *after})],
     )
-
-
-def _as_json(rule: pre_tokenizers.PreTokenizer) -> dict[str, Any]:
-    holder = tokenizers.Tokenizer(models.BPE())
-    holder.pre_tokenizer = rule
-    return json.loads(holder.to_str())["pre_tokenizer"]
-
-
-def _without_defaults(rule: Any) -> Any:
-    """A rule as plain data, without the keys that do not change how text is split."""
-    if isinstance(rule, list):
-        return [_without_defaults(part) for part in rule]
-    if isinstance(rule, dict):
-        return {
-            key: _without_defaults(value) for key, value in rule.items() if key != "trim_offsets"
-        }
-    return rule
