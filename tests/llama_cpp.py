@@ -16,7 +16,10 @@ def serve(path, context=64):
     settings.hostnames, settings.port = ["127.0.0.1"], 0
     # More threads wait for one another in busy loops if the machine has other work.
     settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = 1
-    return xllamacpp.Server(settings)
+    server = xllamacpp.Server(settings)
+    # A server that is given up before its loop has begun waits for that loop for ever.
+    post(server, "/completion", {"prompt": "a", "n_predict": 1})
+    return server
 
 
 def post(server, route, body):
