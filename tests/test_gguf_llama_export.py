@@ -10,9 +10,10 @@ import llama_cpp  # noqa: E402
 import tiny_gguf  # noqa: E402
 
 from distill_jax.errors import UserError  # noqa: E402
+from distill_jax.export import gguf_llama_export  # noqa: E402
+from distill_jax.export.gguf_llama_export import write_gguf  # noqa: E402
 from distill_jax.gguf_file import GGUFFile  # noqa: E402
-from distill_jax.model import gguf_import, gguf_llama_export  # noqa: E402
-from distill_jax.model.gguf_llama_export import write_gguf  # noqa: E402
+from distill_jax.model import gguf_import  # noqa: E402
 from distill_jax.text import gguf_tokenizer  # noqa: E402
 from distill_jax.text.gguf_tokenizer_export import EndIds  # noqa: E402
 from distill_jax.text.tokenizer import train_tokenizer  # noqa: E402

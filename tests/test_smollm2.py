@@ -18,9 +18,9 @@ gguf = pytest.importorskip("gguf", reason="no gguf: pip install 'distill-jax[ggu
 import llama_cpp  # noqa: E402
 from test_gguf_import import slow_q4_1, slow_q8_0  # noqa: E402
 
+from distill_jax.export.gguf_llama_export import write_gguf  # noqa: E402
 from distill_jax.gguf_file import GGUFFile  # noqa: E402
 from distill_jax.model import gguf_import  # noqa: E402
-from distill_jax.model.gguf_llama_export import write_gguf  # noqa: E402
 from distill_jax.text import gguf_tokenizer  # noqa: E402
 from distill_jax.text.gguf_tokenizer_export import EndIds  # noqa: E402
 from distill_jax.text.lost_characters import LostCharacters  # noqa: E402

@@ -1,4 +1,4 @@
-"""A student of the Llama family as one file for llama.cpp: the way back of gguf_import.py."""
+"""A student of the Llama family as one file for llama.cpp: the way back of model/gguf_import.py."""
 
 import pathlib
 from collections.abc import Iterable
