@@ -1,6 +1,7 @@
 """The file for llama.cpp, read back, and by llama.cpp itself where xllamacpp is installed."""
 
 import jax
+import llama_cpp
 import numpy as np
 import pytest
 import transformers
@@ -14,6 +15,7 @@ gguf = pytest.importorskip("gguf", reason="no gguf: pip install 'distill-jax[ggu
 torch = pytest.importorskip(
     "torch", reason="no PyTorch: pip install torch --index-url https://download.pytorch.org/whl/cpu"
 )
+ENDS = ("eos", "eot")
 QUESTIONS = ["Ann has 15 apples, Anna's 27...\n\nHow many?", "3 12, 345.5 Wie groß? 日本", "banana"]
 
 
@@ -50,6 +52,8 @@ def test_the_file_holds_the_same_numbers_and_tokens(directory):
     types = reader.fields["tokenizer.ggml.token_type"].contents()
     control = [token for token, kind in zip(tokens, types, strict=True) if kind == 3]
     assert control == [tokenizer.eos_token, END_OF_TURN]
+    ids = {name: reader.fields[f"tokenizer.ggml.{name}_token_id"].contents() for name in ENDS}
+    assert ids == {"eos": tokenizer.eos_token_id, "eot": tokens.index(END_OF_TURN)}
 
 
 def _ascii(text):
@@ -58,15 +62,11 @@ def _ascii(text):
 
 
 def test_llama_cpp_writes_what_transformers_writes(directory):
-    xllamacpp = pytest.importorskip("xllamacpp", reason="no llama.cpp: pip install xllamacpp")
-    settings = xllamacpp.CommonParams()
-    settings.model.path = str(directory / "solver.gguf")
-    settings.n_ctx, settings.n_parallel, settings.warmup = 96, 1, False
-    settings.cache_type_k = settings.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
-    server = xllamacpp.Server(settings)
+    server = llama_cpp.serve(directory / "solver.gguf", 96)
     model = transformers.AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)
-    model.generation_config.eos_token_id = None
     tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
+    # llama.cpp's ignore_eos forbids every end.
+    ends, model.generation_config.eos_token_id = model.generation_config.eos_token_id, None
     compared = 0
     for question in QUESTIONS:
         prompt = question + END_OF_TURN  # text: llama.cpp has to find the mark in it
@@ -76,10 +76,10 @@ def test_llama_cpp_writes_what_transformers_writes(directory):
         )
         assert theirs["usage"]["prompt_tokens"] == ids.shape[1]
         output = model.generate(
-            ids, attention_mask=torch.ones_like(ids), max_new_tokens=24, output_logits=True,
-            return_dict_in_generate=True,
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=24, output_scores=True,
+            suppress_tokens=ends, return_dict_in_generate=True,
         )  # fmt: skip
-        best = [step[0].topk(2).values for step in output.logits]
+        best = [step[0].topk(2).values for step in output.scores]
         # llama.cpp looks GELU up in half precision: behind a near tie the texts may part.
         clear = next((i for i, two in enumerate(best) if two[0] - two[1] < 0.02), 24)
         ours = output.sequences[0, ids.shape[1] :][:clear]
@@ -87,6 +87,16 @@ def test_llama_cpp_writes_what_transformers_writes(directory):
         assert _ascii(theirs["choices"][0]["text"]).startswith(_ascii(text))
         compared += clear
     assert compared > 24
+
+
+def test_llama_cpp_stops_at_the_end_of_a_turn(directory):
+    """A bias makes one token certain; an end of turn is an end, another token is not."""
+    server = llama_cpp.serve(directory / "solver.gguf", 96)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
+    for token, reason in ((END_OF_TURN, "stop"), (tokenizer.eos_token, "stop"), ("an", "length")):
+        bias = [[tokenizer.convert_tokens_to_ids(token), 100.0]]
+        reply = server.handle_completions({"prompt": "a", "n_predict": 3, "logit_bias": bias})
+        assert reply["choices"][0]["finish_reason"] == reason
 
 
 def test_another_splitting_is_refused(tmp_path):

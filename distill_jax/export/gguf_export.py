@@ -9,7 +9,8 @@ import safetensors.numpy
 
 from distill_jax.errors import UserError
 from distill_jax.model.hugging_face_files import PREFIX, SINGLE
-from distill_jax.text.tokenizer import END_OF_TEXT
+from distill_jax.text.gguf_tokenizer_export import EndIds, add_tokenizer, pre_tokenizer_name
+from distill_jax.text.tokenizer import END_OF_TEXT, END_OF_TURN
 
 # Names of llama.cpp for those of GPT-2 in Hugging Face format, {} being the number of a layer.
 _TENSORS = {
@@ -31,13 +32,7 @@ def check(tokenizer_directory: pathlib.Path) -> None:
         import gguf  # noqa: F401
     except ImportError:
         raise UserError("--gguf needs a package: pip install 'distill-jax[gguf]'") from None
-    path = tokenizer_directory / "tokenizer.json"
-    splitting = json.loads(path.read_text(encoding="utf-8"))["pre_tokenizer"]
-    if splitting["type"] != "ByteLevel" or not splitting["use_regex"]:
-        raise UserError(
-            f"--gguf: llama.cpp cannot split text as {path} says, only as GPT-2 does: leave --gguf "
-            "out, or train with --config.tokenizer.name=openai-community/gpt2"
-        )
+    pre_tokenizer_name(tokenizer_directory / "tokenizer.json")
 
 
 def write_gguf(directory: pathlib.Path, name: str) -> pathlib.Path:
@@ -55,7 +50,10 @@ def write_gguf(directory: pathlib.Path, name: str) -> pathlib.Path:
     writer.add_head_count(config["n_head"])
     writer.add_layer_norm_eps(config["layer_norm_epsilon"])
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
-    _add_tokenizer(writer, directory, config["vocab_size"])
+    stored = json.loads((directory / "tokenizer.json").read_text(encoding="utf-8"))
+    marks = {token["content"]: token["id"] for token in stored["added_tokens"]}
+    ends = EndIds(turn=marks[END_OF_TURN], text=marks[END_OF_TEXT])
+    add_tokenizer(writer, directory, config["vocab_size"], ends, bos=ends.text)
     for key, tensor in safetensors.numpy.load_file(directory / SINGLE).items():
         value = tensor.astype(np.float32)
         # Kernels are [in, out] there, [out, in] here.
@@ -74,31 +72,3 @@ def _tensor_name(key: str) -> str:
     for theirs, ours in _TENSORS.items():
         name = name.replace(theirs, ours)
     return name.replace("h.", "blk.", 1) if name.startswith("h.") else name
-
-
-def _add_tokenizer(writer, directory: pathlib.Path, size: int) -> None:
-    """GPT-2's, with the marks as control tokens, which text cannot spell."""
-    import gguf
-
-    stored = json.loads((directory / "tokenizer.json").read_text(encoding="utf-8"))
-    texts = dict.fromkeys(range(size), "")
-    texts |= {number: text for text, number in stored["model"]["vocab"].items()}
-    marks = {token["id"]: token["content"] for token in stored["added_tokens"]}
-    texts |= marks
-    kinds = [
-        gguf.TokenType.CONTROL if number in marks else gguf.TokenType.NORMAL
-        for number in range(size)
-    ]
-    end = next(number for number, text in marks.items() if text == END_OF_TEXT)
-    merges = [m if isinstance(m, str) else " ".join(m) for m in stored["model"]["merges"]]
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
-    writer.add_token_list([texts[number] for number in range(size)])
-    writer.add_token_types(kinds)
-    writer.add_token_merges(merges)
-    writer.add_bos_token_id(end)
-    writer.add_eos_token_id(end)
-    writer.add_pad_token_id(end)
-    writer.add_add_bos_token(False)
-    template = json.loads((directory / "tokenizer_config.json").read_text(encoding="utf-8"))
-    writer.add_chat_template(template["chat_template"])

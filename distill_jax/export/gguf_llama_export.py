@@ -1,0 +1,131 @@
+"""A student of the Llama family as one file for llama.cpp: the way back of model/gguf_import.py."""
+
+import pathlib
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from distill_jax.errors import UserError
+from distill_jax.model.gguf_import import (
+    ARCHITECTURES,
+    INSIDE,
+    OUTSIDE,
+    ROPE_FACTORS,
+    llama3_factors,
+    rotated_heads,
+    tensor_shapes,
+)
+from distill_jax.text.gguf_tokenizer_export import EndIds, add_tokenizer, pre_tokenizer_name
+
+# A Q8_0 block holds 32 numbers of one row.
+_BLOCK = 32
+FILE_TYPES = {"f32": "ALL_F32", "f16": "MOSTLY_F16", "q8_0": "MOSTLY_Q8_0"}  # gguf.LlamaFileType
+
+
+def check(config: dict[str, Any], tokenizer_directory: pathlib.Path, file_type: str) -> None:
+    """Raise UserError if a model with this config and tokenizer cannot be written as GGUF.
+
+    That is: without the package gguf; for another family or rotary scaling; if llama.cpp has no
+    name for the way in which tokenizer.json splits text; and for q8_0 if the rows of a matrix are
+    not divisible by 32.
+    """
+    try:
+        import gguf  # noqa: F401
+    except ImportError:
+        raise UserError("--gguf needs a package: pip install 'distill-jax[gguf]'") from None
+    if config["model_type"] not in ARCHITECTURES:
+        raise UserError(
+            f"--gguf: a {config['model_type']} cannot be written as one of "
+            f"{', '.join(ARCHITECTURES)}: leave --gguf out"
+        )
+    scaling = config["rope_parameters"]["rope_type"]
+    if scaling not in ("default", "llama3"):
+        raise UserError(f"--gguf: rotary scaling {scaling} cannot be written: leave --gguf out")
+    pre_tokenizer_name(tokenizer_directory / "tokenizer.json")
+    if file_type == "q8_0":
+        for name, shape in tensor_shapes(config).items():
+            if len(shape) == 2 and shape[1] % _BLOCK:
+                raise UserError(
+                    f"--gguf: {name} has rows of {shape[1]} numbers, which q8_0 cannot hold (they "
+                    f"must be divisible by {_BLOCK}): write f16 instead"
+                )
+
+
+def write_gguf(
+    path: pathlib.Path,
+    config: dict[str, Any],
+    weights: Iterable[tuple[str, np.ndarray]],
+    tokenizer_directory: pathlib.Path,
+    ends: EndIds,
+    file_type: str,
+) -> None:
+    """Write a model as the GGUF file `path`.
+
+    `config` is that of transformers with the keys of `gguf_import.read_config`; `weights` are
+    (Hugging Face name, array [out, in] or [out]); `file_type` is one of FILE_TYPES and holds for
+    matrices, what has one axis stays float32. `tokenizer_directory` holds tokenizer.json and
+    tokenizer_config.json.
+    Raises UserError as `check` does, and for a weight that float16 cannot hold.
+    """
+    import gguf
+
+    check(config, tokenizer_directory, file_type)
+    architecture = config["model_type"]
+    writer = gguf.GGUFWriter(path, architecture)
+    writer.add_name(path.stem)
+    writer.add_file_type(gguf.LlamaFileType[FILE_TYPES[file_type]])
+    _add_sizes(writer, config)
+    bos = config.get("bos_token_id")
+    add_tokenizer(writer, tokenizer_directory, config["vocab_size"], ends, bos)
+    kind = gguf.GGMLQuantizationType[file_type.upper()]
+    rope = config["rope_parameters"]
+    if rope["rope_type"] == "llama3":
+        factors = llama3_factors(rope, rope["rope_theta"], config["head_dim"])
+        writer.add_tensor(ROPE_FACTORS, factors)
+    for name, weight in weights:
+        array = np.asarray(weight, np.float32)
+        if heads := rotated_heads(name, config):
+            array = join_pairs(array, heads)
+        stored = kind if array.ndim == 2 else gguf.GGMLQuantizationType.F32
+        if file_type != "f32" and array.ndim == 2 and np.abs(array).max() > np.finfo("f2").max:
+            raise UserError(f"--gguf: {name} has numbers too large for {file_type}: write f32")
+        writer.add_tensor(_stored_name(name), gguf.quantize(array, stored), raw_dtype=stored)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def join_pairs(rows: np.ndarray, heads: int) -> np.ndarray:
+    """Rows [heads * dim, ...] of q or k from Hugging Face's order to llama.cpp's.
+
+    The inverse of `gguf_import.split_halves`: rows a c b d of a head of 4 become a b c d.
+    """
+    halves = rows.reshape(heads, 2, -1, *rows.shape[1:])
+    return np.ascontiguousarray(halves.swapaxes(1, 2)).reshape(rows.shape)
+
+
+def _stored_name(name: str) -> str:
+    outside = {theirs: ours for ours, theirs in OUTSIDE.items()}
+    if name in outside:
+        return outside[name]
+    layer, rest = name.removeprefix("model.layers.").split(".", 1)
+    module, kind = rest.rsplit(".", 1)
+    inside = {theirs: ours for ours, theirs in INSIDE.items()}
+    return f"blk.{layer}.{inside[module]}.{kind}"
+
+
+def _add_sizes(writer: Any, config: dict[str, Any]) -> None:
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_key_length(config["head_dim"])
+    writer.add_value_length(config["head_dim"])
+    writer.add_rope_dimension_count(config["head_dim"])
+    writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_vocab_size(config["vocab_size"])
