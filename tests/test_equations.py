@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill_jax.annotations.verify import false_marks
 from distill_jax.tasks.equations import OPERATIONS, read_number, solve_infix, solve_prefix
 from distill_jax.text import calculator
+from distill_jax.text.false_equations import false_marks
 
 
 def test_infix():

@@ -51,9 +51,9 @@ def test_cases_of_the_extractor_comparison(completion, answer, truth, strict, fl
         ("#### 18\nNo, wait.\n#### 19", "18", "the last marker counts, also for second thoughts"),
         ("It is 72.\n\nQuestion: If 5 ...", "72", "without a marker the last number counts"),
         ("#### 18 dollars and 50 cents", "18.5", "a line with two numbers holds no answer"),
-        ("#### 18 (that is 9 * 2)", "18", "a line with two numbers holds no answer"),
+        ("#### 18 (9 * 2)", "18", "a line with two numbers holds no answer"),
         ("#### 50%", "0.5", "a percent sign is a unit: 50% equals 50"),
-        ("#### 1.5 million", "1500000", "words for numbers are not understood"),
+        ("#### eighteen", "18", "numbers in words are not understood"),
         ("####\n18", "18", "the answer stands on the line of the marker"),
     ],
 )
@@ -112,9 +112,9 @@ def test_parse_value_understands(text, value):
 @pytest.mark.parametrize(
     "text",
     [
-        *("", " ", "#", "seven", "-", "$", "%", "e5", "²", "\u0663"),
+        *("", " ", "#", "seven", "-", "$", "%", "e5", "²", "minus"),
         *("1,23", "0,123", "1,2345", "1.234,56", "1 234,5", "12 3456", "1 234 56", "1 23", "7 7 7"),
-        *("1.2.3", "1_000", "2^10", "10:30", "12/25/2020", "20x8", "9 * 2 = 18"),
+        *("1.2.3", "1_000", "2^10^2", "10:30", "12/25/2020", "20x8", "9 * 2 = 17"),
         *("1/0", "5 1/0", "1/2/3", "3.5/7", "5 3/2"),
         *("1e999999999", "1e-999999999", "1e" + "9" * 5000),
         *("9" * 301, "9" * 5000, "1/" + "9" * 5000),

@@ -124,7 +124,7 @@ ENDINGS = {
     "48/2 = 24\n#### 24\n48+24 = 72\n#### 72": ("72", "48/2 = 24\n48+24 = 72"),
     "#### Step 1\n48+24 = 72\n#### Final answer: 72": ("72", "Step 1\n48+24 = 72"),
     "48+24 = 72\n#### Answer\n72": ("72", "48+24 = 72"),
-    "She adds.\n#### 48+24 = 72": ("72", "She adds.\n48+24 = 72"),
+    "She adds.\n#### 48+24 = 72": ("48+24 = 72", "She adds.\n48+24 = 72"),
     "48+24 = 72. The answer is 72.": ("72", "48+24 = 72."),
     "48+24 = 72. So, the final answer is: 72 clips. I hope this helps!": (
         "72 clips",
@@ -141,14 +141,15 @@ ENDINGS = {
     "48+24 = 72\n$$\\boxed{\\frac{1}{2}}$$": ("1/2", "48+24 = 72"),
     "She sold 48+24 = \\boxed{72} clips.": ("72", "She sold 48+24 = 72 clips."),
     "The final answer is $\\boxed{72\\text{ clips}}$.": ("72 clips", ""),
-    "84 / 2 = 42. The answer is (84 / 2).": ("42", "84 / 2 = 42."),
-    "So it is. The answer is ( 10.0 / 30.0 )": ("1/3", "So it is."),
+    "84 / 2 = 42. The answer is (84 / 2).": ("84 / 2", "84 / 2 = 42."),
+    "So it is. The answer is ( 10.0 / 30.0 )": ("10.0 / 30.0", "So it is."),
     # A reason or a calculation in the sentence stays.
     "Since 1 < 5, the answer is no.": ("no", "Since 1 < 5, the answer is no."),
-    "The answer is 48 + 24 = 72": ("72", "The answer is 48 + 24 = 72"),
-    # No final answer, or one that its own calculation refutes.
+    "The answer is 48 + 24 = 72": ("48 + 24 = 72", "The answer is 48 + 24 = 72"),
+    # Whether a calculation is true is for the grader to say.
     "The answer is 16. I made a mistake.": (None, "The answer is 16. I made a mistake."),
-    "The answer is 58 - 60 = 38": (None, "The answer is 58 - 60 = 38"),
+    "The answer is 58 - 60 = 38": ("58 - 60 = 38", "The answer is 58 - 60 = 38"),
+    # No final answer.
     "So she has 72.": (None, "So she has 72."),
     "#### Solution\n48+24 = 72": (None, "Solution\n48+24 = 72"),
     "48+24 = 72\n####": (None, "48+24 = 72"),
@@ -175,11 +176,16 @@ def test_final_answer(text):
         "\\$5": "$5",
         "in the U.S.": "in the U.S",
         "U.S.": "U.S.",
-        "9 * 15 = 135 + 120 = 255": "255",
-        "$600 + $90 = 690": "690",
-        "115 (in dollars, so 130 - 15 = 115)": "115",
-        "(16 * 17) * 4": "1088",
-        "((2 * 3) + 1)": "7",
+        "9 * 15 = 135 + 120 = 255": "9 * 15 = 135 + 120 = 255",
+        "$600 + $90 = 690": "$600 + $90 = 690",
+        "115 (in dollars, so 130 - 15 = 115)": "115 (in dollars, so 130 - 15 = 115)",
+        "(16 * 17) * 4": "(16 * 17) * 4",
+        "((2 * 3) + 1)": "((2 * 3) + 1)",
+        "2020-01-02": "2020-01-02",
+        "555-1234": "555-1234",
+        "<": "<",
+        "A*": "A*",
+        "1\\frac{1}{2}": "1 1/2",
         "(a) two": "(a) two",
         "two\nlines": "two lines",
         "3-5 days": "3-5 days",
@@ -206,7 +212,7 @@ def test_a_last_solution_that_only_states_the_answer_stays():
         assert parse_pairs(f"Q: {MAY}\nA: {MAY_STEP.solution}\nQ: {ALL}\nA: {solution}") == expected
     assert parse_pairs(f"Q: {ALL}\n#### 72") == Reply(pairs(ALL, "72"), "72")
     assert parse_dialogue(f"{ALL} The answer is 19 + 18 = 37") == Reply(
-        pairs(ALL, "The answer is 19 + 18 = 37"), "37"
+        pairs(ALL, "The answer is 19 + 18 = 37"), "19 + 18 = 37"
     )
     # In a chain there is nothing to be learnt from it.
     assert parse_chain("The answer is 72.") == Reply((), "72")

@@ -12,10 +12,16 @@ from hypothesis import strategies as st
 from distill_jax.annotations.duplicates import NEAR, drop_duplicates
 from distill_jax.annotations.leaks import WORDS, Leaks
 from distill_jax.annotations.summary import summarise, table
-from distill_jax.annotations.verify import false_marks, names_no_answer, reject, verify
+from distill_jax.annotations.verify import (
+    has_false_equation,
+    names_no_answer,
+    reject,
+    verify,
+)
 from distill_jax.records import Annotation, Problem, Step
 from distill_jax.tasks import gsm8k
 from distill_jax.tasks.grading import grade_number
+from distill_jax.text.false_equations import false_equations, false_marks
 
 PROBLEM = Problem("t/train/0", "What is 2 + 2?", "4", "train")
 
@@ -58,6 +64,11 @@ def test_reasons(changed, reason, detail):
         ("So they are as many.", "5", True),
         ("So they are as many.", "yes", False),
         ("It is 4", "four", False),
+        ("So the answer is no.", "yes", True),
+        ("So it is true.", "yes", False),
+        ("So it is Monday.", "Sunday", True),
+        ("So it is **Sunday**.", "sunday", False),
+        ("Two days after it is 25 December", "25 December", False),
     ],
 )
 def test_a_last_step_that_does_not_name_the_answer(solution, answer, found):
@@ -86,6 +97,39 @@ def test_answers_alone_name_no_steps():
 )
 def test_false_marks(text, false):
     assert false_marks(text) == false
+
+
+@pytest.mark.parametrize("solution", ["2*2*3 = 8*4 = 24, so 4", "2 + 2 = 5 - 0, so 4"])
+def test_false_equations_of_the_text_are_rejected_or_counted(solution):
+    kept, rejected = verify([annotation(solution)], [PROBLEM], grade_number, equations="reject")
+    assert kept == [] and rejected[0].reason == "false calculation"
+    kept, rejected = verify([annotation(solution)], [PROBLEM], grade_number, equations="count")
+    assert len(kept) == 1 and has_false_equation(kept[0])
+    assert not has_false_equation(annotation("2 + 2 = 2 * 2 = 4"))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2*2*3 = 8*4 = 24", ["2*2*3 = 8*4", "8*4 = 24"]),
+        ("2*4 = 8*3 = 24", []),  # it goes on from the 8
+        ("6 + 2 = 4 * 2", []),
+        ("6 + 2 = 4 * 3", ["6 + 2 = 4 * 3"]),
+        ("7 / 2 = 3 R 1", []),
+        ("7 / 2 = 3 with a remainder of 1", []),
+        ("10 / 3 = 3 (rounded down)", []),
+        ("10 + 4 = 2 pm", []),
+        ("45 + 15 = 1 hour", []),
+        ("45 + 15 = 70 minutes", ["45 + 15 = 70"]),
+        ("3 / 4 = 75 percent", []),
+        ("√16 + 2 = 6", []),
+        ("12 x 1 and 1/4 = 15", []),
+        ("0900-0130 = 0730", []),
+        ("weeks 1-2 = 96 - 70", []),
+    ],
+)
+def test_chains_of_equations(text, expected):
+    assert false_equations(text) == expected
 
 
 @given(st.integers(1, 10**6), st.integers(1, 10**4), st.integers(1, 6))

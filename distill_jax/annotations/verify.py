@@ -3,17 +3,16 @@
 import dataclasses
 import re
 from collections.abc import Callable, Iterable, Sequence
-from fractions import Fraction
 from typing import Any
 
 from distill_jax.records import Annotation, Grade, Problem
-from distill_jax.text import calculator
+from distill_jax.settings import ranges
+from distill_jax.text import yes_no
 from distill_jax.text.exact_values import extract_numbers, parse_value
-from distill_jax.text.written_equations import marks
+from distill_jax.text.false_equations import false_equations, false_marks
+from distill_jax.text.text_answers import text_key
 
 LONGEST_TEXT = 2000  # characters kept of a text that could not be read
-
-_DECIMALS = re.compile(r"\.([0-9]+)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,18 +39,22 @@ def verify(
     annotations: Iterable[Annotation],
     problems: Sequence[Problem],
     grade: Callable[[str, str], Grade],
+    *,
+    equations: str = "count",
 ) -> tuple[list[Annotation], list[Rejected]]:
     """Split annotations into those to keep and those rejected.
 
     Kept iff its id is that of a problem, its answer grades as right against the problem's, no
-    solution or subquestion is empty, and no calculator mark is false. The known answer takes the
-    place of the equal one: `$1,080` and `1080.0` are both learned as `1080`.
+    solution or subquestion is empty, and no calculator mark is false. `equations` is
+    config.data.false_equations: with "reject" no equation of the text may be false either. The
+    known answer takes the place of the equal one: `$1,080` and `1080.0` are both learned as `1080`.
     """
+    find_false = false_equations if equations == "reject" else false_marks
     known = {problem.id: problem for problem in problems}
     kept, rejected = [], []
     for annotation in annotations:
         problem = known.get(annotation.id)
-        found = _objection(annotation, problem, grade)
+        found = _objection(annotation, problem, grade, find_false)
         if found is None:
             kept.append(dataclasses.replace(annotation, answer=known[annotation.id].answer))
         else:
@@ -60,7 +63,10 @@ def verify(
 
 
 def _objection(
-    annotation: Annotation, problem: Problem | None, grade: Callable[[str, str], Grade]
+    annotation: Annotation,
+    problem: Problem | None,
+    grade: Callable[[str, str], Grade],
+    find_false: Callable[[str], list[str]],
 ) -> tuple[str, str] | None:
     """(reason, detail) of the first thing that is wrong, or None."""
     if problem is None:
@@ -71,44 +77,40 @@ def _objection(
         return "empty step", "empty solution"
     if any(s.subquestion is not None and not s.subquestion.strip() for s in annotation.steps):
         return "empty step", "empty subquestion"
-    false = [mark for step in annotation.steps for mark in false_marks(step.solution)]
+    false = [equation for step in annotation.steps for equation in find_false(step.solution)]
     if false:
         return "false calculation", f"{', '.join(false[:3])} is not true"
     return None
+
+
+def has_false_equation(annotation: Annotation) -> bool:
+    """Whether exact arithmetic refutes an equation of a solution."""
+    return any(false_equations(step.solution) for step in annotation.steps)
 
 
 def names_no_answer(annotation: Annotation) -> bool:
     """Whether the last solution does not hold the answer, with which it should end.
 
     Worth a look, and no reason to reject: of GSM8K's 7,473 training solutions 18 end so, some
-    with a mistake, some in dollars where the answer is in cents. False where the answer is no
-    number, and without steps.
+    with a mistake, some in dollars where the answer is in cents. A text answer is looked for as
+    text, and yes or no contradicts a solution that says the other. False if the answer is text and
+    the solution ends in a number (`four` for `It is 4`), and without steps.
     """
+    if not annotation.steps:
+        return False
+    solution = annotation.steps[-1].solution
     value = parse_value(annotation.answer)
-    if value is None or not annotation.steps:
+    if value is not None:
+        return value not in extract_numbers(solution)
+    if (answer := yes_no.meaning(annotation.answer)) in ("yes", "no"):
+        return answer != next(reversed(yes_no.said(solution)), answer)
+    key, text = text_key(annotation.answer), text_key(solution)
+    if re.search(rf"(?<!\w){re.escape(key)}(?!\w)", text):
         return False
-    return value not in extract_numbers(annotation.steps[-1].solution)
+    return not text[-1:].isdigit()
 
 
-def false_marks(text: str) -> list[str]:
-    """The calculator marks of a text that exact arithmetic refutes, as they are written.
-
-    A value may be rounded to the decimals it is written with; one without decimals must be exact.
-    What cannot be evaluated (`<<2x=4>>`) is not called false.
-
-    >>> false_marks("<<48/2=25>>25 and <<10/3=3.33>>3.33 and <<2*3=6>>6")
-    ['<<48/2=25>>']
-    """
-    return [mark.written for mark in marks(text) if _is_false(mark.expression, mark.value)]
-
-
-def _is_false(expression: str, written: str) -> bool:
-    exact = calculator.evaluate(expression.strip())
-    value = parse_value(written)
-    if exact is None or value is None:
-        return False
-    decimals = _DECIMALS.search(written)
-    places = len(decimals[1]) if decimals else 0
-    # Without decimals it must be exact: 7/2=4 is a mistake, however it is rounded.
-    tolerance = Fraction(1, 2 * 10**places) if places else 0
-    return abs(exact - value) > tolerance
+def mistakes(data: Any) -> list[str]:
+    """What is wrong with the keys of config.data that are read here, one line each."""
+    values = {"false_equations": data.false_equations}
+    return ranges.mistakes("data", values, choices={"false_equations": ("reject", "count")})

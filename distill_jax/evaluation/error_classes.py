@@ -22,10 +22,9 @@ Where an answer is yes or no, "wrong operation" means that the reasoning is wron
 import collections
 from collections.abc import Mapping, Sequence
 
-from distill_jax.annotations.verify import false_marks
 from distill_jax.records import Annotation, Prediction
+from distill_jax.text.false_equations import false_equations
 from distill_jax.text.transcript import before_answer
-from distill_jax.text.written_equations import plain_equations
 
 UNFINISHED = "unfinished"
 UNPARSABLE = "unparsable"
@@ -73,22 +72,6 @@ def count(
     """How many wrong predictions are of each class; `gold` by id, as far as it is there."""
     classes = collections.Counter(classify(p, gold.get(p.id), given=given) for p in predictions)
     return {name: classes[name] for name in CLASSES}
-
-
-def false_equations(text: str) -> list[str]:
-    """Calculator marks and plain equations that exact arithmetic refutes, as they are written.
-
-    Of plain equations only those that are an equation of numbers by themselves are looked at.
-    Rounding is forgiven as `false_marks` does: `10 / 3 = 3.33` is true.
-
-    >>> false_equations("50 * 20 / 100 = 10, 50 - 10 = 30 and <<2+2=5>>5")
-    ['<<2+2=5>>', '50 - 10 = 30']
-    """
-    return false_marks(text) + [
-        found.written
-        for found in plain_equations(text)
-        if false_marks(f"<<{found.expression}={found.value}>>")
-    ]
 
 
 def _written_steps(prediction: Prediction) -> int:

@@ -89,7 +89,7 @@ def greedy_predictions(
     predictions, _ = predict.predict(
         [(problem, ()) for problem in problems],
         sampler,
-        inputs.task.grade,
+        inputs.grade,
         max_too_long_share=1.0,
         on_chunk=_leave_if_interrupted,
     )

@@ -111,7 +111,7 @@ def _evaluate(
         task=inputs.evaluated.name,
         split=split,
         guessers=guessers.guess(
-            [problem for problem, _ in asked], train_problems, inputs.evaluated.module.grade
+            [problem for problem, _ in asked], train_problems, inputs.evaluated.grade
         ),
         checkpoint_steps=steps,
         identity=inputs.identity(),
@@ -178,7 +178,7 @@ def _predict(
         predictions, work = predict.predict(
             asked,
             sampler,
-            inputs.evaluated.module.grade,
+            inputs.evaluated.grade,
             max_too_long_share=inputs.config.evaluation.max_too_long_share,
             known={key: kept.prediction for key, kept in known.items()},
             on_prediction=on_prediction,

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -49,6 +49,11 @@ class EvaluatedTask(NamedTuple):
     module: Any
     options: dict[str, Any]
 
+    @property
+    def grade(self) -> Callable[[str, str], records.Grade]:
+        """How its answers are graded."""
+        return task_module.grader(self.module, self.options)
+
 
 class RunInputs:
     """A checked config with its task, scheme and working directory."""
@@ -71,6 +76,7 @@ class RunInputs:
         self.task = task_module.import_task(config.task)
         options = config.task_options
         self.task_options = task_module.check_options(self.task, config.task, options)
+        self.grade = task_module.grader(self.task, self.task_options)
         self.evaluated = _evaluated_task(config, self.task, self.task_options)
         self.sampling = Settings(**config.sampling)
         self.scheme = dataclasses.replace(

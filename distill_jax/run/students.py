@@ -159,7 +159,7 @@ class Students:
             predictions, _ = predict.predict(
                 asked,
                 sampler,
-                self._inputs.task.grade,
+                self._inputs.grade,
                 max_too_long_share=1.0,
                 on_prediction=count,
                 on_chunk=lambda: on_solution(done),

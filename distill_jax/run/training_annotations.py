@@ -18,7 +18,12 @@ from distill_jax.annotations.duplicates import drop_duplicates
 from distill_jax.annotations.leaks import Leaks, Overlap
 from distill_jax.annotations.subsets import first_problems, hold_out, share_of_questions
 from distill_jax.annotations.summary import summarise, table
-from distill_jax.annotations.verify import Rejected, names_no_answer, verify
+from distill_jax.annotations.verify import (
+    Rejected,
+    has_false_equation,
+    names_no_answer,
+    verify,
+)
 from distill_jax.errors import UserError
 from distill_jax.run.annotation_sources import Source, annotations_of, leak_problems, make_mixture
 from distill_jax.run.run_inputs import RunInputs
@@ -167,7 +172,12 @@ def checked(
 
 
 def _check(inputs: RunInputs, source: Source) -> tuple[list[records.Annotation], list[Rejected]]:
-    kept, wrong = verify(source.annotations, source.problems, inputs.task.grade)
+    kept, wrong = verify(
+        source.annotations,
+        source.problems,
+        inputs.grade,
+        equations=inputs.config.data.false_equations,
+    )
     most, mixed = inputs.config.data.annotations_per_problem, make_mixture(inputs)
     if mixed is None:
         kept, others = drop_duplicates(kept, most)
@@ -229,6 +239,11 @@ def _say_what_became_of_rows(inputs: RunInputs, data: RunData) -> None:
         say(
             f"{len(doubtful)} of {len(data.train)} end in a step that does not name the answer, "
             f"and are trained on: look at {first.id} (answer {records.shorten(first.answer)})"
+        )
+    if false := sum(map(has_false_equation, data.train)):
+        say(
+            f"{false} of {len(data.train)} hold an equation that is false, and are trained on: "
+            "--config.data.false_equations=reject leaves them out"
         )
     if data.overlaps:
         say(

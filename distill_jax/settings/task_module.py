@@ -1,13 +1,15 @@
 """The task: a module of this project or of the user, and its options."""
 
+import functools
 import importlib
 import inspect
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from distill_jax.errors import UserError
+from distill_jax.records import Grade
 from distill_jax.settings import command_line
 
 
@@ -51,6 +53,13 @@ def parse_options(task: Any, name: str, texts: Sequence[str]) -> dict[str, Any]:
                 f"config.evaluation.task_options has {text!r}: write key=value,key=value"
             ) from None
     return check_options(task, name, options, "config.evaluation.task_options")
+
+
+def grader(task: Any, options: Mapping[str, Any]) -> Callable[[str, str], Grade]:
+    """The task's grade() with those of its options that grade() takes as well as load()."""
+    names = list(inspect.signature(task.grade).parameters)[2:]
+    taken = {name: options[name] for name in names if name in options}
+    return functools.partial(task.grade, **taken) if taken else task.grade
 
 
 def check_options(

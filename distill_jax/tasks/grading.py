@@ -5,24 +5,29 @@ Every grader returns four scores, because the score of one extractor is not the 
 - strict, flexible: the two extractors of lm-evaluation-harness, task gsm8k version 3, for
   comparison with published figures. Both compare strings.
 - fine_tune_cot: the two-way rule of Ho et al. (text/cleansing.py).
-- normalised: the headline. Compares exact values of what stands after the last `####`.
+- normalised: the headline. An answer that equals the known one letter for letter is right; else
+  both are read in the same way. docs/evaluating.md says what was decided for doubtful inputs.
 """
 
+import re
+
 from distill_jax.records import Grade
-from distill_jax.text import cleansing
+from distill_jax.text import cleansing, yes_no
 from distill_jax.text.answer_extractors import (
+    final_line,
+    final_quantity,
     final_text,
-    final_value,
     flexible_number,
+    gold_quantity,
     same_number_text,
-    simple_text,
     strict_number,
     strict_yes_no,
-    yes_no,
     yes_no_words,
 )
 from distill_jax.text.exact_values import extract_numbers, format_value, parse_value
 from distill_jax.text.formats import MARKER
+from distill_jax.text.quantities import same_around
+from distill_jax.text.text_answers import text_key
 
 # The import path of these for tasks outside the package, too.
 __all__ = [
@@ -31,6 +36,7 @@ __all__ = [
     "final_text",
     "format_value",
     "grade_number",
+    "grade_text",
     "grade_yes_no",
     "parse_value",
 ]
@@ -44,38 +50,48 @@ def grade_number(completion: str, answer: str, *, cleansed_as_text: bool = True)
     https://github.com/EleutherAI/lm-evaluation-harness/blob/main/lm_eval/tasks/gsm8k/gsm8k.yaml
     "fine_tune_cot" compares strings too, or without `cleansed_as_text` floats.
     "normalised" compares exact values: the one number in the rest of the line after the last
-    `####`, or without a marker the last number of the completion. A line with several numbers or
-    a badly grouped one (`1,23`, `7 7 7`) holds no answer. `50%` equals `50`, not `0.5`.
+    `####`, or without a marker the last number of the completion. What stands around it is
+    compared too if both sides have it: `5 kg` is `5` and `5 kilograms`, and not `5 g`. A line with
+    several numbers or a badly grouped one (`1,23`, `7 7 7`) holds no answer, an equation
+    (`9 * 2 = 18`) holds its result if it is true. `50%` equals `50`, not `0.5`.
 
-    Where `answer` is not a number, "normalised" compares the text after the last marker (or the
-    last non-empty line), ignoring case and the amount of white space. Never raises.
+    If `answer` is not a number, this is `grade_text` with these strict and flexible scores. Never
+    raises.
     """
     scores = {
         "strict": same_number_text(strict_number(completion), answer),
         "flexible": same_number_text(flexible_number(completion), answer),
     }
-    gold = parse_value(answer)
+    gold = gold_quantity(answer)
     if gold is None:
-        scores["fine_tune_cot"] = cleansing.same_text(completion, answer)
-        prediction = final_text(completion) or None
-        return Grade(prediction, {**scores, "normalised": prediction == simple_text(answer)})
+        return Grade(*_text_result(completion, answer, scores))
     scores["fine_tune_cot"] = cleansing.same_number(completion, answer, as_text=cleansed_as_text)
-    value = final_value(completion)
-    prediction = None if value is None else format_value(value)
-    return Grade(prediction, {**scores, "normalised": value == gold})
+    found = final_quantity(completion)
+    if found is None:
+        same = final_line(completion) == answer.strip()
+        prediction = format_value(gold.value) if same else None
+    else:
+        same = found.value == gold.value and same_around(found.words, gold.words)
+        same = same or final_line(completion) == answer.strip()
+        prediction = format_value(found.value)
+    return Grade(prediction, {**scores, "normalised": same})
 
 
 def grade_yes_no(completion: str, answer: str) -> Grade:
     """Grade a completion whose final answer is yes or no (true and false mean the same).
 
     strict: the first `#### yes` or `#### no`; flexible: the last such word anywhere; normalised:
-    the one such word after the last `####`, or without a marker the last one of the last line.
+    what is said after the last `####`, or without a marker what is said last in the last line.
+    `not true` says no; `no idea` and `yes or no` say nothing (text/yes_no.py).
     """
-    words, final = yes_no_words(completion), yes_no_words(final_text(completion))
+    line = final_line(completion)
+    words, final = yes_no_words(completion), yes_no.said(line)
     if MARKER in completion and len(set(final)) > 1:
         final = []
     prediction = final[-1] if final else None
-    gold = yes_no(answer.strip())
+    gold = yes_no.meaning(answer)
+    if line == answer.strip():
+        prediction = gold
     scores = {
         "strict": strict_yes_no(completion) == gold,
         "flexible": bool(words) and words[-1] == gold,
@@ -83,3 +99,31 @@ def grade_yes_no(completion: str, answer: str) -> Grade:
         "normalised": prediction == gold,
     }
     return Grade(prediction, scores)
+
+
+def grade_text(completion: str, answer: str) -> Grade:
+    """Grade a completion whose final answer is text.
+
+    strict wants it to the letter after the first `#### `, flexible anywhere in the last line.
+    normalised compares what stands after the last `####`, or else the last line, without regard to
+    case, white space, a full stop at the end, quotes, bold, parentheses around it, and how its
+    characters are written. The prediction is as it was written. Never raises.
+    """
+    first = re.search(rf"{MARKER} (.*)", completion)
+    gold = " ".join(answer.split()).casefold()
+    scores = {
+        "strict": first is not None and first[1] == answer,
+        "flexible": bool(re.search(rf"(?<!\w){re.escape(gold)}(?!\w)", final_text(completion))),
+    }
+    return Grade(*_text_result(completion, answer, scores))
+
+
+def _text_result(
+    completion: str, answer: str, scores: dict[str, bool]
+) -> tuple[str | None, dict[str, bool]]:
+    line = final_line(completion)
+    scores["fine_tune_cot"] = cleansing.same_text(completion, answer)
+    scores["normalised"] = line == answer.strip() or (
+        bool(line) and text_key(line) == text_key(answer)
+    )
+    return line or None, scores

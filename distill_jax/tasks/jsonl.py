@@ -12,15 +12,17 @@ annotation too; `subquestion` may be null. They may also stand in `<split>.annot
     {"id": "jsonl/train/0", "answer": "7", "steps": [{"subquestion": null, "solution": "3+4=7"}]}
 
 with `id` or `question` for the problem. Unknown fields are ignored, but not a misspelt `step`.
+
+If answers are LaTeX (fractions, intervals, sets, expressions), set task_options.answers=math, which
+needs the extra [math].
 """
 
 import pathlib
-import re
 from typing import Any
 
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Grade, Problem, read_json_lines
-from distill_jax.tasks.grading import grade_number, grade_yes_no
+from distill_jax.tasks.grading import grade_number, grade_text, grade_yes_no
 from distill_jax.tasks.jsonl_rows import (
     ANNOTATION_ROW,
     answer_field,
@@ -30,34 +32,37 @@ from distill_jax.tasks.jsonl_rows import (
     steps_field,
     text_field,
 )
-from distill_jax.text import cleansing
-from distill_jax.text.answer_extractors import final_text
-from distill_jax.text.exact_values import parse_value
-from distill_jax.text.formats import MARKER
+from distill_jax.tasks.math_answers import check_installed, grade_math
+from distill_jax.text import yes_no
+from distill_jax.text.answer_extractors import gold_quantity
 
 ROW = '{"question": "What is 3 + 4?", "answer": 7}'
+
+ANSWERS = ("plain", "math")
 
 _ANNOTATIONS = ".annotations.jsonl"
 _FIELDS = ("question", "answer", "id", "steps", "attributes")
 _ANNOTATION_FIELDS = ("question", "answer", "id", "steps", "source")
 
 
-def load(split: str, *, directory: str) -> list[Problem]:
-    """The problems of `<directory>/<split>.jsonl`.
+def load(split: str, *, directory: str, answers: str = "plain") -> list[Problem]:
+    """The problems of `<directory>/<split>.jsonl`; `answers` says how `grade` compares them.
 
-    Raises UserError naming file, line and field for whatever does not fit the description above,
-    and for ids that occur twice.
+    Raises UserError for another kind of answers, if what it needs is missing, and, naming file,
+    line and field, for whatever does not fit the description above and for ids that occur twice.
     """
+    _check_answers(answers)
     return [problem for _, _, problem in _read(split, directory)]
 
 
-def load_annotations(split: str, *, directory: str) -> list[Annotation]:
+def load_annotations(split: str, *, directory: str, answers: str = "plain") -> list[Annotation]:
     """The annotations of a split, with the ids and questions of their problems.
 
     From `<split>.annotations.jsonl` where that file exists, else from the rows of `<split>.jsonl`
     that have steps (none where no row has). Raises UserError as `load` does, and where one of the
     file belongs to no problem, or two belong to the same.
     """
+    _check_answers(answers)
     problems = _read(split, directory)
     path = _folder(directory) / f"{split}{_ANNOTATIONS}"
     if path.exists():
@@ -74,26 +79,25 @@ def load_annotations(split: str, *, directory: str) -> list[Annotation]:
     return read_each(with_steps, annotation)
 
 
-def grade(completion: str, answer: str) -> Grade:
+def grade(completion: str, answer: str, *, answers: str = "plain") -> Grade:
     """Compare numbers, yes/no, or else text, by what kind of answer `answer` is.
 
-    Text: strict wants it to the letter after the first `#### `, flexible anywhere in the last
-    line; normalised ignores case and the amount of white space after the last `####`.
+    With `answers` "math" all of them may be LaTeX (tasks/math_answers.py).
     """
-    if parse_value(answer) is not None:
+    if answers == "math":
+        return grade_math(completion, answer)
+    if gold_quantity(answer) is not None:
         return grade_number(completion, answer)
-    gold = " ".join(answer.split()).casefold()
-    if gold in ("yes", "no", "true", "false"):
+    if yes_no.meaning(answer) in ("yes", "no"):
         return grade_yes_no(completion, answer)
-    first = re.search(rf"{MARKER} (.*)", completion)
-    final = final_text(completion)
-    scores = {
-        "strict": first is not None and first[1] == answer,
-        "flexible": bool(re.search(rf"(?<!\w){re.escape(gold)}(?!\w)", final)),
-        "fine_tune_cot": cleansing.same_text(completion, answer),
-        "normalised": final == gold,
-    }
-    return Grade(final or None, scores)
+    return grade_text(completion, answer)
+
+
+def _check_answers(answers: str) -> None:
+    if answers not in ANSWERS:
+        raise UserError(f"config.task_options.answers={answers!r}: choose {', '.join(ANSWERS)}")
+    if answers == "math":
+        check_installed()
 
 
 def _folder(directory: str) -> pathlib.Path:

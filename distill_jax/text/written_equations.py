@@ -3,6 +3,7 @@
 They are found and never evaluated here.
 """
 
+import itertools
 import re
 from typing import NamedTuple
 
@@ -17,9 +18,22 @@ _EQUATION = re.compile(
     rf"(?<![\w.:])({_ITEM}(?: ?[-+*/] ?{_ITEM}){{1,20}}) ?= ?"
     rf"(-?{_NUMBER}(?:/[0-9]+)?)(?![.:]?[0-9]|[A-Za-z]| ?[-+*/%^(0-9]| and \(?[0-9])"
 )
+# The same with expressions on both sides: `8 * 4 = 24 + 8`, `5 + 3 = 8 * 2 = 16`.
+_SIDE = rf"{_ITEM}(?: ?[-+*/] ?{_ITEM}){{0,20}}"
+_CHAIN = re.compile(
+    rf"(?<![\w.:]){_ITEM}(?: ?[-+*/] ?{_ITEM}){{1,20}}(?: ?= ?{_SIDE}){{1,20}}"
+    r"(?![.:]?[0-9]|[A-Za-z]| ?[-+*/%^(0-9]| and \(?[0-9])"
+)
 # What stands before an expression that is not all of it: `20% of 50 + 5`, `a + 3 + 4`, `1 1/2 * 2`,
 # `30 apples x 3 / 2`.
 _NOT_ALL = re.compile(r"(?:[-+*/%^()0-9]|\b(?:x|of|times|plus|minus|by|than))\Z")
+_OPERATOR_IN_WORDS = re.compile(
+    r"(?:[√|!]|\b(?:twice|double|triple|half|thirds?|quarters?|root|sqrt|log|ln|mod|squared|cubed))\Z",
+    re.IGNORECASE,
+)
+# `16,0000/10`, `12 x 1 and 1/4`; `0900-0130` is a time and `1-2 = 96 - 70` is about weeks 1 to 2.
+_GLUED_BEFORE = re.compile(r"(?:[0-9],|[0-9] and |\. )\Z")
+_NOT_A_NUMBER = re.compile(r"(?<![0-9.])0[0-9]|\A[0-9]+-[0-9]+ = .*[-+*/]")
 _AMBIGUOUS = re.compile(r"/[ 0-9.]+/")  # 50 / 1/2
 _PLAIN = str.maketrans(
     {"\u00d7": "*", "\u00f7": "/", "\u2212": "-", "\u2013": "-", "\u00a0": " ", "$": None}
@@ -53,11 +67,45 @@ def plain_equations(text: str) -> list[Equation]:
     >>> [found.expression for found in plain_equations("$1,000 x 3 = $3,000, and 20% of 50 = 10")]
     ['1000*3']
     """
-    plain = _MARK_OF_ANY_KIND.sub("", text).translate(_PLAIN)
-    plain = _THOUSANDS.sub("", _TIMES.sub("*", plain))
+    plain = plain_expression(_MARK_OF_ANY_KIND.sub("", text))
     return [
         Equation(found[0], found[1], found[2])
         for found in _EQUATION.finditer(plain)
         if not _NOT_ALL.search(plain[max(0, found.start() - 20) : found.start()].rstrip(" "))
         and not _AMBIGUOUS.search(found[1])
     ]
+
+
+def plain_expression(text: str) -> str:
+    """No `$`, no commas of thousands, `*` and `/` for other signs.
+
+    >>> plain_expression("$1,000 x 3")
+    '1000*3'
+    """
+    return _THOUSANDS.sub("", _TIMES.sub("*", text.translate(_PLAIN)))
+
+
+def chains(text: str) -> list[tuple[Equation, str]]:
+    """The links of all chains of equations outside of marks, each with the text behind it.
+
+    `value` may be an expression, which the next link begins with.
+
+    >>> [(link.written, link.value) for link, _ in chains("so 2*2*3 = 8*4 = 24 apples")]
+    [('2*2*3 = 8*4', '8*4'), ('8*4 = 24', '24')]
+    """
+    plain = plain_expression(_MARK_OF_ANY_KIND.sub("", text))
+    links = []
+    for found in _CHAIN.finditer(plain):
+        before = plain[max(0, found.start() - 20) : found.start()].rstrip(" ")
+        if _NOT_ALL.search(before) or _OPERATOR_IN_WORDS.search(before):
+            continue
+        if _GLUED_BEFORE.search(
+            plain[max(0, found.start() - 6) : found.start()]
+        ) or _NOT_A_NUMBER.search(found[0]):
+            continue
+        sides = [side.strip() for side in found[0].split("=")]
+        for left, right in itertools.pairwise(sides):
+            after = plain[found.end() : found.end() + 60] if right is sides[-1] else ""
+            if not _AMBIGUOUS.search(left):
+                links.append((Equation(f"{left} = {right}", left, right), after))
+    return links
