@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill_jax.annotations.answer_text import LONGEST_ANSWER, answer_text
 from distill_jax.tasks import gsm8k, jsonl, strategyqa, svamp
 from distill_jax.tasks.grading import grade_number, grade_text, grade_yes_no, parse_value
+from distill_jax.teacher.answer_text import LONGEST_ANSWER, answer_text
 from distill_jax.text.exact_values import format_value, last_number, single_number
 from distill_jax.text.quantities import SYNONYMS, same_around, words_around
 from distill_jax.text.spelling import plain

@@ -11,18 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill_jax.annotations.answer_text import answer_text
-from distill_jax.annotations.final_answer import split_answer
-from distill_jax.annotations.reply import (
-    Reply,
-    has_pairs,
-    parse_chain,
-    parse_dialogue,
-    parse_pairs,
-)
-from distill_jax.annotations.sentences import sentence_spans
 from distill_jax.records import Step
 from distill_jax.tasks import gsm8k
+from distill_jax.teacher.answer_text import answer_text
+from distill_jax.teacher.final_answer import split_answer
+from distill_jax.teacher.reply import Reply, has_pairs, parse_chain, parse_dialogue, parse_pairs
+from distill_jax.teacher.sentences import sentence_spans
 
 MAY, ALL = "How many in May?", "How many in all?"
 MAY_STEP = Step(MAY, "She sold 48/2 = <<48/2=24>>24 clips in May.")

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill_jax.annotations.reply import Reply, parse_chain, parse_pairs, with_thought
 from distill_jax.records import Step
 from distill_jax.teacher.finish_reasons import incomplete
 from distill_jax.teacher.message import Message, read_message
+from distill_jax.teacher.reply import Reply, parse_chain, parse_pairs, with_thought
 from distill_jax.teacher.thoughts import Spoken, spans, split_thought, without_marks
 
 # {} is the thought; what was said stands after it.

@@ -7,8 +7,8 @@ what was written. To add one, write such a function and a line in FORMATS.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from distill_jax.annotations.answer_text import answer_text
 from distill_jax.records import Step
+from distill_jax.teacher.answer_text import answer_text
 from distill_jax.teacher.message import Message, read_content, read_message, read_reasoning
 from distill_jax.text.formats import MARKER
 
@@ -19,7 +19,7 @@ class Generation(NamedTuple):
     """One sample of a teacher's.
 
     prompt         the question, alone or at the end of a prompt
-    text           what was written, to be read by annotations/reply.py
+    text           what was written, to be read by teacher/reply.py
     answer         the final answer if the file has it beside the text, else None
     steps          if the file has them: then there is no text
     finish_reason  why the teacher stopped; None if the row has no such field, "" if that is null

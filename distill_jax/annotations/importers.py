@@ -13,16 +13,10 @@ from typing import Any, NamedTuple
 from distill_jax.annotations.import_formats import Format, Generation, Malformed, Row
 from distill_jax.annotations.import_rows import read_rows
 from distill_jax.annotations.matching import Questions
-from distill_jax.annotations.reply import (
-    Reply,
-    has_pairs,
-    parse_chain,
-    parse_pairs,
-    with_thought,
-)
 from distill_jax.annotations.verify import LONGEST_TEXT, Rejected
 from distill_jax.records import Annotation, Problem, Step
 from distill_jax.teacher.finish_reasons import incomplete
+from distill_jax.teacher.reply import Reply, has_pairs, parse_chain, parse_pairs, with_thought
 from distill_jax.teacher.thoughts import spans, split_thought, without_marks
 
 

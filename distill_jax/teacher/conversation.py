@@ -7,10 +7,10 @@ code counts what is missing, sends it, and reads it back from the cache.
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from distill_jax.annotations.reply import Reply, parse_chain, parse_pairs, with_thought
 from distill_jax.records import Problem
 from distill_jax.teacher.finish_reasons import incomplete
 from distill_jax.teacher.prompt import Prompt
+from distill_jax.teacher.reply import Reply, parse_chain, parse_pairs, with_thought
 from distill_jax.teacher.response import one_line
 from distill_jax.teacher.settings import TeacherSettings
 from distill_jax.teacher.thoughts import Spoken, spans, split_thought, without_marks

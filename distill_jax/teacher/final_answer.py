@@ -8,8 +8,8 @@ end of the text, where nothing but good wishes may follow.
 import re
 from typing import NamedTuple
 
-from distill_jax.annotations.answer_text import LONGEST_ANSWER, answer_text
-from distill_jax.annotations.sentences import sentence_spans
+from distill_jax.teacher.answer_text import LONGEST_ANSWER, answer_text
+from distill_jax.teacher.sentences import sentence_spans
 from distill_jax.text.formats import MARKER
 
 _WINDOW = 2000  # characters of the last line in which its last sentences are looked for

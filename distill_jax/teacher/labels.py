@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from distill_jax.annotations.answer_text import answer_text
-from distill_jax.annotations.final_answer import without_marks
+from distill_jax.teacher.answer_text import answer_text
+from distill_jax.teacher.final_answer import without_marks
 
 
 class Pair(NamedTuple):

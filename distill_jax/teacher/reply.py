@@ -16,11 +16,11 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from distill_jax.annotations.answer_text import answer_text
-from distill_jax.annotations.final_answer import Ending, split_answer
-from distill_jax.annotations.labels import Pair, pairs_from_labels, plain, without_bold
-from distill_jax.annotations.sentences import sentence_spans
 from distill_jax.records import Step
+from distill_jax.teacher.answer_text import answer_text
+from distill_jax.teacher.final_answer import Ending, split_answer
+from distill_jax.teacher.labels import Pair, pairs_from_labels, plain, without_bold
+from distill_jax.teacher.sentences import sentence_spans
 from distill_jax.teacher.thoughts import split_thought
 from distill_jax.text.exact_values import parse_value
 
