@@ -4,7 +4,7 @@ import jax
 import numpy as np
 from numpy_gpt2 import logits as numpy_logits
 
-from distill_jax.model import gpt2
+from distill_jax.model import gpt2, network
 from distill_jax.sampling import decode
 from distill_jax.sampling.advance import Calculator
 from distill_jax.sampling.dialogues import Request, name_hash
@@ -23,7 +23,7 @@ SMALL, LARGE = model(1, 2, 32), model(2, 4, 48)
 
 def random_params(config, seed):
     """Random weights large enough that the next token depends on all that came before."""
-    params = gpt2.init_params(config, jax.random.key(seed))
+    params = network.init_params(config, jax.random.key(seed))
     return jax.tree.map(lambda leaf: leaf * 12 if leaf.ndim > 1 else leaf, params)
 
 
