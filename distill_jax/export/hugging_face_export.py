@@ -1,6 +1,7 @@
 """Weights out: a student as a directory that transformers, and servers built on it, load."""
 
 import dataclasses
+import json
 import os
 import pathlib
 import shutil
@@ -13,15 +14,9 @@ import safetensors.numpy
 from flax import traverse_util
 
 from distill_jax.errors import UserError
-<<<<<<< HEAD:distill_jax/export/hugging_face_export.py
 from distill_jax.export import gguf_export
-from distill_jax.model.gpt2 import LAYER_NORM_EPSILON, GPT2Config
-from distill_jax.model.hugging_face_files import PREFIX, SINGLE, tensor_layout
-=======
-from distill_jax.model import gguf_export
 from distill_jax.model.hugging_face_files import HEAD, SINGLE
 from distill_jax.model.network import NetworkConfig
->>>>>>> 14610de (Sizes build, lay out and store their own network; nothing outside model/ names GPT-2's parts):distill_jax/model/hugging_face_export.py
 from distill_jax.text.tokenizer import END_OF_TEXT, END_OF_TURN
 from distill_jax.workdir import write_json, write_text
 
@@ -135,13 +130,14 @@ def _write_configs(
     import transformers
 
     end_of_text = backend.token_to_id(END_OF_TEXT)
-    config = model.transformers_config(
+    config = model.hugging_face_config(
         bos_token_id=end_of_text,
         eos_token_id=end_of_text,
         pad_token_id=end_of_text,
         dtype=dtype,
     )
-    write_text(directory / "config.json", config.to_json_string())
+    # As transformers writes it.
+    write_text(directory / "config.json", json.dumps(config, indent=2, sort_keys=True) + "\n")
     generation = {
         "bos_token_id": end_of_text,
         "do_sample": False,

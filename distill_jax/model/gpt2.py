@@ -140,7 +140,7 @@ class GPT2Config:
         """See `families.from_hugging_face`."""
         return cls(**gpt2_hugging_face.read_sizes(config, path, where))
 
-    def transformers_config(self, **more: Any) -> Any:
+    def hugging_face_config(self, **more: Any) -> dict[str, Any]:
         import transformers
 
         return transformers.GPT2Config(
@@ -156,7 +156,7 @@ class GPT2Config:
             attn_pdrop=self.attention_dropout,
             resid_pdrop=self.residual_dropout,
             **more,
-        )
+        ).to_diff_dict()
 
 
 class GPT2(nn.Module):

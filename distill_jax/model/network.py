@@ -155,9 +155,9 @@ class NetworkConfig(Protocol):
         """{name in a file, without prefix: Tensor} of every parameter, the embedding first."""
         ...
 
-    def transformers_config(self, **more: Any) -> Any:
-        """The config object of transformers that computes what this network does; `more` are its
-        keyword arguments for tokens and dtype."""
+    def hugging_face_config(self, **more: Any) -> dict[str, Any]:
+        """config.json of a model that computes what this network does; `more` are keyword arguments
+        of transformers' config class, for tokens and dtype."""
         ...
 
 
