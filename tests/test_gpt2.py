@@ -10,7 +10,7 @@ import pytest
 import transformers
 from tiny_student import make_mesh
 
-from distill_jax.model import attention, gpt2, hugging_face, network
+from distill_jax.model import attention, gpt2, hugging_face, layers, network
 from distill_jax.text.rows import Row
 from distill_jax.training import batches, objective, optimizer, step
 
@@ -235,7 +235,7 @@ def test_dropout_rate_and_scale():
     dropped = module.apply(
         {},
         rngs={"dropout": jax.random.key(0)},
-        method=lambda m: gpt2._dropout(m, 0.3, jnp.ones((400, 400))),
+        method=lambda m: layers.dropout(m, 0.3, jnp.ones((400, 400))),
     )
     assert float(jnp.mean(dropped == 0)) == pytest.approx(0.3, abs=0.005)
     assert set(np.unique(np.asarray(dropped))) == {np.float32(0), np.float32(1 / 0.7)}

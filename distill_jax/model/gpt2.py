@@ -21,6 +21,7 @@ from distill_jax.errors import UserError
 from distill_jax.model import attention, cache_attention, gpt2_hugging_face
 from distill_jax.model.affine import Affine
 from distill_jax.model.hugging_face_files import Tensor
+from distill_jax.model.layers import dropout, lookup, normal
 from distill_jax.model.network import Cache, Divided
 
 _NORMS = re.compile(r"(^|/)ln_")
@@ -172,12 +173,12 @@ class GPT2(nn.Module):
     @nn.compact
     def __call__(self, tokens, positions, segments=None, cache: Cache | None = None):
         config = self.config
-        wte = nn.Embed(config.vocab_size, config.width, embedding_init=_normal(), name="wte")
-        wpe = nn.Embed(config.context, config.width, embedding_init=_normal(0.01), name="wpe")
+        wte = nn.Embed(config.vocab_size, config.width, embedding_init=normal(), name="wte")
+        wpe = nn.Embed(config.context, config.width, embedding_init=normal(0.01), name="wpe")
         # Looked up in float32 and cast then: so their gradients are summed in float32.
-        words = _lookup(wte.embedding, tokens, P("tensor", None), self.layout)
-        x = (words + _lookup(wpe.embedding, positions, P(), self.layout)).astype(self.dtype)
-        x = _dropout(self, config.embedding_dropout, x)
+        words = lookup(wte.embedding, tokens, P("tensor", None), self.layout)
+        x = (words + lookup(wpe.embedding, positions, P(), self.layout)).astype(self.dtype)
+        x = dropout(self, config.embedding_dropout, x)
         block = nn.remat(Block) if self.remat and cache is None else Block
         new_cache = []
         for layer in range(config.layers):
@@ -204,10 +205,10 @@ class Block(nn.Module):
         attended, cache = Attention(config, self.dtype, self.kernel, self.keep_cache, name="attn")(
             norm, positions, segments, cache
         )
-        x = x + _dropout(self, config.residual_dropout, attended)
+        x = x + dropout(self, config.residual_dropout, attended)
         norm = _layer_norm(self.dtype, "ln_2")(x)
         out = MLP(config, self.dtype, name="mlp")(norm)
-        return x + _dropout(self, config.residual_dropout, out), cache
+        return x + dropout(self, config.residual_dropout, out), cache
 
 
 class Attention(nn.Module):
@@ -222,7 +223,7 @@ class Attention(nn.Module):
     def __call__(self, x, positions, segments, cache):
         config = self.config
         features = (3, config.heads, config.head_dim)
-        qkv = Affine(1, features, self.dtype, _normal(), name="c_attn")(x)
+        qkv = Affine(1, features, self.dtype, normal(), name="c_attn")(x)
         q, k, v = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]  # [B, T, N, H]
         if cache is None:
             drop = config.attention_dropout > 0 and self.has_rng("dropout")
@@ -248,18 +249,9 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, x):
         width = self.config.width
-        x = Affine(1, (4 * width,), self.dtype, _normal(), name="c_fc")(x)
+        x = Affine(1, (4 * width,), self.dtype, normal(), name="c_fc")(x)
         x = jax.checkpoint(functools.partial(nn.gelu, approximate=True))(x)
         return Affine(1, (width,), self.dtype, _residual_init(self.config), name="c_proj")(x)
-
-
-def _lookup(table: jax.Array, ids: jax.Array, table_layout: P, layout: P | None) -> jax.Array:
-    """Rows of a table. Left alone, the compiler splits the result as the table is split, by width,
-    and moves data in every layer to undo it."""
-    if layout is None:
-        return jnp.take(table, ids, axis=0)
-    table = jax.lax.with_sharding_constraint(table, table_layout)
-    return jax.lax.with_sharding_constraint(jnp.take(table, ids, axis=0), layout)
 
 
 def _layer_norm(dtype, name: str) -> nn.LayerNorm:
@@ -267,18 +259,6 @@ def _layer_norm(dtype, name: str) -> nn.LayerNorm:
     return nn.LayerNorm(epsilon=gpt2_hugging_face.EPSILON, dtype=dtype, name=name)
 
 
-def _dropout(module: nn.Module, rate: float, x: jax.Array) -> jax.Array:
-    """x with numbers set to 0 at `rate` and the others scaled up, where there is a key."""
-    if rate == 0.0 or not module.has_rng("dropout"):
-        return x
-    kept = jax.random.bernoulli(module.make_rng("dropout"), 1.0 - rate, x.shape)
-    return jnp.where(kept, x / (1.0 - rate), 0.0).astype(x.dtype)
-
-
 def _residual_init(config: GPT2Config):
     # Residual projections start smaller, as in GPT-2: their sum over layers keeps its size.
-    return _normal(0.02 * (2 * config.layers) ** -0.5)
-
-
-def _normal(stddev: float = 0.02):
-    return nn.initializers.normal(stddev)
+    return normal(0.02 * (2 * config.layers) ** -0.5)

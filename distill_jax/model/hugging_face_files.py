@@ -22,18 +22,24 @@ SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 class Tensor(NamedTuple):
-    """One parameter: its path in our tree, its shape in a file, its shape in our tree."""
+    """One parameter: its path in our tree, its shape in a file, its shape in our tree.
+
+    `transposed`: a file has [out, in] where our shape is [*in, *out].
+    """
 
     path: tuple[str, ...]
     file_shape: tuple[int, ...]
     shape: tuple[int, ...]
+    transposed: bool = False
 
     def from_file(self, value: np.ndarray) -> np.ndarray:
         """Our array of the file's."""
-        return value.reshape(self.shape)
+        return (value.T if self.transposed else value).reshape(self.shape)
 
     def to_file(self, value: np.ndarray) -> np.ndarray:
         """The file's array of ours, of whose first axis only what the file holds is taken."""
+        if self.transposed:
+            return value.reshape(self.file_shape[::-1]).T
         return value[: self.shape[0]].reshape(self.file_shape)
 
 
