@@ -28,6 +28,8 @@ from distill_jax.model.layers import dropout, lookup, normal
 from distill_jax.model.network import Cache, Divided
 from distill_jax.model.rope import Llama3Scaling, angles, inverse_frequencies, rotate
 
+MOST_CONTEXT = 4096  # tokens of a question and its dialogue
+
 _NORMS = re.compile(r"norm/scale$")
 
 # How parameters are laid out over the mesh: as those of GPT-2.
@@ -44,10 +46,10 @@ PARTITION_RULES = (
 
 @dataclasses.dataclass(frozen=True)
 class LlamaConfig:
-    """The size of a student of the Llama family. `context` is a limit, not a table of positions."""
+    """The size of a student of the Llama family."""
 
     vocab_size: int
-    context: int
+    positions: int  # that the published model was trained for: no table has their size
     layers: int
     heads: int
     width: int
@@ -68,17 +70,23 @@ class LlamaConfig:
     def __post_init__(self):
         if isinstance(self.rope_scaling, dict):  # as training_data.json gives it back
             object.__setattr__(self, "rope_scaling", Llama3Scaling(**self.rope_scaling))
-        sizes = (self.context, self.layers, self.key_value_heads, self.width, self.hidden)
+        sizes = (self.positions, self.layers, self.key_value_heads, self.width, self.hidden)
         if min(sizes) < 1 or self.heads % self.key_value_heads or self.head_dim % 2:
             raise UserError(
                 f"a student of layers={self.layers} heads={self.heads} "
                 f"key_value_heads={self.key_value_heads} head_dim={self.head_dim} "
-                f"width={self.width} hidden={self.hidden} context={self.context} cannot be built: "
-                "all must be at least 1, key_value_heads must divide heads, and head_dim be even"
+                f"width={self.width} hidden={self.hidden} positions={self.positions} cannot be "
+                "built: all must be at least 1, key_value_heads must divide heads, and head_dim be "
+                "even"
             )
         rates = (self.embedding_dropout, self.attention_dropout, self.residual_dropout)
         if not all(0.0 <= rate < 1.0 for rate in rates):
             raise UserError(f"dropout rates {rates} (config.model.<student>): 0 <= rate < 1")
+
+    @property
+    def context(self) -> int:
+        """Published limits of up to 131,072 would decide how large caches may become."""
+        return min(self.positions, MOST_CONTEXT)
 
     @property
     def model_type(self) -> str:

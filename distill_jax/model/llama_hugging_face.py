@@ -89,7 +89,7 @@ def read_sizes(config: dict[str, Any], path: pathlib.Path, where: str) -> dict[s
         value = config.get(key)
         if not isinstance(value, int) or value < 1:
             raise UserError(f"{where}: {path} has {key}={value!r}: it must be a number above 0")
-    vocab_size, context, layers, heads, width, hidden = (config[key] for key in _SIZES)
+    vocab_size, positions, layers, heads, width, hidden = (config[key] for key in _SIZES)
     key_value_heads = config.get("num_key_value_heads") or heads
     head_dim = config.get("head_dim") or (128 if family == "qwen3" else width // heads)
     for key, value in (("num_key_value_heads", key_value_heads), ("head_dim", head_dim)):
@@ -120,7 +120,7 @@ def read_sizes(config: dict[str, Any], path: pathlib.Path, where: str) -> dict[s
         )
     return {
         "vocab_size": vocab_size,
-        "context": context,
+        "positions": positions,
         "layers": layers,
         "heads": heads,
         "width": width,
@@ -184,7 +184,7 @@ def config_json(family: str, sizes: dict[str, Any], more: dict[str, Any]) -> dic
     config = kind(
         architectures=[architecture],
         vocab_size=sizes["vocab_size"],
-        max_position_embeddings=sizes["context"],
+        max_position_embeddings=sizes["positions"],
         num_hidden_layers=sizes["layers"],
         num_attention_heads=sizes["heads"],
         num_key_value_heads=sizes["key_value_heads"],

@@ -17,22 +17,22 @@ PRESETS: dict[str, NetworkConfig] = {
     "distilgpt2": GPT2Config(50_257, context=1024, layers=6, heads=12, width=768),
     # https://huggingface.co/HuggingFaceTB/SmolLM2-135M: 134,515,008 parameters.
     "smollm2-135m": LlamaConfig(
-        49_152, context=8192, layers=30, heads=9, width=576, key_value_heads=3, head_dim=64,
+        49_152, positions=8192, layers=30, heads=9, width=576, key_value_heads=3, head_dim=64,
         hidden=1536, rope_theta=1e5, norm_epsilon=1e-5, tied=True,
     ),
     # https://huggingface.co/Qwen/Qwen2.5-0.5B: 494,032,768 parameters.
     "qwen2.5-0.5b": LlamaConfig(
-        151_936, context=32_768, layers=24, heads=14, width=896, key_value_heads=2, head_dim=64,
+        151_936, positions=32_768, layers=24, heads=14, width=896, key_value_heads=2, head_dim=64,
         hidden=4864, rope_theta=1e6, norm_epsilon=1e-6, tied=True, qkv_bias=True,
     ),
     # https://huggingface.co/Qwen/Qwen3-0.6B: 596,049,920 parameters.
     "qwen3-0.6b": LlamaConfig(
-        151_936, context=40_960, layers=28, heads=16, width=1024, key_value_heads=8, head_dim=128,
+        151_936, positions=40_960, layers=28, heads=16, width=1024, key_value_heads=8, head_dim=128,
         hidden=3072, rope_theta=1e6, norm_epsilon=1e-6, tied=True, qk_norm=True,
     ),
     # https://huggingface.co/meta-llama/Llama-3.2-1B: 1,235,814,400 parameters.
     "llama-3.2-1b": LlamaConfig(
-        128_256, context=131_072, layers=16, heads=32, width=2048, key_value_heads=8, head_dim=64,
+        128_256, positions=131_072, layers=16, heads=32, width=2048, key_value_heads=8, head_dim=64,
         hidden=8192, rope_theta=5e5, rope_scaling=Llama3Scaling(32.0, 1.0, 4.0, 8192),
         norm_epsilon=1e-5, tied=True,
     ),

@@ -165,12 +165,15 @@ class RunInputs:
         Raises UserError where config.model.<student>.init_from cannot be read.
         """
         facts = self.facts()
-        return {
+        models = {
             student: families.from_json(facts[student]["model"])
             if student in facts
             else student_source.model_config(self.config.model[student], student, tokenizer)
             for student in self.students
         }
+        # They take turns, so they have the same ids: as many rows as the one with the most.
+        rows = max(model.vocab_size for model in models.values())
+        return {name: dataclasses.replace(m, vocab_size=rows) for name, m in models.items()}
 
     def checkpoint_directory(self, student: str) -> epath.Path:
         """Where the student's checkpoints lie."""

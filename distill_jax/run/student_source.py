@@ -19,6 +19,7 @@ from distill_jax.text.tokenizer import Tokenizer, load_tokenizer
 from distill_jax.training import checkpoint, manifest
 from distill_jax.workdir import read_json
 
+SPARE_ROWS = 200  # an embedding may have one row in so many more than its tokenizer has ids
 _SIZE = ("layers", "heads", "width", "context")
 
 
@@ -28,18 +29,18 @@ def model_config(section: Any, student: str, tokenizer: Tokenizer) -> NetworkCon
     Raises UserError for a preset, a source or a checkpoint that does not exist, or that does not
     fit the tokenizer.
     """
-    size = _size(section, student, tokenizer)
     dropout = {name: section[name] for name in section if name.endswith("_dropout")}
-    return dataclasses.replace(size, vocab_size=tokenizer.padded_size, **dropout)
+    return dataclasses.replace(_size(section, student, tokenizer), **dropout)
 
 
 def _size(section: Any, student: str, tokenizer: Tokenizer) -> NetworkConfig:
-    """The size of a student but for vocabulary and dropout."""
+    """The size of a student but for dropout."""
     key = f"config.model.{student}"
     if not section.init_from:
+        size = presets.own_size(**{name: section[name] for name in _SIZE})
         if section.preset:
-            return presets.preset_size(section.preset, f"{key}.preset")
-        return presets.own_size(**{name: section[name] for name in _SIZE})
+            size = presets.preset_size(section.preset, f"{key}.preset")
+        return dataclasses.replace(size, vocab_size=tokenizer.padded_size)
     if section.preset:
         raise UserError(f"{key}.init_from brings its own size: leave {key}.preset empty")
     other = _other_run(section.init_from)
@@ -52,13 +53,15 @@ def _size(section: Any, student: str, tokenizer: Tokenizer) -> NetworkConfig:
         _other_step(section.init_from, student)
         return families.from_json(facts[other_student]["model"])
     size = hugging_face.find(section.init_from, f"{key}.init_from").model
-    # The end of turn is ours: a tokenizer that came with the weights does not have it.
-    if not size.vocab_size <= tokenizer.size <= size.vocab_size + 1:
+    # The end marks are ours: a tokenizer that came with the weights may lack them. And published
+    # weights may have rows that are no id's (Qwen 2.5 has 271 of them in 151,936).
+    if not size.vocab_size - size.vocab_size // SPARE_ROWS <= tokenizer.size <= size.vocab_size + 2:
         raise UserError(
             f"{key}.init_from={section.init_from} has {size.vocab_size} words, the tokenizer "
             f"{tokenizer.size}: set config.tokenizer.name to the one of these weights"
         )
-    return size
+    rows = -(-size.vocab_size // 128) * 128
+    return dataclasses.replace(size, vocab_size=max(rows, tokenizer.padded_size))
 
 
 def given_params(section: Any, student: str, model: NetworkConfig) -> tuple[Any, str]:
