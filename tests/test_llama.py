@@ -26,7 +26,7 @@ torch = pytest.importorskip("torch", reason="pip install torch==2.13.0 (to compa
 
 VOCABULARY, PADDED = 120, 128
 SIZE = {
-    "vocab_size": VOCABULARY, "max_position_embeddings": 64, "num_hidden_layers": 2,
+    "vocab_size": VOCABULARY, "max_position_embeddings": 96, "num_hidden_layers": 2,
     "hidden_size": 32, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 48,
 }  # fmt: skip
 LLAMA3 = {

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 import transformers
+from experiment_runs import TINY, run
 from test_hugging_face import DTYPES, KEY, message, network_logits, tensors
 from test_llama import LLAMA3, VOCABULARY, made_by_transformers
 
@@ -27,7 +28,9 @@ def changed(directory, changes):
     """config.json with other values; None takes a key out."""
     path = directory / "config.json"
     content = json.loads(path.read_text()) | changes
-    content = {key: value for key, value in content.items() if value is not None}
+    for key, value in changes.items():
+        if value is None:
+            del content[key]
     path.write_text(json.dumps(content))
 
 
@@ -164,6 +167,29 @@ def test_a_student_starts_from_such_weights_with_spare_rows(tmp_path):
     params, dtype = student_source.given_params(section, "solver", config)
     assert params["embed_tokens"]["embedding"].shape == (config.vocab_size, 32)
     assert dtype == "float32" and config.model_type == "qwen2"
+
+
+def test_a_run_from_such_weights_is_trained_evaluated_and_exported(tmp_path):
+    tokenizer = train_tokenizer([" ".join(map(str, range(300))) + " has cups. How many?"], 300)
+    tokenizer.save(tmp_path / "qwen2")
+    size = {"vocab_size": tokenizer.size, "max_position_embeddings": 512}
+    made_by_transformers("qwen2", **size).save_pretrained(tmp_path / "qwen2")
+    done = run(
+        "main", *TINY, "--config.train.steps=3", "--workdir", tmp_path / "w",
+        "--config.model.decomposer.context=512",
+        f"--config.model.solver.init_from={tmp_path / 'qwen2'}",
+        f"--config.tokenizer.name={tmp_path / 'qwen2'}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    facts = json.loads((tmp_path / "w" / "training_data.json").read_text())
+    families_of = {student: facts[student]["model"]["model_type"] for student in facts}
+    assert families_of == {"decomposer": "gpt2", "solver": "qwen2"}
+    done = run("export", "--workdir", tmp_path / "w", "--output", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    model, info = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path / "out" / "solver", output_loading_info=True
+    )
+    assert not any(info.values()) and model.config.architectures == ["Qwen2ForCausalLM"]
 
 
 def test_the_context_of_published_models_does_not_decide_the_size_of_caches():
