@@ -213,8 +213,9 @@ def their_gradients(name, rows):
     }
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("name", "packed"), [*((name, False) for name in FAMILIES), ("llama3", True), ("qwen3", True)]
+)
 def test_loss_and_gradients(name, packed):
     rows = training_rows()
     expected_loss, expected = their_gradients(name, rows)
@@ -343,8 +344,10 @@ PLANS = {
 }
 
 
-@pytest.mark.parametrize("temperature", [0.0, 1.3])
-@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize(
+    ("name", "temperature"),
+    [("two_students", 0.0), ("two_students", 1.3), ("one_student_two_views", 1.3)],
+)
 def test_the_sampler_equals_the_obvious_loop(name, temperature):
     requests = ragged_requests(9)
     with jax.set_mesh(make_mesh()):
@@ -352,10 +355,9 @@ def test_the_sampler_equals_the_obvious_loop(name, temperature):
         check(PLANS[name], requests, dialogues, temperature)
 
 
-@pytest.mark.parametrize("shape", [(8, 1, 1), (2, 2, 2)])
-def test_a_mesh_samples_the_tokens_of_one_device(shape):
+def test_a_mesh_samples_the_tokens_of_one_device():
     plan, requests, drawn = PLANS["two_students"], ragged_requests(10), []
-    for mesh in (make_mesh(), make_mesh(shape)):
+    for mesh in (make_mesh(), make_mesh((2, 2, 2))):
         with jax.set_mesh(mesh):
             dialogues, _ = answer(plan, requests, pick.draw(1.3), 8)
         drawn.append([[turn.tokens for turn in dialogue.turns] for [dialogue] in dialogues])

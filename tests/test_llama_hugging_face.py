@@ -169,6 +169,7 @@ def test_a_student_starts_from_such_weights_with_spare_rows(tmp_path):
     assert dtype == "float32" and config.model_type == "qwen2"
 
 
+@pytest.mark.slow
 def test_a_run_from_such_weights_is_trained_evaluated_and_exported(tmp_path):
     tokenizer = train_tokenizer([" ".join(map(str, range(300))) + " has cups. How many?"], 300)
     tokenizer.save(tmp_path / "qwen2")
