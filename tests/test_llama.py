@@ -12,13 +12,13 @@ from dialogue_plans import BOTH, LLAMA, SMALL, make_plan, ragged_requests
 from test_decode import answer, check
 from tiny_student import make_mesh, run_steps
 
+from distill_jax.dialogues.sampler import cast_params
 from distill_jax.errors import UserError
-from distill_jax.evaluation.sampler import cast_params
 from distill_jax.model import cache_attention, families, hugging_face, network, presets, rope
 from distill_jax.model.llama import LlamaConfig, RMSNorm
+from distill_jax.run.student_setup import check_mesh
 from distill_jax.sampling import pick
 from distill_jax.sampling.plan import ViewPlan
-from distill_jax.student_setup import check_mesh
 from distill_jax.text.rows import Row
 from distill_jax.training import batches, loss, step
 

@@ -11,12 +11,12 @@ from experiment_runs import TINY, run
 from test_hugging_face import DTYPES, KEY, message, network_logits, tensors
 from test_llama import LLAMA3, VOCABULARY, made_by_transformers
 
-from distill_jax import student_source
 from distill_jax.configs.base import get_config
 from distill_jax.errors import UserError
 from distill_jax.export import hugging_face_export
 from distill_jax.model import families, hugging_face, network, rope
 from distill_jax.model.llama import LlamaConfig
+from distill_jax.run import student_source
 from distill_jax.text.tokenizer import train_tokenizer
 
 torch = pytest.importorskip(

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from distill_jax import sharding
+from distill_jax.model import sharding
 from distill_jax.model.network import NetworkConfig
 from distill_jax.sampling import generate, pick, slots
 from distill_jax.sampling import plan as dialogue_plan
