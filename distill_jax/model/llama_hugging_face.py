@@ -149,7 +149,7 @@ def _rope(config: dict[str, Any]) -> tuple[float, Llama3Scaling | None, dict[str
         return float(theta), None, {}
     if kind != "llama3":
         return float(theta), None, unknown
-    values = [given.get(name) for name in _SCALING]
+    values: list[Any] = [given.get(name) for name in _SCALING]
     if not all(isinstance(value, int | float) and value > 0 for value in values):
         return float(theta), None, unknown
     factor, low, high, original = values
