@@ -20,7 +20,7 @@ from distill_jax.run.student_setup import check_mesh
 from distill_jax.sampling import pick
 from distill_jax.sampling.plan import ViewPlan
 from distill_jax.text.rows import Row
-from distill_jax.training import batches, loss, step
+from distill_jax.training import batches, objective, step
 
 torch = pytest.importorskip("torch", reason="pip install torch==2.13.0 (to compare with)")
 
@@ -226,11 +226,12 @@ def test_loss_and_gradients(name, packed):
     numbers = [data.row(number) for number in range(data.rows_per_epoch())]
     batch = {key: np.stack([row[key] for row in numbers]) for key in numbers[0]}
     allowed = jnp.arange(PADDED)[None] < VOCABULARY
-    made = step.Trainer(config, None, step.Computation(loss_chunk=64), allowed, 0)
+    made = step.Trainer(
+        config, None, step.Computation(loss_chunk=64), allowed, 0, objective.Likelihood()
+    )
 
     def total_loss(params):
-        tokens = step.loss_tokens(made, params, batch, None)
-        return loss.loss_sum(64, config.head(params), tokens, allowed)
+        return made.objective.sums(made, params, {}, batch, None)["likelihood"]
 
     with jax.set_mesh(make_mesh()):
         value, grads = jax.jit(jax.value_and_grad(total_loss))(params)
