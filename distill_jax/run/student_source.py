@@ -37,9 +37,10 @@ def _size(section: Any, student: str, tokenizer: Tokenizer) -> NetworkConfig:
     """The size of a student but for dropout."""
     key = f"config.model.{student}"
     if not section.init_from:
-        size = presets.own_size(**{name: section[name] for name in _SIZE})
         if section.preset:
             size = presets.preset_size(section.preset, f"{key}.preset")
+        else:
+            size = presets.own_size(**{name: section[name] for name in _SIZE})
         return dataclasses.replace(size, vocab_size=tokenizer.padded_size)
     if section.preset:
         raise UserError(f"{key}.init_from brings its own size: leave {key}.preset empty")
