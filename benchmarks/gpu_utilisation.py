@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks import models, rows
 from benchmarks.peers import Peer, PeerError, Setting
 from benchmarks.results import Results, say, significant
-from distill_jax.model import flops, gpt2
+from distill_jax.model import flops, network
 
 # Dense bfloat16 TFLOP/s of NVIDIA's data sheets; the first name found in the device's counts.
 PEAKS = {"H100 PCIe": 756.0, "H100": 989.4, "H200": 989.4, "A100": 312.0}
@@ -164,7 +164,7 @@ def _utilisation(plan, timed, seconds, size, length: int, device: str) -> dict[s
     )
     row_pairs = flops.causal_pairs(length) * fed // length
     width, layers = size["width"], size["layers"]
-    palm = 6 * gpt2.parameter_count(config) + 12 * layers * width * length
+    palm = 6 * network.parameter_count(config) + 12 * layers * width * length
     rates = {
         "": flops.train_flops(config, tokens, row_pairs, loss_tokens) / seconds / 1e12,
         "_segments": flops.train_flops(config, tokens, pairs, loss_tokens) / seconds / 1e12,

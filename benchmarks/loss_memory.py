@@ -7,12 +7,14 @@ That loss and gradients agree is tested (tests/test_step.py).
 """
 
 import argparse
+import dataclasses
 import json
 
 import jax
 import jax.numpy as jnp
 
-from distill_jax.model import gpt2, sharding
+from distill_jax.model import sharding
+from distill_jax.model.network import NetworkConfig
 from distill_jax.model.presets import PRESETS
 from distill_jax.training import optimizer, step
 from distill_jax.training.objective import Likelihood
@@ -20,7 +22,7 @@ from distill_jax.training.objective import Likelihood
 VOCABULARY = 50_304
 
 
-def temporaries(config: gpt2.GPT2Config, rows: int, length: int, chunk: int) -> int:
+def temporaries(config: NetworkConfig, rows: int, length: int, chunk: int) -> int:
     """Bytes of temporaries of a compiled float32 step whose every token is a loss token."""
     made = optimizer.make_optimizer(
         lambda count: 1e-4, b1=0.9, b2=0.95, epsilon=1e-8, weight_decay=0.1, clip_norm=1.0
@@ -49,7 +51,7 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=1024)
     parser.add_argument("--chunk", type=int, default=1024)
     arguments = parser.parse_args()
-    config = gpt2.GPT2Config(vocab_size=VOCABULARY, **PRESETS[arguments.preset])
+    config = dataclasses.replace(PRESETS[arguments.preset], vocab_size=VOCABULARY)
     whole = arguments.rows * arguments.length
     sizes = {
         name: temporaries(config, arguments.rows, arguments.length, chunk)

@@ -5,7 +5,13 @@ from typing import Any
 from distill_jax.model.gpt2 import GPT2Config
 from distill_jax.model.presets import PRESETS
 
-SIZES = PRESETS | {"gpt2-4-layers": PRESETS["gpt2"] | {"layers": 4}}
+KEYS = ("layers", "heads", "width", "context")
+SIZES = {
+    name: {key: getattr(size, key) for key in KEYS}
+    for name, size in PRESETS.items()
+    if isinstance(size, GPT2Config)
+}
+SIZES["gpt2-4-layers"] = SIZES["gpt2"] | {"layers": 4}
 
 
 def chosen(arguments: Any) -> dict[str, dict[str, int]]:

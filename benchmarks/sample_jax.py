@@ -17,11 +17,7 @@ from jax.sharding import NamedSharding, PartitionSpec  # noqa: E402
 
 from benchmarks.sample_job import ROLES, SampleJob, SampleSetting, written_tokens  # noqa: E402
 from distill_jax.dialogues import sampler  # noqa: E402
-from distill_jax.model import (  # noqa: E402
-    gpt2,
-    hugging_face,
-    sharding,
-)
+from distill_jax.model import hugging_face, network, sharding  # noqa: E402
 from distill_jax.sampling import decode  # noqa: E402
 from distill_jax.sampling.dialogues import Dialogue, Request  # noqa: E402
 from distill_jax.sampling.generate import Work  # noqa: E402
@@ -52,9 +48,8 @@ class Loop:
         self._models, self._params = {}, {}
         for role, directory in zip(ROLES, setting.weights, strict=True):
             source = hugging_face.find(directory, "benchmark")
-            size = {key: getattr(source, key) for key in ("layers", "heads", "width", "context")}
-            self._models[role] = gpt2.GPT2Config(vocab_size=source.vocab_size, **size)
-            params = hugging_face.load_params(source, source.vocab_size)
+            self._models[role] = source.model
+            params = hugging_face.load_params(source, source.model.vocab_size)
             place = NamedSharding(self._mesh, PartitionSpec())
             self._params[role] = jax.device_put(params, place)
         self._compiling = 0.0
@@ -172,10 +167,10 @@ class Loop:
         """The least that decode steps can read: at each the students' parameters, once, and the
         filled places of the caches of the rows that write."""
         numbers = sum(  # of positions a step reads a few rows only
-            gpt2.parameter_count(model) - model.context * model.width
+            network.parameter_count(model) - model.looked_up_weights
             for model in self._models.values()
         )
-        place = gpt2.cache_bytes(next(iter(self._models.values())), 1, self._dtype)
+        place = network.cache_bytes(next(iter(self._models.values())), 1, self._dtype)
         return work.steps * numbers * jnp.dtype(self._dtype).itemsize + work.cache_slots * place
 
     def _on_event(self, event: str, seconds: float, **_: Any) -> None:

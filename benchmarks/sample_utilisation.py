@@ -18,7 +18,7 @@ import jax
 
 from benchmarks import sample_job, slots_picture
 from benchmarks.results import Results, say, significant
-from distill_jax.model import gpt2, sharding
+from distill_jax.model import gpt2, network, sharding
 from distill_jax.sampling import generate, pick
 from distill_jax.sampling.dialogues import Request
 from distill_jax.sampling.generate import Work
@@ -46,7 +46,7 @@ class Sampler:
             max_turn_tokens=caps.max_turn_tokens,
             max_tokens=caps.max_tokens,
         )
-        self._params = {role: gpt2.init_params(MODEL, jax.random.key(0)) for role in ROLES}
+        self._params = {role: network.init_params(MODEL, jax.random.key(0)) for role in ROLES}
 
     def run(self, requests: Sequence[Request], slots: int) -> Work:
         """What it took; the dialogues are as long as their scripts."""

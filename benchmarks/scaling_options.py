@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from distill_jax.model.presets import PRESETS
+from benchmarks.models import SIZES
 
 MODELS = ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")
 VOCABULARY = 50_304
@@ -33,7 +33,7 @@ def training_options(model: str, topology: str) -> list[Option]:
 
     Heads are never split: 25 heads divide by nothing, and the others need it nowhere.
     """
-    devices, size = device_count(topology), PRESETS[model]
+    devices, size = device_count(topology), SIZES[model]
     split = math.gcd(devices, size["width"])
     return [
         Option(
@@ -51,7 +51,7 @@ def training_options(model: str, topology: str) -> list[Option]:
 def sampler_options(model: str, topology: str) -> list[Option]:
     """What is tried for the sampler: every device has all parameters, or else a part of them, or
     else fewer slots."""
-    devices, size = device_count(topology), PRESETS[model]
+    devices, size = device_count(topology), SIZES[model]
     split = math.gcd(devices, size["width"])
     tried = [("data", 1, SLOTS), ("fsdp", split, SLOTS)]
     tried += [(f"data-{slots}", 1, slots) for slots in FEWER]

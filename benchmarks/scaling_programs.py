@@ -1,5 +1,6 @@
 """Compile one option of the table of `scaling.py`; the caller is a process of its own."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -16,7 +17,8 @@ from benchmarks.scaling_options import (
     Option,
 )
 from distill_jax.dry_run import ahead_of_time, sampler_programs, whole_run
-from distill_jax.model import attention, flops, gpt2
+from distill_jax.model import attention, flops, network
+from distill_jax.model.network import NetworkConfig
 from distill_jax.model.presets import PRESETS
 from distill_jax.sampling.plan import DialoguePlan, ViewPlan
 from distill_jax.text.rows import NO_LOSS, Row
@@ -55,7 +57,7 @@ def training_step(model: str, topology: str, option: Option) -> dict[str, Any]:
     tokens, pairs = rows * TOKENS, rows * flops.causal_pairs(TOKENS)
     again = flops.forward_flops(config, tokens, pairs, 0) if option.remat else 0
     return {
-        "parameters": gpt2.parameter_count(config),
+        "parameters": network.parameter_count(config),
         "kernel": kernel,
         "rows": rows,
         "useful_flops": flops.train_flops(config, tokens, pairs, tokens),
@@ -91,5 +93,5 @@ def _target(topology: str, option: Option) -> ahead_of_time.Target:
     return ahead_of_time.topology_target(topology, sizes)
 
 
-def _config(model: str) -> gpt2.GPT2Config:
-    return gpt2.GPT2Config(VOCABULARY, **PRESETS[model])
+def _config(model: str) -> NetworkConfig:
+    return dataclasses.replace(PRESETS[model], vocab_size=VOCABULARY)

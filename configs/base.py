@@ -11,10 +11,13 @@ def model_size() -> ConfigDict:
     return ConfigDict(
         {
             # Parameters to start from; the size is then theirs. A Hub id such as
-            # openai-community/gpt2, a directory in Hugging Face format, or a student of another
-            # run, RUN/checkpoints/STUDENT[/STEP]. "" = random ones.
+            # openai-community/gpt2 or HuggingFaceTB/SmolLM2-135M, a directory in Hugging Face
+            # format (GPT-2, Llama, SmolLM2, Mistral, Qwen 2, 2.5, 3), or a student of another run,
+            # RUN/checkpoints/STUDENT[/STEP]. "" = random ones. tokenizer.name must be theirs.
             "init_from": "",
-            # gpt2, gpt2-medium, gpt2-large, gpt2-xl, distilgpt2; "" = the four numbers below.
+            # A published size with random parameters: gpt2, gpt2-medium, gpt2-large, gpt2-xl,
+            # distilgpt2, smollm2-135m, qwen2.5-0.5b, qwen3-0.6b, llama-3.2-1b; "" = a GPT-2 of the
+            # four numbers below.
             "preset": "",
             "layers": 4,
             "heads": 4,

@@ -2,9 +2,10 @@
 
 import jax
 import numpy as np
-from numpy_gpt2 import logits as numpy_logits
+import numpy_gpt2
+import numpy_llama
 
-from distill_jax.model import gpt2
+from distill_jax.model import gpt2, llama, network
 from distill_jax.sampling import decode
 from distill_jax.sampling.advance import Calculator
 from distill_jax.sampling.dialogues import Request, name_hash
@@ -19,11 +20,15 @@ def model(layers, heads, width, context=96):
 
 
 SMALL, LARGE = model(1, 2, 32), model(2, 4, 48)
+LLAMA = llama.LlamaConfig(
+    PADDED, 96, 2, 4, 32, key_value_heads=2, head_dim=8, hidden=48, rope_theta=100.0,
+    norm_epsilon=1e-5, tied=False,
+)  # fmt: skip
 
 
 def random_params(config, seed):
     """Random weights large enough that the next token depends on all that came before."""
-    params = gpt2.init_params(config, jax.random.key(seed))
+    params = network.init_params(config, jax.random.key(seed))
     return jax.tree.map(lambda leaf: leaf * 12 if leaf.ndim > 1 else leaf, params)
 
 
@@ -130,6 +135,13 @@ def draw(logits, request, sample, count, temperature, seed):
     return int((weights <= float(jax.random.uniform(key)) * weights[-1]).sum())
 
 
+def slow_logits(model, params, tokens):
+    """Of the last token."""
+    if isinstance(model, llama.LlamaConfig):
+        return numpy_llama.logits(model, params, tokens)
+    return numpy_gpt2.logits(params, tokens)
+
+
 def obvious_loop(plan, params, request, sample=0, temperature=0.0, seed=3, calculator=None):
     """One dialogue, re-running each role's whole text for every token. Returns tokens, status."""
     params = jax.device_get(params)
@@ -138,7 +150,7 @@ def obvious_loop(plan, params, request, sample=0, temperature=0.0, seed=3, calcu
     own = 0  # tokens of the turn that the role wrote itself
     while True:
         view = plan.role_view[role]
-        logits = numpy_logits(params[plan.views[view].student], seen[view])
+        logits = slow_logits(plan.views[view].model, params[plan.views[view].student], seen[view])
         logits[plan.vocab_size :] = -np.inf
         if not plan.may_pass[role]:
             logits[plan.end_of_turn] = -np.inf

@@ -12,12 +12,12 @@ import pytest
 from tiny_student import MODEL, OPTIMIZER, make_mesh
 
 from distill_jax.errors import UserError
-from distill_jax.model import gpt2
+from distill_jax.model import gpt2, network
 from distill_jax.training import checkpoint, step
 
 
 def small_state(seed=0, model=MODEL):
-    state = step.init_state(gpt2.init_params(model, jax.random.key(seed)), OPTIMIZER)
+    state = step.init_state(network.init_params(model, jax.random.key(seed)), OPTIMIZER)
     return state.replace(step=jnp.int32(seed))
 
 

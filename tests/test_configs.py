@@ -1,5 +1,6 @@
 """The configs that come with the package, and what is said about values that make no sense."""
 
+import dataclasses
 import importlib
 import inspect
 import re
@@ -9,7 +10,7 @@ from pages import DOCS
 from tiny_student import make_mesh
 
 from distill_jax.errors import UserError
-from distill_jax.model import gpt2, presets
+from distill_jax.model import presets
 from distill_jax.run import checks
 from distill_jax.run.run_inputs import NOT_IDENTITY, NOT_IDENTITY_KEYS, RunInputs
 from distill_jax.run.student_setup import check_mesh
@@ -48,8 +49,7 @@ def test_the_gpt2_config_fine_tunes_published_weights_and_fits_eight_devices(tmp
     for student in ("decomposer", "solver"):
         assert config.model[student].init_from == config.tokenizer.name
         assert config.optimizer[student].learning_rate <= 3e-4
-    size = presets.preset_size("gpt2", "preset")
-    model = gpt2.GPT2Config(vocab_size=50304, **size)
+    model = dataclasses.replace(presets.preset_size("gpt2", "preset"), vocab_size=50304)
     assert config.data.seq_len <= model.context
     check_mesh(make_mesh((8, 1, 1)), "solver", model, config.train.batch_size)
 

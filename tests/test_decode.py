@@ -25,7 +25,7 @@ from dialogue_plans import (
 )
 from tiny_student import make_mesh
 
-from distill_jax.model import partition, sharding
+from distill_jax.model import sharding
 from distill_jax.sampling import decode, generate, pick
 from distill_jax.sampling.plan import FREE, FREE_TURN, HOLD
 
@@ -194,7 +194,9 @@ def test_a_mesh_gives_the_tokens_of_one_device(name, shape):
     mesh = make_mesh(shape)
     with jax.set_mesh(mesh):
         params = all_params(plan)
-        specs = sharding.match_rules(partition.RULES, params)
+        specs = {
+            s: sharding.match_rules(plan.students[s].partition_rules, p) for s, p in params.items()
+        }
         params = jax.device_put(params, sharding.shardings(mesh, specs))
         got, _ = answer(plan, requests, pick.draw(1.3), 8, params)
     simple = lambda all_: [[(d.status, [t.tokens for t in d.turns]) for d in x] for x in all_]  # noqa: E731

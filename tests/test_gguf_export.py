@@ -8,7 +8,7 @@ import transformers
 from test_hugging_face_export import gpt2_tokenizer
 
 from distill_jax.export import gguf_export, hugging_face_export
-from distill_jax.model import gpt2
+from distill_jax.model import gpt2, network
 from distill_jax.text.tokenizer import END_OF_TURN
 
 gguf = pytest.importorskip("gguf", reason="no gguf: pip install 'distill-jax[gguf]'")
@@ -27,7 +27,7 @@ def directory(tmp_path_factory):
     tokenizer.save(path / "tokenizer")
     gguf_export.check(path / "tokenizer")
     config = gpt2.GPT2Config(tokenizer.padded_size, 96, layers=2, heads=2, width=32)
-    params = jax.tree.map(lambda leaf: leaf * 5, gpt2.init_params(config, jax.random.key(0)))
+    params = jax.tree.map(lambda leaf: leaf * 5, network.init_params(config, jax.random.key(0)))
     return hugging_face_export.export_student(
         path / "out", "solver", params, config, path / "tokenizer", "bfloat16", "card", gguf=True
     )

@@ -10,7 +10,7 @@ import pytest
 import transformers
 from tiny_student import make_mesh
 
-from distill_jax.model import attention, gpt2, hugging_face, hugging_face_files
+from distill_jax.model import attention, gpt2, hugging_face, layers, network
 from distill_jax.text.rows import Row
 from distill_jax.training import batches, objective, optimizer, step
 
@@ -65,7 +65,7 @@ def our_logits(name, tokens, positions, segments=None):
     @jax.jit
     def run(params, tokens, positions, segments):
         hidden, _ = gpt2.GPT2(config).apply({"params": params}, tokens, positions, segments)
-        return gpt2.logits(params, hidden)
+        return network.logits(config, params, hidden)
 
     return np.asarray(run(params, tokens, positions, segments))[..., : SHAPES[name]["vocab_size"]]
 
@@ -138,7 +138,7 @@ def their_gradients(name, rows):
         value = torch.nn.functional.cross_entropy(logits, targets, reduction="sum")
         value.backward()
         total += value.item()
-    layout = hugging_face_files.tensor_layout(**SHAPES[name])
+    layout = gpt2.GPT2Config(**SHAPES[name]).hugging_face_layout()
     named = dict(theirs.transformer.named_parameters())
     grads = {
         "/".join(tensor.path): named[key.removeprefix("transformer.")].grad.numpy()
@@ -209,7 +209,7 @@ def test_bfloat16_computes_close_by_and_sums_gradients_in_float32():
 
 
 def apply(config, key, **how):
-    params = gpt2.init_params(config, jax.random.key(0))
+    params = network.init_params(config, jax.random.key(0))
     tokens = jnp.arange(64)[None] % 100
     rngs = {} if key is None else {"dropout": key}
     hidden, _ = gpt2.GPT2(config, **how).apply({"params": params}, tokens, tokens % 64, rngs=rngs)
@@ -235,7 +235,7 @@ def test_dropout_rate_and_scale():
     dropped = module.apply(
         {},
         rngs={"dropout": jax.random.key(0)},
-        method=lambda m: gpt2._dropout(m, 0.3, jnp.ones((400, 400))),
+        method=lambda m: layers.dropout(m, 0.3, jnp.ones((400, 400))),
     )
     assert float(jnp.mean(dropped == 0)) == pytest.approx(0.3, abs=0.005)
     assert set(np.unique(np.asarray(dropped))) == {np.float32(0), np.float32(1 / 0.7)}

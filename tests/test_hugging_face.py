@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from distill_jax.errors import UserError
 from distill_jax.export import hugging_face_export
-from distill_jax.model import gpt2, hugging_face
+from distill_jax.model import gpt2, hugging_face, network
 
 torch = pytest.importorskip(
     "torch", reason="no PyTorch: pip install torch --index-url https://download.pytorch.org/whl/cpu"
@@ -60,8 +60,8 @@ def network_logits(config, params, tokens):
     """float32 [B, T, V] of our network for int ids [B, T]."""
     tokens = jnp.asarray(tokens)
     positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
-    hidden, _ = gpt2.GPT2(config).apply({"params": params}, tokens, positions, segments=None)
-    return gpt2.logits(params, hidden)
+    hidden, _ = config.module().apply({"params": params}, tokens, positions, segments=None)
+    return network.logits(config, params, hidden)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -71,11 +71,12 @@ def test_in_and_out_again_changes_no_byte(tmp_path, dtype, shards, headless):
     made_by_transformers(tmp_path / "in", dtype, headless=headless, shards=shards)
     assert len(list((tmp_path / "in").glob("*.safetensors"))) == 1 or shards
     source = hugging_face.find(str(tmp_path / "in"), KEY)
-    assert source == hugging_face.Source(tmp_path / "in", **SIZES, vocab_size=70, dtype=dtype)
+    model = gpt2.GPT2Config(vocab_size=70, **SIZES)
+    assert source == hugging_face.Source(tmp_path / "in", model, dtype)
     params = hugging_face.load_params(source, 128)
     (tmp_path / "out").mkdir()
     out = tmp_path / "out" / "model.safetensors"
-    hugging_face_export.save_params(out, params, 70, dtype)
+    hugging_face_export.save_params(out, params, model, dtype)
     before, after = tensors(tmp_path / "in"), tensors(tmp_path / "out")
     if headless:
         before = {f"transformer.{name}": value for name, value in before.items()}
@@ -92,7 +93,7 @@ def test_the_tree_is_that_of_init_params_and_fresh_rows_are_the_mean(tmp_path):
     made_by_transformers(tmp_path)
     params = hugging_face.load_params(hugging_face.find(str(tmp_path), KEY), 128)
     config = gpt2.GPT2Config(vocab_size=128, **SIZES)
-    wanted = jax.eval_shape(lambda: gpt2.init_params(config, jax.random.key(0)))
+    wanted = jax.eval_shape(lambda: network.init_params(config, jax.random.key(0)))
     assert jax.tree.structure(params) == jax.tree.structure(wanted)
     jax.tree.map(lambda a, b: np.testing.assert_equal((a.shape, a.dtype), (b.shape, b.dtype)),
                  params, wanted)  # fmt: skip
@@ -184,7 +185,7 @@ def test_what_does_not_change_the_function_is_accepted(tmp_path):
     content = json.loads(path.read_text())
     del content["activation_function"], content["tie_word_embeddings"]  # as in old files
     path.write_text(json.dumps(content))
-    assert hugging_face.find(str(tmp_path), KEY).layers == 2
+    assert hugging_face.find(str(tmp_path), KEY).model.layers == 2
 
 
 @pytest.mark.parametrize("content", [None, "{", "[1]", b"\xff\xfe"])

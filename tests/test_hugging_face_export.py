@@ -16,7 +16,7 @@ from test_hugging_face import DTYPES, KEY, network_logits, tensors
 
 from distill_jax.errors import UserError
 from distill_jax.export import hugging_face_export
-from distill_jax.model import gpt2, hugging_face
+from distill_jax.model import gpt2, hugging_face, network
 from distill_jax.text import rows as text_rows
 from distill_jax.text.tokenizer import END_OF_TURN, load_tokenizer, train_tokenizer
 
@@ -32,7 +32,7 @@ def tiny_student(tmp_path, tokenizer, *, scale=1.0, context=96):
     config = gpt2.GPT2Config(
         vocab_size=tokenizer.padded_size, context=context, layers=2, heads=2, width=32
     )
-    params = gpt2.init_params(config, jax.random.key(0))
+    params = network.init_params(config, jax.random.key(0))
     return config, jax.tree.map(lambda leaf: leaf * scale, params)
 
 
@@ -75,7 +75,7 @@ def test_transformers_loads_an_export_as_it_is(tmp_path, tokenizer, dtype):
     assert model.generation_config.pad_token_id == tokenizer.end_of_text
     # And back: what we read is what was written.
     source = hugging_face.find(str(directory), KEY)
-    assert (source.vocab_size, source.dtype) == (tokenizer.size, dtype)
+    assert (source.model.vocab_size, source.dtype) == (tokenizer.size, dtype)
     again = hugging_face.load_params(source, config.vocab_size)
     again["wte"]["embedding"] = again["wte"]["embedding"][: tokenizer.size]
     params["wte"]["embedding"] = params["wte"]["embedding"][: tokenizer.size]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tiny_student import MODEL, OPTIMIZER, make_batches, make_mesh, ragged_rows, trainer
 
-from distill_jax.model import gpt2, sharding
+from distill_jax.model import network, sharding
 from distill_jax.training import step
 from distill_jax.training.objective import Likelihood
 
@@ -35,7 +35,7 @@ class Unweighted:
 
     def sums(self, trainer, params, frozen, batch, key):
         tokens = step.loss_tokens(trainer, params, batch, key)
-        logits = gpt2.logits(params, tokens.hidden)
+        logits = network.logits(SMALL, params, tokens.hidden)
         logits = jnp.take_along_axis(logits, tokens.positions[..., None], axis=1)
         logits = jnp.where(trainer.allowed[tokens.writers], logits, -1e30)
         chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), tokens.targets[..., None], -1)
@@ -88,7 +88,7 @@ def test_a_frozen_student_is_neither_given_away_nor_changed(batch):
     assert all(leaf.donated for leaf in jax.tree.leaves(given_away))
     assert not any(leaf.donated for leaf in jax.tree.leaves(kept))
     places = jax.tree.map(lambda leaf: leaf.sharding, state.params)
-    init = jax.jit(lambda key: gpt2.init_params(SMALL, key), out_shardings=places)
+    init = jax.jit(lambda key: network.init_params(SMALL, key), out_shardings=places)
     teacher, again = init(jax.random.key(1)), init(jax.random.key(1))
     _, metrics = lowered.compile()(state, sharding.put_batch(mesh, batch), {"teacher": teacher})
     for leaf, expected in zip(jax.tree.leaves(teacher), jax.tree.leaves(again), strict=True):

@@ -7,12 +7,12 @@ import optax
 import pytest
 from tiny_student import MODEL
 
-from distill_jax.model import gpt2
+from distill_jax.model import network
 from distill_jax.training import optimizer
 
 
 def test_weight_decay_spares_biases_and_layer_norms():
-    params = gpt2.init_params(MODEL, jax.random.key(0))
+    params = network.init_params(MODEL, jax.random.key(0))
     mask = optimizer.decay_mask(params)
     assert mask["wte"]["embedding"] and mask["h_1"]["attn"]["c_attn"]["kernel"]
     assert not mask["h_1"]["attn"]["c_attn"]["bias"] and not mask["ln_f"]["scale"]
@@ -28,7 +28,7 @@ def test_schedule_warms_up_and_decays():
 
 
 def test_clipping_scales_the_gradient_to_the_norm():
-    params = gpt2.init_params(MODEL, jax.random.key(0))
+    params = network.init_params(MODEL, jax.random.key(0))
     huge = jax.tree.map(lambda leaf: jnp.full_like(leaf, 100.0), params)
     clipped, _ = optax.clip_by_global_norm(1.0).update(huge, optax.EmptyState())
     ours = optimizer.make_optimizer(

@@ -15,7 +15,7 @@ import transformers  # noqa: E402
 
 from benchmarks import sample_job, turn_by_turn  # noqa: E402
 from distill_jax.export import hugging_face_export  # noqa: E402
-from distill_jax.model import gpt2, sharding  # noqa: E402
+from distill_jax.model import gpt2, network, sharding  # noqa: E402
 from distill_jax.sampling import generate, pick  # noqa: E402
 from distill_jax.sampling.dialogues import Request  # noqa: E402
 from distill_jax.sampling.plan import DialoguePlan, ViewPlan  # noqa: E402
@@ -74,7 +74,7 @@ def random_params(size, seed, scales):
     """Weights so large that the next token depends on all that came before; those of words smaller,
     or words would only repeat themselves; some of them larger, or they would never be chosen among
     50,000."""
-    params = gpt2.init_params(size, jax.random.key(seed))
+    params = network.init_params(size, jax.random.key(seed))
     params = jax.tree.map(lambda leaf: np.array(leaf * 12 if leaf.ndim > 1 else leaf), params)
     params["wte"]["embedding"] /= 6
     for token, scale in scales.items():

@@ -21,7 +21,7 @@ from tiny_student import (
 )
 
 from distill_jax.errors import UserError
-from distill_jax.model import attention, gpt2, partition, sharding
+from distill_jax.model import attention, gpt2, network, sharding
 from distill_jax.run.student_setup import check_mesh
 from distill_jax.text.rows import NO_LOSS
 from distill_jax.training import loss, step
@@ -33,9 +33,8 @@ def loss_of(params, batch, chunk, mesh=None, allowed=ALLOWED):
 
     def total(params):
         tokens = step.loss_tokens(made, params, batch, None)
-        weights = jnp.asarray(batch["weights"])
-        embedding = params["wte"]["embedding"]
-        return loss.loss_sum(chunk, embedding, tokens, weights, jnp.asarray(allowed))
+        weights, head = jnp.asarray(batch["weights"]), MODEL.head(params)
+        return loss.loss_sum(chunk, head, tokens, weights, jnp.asarray(allowed))
 
     with jax.set_mesh(mesh or make_mesh()):
         return jax.jit(jax.value_and_grad(total))(params)
@@ -50,7 +49,7 @@ def test_loss_equals_an_obvious_loop(seed, packed):
     numbers = range(data.rows_per_epoch())
     made = [data.row(number) for number in numbers]
     batch = {key: np.stack([row[key] for row in made]) for key in made[0]}
-    params = gpt2.init_params(MODEL, jax.random.key(seed))
+    params = network.init_params(MODEL, jax.random.key(seed))
     total, _ = loss_of(params, batch, 7)
     expected = 0.0
     host = jax.device_get(params)
@@ -73,7 +72,7 @@ def whole_loss(params, batch, allowed=ALLOWED):
 
     def total(params):
         tokens = step.loss_tokens(made, params, batch, None)
-        logits = gpt2.logits(params, at_loss_tokens(tokens))
+        logits = network.logits(MODEL, params, at_loss_tokens(tokens))
         logits = jnp.where(jnp.asarray(allowed)[tokens.writers], logits, -1e30)
         chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), tokens.targets[..., None], -1)
         return -jnp.sum(chosen[..., 0], where=tokens.writers >= 0)
@@ -85,7 +84,7 @@ def whole_loss(params, batch, allowed=ALLOWED):
 @pytest.mark.parametrize("chunk", [1, 20, 10_000])
 def test_chunks_do_not_change_loss_or_gradients(chunk):
     batch = make_batches(ragged_rows(64), True, 48)[0]
-    params = gpt2.init_params(MODEL, jax.random.key(0))
+    params = network.init_params(MODEL, jax.random.key(0))
     expected, expected_grads = whole_loss(params, batch)
     for mesh in (make_mesh(), make_mesh((2, 2, 2))):
         value, grads = loss_of(params, batch, chunk, mesh)
@@ -98,7 +97,7 @@ def test_each_role_is_given_only_what_it_may_write():
     allowed = np.stack([np.arange(128) < 50, np.arange(128) < 30])
     batch = make_batches(ragged_rows(8), batch_size=8)[0]
     batch["targets"] = batch["targets"] % 30
-    params = gpt2.init_params(MODEL, jax.random.key(0))
+    params = network.init_params(MODEL, jax.random.key(0))
     for role in (0, 1):
         batch["writers"] = np.where(batch["writers"] >= 0, role, -1).astype(np.int32)
         value, _ = loss_of(params, batch, 64, allowed=allowed)
@@ -112,7 +111,7 @@ def test_the_dev_step_counts_loss_and_exact_rows():
     data = make_batches(rows, batch_size=8)
     batch = data[0]
     mesh = make_mesh((2, 2, 1))
-    params = gpt2.init_params(MODEL, jax.random.key(0))
+    params = network.init_params(MODEL, jax.random.key(0))
     with jax.set_mesh(mesh):
         made = trainer(step.Computation(loss_chunk=5))
         sums = step.make_dev_step(mesh, made)(params, sharding.put_batch(mesh, batch))
@@ -122,7 +121,7 @@ def test_the_dev_step_counts_loss_and_exact_rows():
     assert float(sums["loss_sum"]) == pytest.approx(float(expected), rel=1e-6)
     assert int(sums["loss_tokens"]) == (batch["writers"] >= 0).sum() and int(sums["rows"]) == 8
     # Make what it finds most likely the target of some rows: exactly those are exact.
-    best = np.asarray(jnp.argmax(gpt2.logits(params, hidden)[..., :50], axis=-1))
+    best = np.asarray(jnp.argmax(network.logits(MODEL, params, hidden)[..., :50], axis=-1))
     batch["targets"][:3] = best[:3]
     batch["targets"][3] = (best[3] + 1) % 50
     with jax.set_mesh(mesh):
@@ -249,11 +248,11 @@ def test_dropout_differs_by_step_and_is_the_same_after_a_resume_and_under_remat(
 
 def test_every_parameter_has_a_rule_and_an_unknown_one_raises():
     shapes = step.abstract_state(make_mesh(), MODEL, OPTIMIZER)
-    specs = sharding.match_rules(partition.RULES, shapes)
+    specs = sharding.match_rules(MODEL.partition_rules, shapes)
     moments = specs.opt_state[1][0].mu
     assert moments["h_0"]["mlp"]["c_fc"]["kernel"] == specs.params["h_0"]["mlp"]["c_fc"]["kernel"]
     with pytest.raises(ValueError, match="no partition rule matches head/kernel"):
-        sharding.match_rules(partition.RULES, {"head": {"kernel": jnp.zeros((2, 2))}})
+        sharding.match_rules(MODEL.partition_rules, {"head": {"kernel": jnp.zeros((2, 2))}})
 
 
 def test_mesh_mistakes_name_the_keys():

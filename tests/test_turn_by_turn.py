@@ -154,7 +154,7 @@ def test_a_job_runs_on_students_from_a_directory(variant, tmp_path):
     size = {"layers": 1, "heads": 2, "width": 32, "context": 64}
     weights = sample_job.write_students(str(tmp_path), size, VOCAB)
     for directory in weights:
-        assert hugging_face.find(directory, "weights").vocab_size == PADDED
+        assert hugging_face.find(directory, "weights").model.vocab_size == PADDED
     loop = sample_torch.Loop(sample_job.SampleSetting(weights))
     prompts, forced = [[1, 2], [3]], [[4, END_OF_TURN, 5, END_OF_TURN, END_OF_TEXT], [END_OF_TEXT]]
     answer = loop.run(sample_job.SampleJob(prompts, forced, USUAL, 2, variant))

@@ -11,7 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from distill_jax.model import gpt2
+from distill_jax.model import sharding
+from distill_jax.model.network import NetworkConfig
 from distill_jax.sampling import generate, pick, slots
 from distill_jax.sampling import plan as dialogue_plan
 from distill_jax.sampling.advance import Calculator
@@ -49,7 +50,7 @@ class Settings:
 def make_plan(
     scheme: Scheme,
     views: Sequence[View],
-    models: Mapping[str, gpt2.GPT2Config],
+    models: Mapping[str, NetworkConfig],
     tokenizer: Tokenizer,
     settings: Settings,
 ) -> dialogue_plan.DialoguePlan:
@@ -102,7 +103,8 @@ class Sampler:
         self.plan, self.scheme, self.tokenizer = plan, scheme, tokenizer
         self.settings, self.seed = settings, drawing_seed(seed, settings.seed)
         self._params = {
-            student: cast_params(values, plan.dtype) for student, values in params.items()
+            student: cast_params(plan.students[student], values, plan.dtype)
+            for student, values in params.items()
         }
         self._calculator = calculator_table(plan, tokenizer) if settings.calculator else None
 
@@ -166,22 +168,22 @@ def calculator_table(plan: dialogue_plan.DialoguePlan, tokenizer: Tokenizer) -> 
     )
 
 
-def cast_params(params: Any, dtype: str) -> Any:
+def cast_params(model: NetworkConfig, params: Any, dtype: str) -> Any:
     """Parameters in the dtype that is computed in, so that a step reads no more than it must.
 
-    LayerNorms stay float32; they are small, and their statistics are. Parameters that are in it
-    already come back as they are.
+    What `model.float32_parameters` names stays float32. Parameters that are in `dtype` already come
+    back as they are.
     """
     if dtype == "float32" or any(leaf.dtype == dtype for leaf in jax.tree.leaves(params)):
         return params
-    return _cast(params, dtype)
+    return _cast(model, params, dtype)
 
 
-@functools.partial(jax.jit, static_argnums=1)
-def _cast(params: Any, dtype: str) -> Any:
+@functools.partial(jax.jit, static_argnums=(0, 2))
+def _cast(model: NetworkConfig, params: Any, dtype: str) -> Any:
     def cast(path, leaf):
-        norm = "/ln_" in f"/{jax.tree_util.keystr(path, simple=True, separator='/')}"
-        return leaf if norm else leaf.astype(dtype)
+        kept = model.float32_parameters.search(sharding.path_name(path))
+        return leaf if kept else leaf.astype(dtype)
 
     return jax.tree_util.tree_map_with_path(cast, params)
 

@@ -16,7 +16,7 @@ from distill_jax.dialogues import sampler
 from distill_jax.dialogues.predict import check_prompts
 from distill_jax.dry_run import ahead_of_time, compiled_program
 from distill_jax.dry_run.ahead_of_time import Target
-from distill_jax.model import flops, gpt2, sharding
+from distill_jax.model import flops, network, sharding
 from distill_jax.records import Annotation
 from distill_jax.run import student_setup
 from distill_jax.run.run_inputs import RunInputs
@@ -96,7 +96,7 @@ def measure(target: Target, job: SamplerJob) -> dict[str, Any]:
         "prompts": [prompts, job.prompt],
         "dtype": plan.dtype,
         "kernel": plan.kernel,
-        "parameters": sum(gpt2.parameter_count(model) for model in plan.students.values()),
+        "parameters": sum(network.parameter_count(model) for model in plan.students.values()),
         "cache_bytes_per_slot": plan.cache_bytes(job.window),
         "compile_seconds": round(sum(p["compile_seconds"] for p in programs.values()), 1),
         "compile_cpu_seconds": round(sum(p["compile_cpu_seconds"] for p in programs.values()), 1),
@@ -124,9 +124,9 @@ def step_needs(plan: DialoguePlan, count: int, window: int, mesh: Any) -> dict[s
 
     filled        tokens in the caches of each slot: half of the window
     flops         of all devices and views
-    weight_bytes  that a device reads: the parameters of every view but for the table of positions,
-                  of which it reads a row per slot; split over `tensor` (what `fsdp` splits is
-                  gathered first, and read whole)
+    weight_bytes  that a device reads: the parameters of every view but for tables of which it reads
+                  a row per slot, such as that of positions; split over `tensor` (what `fsdp` splits
+                  is gathered first, and read whole)
     cache_bytes   that a device reads: the filled places of its slots, split over `tensor`
 
     A program reads more: the caches are read up to the window, activations and logits are not
@@ -135,11 +135,10 @@ def step_needs(plan: DialoguePlan, count: int, window: int, mesh: Any) -> dict[s
     filled, size = window // 2, jnp.dtype(plan.dtype).itemsize
     here = count // (mesh["data"] * mesh["fsdp"])
     numbers = sum(
-        gpt2.parameter_count(view.model) - view.model.context * view.model.width
-        for view in plan.views
+        network.parameter_count(view.model) - view.model.looked_up_weights for view in plan.views
     )
     places = [(view.model, min(filled, view.cache_len(window))) for view in plan.views]
-    caches = sum(gpt2.cache_bytes(model, length, plan.dtype) for model, length in places)
+    caches = sum(network.cache_bytes(model, length, plan.dtype) for model, length in places)
     return {
         "filled": filled,
         "flops": sum(flops.decode_flops(model, count, length) for model, length in places),
@@ -224,7 +223,9 @@ def abstract_params(target: Target, plan: DialoguePlan) -> dict[str, Any]:
 
     def cast(model):
         laid_out = step.abstract_params(target.mesh, model)
-        shapes = jax.eval_shape(lambda params: sampler.cast_params(params, plan.dtype), laid_out)
+        shapes = jax.eval_shape(
+            lambda params: sampler.cast_params(model, params, plan.dtype), laid_out
+        )
         return jax.tree.map(
             lambda leaf, place: jax.ShapeDtypeStruct(
                 leaf.shape, leaf.dtype, sharding=place.sharding

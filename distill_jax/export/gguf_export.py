@@ -8,7 +8,8 @@ import numpy as np
 import safetensors.numpy
 
 from distill_jax.errors import UserError
-from distill_jax.model.hugging_face_files import PREFIX, SINGLE
+from distill_jax.model.gpt2_hugging_face import PREFIX
+from distill_jax.model.hugging_face_files import SINGLE
 from distill_jax.text.gguf_tokenizer_export import EndIds, add_tokenizer, pre_tokenizer_name
 from distill_jax.text.tokenizer import END_OF_TEXT, END_OF_TURN
 

@@ -1,5 +1,7 @@
 """Weights out: a student as a directory that transformers, and servers built on it, load."""
 
+import dataclasses
+import json
 import os
 import pathlib
 import shutil
@@ -13,8 +15,8 @@ from flax import traverse_util
 
 from distill_jax.errors import UserError
 from distill_jax.export import gguf_export
-from distill_jax.model.gpt2 import LAYER_NORM_EPSILON, GPT2Config
-from distill_jax.model.hugging_face_files import PREFIX, SINGLE, tensor_layout
+from distill_jax.model.hugging_face_files import HEAD, SINGLE
+from distill_jax.model.network import NetworkConfig
 from distill_jax.text.tokenizer import END_OF_TEXT, END_OF_TURN
 from distill_jax.workdir import write_json, write_text
 
@@ -26,35 +28,27 @@ CHAT_TEMPLATE = (
 
 
 def save_params(
-    path_of_model_safetensors: pathlib.Path, params: Any, vocab_size: int, dtype: str
+    path_of_model_safetensors: pathlib.Path, params: Any, model: NetworkConfig, dtype: str
 ) -> None:
-    """Write parameters shaped like `gpt2.init_params` makes them; `load_params` is the inverse.
+    """Write parameters shaped like `network.init_params` makes them; `load_params` is the inverse.
 
-    Of wte the first `vocab_size` rows are written. `dtype` is float32, float16 or bfloat16; raises
-    UserError naming the tensor where a value is not finite in it.
+    Of the embedding the first `model.vocab_size` rows are written. `dtype` is float32, float16 or
+    bfloat16; raises UserError naming the tensor if a value is not finite in it.
     """
     path = path_of_model_safetensors
     flat: dict[tuple[str, ...], Any] = traverse_util.flatten_dict(params)
-    width, _, heads, _ = flat["h_0", "attn", "c_attn", "kernel"].shape
-    layout = tensor_layout(
-        layers=sum(name.startswith("h_") for name in params),
-        heads=heads,
-        width=width,
-        context=flat["wpe", "embedding"].shape[0],
-        vocab_size=vocab_size,
-    )
     tensors = {}
-    for name, tensor in layout.items():
-        value = np.asarray(flat[tensor.path], np.float32)
-        rows = value[:vocab_size] if name == "wte.weight" else value
+    for name, tensor in model.hugging_face_layout().items():
+        value = tensor.to_file(np.asarray(flat[tensor.path], np.float32))
         with np.errstate(over="ignore"):
-            cast = rows.reshape(tensor.file_shape).astype(dtype)
+            cast = value.astype(dtype)
         if not np.isfinite(cast).all():
             raise UserError(
                 f"{path}: {name} has values that {dtype} cannot hold: give --dtype=float32, or, "
                 "where that does not help, train the student anew with a lower learning rate"
             )
-        tensors[PREFIX + name] = np.ascontiguousarray(cast)
+        prefix = "" if name == HEAD else model.hugging_face_prefix
+        tensors[prefix + name] = np.ascontiguousarray(cast)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.touch()
@@ -83,7 +77,7 @@ def export_student(
     output: pathlib.Path,
     student: str,
     params: Any,
-    model: GPT2Config,
+    model: NetworkConfig,
     tokenizer_directory: pathlib.Path,
     dtype: str,
     card: str,
@@ -92,7 +86,7 @@ def export_student(
 ) -> pathlib.Path:
     """Write `output/student/` with weights, config, tokenizer and model card; returns its path.
 
-    params                shaped like `gpt2.init_params(model, ...)` makes them
+    params                shaped like `network.init_params(model, ...)` makes them
     tokenizer_directory   the run's: its tokenizer.json decides ids and the vocabulary's size
     dtype                 of the weights in the file: float32, float16 or bfloat16
     card                  the text of README.md
@@ -111,8 +105,9 @@ def export_student(
     try:
         backend = tokenizers.Tokenizer.from_file(str(tokenizer_directory / "tokenizer.json"))
         size = backend.get_vocab_size(with_added_tokens=True)
-        save_params(temporary / SINGLE, params, size, dtype)
-        _write_configs(temporary, backend, model, dtype, never_writes)
+        written = dataclasses.replace(model, vocab_size=size)
+        save_params(temporary / SINGLE, params, written, dtype)
+        _write_configs(temporary, backend, written, dtype, never_writes)
         _write_tokenizer(temporary, backend, model.context)
         write_text(temporary / "README.md", card)
         if gguf:
@@ -127,7 +122,7 @@ def export_student(
 def _write_configs(
     directory: pathlib.Path,
     backend: Any,
-    model: GPT2Config,
+    model: NetworkConfig,
     dtype: str,
     never_writes: Sequence[int],
 ) -> None:
@@ -135,24 +130,14 @@ def _write_configs(
     import transformers
 
     end_of_text = backend.token_to_id(END_OF_TEXT)
-    config = transformers.GPT2Config(
-        architectures=["GPT2LMHeadModel"],
-        vocab_size=backend.get_vocab_size(with_added_tokens=True),
-        n_positions=model.context,
-        n_embd=model.width,
-        n_layer=model.layers,
-        n_head=model.heads,
-        activation_function="gelu_new",
-        layer_norm_epsilon=LAYER_NORM_EPSILON,
-        embd_pdrop=model.embedding_dropout,
-        attn_pdrop=model.attention_dropout,
-        resid_pdrop=model.residual_dropout,
+    config = model.hugging_face_config(
         bos_token_id=end_of_text,
         eos_token_id=end_of_text,
         pad_token_id=end_of_text,
         dtype=dtype,
     )
-    write_text(directory / "config.json", config.to_json_string())
+    # As transformers writes it.
+    write_text(directory / "config.json", json.dumps(config, indent=2, sort_keys=True) + "\n")
     generation = {
         "bos_token_id": end_of_text,
         "do_sample": False,

@@ -1,4 +1,4 @@
-"""An affine map computed in any dtype whose parameter gradients are summed in float32."""
+"""Affine and linear maps computed in any dtype whose parameter gradients are summed in float32."""
 
 import functools
 from typing import Any
@@ -15,11 +15,15 @@ class Affine(nn.Module):
     features: tuple[int, ...]
     dtype: Any
     kernel_init: Any
+    bias: bool = True
 
     @nn.compact
     def __call__(self, x) -> jax.Array:
         shape = x.shape[-self.inputs :] + self.features
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        if not self.bias:
+            product: Any = _linear(self.inputs, x.astype(self.dtype), kernel)
+            return product
         bias = self.param("bias", nn.initializers.zeros, self.features, jnp.float32)
         y: Any = _affine(self.inputs, x.astype(self.dtype), kernel, bias)
         return y
@@ -31,9 +35,7 @@ def _affine(inputs, x, kernel, bias):
 
     Plain autodiff would round them to bfloat16 before they are summed over devices.
     """
-    axes = tuple(range(x.ndim - inputs, x.ndim)), tuple(range(inputs))
-    y = jax.lax.dot_general(x, kernel.astype(x.dtype), (axes, ((), ())))
-    return y + bias.astype(x.dtype)
+    return _product(inputs, x, kernel) + bias.astype(x.dtype)
 
 
 def _affine_forward(inputs, x, kernel, bias):
@@ -41,6 +43,22 @@ def _affine_forward(inputs, x, kernel, bias):
 
 
 def _affine_backward(inputs, saved, dy):
+    dx, dkernel = _linear_backward(inputs, saved, dy)
+    batch = tuple(range(saved[0].ndim - inputs))
+    return dx, dkernel, jnp.sum(dy, axis=batch, dtype=jnp.float32)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _linear(inputs, x, kernel):
+    """As `_affine`, without a bias."""
+    return _product(inputs, x, kernel)
+
+
+def _linear_forward(inputs, x, kernel):
+    return _product(inputs, x, kernel), (x, kernel)
+
+
+def _linear_backward(inputs, saved, dy):
     x, kernel = saved
     batch = tuple(range(x.ndim - inputs))
     outputs = tuple(range(len(batch), dy.ndim)), tuple(range(inputs, kernel.ndim))
@@ -48,7 +66,13 @@ def _affine_backward(inputs, saved, dy):
     dkernel = jax.lax.dot_general(
         x, dy, ((batch, batch), ((), ())), preferred_element_type=jnp.float32
     )
-    return dx, dkernel, jnp.sum(dy, axis=batch, dtype=jnp.float32)
+    return dx, dkernel
+
+
+def _product(inputs, x, kernel):
+    axes = tuple(range(x.ndim - inputs, x.ndim)), tuple(range(inputs))
+    return jax.lax.dot_general(x, kernel.astype(x.dtype), (axes, ((), ())))
 
 
 _affine.defvjp(_affine_forward, _affine_backward)
+_linear.defvjp(_linear_forward, _linear_backward)

@@ -1,8 +1,9 @@
 """Causal attention without a cache, by the best kernel that the platform has.
 
-Shapes: B batch, T tokens, N heads, H head dim. Every kernel takes q, k, v [B, T, N, H] and
-`segments` int32 [B, T] or None; a token sees itself and what came before it in its own segment
-(None: in its row). They differ in speed only, and in what else they can do:
+Shapes: B batch, T tokens, N query heads, K key-value heads (query head n reads n // (N / K)),
+H head dim. Every kernel takes q [B, T, N, H], k and v [B, T, K, H] and `segments` int32 [B, T] or
+None; a token sees itself and what came before it in its own segment (None: in its row). They differ
+in speed only, and in what else they can do:
 
     xla      any platform, any dtype, dropout; memory grows with 128 x T, not with T x T
     cudnn    NVIDIA, bfloat16; a packed row becomes an additive T x T bias
@@ -99,7 +100,8 @@ def _xla(q, k, v, segments, dropout, dropout_key):
     takes longer on a CPU, and [T, T] weights never exist.
     """
     length = q.shape[1]
-    q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))  # [B, N, T, H]
+    q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))  # [B, N, T, H], [B, K, T, H]
+    group = q.shape[1] // k.shape[1]
     blocks = []
     for number, start in enumerate(range(0, length, QUERY_BLOCK)):
         stop = min(start + QUERY_BLOCK, length)
@@ -110,15 +112,18 @@ def _xla(q, k, v, segments, dropout, dropout_key):
         block = functools.partial(_block, dropout=dropout)
         if length > QUERY_BLOCK:
             block = jax.checkpoint(block)
-        blocks.append(
-            block(q[:, :, start:stop], k[:, :, :stop], v[:, :, :stop], mask[:, None], key)
-        )
+        queries, mask = q[:, :, start:stop], mask[:, None]
+        if group > 1:  # those that read the same keys, one after the other
+            queries = queries.reshape(*k.shape[:2], -1, q.shape[3])
+            mask = jnp.tile(mask, (1, 1, group, 1))
+        out = block(queries, k[:, :, :stop], v[:, :, :stop], mask, key)
+        blocks.append(out.reshape(*q.shape[:2], -1, q.shape[3]) if group > 1 else out)
     joined = blocks[0] if len(blocks) == 1 else jnp.concatenate(blocks, axis=2)
     return joined.swapaxes(1, 2)
 
 
 def _block(q, k, v, mask, key, *, dropout):
-    """Attention of some queries [B, N, t, H] to keys [B, N, S, H]; softmax in float32."""
+    """Attention of some queries [B, K, t, H] to keys [B, K, S, H]; softmax in float32."""
     scores = jnp.einsum("BNTH,BNSH->BNTS", q, k, preferred_element_type=jnp.float32)
     scores = jnp.where(mask, scores * q.shape[-1] ** -0.5, jnp.finfo(jnp.float32).min)
     weights = jax.nn.softmax(scores, axis=-1)
@@ -128,9 +133,16 @@ def _block(q, k, v, mask, key, *, dropout):
     return jnp.einsum("BNTS,BNSH->BNTH", weights.astype(v.dtype), v)
 
 
+def _repeated(x: jax.Array, q: jax.Array) -> jax.Array:
+    """[B, T, K, H] as [B, T, N, H], for kernels that want a key-value head for every query head."""
+    group = q.shape[2] // x.shape[2]
+    return x if group == 1 else jnp.repeat(x, group, axis=2)
+
+
 def _triton(q, k, v, segments):
     from jax.experimental.pallas.ops.gpu import attention as gpu_attention
 
+    k, v = _repeated(k, q), _repeated(v, q)
     sizes = gpu_attention.BlockSizes.get_default()
     return gpu_attention.mha(
         q, k, v, segments, sm_scale=q.shape[-1] ** -0.5, causal=True, block_sizes=sizes
@@ -141,6 +153,7 @@ def _splash(q, k, v, segments):
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as splash
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
 
+    k, v = _repeated(k, q), _repeated(v, q)
     length, heads = q.shape[1], q.shape[2]
     mask = masks.MultiHeadMask([masks.CausalMask((length, length))] * heads)
     kernel = splash.make_splash_mha(mask, head_shards=1, q_seq_shards=1)

@@ -1,6 +1,7 @@
 """Attention of one token per row to a cache of keys and values.
 
-Shapes: B rows, N heads, S slots of the cache, H head dim.
+Shapes: B rows, N query heads, K key-value heads (which divide N: query head n reads
+n // (N / K)), S slots of the cache, H head dim.
 
     xla     any platform and dtype; reads all S slots of every row
     triton  NVIDIA, bfloat16; reads the slots that a row has filled, in blocks of 64
@@ -50,7 +51,8 @@ def attend_cache(
     cache: dict[str, jax.Array],
     position: jax.Array,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """One token per row: q, k, v [B, N, H]; caches {"k", "v"} [B, N, S, H]; position int32 [B].
+    """One token per row: q [B, N, H]; k, v [B, K, H]; caches {"k", "v"} [B, K, S, H]; position
+    int32 [B].
 
     Writes k and v into slot `position` (a slot past the end is the last one), then attends to the
     slots up to it: ([B, N, H] of q's dtype, the caches); softmax in float32.
@@ -96,20 +98,20 @@ def attend_slots_last(q, new, cache, position):
 def attend_filled_slots(
     q: jax.Array, k: jax.Array, v: jax.Array, position: jax.Array, *, interpret: bool = False
 ) -> jax.Array:
-    """[B, N, H] of q [B, N, H] and caches k, v [B, N, S, H] that hold the token itself already.
+    """[B, N, H] of q [B, N, H] and caches k, v [B, K, S, H] that hold the token itself already.
 
-    A program of the kernel reads one head of one row, up to the end of the block in which its
-    position is: so the result does not depend on S or on the other rows. `interpret`: compute what
-    the kernel says step by step, on any platform.
+    A program of the kernel reads one key-value head of one row, up to the end of the block in which
+    its position is: so the result does not depend on S or on the other rows. `interpret`: compute
+    what the kernel says step by step, on any platform.
     """
     from jax.experimental.pallas.ops.gpu import decode_attention
 
     rows, heads, slots, size = k.shape
     filled = jnp.repeat(jnp.minimum(position + 1, slots), heads)
-    # One sequence per head. Sums and division stay in float32: the kernel's own would round both
-    # the sum of the weights and the quotient to bfloat16.
+    # One sequence per key-value head. Sums and division stay in float32: the kernel's own would
+    # round both the sum of the weights and the quotient to bfloat16.
     weighted, (weights, _) = decode_attention.mqa(
-        q.reshape(rows * heads, 1, size),
+        q.reshape(rows * heads, -1, size),
         *(cache.reshape(rows * heads, slots, size) for cache in (k, v)),
         kv_seq_len=filled,
         block_k=BLOCK,
@@ -123,7 +125,7 @@ def attend_filled_slots(
 
 
 def _written(new, cache, position):
-    """The caches [B, N, S, H] with `new` [B, N, H] at slot `position` of each row."""
+    """The caches [B, K, S, H] with `new` [B, K, H] at slot `position` of each row."""
     return jax.tree.map(lambda c, x: _write(c, x[:, :, None], position, 1), cache, new)
 
 
@@ -134,11 +136,18 @@ def _write(cache, new, position, axis):
 
 
 def _attend_slots(q, k, v, position, axes):
-    """[B, N, H] of caches whose axes are in this order."""
-    scores = jnp.einsum(f"BNH,{axes}->BNS", q, k, preferred_element_type=jnp.float32)
-    seen = jnp.arange(scores.shape[2]) <= position[:, None, None]
+    """[B, N, H] of q [B, N, H] and caches whose axes are in this order."""
+    shape, heads = q.shape, k.shape[1]
+    group = "" if shape[1] == heads else "G"  # of queries that read the same keys
+    if group:
+        q = q.reshape(shape[0], heads, -1, shape[2])
+    scores = jnp.einsum(f"BN{group}H,{axes}->BN{group}S", q, k, preferred_element_type=jnp.float32)
+    last = jnp.expand_dims(position, tuple(range(1, scores.ndim)))
+    seen = jnp.arange(scores.shape[-1]) <= last
     scores = jnp.where(seen, scores * q.shape[-1] ** -0.5, jnp.finfo(jnp.float32).min)
     weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
     # In float32: a GPU would round every product to bfloat16 before it adds them up.
-    attended = jnp.einsum(f"BNS,{axes}->BNH", weights, v, preferred_element_type=jnp.float32)
-    return attended.astype(q.dtype)
+    attended = jnp.einsum(
+        f"BN{group}S,{axes}->BN{group}H", weights, v, preferred_element_type=jnp.float32
+    )
+    return attended.astype(q.dtype).reshape(shape)

@@ -3,12 +3,13 @@
 Shapes: B batch, T tokens, S cache length, N heads, H head dim, D embed, V vocabulary (padded).
 Parameter names follow the Hugging Face checkpoint: wte wpe h_0/{ln_1, attn/{c_attn, c_proj},
 ln_2, mlp/{c_fc, c_proj}} ln_f. `c_attn` is held as [D, 3, N, H], so that sharding the heads needs
-no communication. Parameters are float32; `GPT2.dtype` is what is computed in.
+no communication.
 """
 
 import dataclasses
 import functools
-import math
+import pathlib
+import re
 from typing import Any
 
 import flax.linen as nn
@@ -17,15 +18,29 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
 from distill_jax.errors import UserError
-from distill_jax.model import attention, cache_attention
+from distill_jax.model import attention, cache_attention, gpt2_hugging_face
 from distill_jax.model.affine import Affine
+from distill_jax.model.hugging_face_files import Tensor
+from distill_jax.model.layers import dropout, lookup, normal
+from distill_jax.model.network import Cache, Divided
 
-LAYER_NORM_EPSILON = 1e-5  # flax's default is 1e-6
+_NORMS = re.compile(r"(^|/)ln_")
 
-# Per layer {"k", "v"}: [B, N, S, H]. Heads before slots: a head's keys lie side by side, so that
-# attention reads them once and in order (12 times as fast on a CPU, docs/log.md). How they lie in a
-# TPU's memory: cache_attention.attend_slots_last.
-Cache = tuple[dict[str, jax.Array], ...]
+# How parameters are laid out over the mesh. Attention is split by heads, the MLP by its hidden
+# width, the vocabulary by rows, so that each block needs one sum over `tensor` per part; `fsdp`
+# splits what is left.
+PARTITION_RULES = (
+    (r"wte/embedding$", P("tensor", "fsdp")),
+    (r"wpe/embedding$", P(None, "fsdp")),
+    (r"attn/c_attn/kernel$", P("fsdp", None, "tensor", None)),
+    (r"attn/c_attn/bias$", P(None, "tensor", None)),
+    (r"attn/c_proj/kernel$", P("tensor", None, "fsdp")),
+    (r"mlp/c_fc/kernel$", P("fsdp", "tensor")),
+    (r"mlp/c_fc/bias$", P("tensor")),
+    (r"mlp/c_proj/kernel$", P("tensor", "fsdp")),
+    (r"(ln_1|ln_2|ln_f)/(scale|bias)$", P()),
+    (r"c_proj/bias$", P()),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,48 +68,117 @@ class GPT2Config:
             raise UserError(f"dropout rates {rates} (config.model.<student>): 0 <= rate < 1")
 
     @property
+    def model_type(self) -> str:
+        return "gpt2"
+
+    @property
     def head_dim(self) -> int:
         return self.width // self.heads
 
     @property
-    def dropout(self) -> bool:
-        """Whether any site drops, so that training needs a key."""
-        return max(self.embedding_dropout, self.attention_dropout, self.residual_dropout) > 0
+    def key_value_heads(self) -> int:
+        return self.heads
+
+    @property
+    def block_weights(self) -> int:
+        """12 D^2 per layer: c_attn 3 D^2, c_proj D^2, c_fc 4 D^2, c_proj 4 D^2."""
+        return self.layers * 12 * self.width**2
+
+    @property
+    def looked_up_weights(self) -> int:
+        """The table of positions; that of words is the head too, and read whole."""
+        return self.context * self.width
+
+    @property
+    def divided(self) -> tuple[Divided, ...]:
+        return Divided("width", (self.width,), "fsdp"), Divided("heads", (self.heads,), "tensor")
+
+    @property
+    def partition_rules(self):
+        return PARTITION_RULES
+
+    @property
+    def float32_parameters(self) -> re.Pattern[str]:
+        """LayerNorms: they are small, and their statistics are float32."""
+        return _NORMS
+
+    def module(
+        self,
+        dtype: Any = jnp.float32,
+        *,
+        kernel: str = "xla",
+        remat: bool = False,
+        layout: P | None = None,
+        keep_cache: bool = False,
+    ) -> nn.Module:
+        return GPT2(self, dtype, remat, kernel, layout, keep_cache)
+
+    def head(self, params: Any) -> jax.Array:
+        """Tied: the embedding."""
+        return params["wte"]["embedding"]
+
+    @property
+    def hugging_face_prefix(self) -> str:
+        return gpt2_hugging_face.PREFIX
+
+    @property
+    def hugging_face_ignored(self) -> re.Pattern[str]:
+        return gpt2_hugging_face.MASKS
+
+    def hugging_face_layout(self) -> dict[str, Tensor]:
+        return gpt2_hugging_face.tensor_layout(
+            layers=self.layers,
+            heads=self.heads,
+            width=self.width,
+            context=self.context,
+            vocab_size=self.vocab_size,
+        )
+
+    @classmethod
+    def from_hugging_face(
+        cls, config: dict[str, Any], path: pathlib.Path, where: str
+    ) -> "GPT2Config":
+        """See `families.from_hugging_face`."""
+        return cls(**gpt2_hugging_face.read_sizes(config, path, where))
+
+    def hugging_face_config(self, **more: Any) -> dict[str, Any]:
+        import transformers
+
+        return transformers.GPT2Config(
+            architectures=["GPT2LMHeadModel"],
+            vocab_size=self.vocab_size,
+            n_positions=self.context,
+            n_embd=self.width,
+            n_layer=self.layers,
+            n_head=self.heads,
+            activation_function="gelu_new",
+            layer_norm_epsilon=gpt2_hugging_face.EPSILON,
+            embd_pdrop=self.embedding_dropout,
+            attn_pdrop=self.attention_dropout,
+            resid_pdrop=self.residual_dropout,
+            **more,
+        ).to_diff_dict()
 
 
 class GPT2(nn.Module):
-    """The network up to the last LayerNorm; `logits` is the tied head.
-
-    __call__(tokens, positions, segments, cache):
-      tokens     int32 [B, T]; with a cache T is 1
-      positions  int32 [B, T]; with a cache also the slots that are written: the token then sees
-                 the slots up to its own
-      segments   int32 [B, T] or None; without a cache a token sees itself and what came before it
-                 in its own segment (None: in its row)
-      cache      a Cache, or None
-    returns (hidden [B, T, D] of `dtype`, a Cache or None): the given cache with the new keys and
-    values; without one, where `keep_cache` is set, those of all T tokens (S = T).
-
-    Dropout acts where `apply` is given rngs={"dropout": key}. `remat` keeps only the input of a
-    block for the backward pass and computes the rest again.
-    """
+    """The network up to the last LayerNorm; what it takes and returns: `network.NetworkConfig`."""
 
     config: GPT2Config
     dtype: Any = jnp.float32
     remat: bool = False
-    kernel: str = "xla"  # of attention; model/attention.py, with a cache model/cache_attention.py
-    layout: P | None = None  # of activations [B, T, D]; None = what the compiler chooses
+    kernel: str = "xla"
+    layout: P | None = None
     keep_cache: bool = False
 
     @nn.compact
     def __call__(self, tokens, positions, segments=None, cache: Cache | None = None):
         config = self.config
-        wte = nn.Embed(config.vocab_size, config.width, embedding_init=_normal(), name="wte")
-        wpe = nn.Embed(config.context, config.width, embedding_init=_normal(0.01), name="wpe")
+        wte = nn.Embed(config.vocab_size, config.width, embedding_init=normal(), name="wte")
+        wpe = nn.Embed(config.context, config.width, embedding_init=normal(0.01), name="wpe")
         # Looked up in float32 and cast then: so their gradients are summed in float32.
-        words = _lookup(wte.embedding, tokens, P("tensor", None), self.layout)
-        x = (words + _lookup(wpe.embedding, positions, P(), self.layout)).astype(self.dtype)
-        x = _dropout(self, config.embedding_dropout, x)
+        words = lookup(wte.embedding, tokens, P("tensor", None), self.layout)
+        x = (words + lookup(wpe.embedding, positions, P(), self.layout)).astype(self.dtype)
+        x = dropout(self, config.embedding_dropout, x)
         block = nn.remat(Block) if self.remat and cache is None else Block
         new_cache = []
         for layer in range(config.layers):
@@ -121,10 +205,10 @@ class Block(nn.Module):
         attended, cache = Attention(config, self.dtype, self.kernel, self.keep_cache, name="attn")(
             norm, positions, segments, cache
         )
-        x = x + _dropout(self, config.residual_dropout, attended)
+        x = x + dropout(self, config.residual_dropout, attended)
         norm = _layer_norm(self.dtype, "ln_2")(x)
         out = MLP(config, self.dtype, name="mlp")(norm)
-        return x + _dropout(self, config.residual_dropout, out), cache
+        return x + dropout(self, config.residual_dropout, out), cache
 
 
 class Attention(nn.Module):
@@ -139,7 +223,7 @@ class Attention(nn.Module):
     def __call__(self, x, positions, segments, cache):
         config = self.config
         features = (3, config.heads, config.head_dim)
-        qkv = Affine(1, features, self.dtype, _normal(), name="c_attn")(x)
+        qkv = Affine(1, features, self.dtype, normal(), name="c_attn")(x)
         q, k, v = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]  # [B, T, N, H]
         if cache is None:
             drop = config.attention_dropout > 0 and self.has_rng("dropout")
@@ -165,67 +249,16 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, x):
         width = self.config.width
-        x = Affine(1, (4 * width,), self.dtype, _normal(), name="c_fc")(x)
+        x = Affine(1, (4 * width,), self.dtype, normal(), name="c_fc")(x)
         x = jax.checkpoint(functools.partial(nn.gelu, approximate=True))(x)
         return Affine(1, (width,), self.dtype, _residual_init(self.config), name="c_proj")(x)
 
 
-def logits(params: Any, hidden: jax.Array) -> jax.Array:
-    """The tied head: float [..., D] to float32 [..., V], in hidden's dtype up to the sum."""
-    embedding = params["wte"]["embedding"].astype(hidden.dtype)
-    return jnp.matmul(hidden, embedding.T, preferred_element_type=jnp.float32)
-
-
-def empty_cache(config: GPT2Config, rows: int, cache_len: int, dtype: Any = jnp.float32) -> Cache:
-    """Zeros for `rows` rows of `cache_len` slots each."""
-    shape = (rows, config.heads, cache_len, config.head_dim)
-    return tuple(
-        {"k": jnp.zeros(shape, dtype), "v": jnp.zeros(shape, dtype)} for _ in range(config.layers)
-    )
-
-
-def cache_bytes(config: GPT2Config, cache_len: int, dtype: Any) -> int:
-    """Of one row."""
-    return 2 * config.layers * config.width * cache_len * jnp.dtype(dtype).itemsize
-
-
-def init_params(config: GPT2Config, key: jax.Array) -> Any:
-    """Random parameters as GPT-2 initialises them (normal 0.02, positions 0.01)."""
-    tokens = jnp.zeros((1, 1), jnp.int32)
-    return GPT2(config).init(key, tokens, tokens)["params"]
-
-
-def parameter_count(config: GPT2Config) -> int:
-    """Trained numbers, the padding of the vocabulary included."""
-    shapes = jax.eval_shape(lambda: init_params(config, jax.random.key(0)))
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
-
-
-def _lookup(table: jax.Array, ids: jax.Array, table_layout: P, layout: P | None) -> jax.Array:
-    """Rows of a table. Left alone, the compiler splits the result as the table is split, by width,
-    and moves data in every layer to undo it."""
-    if layout is None:
-        return jnp.take(table, ids, axis=0)
-    table = jax.lax.with_sharding_constraint(table, table_layout)
-    return jax.lax.with_sharding_constraint(jnp.take(table, ids, axis=0), layout)
-
-
 def _layer_norm(dtype, name: str) -> nn.LayerNorm:
-    return nn.LayerNorm(epsilon=LAYER_NORM_EPSILON, dtype=dtype, name=name)  # statistics: float32
-
-
-def _dropout(module: nn.Module, rate: float, x: jax.Array) -> jax.Array:
-    """x with numbers set to 0 at `rate` and the others scaled up, where there is a key."""
-    if rate == 0.0 or not module.has_rng("dropout"):
-        return x
-    kept = jax.random.bernoulli(module.make_rng("dropout"), 1.0 - rate, x.shape)
-    return jnp.where(kept, x / (1.0 - rate), 0.0).astype(x.dtype)
+    # Statistics are float32.
+    return nn.LayerNorm(epsilon=gpt2_hugging_face.EPSILON, dtype=dtype, name=name)
 
 
 def _residual_init(config: GPT2Config):
     # Residual projections start smaller, as in GPT-2: their sum over layers keeps its size.
-    return _normal(0.02 * (2 * config.layers) ** -0.5)
-
-
-def _normal(stddev: float = 0.02):
-    return nn.initializers.normal(stddev)
+    return normal(0.02 * (2 * config.layers) ** -0.5)

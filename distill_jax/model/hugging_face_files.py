@@ -1,8 +1,6 @@
-"""Files of a GPT-2 in Hugging Face format: which tensors there are, and where they lie.
+"""Files of a model in Hugging Face format: which tensors there are, and where they lie.
 
 Only safetensors files are read: a header with names, dtypes and shapes, then the plain bytes.
-Names and layouts are those of transformers' `modeling_gpt2.py`: its Conv1D weights are [in, out],
-as ours are, and the three parts of `c_attn` lie one after the other, each with its heads in order.
 """
 
 import contextlib
@@ -19,19 +17,30 @@ from safetensors import SafetensorError, safe_open
 from distill_jax.errors import UserError
 
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}  # safetensors' names, numpy's
-PREFIX = "transformer."  # before every name where a model with a head was saved
 HEAD = "lm_head.weight"
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-# Old files hold the causal mask of every layer; it is no parameter.
-_MASK = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")
 
 
 class Tensor(NamedTuple):
-    """One parameter: its path in our tree, its shape in a file, its shape in our tree."""
+    """One parameter: its path in our tree, its shape in a file, its shape in our tree.
+
+    `transposed`: a file has [out, in] where our shape is [*in, *out].
+    """
 
     path: tuple[str, ...]
     file_shape: tuple[int, ...]
     shape: tuple[int, ...]
+    transposed: bool = False
+
+    def from_file(self, value: np.ndarray) -> np.ndarray:
+        """Our array of the file's."""
+        return (value.T if self.transposed else value).reshape(self.shape)
+
+    def to_file(self, value: np.ndarray) -> np.ndarray:
+        """The file's array of ours, of whose first axis only what the file holds is taken."""
+        if self.transposed:
+            return value.reshape(self.file_shape[::-1]).T
+        return value[: self.shape[0]].reshape(self.file_shape)
 
 
 class Stored(NamedTuple):
@@ -41,37 +50,6 @@ class Stored(NamedTuple):
     name: str
     dtype: str
     shape: tuple[int, ...]
-
-
-def tensor_layout(
-    *, layers: int, heads: int, width: int, context: int, vocab_size: int
-) -> dict[str, Tensor]:
-    """{name in a file, without prefix: Tensor} of every parameter of a GPT-2 of this size."""
-    head = width // heads
-    layout = {
-        "wte.weight": Tensor(("wte", "embedding"), (vocab_size, width), (vocab_size, width)),
-        "wpe.weight": Tensor(("wpe", "embedding"), (context, width), (context, width)),
-    }
-
-    def norm(name: str, *path: str) -> None:
-        layout[f"{name}.weight"] = Tensor((*path, "scale"), (width,), (width,))
-        layout[f"{name}.bias"] = Tensor((*path, "bias"), (width,), (width,))
-
-    def dense(name: str, path: tuple[str, ...], inside: tuple[int, ...], outside: tuple[int, ...]):
-        rows, columns = int(np.prod(inside)), int(np.prod(outside))
-        layout[f"{name}.weight"] = Tensor((*path, "kernel"), (rows, columns), (*inside, *outside))
-        layout[f"{name}.bias"] = Tensor((*path, "bias"), (columns,), outside)
-
-    for i in range(layers):
-        name, block = f"h.{i}", f"h_{i}"
-        norm(f"{name}.ln_1", block, "ln_1")
-        dense(f"{name}.attn.c_attn", (block, "attn", "c_attn"), (width,), (3, heads, head))
-        dense(f"{name}.attn.c_proj", (block, "attn", "c_proj"), (heads, head), (width,))
-        norm(f"{name}.ln_2", block, "ln_2")
-        dense(f"{name}.mlp.c_fc", (block, "mlp", "c_fc"), (width,), (4 * width,))
-        dense(f"{name}.mlp.c_proj", (block, "mlp", "c_proj"), (4 * width,), (width,))
-    norm("ln_f", "ln_f")
-    return layout
 
 
 def read_json(path: pathlib.Path, where: str) -> dict[str, Any]:
@@ -129,14 +107,16 @@ def open_file(path: pathlib.Path, where: str):
         ) from None
 
 
-def read_headers(paths: Iterable[pathlib.Path], where: str) -> dict[str, Stored]:
-    """{name without prefix: what its file's header says} of every tensor but the masks."""
+def read_headers(
+    paths: Iterable[pathlib.Path], prefix: str, ignored: re.Pattern[str], where: str
+) -> dict[str, Stored]:
+    """{name without prefix: what its file's header says} of every tensor that is not ignored."""
     stored: dict[str, Stored] = {}
     for path in paths:
         with open_file(path, where) as file:
             for name in file.keys():  # noqa: SIM118  (not a dict)
-                plain = name.removeprefix(PREFIX)
-                if _MASK.fullmatch(plain):
+                plain = name.removeprefix(prefix)
+                if ignored.fullmatch(plain):
                     continue
                 if plain in stored:
                     raise UserError(f"{where}: {path}: tensor {name} is there twice: remove one")
@@ -145,10 +125,9 @@ def read_headers(paths: Iterable[pathlib.Path], where: str) -> dict[str, Stored]
     return stored
 
 
-def check_tensors(stored: dict[str, Stored], sizes: dict[str, int], where: str) -> None:
-    """Raise UserError unless the files hold exactly the tensors of a GPT-2 of these sizes."""
-    layout = tensor_layout(**sizes)
-    remedy = "config.json and the weights must be of one GPT-2"
+def check_tensors(stored: dict[str, Stored], layout: dict[str, Tensor], where: str) -> None:
+    """Raise UserError unless the files hold exactly the tensors of the layout, and maybe a head."""
+    remedy = "config.json and the weights must be of one model"
     for name, tensor in layout.items():
         if name not in stored:
             files = ", ".join(sorted({str(each.file) for each in stored.values()})) or "the file"

@@ -1,20 +1,51 @@
-"""The published sizes of GPT-2 (https://huggingface.co/openai-community/gpt2 and its siblings)."""
+"""Sizes that have a name: those of published models, and that of a config's own numbers."""
 
 from distill_jax.errors import UserError
+from distill_jax.model.gpt2 import GPT2Config
+from distill_jax.model.llama import LlamaConfig
+from distill_jax.model.network import NetworkConfig
+from distill_jax.model.rope import Llama3Scaling
 
-# Parameters without and with the padding of the vocabulary to 50,304 are within 0.04 % of each
-# other: 124 M, 355 M, 774 M, 1,558 M, 82 M.
-PRESETS = {
-    "gpt2": {"layers": 12, "heads": 12, "width": 768, "context": 1024},
-    "gpt2-medium": {"layers": 24, "heads": 16, "width": 1024, "context": 1024},
-    "gpt2-large": {"layers": 36, "heads": 20, "width": 1280, "context": 1024},
-    "gpt2-xl": {"layers": 48, "heads": 25, "width": 1600, "context": 1024},
-    "distilgpt2": {"layers": 6, "heads": 12, "width": 768, "context": 1024},
-}
+# GPT-2: https://huggingface.co/openai-community/gpt2 and its siblings. Parameters without and with
+# the padding of the vocabulary to 50,304 are within 0.04 % of each other: 124 M, 355 M, 774 M,
+# 1,558 M, 82 M.
+PRESETS: dict[str, NetworkConfig] = {
+    "gpt2": GPT2Config(50_257, context=1024, layers=12, heads=12, width=768),
+    "gpt2-medium": GPT2Config(50_257, context=1024, layers=24, heads=16, width=1024),
+    "gpt2-large": GPT2Config(50_257, context=1024, layers=36, heads=20, width=1280),
+    "gpt2-xl": GPT2Config(50_257, context=1024, layers=48, heads=25, width=1600),
+    "distilgpt2": GPT2Config(50_257, context=1024, layers=6, heads=12, width=768),
+    # https://huggingface.co/HuggingFaceTB/SmolLM2-135M: 134,515,008 parameters.
+    "smollm2-135m": LlamaConfig(
+        49_152, positions=8192, layers=30, heads=9, width=576, key_value_heads=3, head_dim=64,
+        hidden=1536, rope_theta=1e5, norm_epsilon=1e-5, tied=True,
+    ),
+    # https://huggingface.co/Qwen/Qwen2.5-0.5B: 494,032,768 parameters.
+    "qwen2.5-0.5b": LlamaConfig(
+        151_936, positions=32_768, layers=24, heads=14, width=896, key_value_heads=2, head_dim=64,
+        hidden=4864, rope_theta=1e6, norm_epsilon=1e-6, tied=True, qkv_bias=True,
+    ),
+    # https://huggingface.co/Qwen/Qwen3-0.6B: 596,049,920 parameters.
+    "qwen3-0.6b": LlamaConfig(
+        151_936, positions=40_960, layers=28, heads=16, width=1024, key_value_heads=8, head_dim=128,
+        hidden=3072, rope_theta=1e6, norm_epsilon=1e-6, tied=True, qk_norm=True,
+    ),
+    # https://huggingface.co/meta-llama/Llama-3.2-1B: 1,235,814,400 parameters.
+    "llama-3.2-1b": LlamaConfig(
+        128_256, positions=131_072, layers=16, heads=32, width=2048, key_value_heads=8, head_dim=64,
+        hidden=8192, rope_theta=5e5, rope_scaling=Llama3Scaling(32.0, 1.0, 4.0, 8192),
+        norm_epsilon=1e-5, tied=True,
+    ),
+}  # fmt: skip
 
 
-def preset_size(name: str, key: str) -> dict[str, int]:
-    """{layers, heads, width, context} of a preset; UserError naming `key` where there is none."""
+def preset_size(name: str, key: str) -> NetworkConfig:
+    """The size of a preset, with its own vocabulary; UserError naming `key` if there is none."""
     if name not in PRESETS:
         raise UserError(f"{key}={name!r}: choose {', '.join(PRESETS)}, or leave it empty")
     return PRESETS[name]
+
+
+def own_size(*, layers: int, heads: int, width: int, context: int) -> NetworkConfig:
+    """The size that config.model.STUDENT's own numbers say, but for the vocabulary."""
+    return GPT2Config(1, context, layers, heads, width)

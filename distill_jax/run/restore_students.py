@@ -4,7 +4,8 @@ from typing import Any
 
 from distill_jax import distributed
 from distill_jax.errors import UserError
-from distill_jax.model import gpt2, sharding
+from distill_jax.model import sharding
+from distill_jax.model.network import NetworkConfig
 from distill_jax.run.run_inputs import RunInputs
 from distill_jax.run.student_setup import check_mesh
 from distill_jax.training import checkpoint, manifest, step
@@ -105,7 +106,7 @@ def _given_steps(inputs: RunInputs, text: str) -> dict[str, int]:
 
 
 def restore_params(
-    inputs: RunInputs, models: dict[str, gpt2.GPT2Config], steps: dict[str, int]
+    inputs: RunInputs, models: dict[str, NetworkConfig], steps: dict[str, int]
 ) -> dict[str, Any]:
     """{student: parameters} at the given steps, laid out on the mesh of the config.
 

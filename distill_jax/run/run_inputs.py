@@ -12,7 +12,8 @@ from etils import epath
 from distill_jax import distributed, records
 from distill_jax.dialogues.sampler import Settings, make_plan
 from distill_jax.errors import UserError
-from distill_jax.model import gpt2
+from distill_jax.model import families
+from distill_jax.model.network import NetworkConfig
 from distill_jax.run import checks, student_source, workdir_check
 from distill_jax.sampling.plan import DialoguePlan
 from distill_jax.settings import command_line, task_module
@@ -158,18 +159,21 @@ class RunInputs:
 
         return distributed.from_first(read)
 
-    def models(self, tokenizer: text_tokenizer.Tokenizer) -> dict[str, gpt2.GPT2Config]:
+    def models(self, tokenizer: text_tokenizer.Tokenizer) -> dict[str, NetworkConfig]:
         """The size of every student: as recorded, or else as the config says.
 
         Raises UserError where config.model.<student>.init_from cannot be read.
         """
         facts = self.facts()
-        return {
-            student: gpt2.GPT2Config(**facts[student]["model"])
+        models = {
+            student: families.from_json(facts[student]["model"])
             if student in facts
             else student_source.model_config(self.config.model[student], student, tokenizer)
             for student in self.students
         }
+        # They take turns, so they have the same ids: as many rows as the one with the most.
+        rows = max(model.vocab_size for model in models.values())
+        return {name: dataclasses.replace(m, vocab_size=rows) for name, m in models.items()}
 
     def checkpoint_directory(self, student: str) -> epath.Path:
         """Where the student's checkpoints lie."""

@@ -2,13 +2,15 @@
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 
 from distill_jax.errors import UserError
-from distill_jax.model import attention, flops, gpt2
+from distill_jax.model import attention, flops, network
+from distill_jax.model.network import Divided, NetworkConfig
 from distill_jax.run.run_inputs import RunInputs
 from distill_jax.text.rows import Row
 from distill_jax.training import batches, optimizer, step
@@ -33,7 +35,7 @@ def student_setup(
     student: str,
     rows: Sequence[Row],
     dev_rows: Sequence[Row],
-    model: gpt2.GPT2Config,
+    model: NetworkConfig,
     allowed: Any,
     mesh: jax.sharding.Mesh,
     platform: str,
@@ -92,50 +94,31 @@ def student_seed(config: Any, student: str) -> int:
 
 
 def check_mesh(
-    mesh: jax.sharding.Mesh, student: str, model: gpt2.GPT2Config, micro_batch: int
+    mesh: jax.sharding.Mesh, student: str, model: NetworkConfig, micro_batch: int
 ) -> None:
     """Raise UserError where rows or sizes do not divide over the mesh."""
     shape = mesh.shape
     rows = shape["data"] * shape["fsdp"]
-    checks = (
-        (
-            "config.train.batch_size / accumulation",
-            micro_batch,
-            rows,
-            "data x fsdp",
-            f"set config.train.batch_size to a multiple of {rows} x config.train.accumulation",
-        ),
-        (
-            f"width of student {student!r}:",
-            model.width,
-            shape["fsdp"],
-            "fsdp",
-            f"lower config.mesh.fsdp to a divisor of {model.width}",
-        ),
-        (
-            f"heads of student {student!r}:",
-            model.heads,
-            shape["tensor"],
-            "tensor",
-            f"lower config.mesh.tensor to a divisor of {model.heads}",
-        ),
-        (
-            "the padded vocabulary:",
-            model.vocab_size,
-            shape["tensor"],
-            "tensor",
-            f"lower config.mesh.tensor to a divisor of {model.vocab_size}",
-        ),
-    )
-    for name, value, parts, axes, remedy in checks:
-        if value % parts:
+    if micro_batch % rows:
+        raise UserError(
+            f"config.train.batch_size / accumulation {micro_batch} does not divide by {rows} "
+            "devices (config.mesh: data x fsdp): set config.train.batch_size to a multiple of "
+            f"{rows} x config.train.accumulation"
+        )
+    vocabulary = Divided("the padded vocabulary", (model.vocab_size,), "tensor")
+    for name, sizes, axis in (*model.divided, vocabulary):
+        if any(size % shape[axis] for size in sizes):
+            of_whom = "" if name == vocabulary.name else f" of student {student!r}"
+            does_not = "does not" if len(sizes) == 1 else "do not"
             raise UserError(
-                f"{name} {value} does not divide by {parts} devices (config.mesh: {axes}): {remedy}"
+                f"{name}{of_whom}: {' and '.join(map(str, sizes))} {does_not} divide by "
+                f"{shape[axis]} devices (config.mesh: {axis}): lower config.mesh.{axis} to a "
+                f"divisor of {math.gcd(*sizes)}"
             )
 
 
 def _facts(
-    inputs: RunInputs, rows: batches.StudentRows, data: batches.Batches, model: gpt2.GPT2Config
+    inputs: RunInputs, rows: batches.StudentRows, data: batches.Batches, model: NetworkConfig
 ) -> dict[str, Any]:
     """What a student trains on. Its steps are given, or so many epochs, or what its share of the
     budget pays for."""
@@ -159,8 +142,8 @@ def _facts(
         "useful_share": rows.tokens / (epoch_rows * data.shape.seq_len),
         "flops_per_token": flops.train_flops(model, rows.tokens, pairs, rows.loss_tokens)
         / rows.tokens,
-        "parameters": gpt2.parameter_count(model),
-        "model": dataclasses.asdict(model),
+        "parameters": network.parameter_count(model),
+        "model": network.to_json(model),
     }
 
 

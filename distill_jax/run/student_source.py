@@ -1,8 +1,9 @@
 """Where a student's size and first parameters come from: config.model.<student>.
 
-Random ones of a given size or preset, a GPT-2 in Hugging Face format, or a student of another run.
+Random ones of a given size or preset, a model in Hugging Face format, or a student of another run.
 """
 
+import dataclasses
 import pathlib
 from typing import Any
 
@@ -11,28 +12,36 @@ import numpy as np
 from etils import epath
 
 from distill_jax.errors import UserError
-from distill_jax.model import gpt2, hugging_face, presets
+from distill_jax.model import families, hugging_face, network, presets
+from distill_jax.model.network import NetworkConfig
 from distill_jax.settings import ranges
 from distill_jax.text.tokenizer import Tokenizer, load_tokenizer
 from distill_jax.training import checkpoint, manifest
 from distill_jax.workdir import read_json
 
+SPARE_ROWS = 200  # an embedding may have one row in so many more than its tokenizer has ids
 _SIZE = ("layers", "heads", "width", "context")
 
 
-def model_config(section: Any, student: str, tokenizer: Tokenizer) -> gpt2.GPT2Config:
+def model_config(section: Any, student: str, tokenizer: Tokenizer) -> NetworkConfig:
     """The size of a student as its config section (a ConfigDict) says; reads no weights.
 
     Raises UserError for a preset, a source or a checkpoint that does not exist, or that does not
     fit the tokenizer.
     """
-    key = f"config.model.{student}"
     dropout = {name: section[name] for name in section if name.endswith("_dropout")}
+    return dataclasses.replace(_size(section, student, tokenizer), **dropout)
+
+
+def _size(section: Any, student: str, tokenizer: Tokenizer) -> NetworkConfig:
+    """The size of a student but for dropout."""
+    key = f"config.model.{student}"
     if not section.init_from:
-        size = {name: section[name] for name in _SIZE}
         if section.preset:
             size = presets.preset_size(section.preset, f"{key}.preset")
-        return gpt2.GPT2Config(vocab_size=tokenizer.padded_size, **size, **dropout)
+        else:
+            size = presets.own_size(**{name: section[name] for name in _SIZE})
+        return dataclasses.replace(size, vocab_size=tokenizer.padded_size)
     if section.preset:
         raise UserError(f"{key}.init_from brings its own size: leave {key}.preset empty")
     other = _other_run(section.init_from)
@@ -43,20 +52,20 @@ def model_config(section: Any, student: str, tokenizer: Tokenizer) -> gpt2.GPT2C
             raise UserError(f"{key}.init_from: {run} has no student {other_student!r}")
         _check_same_tokenizer(run, tokenizer, key)
         _other_step(section.init_from, student)
-        size = {name: facts[other_student]["model"][name] for name in _SIZE}
-    else:
-        source = hugging_face.find(section.init_from, f"{key}.init_from")
-        # The end of turn is ours: a tokenizer that came with the weights does not have it.
-        if not source.vocab_size <= tokenizer.size <= source.vocab_size + 1:
-            raise UserError(
-                f"{key}.init_from={section.init_from} has {source.vocab_size} words, the tokenizer "
-                f"{tokenizer.size}: set config.tokenizer.name to the one of these weights"
-            )
-        size = {name: getattr(source, name) for name in _SIZE}
-    return gpt2.GPT2Config(vocab_size=tokenizer.padded_size, **size, **dropout)
+        return families.from_json(facts[other_student]["model"])
+    size = hugging_face.find(section.init_from, f"{key}.init_from").model
+    # The end marks are ours: a tokenizer that came with the weights may lack them. And published
+    # weights may have rows that are no id's (Qwen 2.5 has 271 of them in 151,936).
+    if not size.vocab_size - size.vocab_size // SPARE_ROWS <= tokenizer.size <= size.vocab_size + 2:
+        raise UserError(
+            f"{key}.init_from={section.init_from} has {size.vocab_size} words, the tokenizer "
+            f"{tokenizer.size}: set config.tokenizer.name to the one of these weights"
+        )
+    rows = -(-size.vocab_size // 128) * 128
+    return dataclasses.replace(size, vocab_size=max(rows, tokenizer.padded_size))
 
 
-def given_params(section: Any, student: str, model: gpt2.GPT2Config) -> tuple[Any, str]:
+def given_params(section: Any, student: str, model: NetworkConfig) -> tuple[Any, str]:
     """(host parameters float32, dtype of the files) of config.model.<student>.init_from.
 
     (None, "float32") where there is no such source and the parameters are to be random.
@@ -67,7 +76,7 @@ def given_params(section: Any, student: str, model: gpt2.GPT2Config) -> tuple[An
         source = hugging_face.find(section.init_from, f"config.model.{student}.init_from")
         return hugging_face.load_params(source, model.vocab_size), source.dtype
     step = _other_step(section.init_from, student)
-    shapes = jax.eval_shape(lambda: gpt2.init_params(model, jax.random.key(0)))
+    shapes = jax.eval_shape(lambda: network.init_params(model, jax.random.key(0)))
     place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     abstract = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes

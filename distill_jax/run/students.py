@@ -176,7 +176,7 @@ class Students:
             # Cast once, not for every call: that would take time and memory.
             if plan.dtype not in self._params:
                 self._params[plan.dtype] = {
-                    student: cast_params(params, plan.dtype)
+                    student: cast_params(plan.students[student], params, plan.dtype)
                     for student, params in self._params["float32"].items()
                 }
             params = self._params[plan.dtype]

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
 
-from distill_jax.model import gpt2
+from distill_jax.model.network import Cache, logits
 from distill_jax.model.sharding import BATCH
 from distill_jax.sampling import state as dialogue_state
 from distill_jax.sampling.advance import Calculator, advance, script_entry
@@ -32,7 +32,7 @@ from distill_jax.sampling.pick import How, pick
 from distill_jax.sampling.plan import HELD, RUNNING, DialoguePlan, allowed_tokens
 from distill_jax.sampling.state import DialogueState
 
-PromptCaches = dict[str, gpt2.Cache]  # by student, each layer k, v [G, N, P, H]
+PromptCaches = dict[str, Cache]  # by student, each layer k, v [G, K, P, H]
 
 
 class Admission(NamedTuple):
@@ -80,7 +80,7 @@ def prefill(plan: DialoguePlan, params: dict[str, Any], prompts: jax.Array) -> P
     positions = jnp.broadcast_to(jnp.arange(prompts.shape[1]), prompts.shape)
     caches = {}
     for student, model in plan.students.items():
-        network = gpt2.GPT2(model, jnp.dtype(plan.dtype), layout=BATCH, keep_cache=True)
+        network = model.module(jnp.dtype(plan.dtype), layout=BATCH, keep_cache=True)
         _, caches[student] = network.apply({"params": params[student]}, prompts, positions)
     return jax.tree.map(
         lambda leaf: jax.lax.with_sharding_constraint(leaf, dialogue_state.CACHE), caches
@@ -174,12 +174,12 @@ def decode_chunk(
 
     def body(carry):
         done, state = carry
-        logits, caches = _feed(plan, params, state)
-        logits = jnp.where(allowed[state.writer], logits, -jnp.inf)
+        said, caches = _feed(plan, params, state)
+        said = jnp.where(allowed[state.writer], said, -jnp.inf)
         entry = script_entry(script, state.pointer)
-        token = jnp.where(entry >= 0, entry, pick(logits, state.keys, state.written, how))
-        chosen = jnp.take_along_axis(logits, token[:, None], axis=1)[:, 0]
-        log_prob = chosen - jax.nn.logsumexp(logits, axis=-1)
+        token = jnp.where(entry >= 0, entry, pick(said, state.keys, state.written, how))
+        chosen = jnp.take_along_axis(said, token[:, None], axis=1)[:, 0]
+        log_prob = chosen - jax.nn.logsumexp(said, axis=-1)
         state = state._replace(caches=caches)
         return done + 1, advance(plan, state, script, calculator, token, log_prob)
 
@@ -192,7 +192,7 @@ def decode_chunk(
     return state, Progress(steps=done, **everywhere)
 
 
-def _feed(plan, params, state: DialogueState) -> tuple[jax.Array, tuple[gpt2.Cache, ...]]:
+def _feed(plan, params, state: DialogueState) -> tuple[jax.Array, tuple[Cache, ...]]:
     """Feed each view its pending token; logits [B, V] of the view whose role writes, caches."""
     role_view = jnp.array(plan.role_view)[state.writer]  # [B]
     chosen: Any = None
@@ -201,7 +201,7 @@ def _feed(plan, params, state: DialogueState) -> tuple[jax.Array, tuple[gpt2.Cac
         # A row that has filled its context is fed until the chunk ends. Behind the last position
         # there is only NaN, which would stay in the slot's cache: 0 x NaN is NaN in the next row.
         position = jnp.minimum(state.position[index], view.model.context - 1)
-        network = gpt2.GPT2(view.model, dtype, kernel=plan.kernel, layout=BATCH)
+        network = view.model.module(dtype, kernel=plan.kernel, layout=BATCH)
         hidden, cache = network.apply(
             {"params": params[view.student]},
             state.pending[index][:, None],
@@ -211,7 +211,7 @@ def _feed(plan, params, state: DialogueState) -> tuple[jax.Array, tuple[gpt2.Cac
         caches.append(cache)
         if index not in plan.role_view:  # sees, and never writes
             continue
-        logits = gpt2.logits(params[view.student], hidden[:, 0])
+        said = logits(view.model, params[view.student], hidden[:, 0])
         writes = role_view[:, None] == index
-        chosen = logits if chosen is None else jnp.where(writes, logits, chosen)
+        chosen = said if chosen is None else jnp.where(writes, said, chosen)
     return chosen, tuple(caches)

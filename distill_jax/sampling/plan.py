@@ -9,7 +9,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from distill_jax.model import cache_attention, gpt2
+from distill_jax.model import cache_attention, network
+from distill_jax.model.network import NetworkConfig
 
 # Status of a slot. HELD: the host is asked for the next entries of its script. EMPTY: no row.
 RUNNING, FINISHED, TURN_CAP, TOKEN_CAP, CONTEXT, HELD, EMPTY = range(7)
@@ -33,7 +34,7 @@ class ViewPlan:
     """One view: a student (key of `params`), its size, and which roles' turns it sees."""
 
     student: str
-    model: gpt2.GPT2Config
+    model: NetworkConfig
     sees: tuple[bool, ...]  # [R]
 
     def cache_len(self, window: int) -> int:
@@ -71,7 +72,7 @@ class DialoguePlan:
         return self.max_tokens + 2 * self.max_turns + 2
 
     @property
-    def students(self) -> dict[str, gpt2.GPT2Config]:
+    def students(self) -> dict[str, NetworkConfig]:
         """The students by name, in the order of their first view."""
         return {view.student: view.model for view in self.views}
 
@@ -83,7 +84,8 @@ class DialoguePlan:
     def cache_bytes(self, window: int) -> int:
         """Bytes of one row's caches, over all views."""
         return sum(
-            gpt2.cache_bytes(view.model, view.cache_len(window), self.dtype) for view in self.views
+            network.cache_bytes(view.model, view.cache_len(window), self.dtype)
+            for view in self.views
         )
 
 

@@ -1,6 +1,7 @@
 """What the decode loop carries from step to step: caches, places, and what was written.
 
-B slots (one row each), W views, M most tokens written per row, S length of a view's cache.
+B slots (one row each), W views, M most tokens written per row, S length of a view's cache, K its
+key-value heads, H head dim.
 """
 
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
-from distill_jax.model import gpt2
+from distill_jax.model.network import Cache, empty_cache
 from distill_jax.model.sharding import BATCH
 from distill_jax.sampling.plan import EMPTY, DialoguePlan
 
@@ -20,7 +21,7 @@ VIEWS = P(None, ("data", "fsdp"))
 class DialogueState(NamedTuple):
     """`tokens[b, :written[b]]` is what the row in slot b has written so far."""
 
-    caches: tuple[gpt2.Cache, ...]  # [W] each layer k, v [B, N, S, H] of plan.dtype
+    caches: tuple[Cache, ...]  # [W] each layer k, v [B, K, S, H] of plan.dtype
     pending: jax.Array  # int32 [W, B] last token of what a view sees
     position: jax.Array  # int32 [W, B] its slot in the cache
     writer: jax.Array  # int32 [B] role whose turn it is
@@ -44,7 +45,7 @@ def empty_state(plan: DialoguePlan, slots: int, window: int) -> DialogueState:
     return laid_out(
         DialogueState(
             caches=tuple(
-                gpt2.empty_cache(view.model, slots, view.cache_len(window), jnp.dtype(plan.dtype))
+                empty_cache(view.model, slots, view.cache_len(window), jnp.dtype(plan.dtype))
                 for view in plan.views
             ),
             pending=by_view,
@@ -79,7 +80,7 @@ _BY_VIEW = ("pending", "position")
 
 
 def resize_cache(cache: jax.Array, length: int) -> jax.Array:
-    """[B, N, S, H] with `length` slots per row: the first ones, or zeros behind the last."""
+    """[B, K, S, H] with `length` slots per row: the first ones, or zeros behind the last."""
     size = cache.shape[2]
     if length <= size:
         resized = cache[:, :, :length]
@@ -93,7 +94,7 @@ _resize = jax.jit(resize_cache, static_argnums=1)
 
 def resized_caches(
     plan: DialoguePlan, caches: list[list[dict[str, jax.Array]]], window: int
-) -> tuple[gpt2.Cache, ...]:
+) -> tuple[Cache, ...]:
     """Caches for `window` tokens from those of each view. The lists are emptied array by array, so
     that each old one is freed, and not all of them are held twice."""
     resized = []

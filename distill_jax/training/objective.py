@@ -32,6 +32,6 @@ class Likelihood:
         """{"likelihood": weighted nats}."""
         del frozen  # the rows are all that it needs
         tokens = step.loss_tokens(trainer, params, batch, key)
-        chunk, embedding = trainer.computation.loss_chunk, params["wte"]["embedding"]
-        total: Any = loss.loss_sum(chunk, embedding, tokens, batch["weights"], trainer.allowed)
+        chunk, head = trainer.computation.loss_chunk, trainer.config.head(params)
+        total: Any = loss.loss_sum(chunk, head, tokens, batch["weights"], trainer.allowed)
         return {"likelihood": total}

@@ -5,13 +5,15 @@ import functools
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, PartitionSpec
 
-from distill_jax.model import attention, gpt2, partition, sharding
+from distill_jax.model import attention, network, sharding
+from distill_jax.model.network import NetworkConfig
 from distill_jax.settings import ranges
 from distill_jax.training import loss
 from distill_jax.training.chunks import LossTokens
@@ -45,10 +47,10 @@ class Computation:
     accumulation: int = 1
     loss_chunk: int = 1024
 
-    def network(self, config: gpt2.GPT2Config) -> gpt2.GPT2:
+    def network(self, config: NetworkConfig) -> nn.Module:
         """The network of `config`, computed this way."""
-        dtype = jnp.dtype(self.dtype)
-        return gpt2.GPT2(config, dtype, self.remat, self.kernel, sharding.BATCH)
+        dtype, layout = jnp.dtype(self.dtype), sharding.BATCH
+        return config.module(dtype, kernel=self.kernel, remat=self.remat, layout=layout)
 
 
 class Objective(Protocol):
@@ -84,7 +86,7 @@ class Objective(Protocol):
 class Trainer:
     """What a student's steps are made of; `allowed` is bool [R, V], what each role may write."""
 
-    config: gpt2.GPT2Config
+    config: NetworkConfig
     optimizer: optax.GradientTransformation
     computation: Computation
     allowed: Any
@@ -132,7 +134,7 @@ def train_step(
         return functools.reduce(jnp.add, means.values())
 
     key = None
-    if trainer.config.dropout:
+    if network.drops(trainer.config):
         key = jax.random.fold_in(jax.random.key(trainer.seed), state.step)
     if parts == 1:
         value, grads = jax.value_and_grad(mean_loss)(state.params, batch, key)
@@ -163,7 +165,7 @@ def dev_step(params: Any, batch: dict[str, jax.Array], *, trainer: Trainer) -> d
     """
     tokens = loss_tokens(trainer, params, batch, None)
     losses, right = loss.token_losses(
-        trainer.computation.loss_chunk, params["wte"]["embedding"], tokens, trainer.allowed
+        trainer.computation.loss_chunk, trainer.config.head(params), tokens, trainer.allowed
     )
     real = batch["length"] > 0
     return {
@@ -187,24 +189,26 @@ def init_state(params: Any, optimizer: optax.GradientTransformation) -> TrainSta
 
 
 def abstract_state(
-    mesh: Mesh, config: gpt2.GPT2Config, optimizer: optax.GradientTransformation
+    mesh: Mesh, config: NetworkConfig, optimizer: optax.GradientTransformation
 ) -> TrainState:
     """Shapes, dtypes and shardings of `init_state`, without any memory."""
     return _laid_out(
         mesh,
+        config,
         jax.eval_shape(
-            lambda key: init_state(gpt2.init_params(config, key), optimizer), jax.random.key(0)
+            lambda key: init_state(network.init_params(config, key), optimizer), jax.random.key(0)
         ),
     )
 
 
-def abstract_params(mesh: Mesh, config: gpt2.GPT2Config) -> Any:
+def abstract_params(mesh: Mesh, config: NetworkConfig) -> Any:
     """Shapes, dtypes and shardings of a student's parameters alone."""
-    return _laid_out(mesh, jax.eval_shape(lambda: gpt2.init_params(config, jax.random.key(0))))
+    shapes = jax.eval_shape(lambda: network.init_params(config, jax.random.key(0)))
+    return _laid_out(mesh, config, shapes)
 
 
-def _laid_out(mesh: Mesh, shapes: Any) -> Any:
-    layout = sharding.shardings(mesh, sharding.match_rules(partition.RULES, shapes))
+def _laid_out(mesh: Mesh, config: NetworkConfig, shapes: Any) -> Any:
+    layout = sharding.shardings(mesh, sharding.match_rules(config.partition_rules, shapes))
     return jax.tree.map(
         lambda shape, place: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=place),
         shapes,
@@ -213,12 +217,12 @@ def _laid_out(mesh: Mesh, shapes: Any) -> Any:
 
 
 def random_state(
-    abstract: TrainState, config: gpt2.GPT2Config, optimizer: optax.GradientTransformation, key
+    abstract: TrainState, config: NetworkConfig, optimizer: optax.GradientTransformation, key
 ) -> TrainState:
     """Random parameters, made where they belong: nothing is ever held unsharded."""
     places = jax.tree.map(lambda leaf: leaf.sharding, abstract)
     init = jax.jit(
-        lambda key: init_state(gpt2.init_params(config, key), optimizer), out_shardings=places
+        lambda key: init_state(network.init_params(config, key), optimizer), out_shardings=places
     )
     return init(key)
 
