@@ -18,9 +18,9 @@ from jax.sharding import NamedSharding, PartitionSpec  # noqa: E402
 from benchmarks.sample_job import ROLES, SampleJob, SampleSetting, written_tokens  # noqa: E402
 from distill_jax.dialogues import sampler  # noqa: E402
 from distill_jax.model import hugging_face, network, sharding  # noqa: E402
-from distill_jax.sampling import decode  # noqa: E402
+from distill_jax.sampling import decode, generate  # noqa: E402
 from distill_jax.sampling.dialogues import Dialogue, Request  # noqa: E402
-from distill_jax.sampling.generate import Work  # noqa: E402
+from distill_jax.sampling.schedule import Work  # noqa: E402
 from distill_jax.text.rows import View  # noqa: E402
 from distill_jax.text.transcript import SCHEMES  # noqa: E402
 
@@ -136,7 +136,7 @@ class Loop:
             for number, (prompt, script) in enumerate(zip(job.prompts, scripts, strict=True))
         ]
         with jax.set_mesh(self._mesh):
-            dialogues, work = self._sampler.run(requests)
+            dialogues, work = generate.collect(self._sampler.job(requests))
         return [dialogue for group in dialogues for dialogue in group], work
 
     def _make_sampler(self, job: SampleJob) -> sampler.Sampler:

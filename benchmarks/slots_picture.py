@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import matplotlib
 
-from distill_jax.sampling.generate import Work
+from distill_jax.sampling.schedule import Work
 
 matplotlib.use("Agg")
 

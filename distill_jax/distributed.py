@@ -121,6 +121,18 @@ def any_process(flag: bool) -> bool:
     return bool(np.any(multihost_utils.process_allgather(np.array([flag]))))
 
 
+def first_agrees(flag: bool) -> bool:
+    """`flag` of process 0, in every process; all of them must ask, the others' is not looked at."""
+    import jax
+
+    if jax.process_count() == 1:
+        return flag
+    import numpy as np
+    from jax.experimental import multihost_utils
+
+    return bool(multihost_utils.broadcast_one_to_all(np.array([flag]))[0])
+
+
 def wait_for_all(name: str) -> None:
     """Return once every process is here."""
     import jax

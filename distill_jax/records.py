@@ -55,6 +55,25 @@ class Turn:
 
 
 @dataclasses.dataclass(frozen=True)
+class Cost:
+    """What an answer took, of all who were asked for it.
+
+    Costs add up: those of samples to that of their vote, those of problems to that of a report.
+    """
+
+    prompt_tokens: int = 0  # of the prompts that were read; two students read two
+    tokens: int = 0  # that were written, end marks and given ones included
+    flops: int = 0  # floating point operations of matrix products, by our own count (model/flops)
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(
+            self.prompt_tokens + other.prompt_tokens,
+            self.tokens + other.tokens,
+            self.flops + other.flops,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
 class Sample:
     """One of several transcripts for a problem, graded. Fields are named as in Prediction."""
 
@@ -67,6 +86,8 @@ class Sample:
     status: str
     log_probability: float  # natural log, summed over the tokens of all turns
     tokens: int  # of all turns
+    answered_by: str = ""
+    cost: Cost = Cost()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +109,8 @@ class Prediction:
     status: str  # finished | turn_cap | token_cap | context | prompt_too_long | unparsed
     attributes: dict[str, Any] = dataclasses.field(default_factory=dict)
     samples: tuple[Sample, ...] = ()  # all of them, or () where one was drawn
+    answered_by: str = ""  # who gave this answer: "students", or a member of several answerers
+    cost: Cost = Cost()  # of all samples, and of everyone who was asked before
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,11 +138,27 @@ def annotation_from_dict(row: dict[str, Any]) -> Annotation:
 
 
 def prediction_from_dict(row: dict[str, Any]) -> Prediction:
-    """Build a Prediction from parsed JSON; raises KeyError on a missing field but "samples"."""
+    """Build a Prediction from parsed JSON.
+
+    Raises KeyError on a missing field but "samples", TypeError on an unknown field inside of it and
+    on costs that are not whole numbers from 0.
+    """
     row = {"samples": (), **row}  # rows written before there were several samples
     fields = {f.name: row[f.name] for f in dataclasses.fields(Prediction)}
-    samples = tuple(Sample(**{**s, "turns": _turns(s["turns"])}) for s in row["samples"])
-    return Prediction(**{**fields, "turns": _turns(row["turns"]), "samples": samples})
+    samples = tuple(
+        Sample(**{**s, "turns": _turns(s["turns"]), "cost": _cost(s["cost"])})
+        for s in row["samples"]
+    )
+    more = {"turns": _turns(row["turns"]), "samples": samples, "cost": _cost(row["cost"])}
+    return Prediction(**{**fields, **more})
+
+
+def _cost(row: dict[str, Any]) -> Cost:
+    cost = Cost(**row)
+    for name, value in dataclasses.asdict(cost).items():
+        if type(value) is not int or value < 0:
+            raise TypeError(f"cost.{name}={value!r}: a whole number from 0 is expected")
+    return cost
 
 
 def _turns(rows: Iterable[dict[str, Any]]) -> tuple[Turn, ...]:

@@ -89,6 +89,7 @@ def terminal_picture(workdir: str, question: str, output: pathlib.Path) -> None:
     import distill_jax
     from distill_jax.ask.question import ending
     from distill_jax.ask.terminal import Transcript
+    from distill_jax.run.students import Solution
     from distill_jax.workdir import write_text
 
     students = distill_jax.load(workdir)
@@ -97,8 +98,11 @@ def terminal_picture(workdir: str, question: str, output: pathlib.Path) -> None:
     command = f'python -m distill_jax.ask --workdir {run} \\\n      "{question}"'
     console.print(Text("$ ", "dim"), Text(command), sep="")
     transcript = Transcript(console, students.roles)
-    [solution] = students.solve([question], on_turns=lambda _, turns: transcript.update(turns))
-    transcript.end(solution, ending(solution, students))
+    for event in students.answer([question]):
+        if isinstance(event, Solution):
+            transcript.end(event, ending(event, students))
+        else:
+            transcript.update(event.turns)
     picture = console.export_svg(title="distill_jax.ask")
     # No font from another server: README shows the picture without it anyway.
     write_text(output, re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL))

@@ -27,7 +27,9 @@ from tiny_student import make_mesh
 
 from distill_jax.model import sharding
 from distill_jax.sampling import decode, generate, pick
+from distill_jax.sampling.generate import Chunk, Finished, Growing
 from distill_jax.sampling.plan import FREE, FREE_TURN, HOLD
+from distill_jax.sampling.schedule import LOOK, Job, Work
 
 SCRIPTS = {
     "free": (),
@@ -54,10 +56,12 @@ def mesh():
 
 
 def answer(plan, requests, how=None, slot_count=7, params=None, **more):
+    return generate.collect(job(plan, requests, how, slot_count, params, **more))
+
+
+def job(plan, requests, how=None, slot_count=7, params=None, **more):
     params = all_params(plan) if params is None else params
-    return generate.generate(
-        plan, params, requests, how or pick.draw(), seed=3, slot_count=slot_count, **more
-    )
+    return Job(plan, params, requests, how or pick.draw(), seed=3, slots=slot_count, **more)
 
 
 def check(plan, requests, dialogues, temperature=0.0, calculator=None):
@@ -201,6 +205,53 @@ def test_a_mesh_gives_the_tokens_of_one_device(name, shape):
         got, _ = answer(plan, requests, pick.draw(1.3), 8, params)
     simple = lambda all_: [[(d.status, [t.tokens for t in d.turns]) for d in x] for x in all_]  # noqa: E731
     assert simple(got) == simple(expected)
+
+
+@pytest.fixture
+def chunks(monkeypatch):
+    """A list that is one longer with every chunk that runs on the device."""
+    run, ran = decode.decode_chunk, []
+
+    def counted(*arguments):
+        ran.append(None)
+        return run(*arguments)
+
+    monkeypatch.setattr(decode, "decode_chunk", counted)
+    return ran
+
+
+@pytest.mark.parametrize("stop_at", [Chunk, Growing, Finished])
+def test_no_chunk_runs_once_the_iterator_is_closed(mesh, chunks, stop_at):
+    events = generate.generate(job(PLANS["both_read_both"], ragged_requests(60), look=True))
+    before = [next(events)]
+    assert before == [Chunk(Work(slots=7))] and not chunks  # the first event comes before any
+    while not (isinstance(before[-1], stop_at) and len(chunks) >= 3):
+        before.append(next(events))
+    assert sum(isinstance(event, Finished) for event in before) < 60
+    count = len(chunks)
+    events.close()
+    assert list(events) == [] and len(chunks) == count
+
+
+def test_what_grows_is_seen_every_few_tokens_and_is_the_same(mesh):
+    plan, requests = PLANS["both_read_both"], ragged_requests(9, samples=(0, 2))
+    expected, _ = answer(plan, requests, pick.draw(1.3))
+    seen, finished = collections.defaultdict(list), {}
+    for event in generate.generate(job(plan, requests, pick.draw(1.3), look=True)):
+        if isinstance(event, Growing):
+            seen[event.request, event.sample].append(event.dialogue)
+        elif isinstance(event, Finished):
+            finished[event.request, event.sample] = event.dialogue
+    assert finished == {
+        (number, sample): dialogue
+        for number, answered in enumerate(expected)
+        for sample, dialogue in zip((0, 2), answered, strict=True)
+    }
+    for key, dialogue in finished.items():
+        lengths = [sum(turn.written for turn in look.turns) for look in seen[key]]
+        assert seen[key][-1] == dialogue and dialogue.status != "running"
+        assert all(look.status == "running" for look in seen[key][:-1])
+        assert all(0 < b - a <= LOOK for a, b in itertools.pairwise([0, *lengths]))
 
 
 @pytest.mark.slow  # to the last bit of what is compiled with all optimisations

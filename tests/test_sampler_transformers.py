@@ -19,6 +19,7 @@ from distill_jax.model import gpt2, network, sharding  # noqa: E402
 from distill_jax.sampling import generate, pick  # noqa: E402
 from distill_jax.sampling.dialogues import Request  # noqa: E402
 from distill_jax.sampling.plan import DialoguePlan, ViewPlan  # noqa: E402
+from distill_jax.sampling.schedule import Job  # noqa: E402
 from distill_jax.tasks import gsm8k  # noqa: E402
 from distill_jax.text.rows import prompt_tokens  # noqa: E402
 from distill_jax.text.tokenizer import load_tokenizer  # noqa: E402
@@ -108,7 +109,8 @@ def ours(students, caps, prompts):
     requests = [Request(f"problem/{i}", prompt) for i, prompt in enumerate(prompts)]
     with jax.set_mesh(sharding.make_mesh(1, 1, 1, jax.devices()[:1])):
         params = {role: jax.device_put(values) for role, (_, values) in students.items()}
-        dialogues, _ = generate.generate(plan, params, requests, pick.draw(), seed=0, slot_count=16)
+        job = Job(plan, params, requests, pick.draw(), seed=0, slots=16)
+        dialogues, _ = generate.collect(job)
     return [(sample_job.written_tokens(d, caps), d.status) for (d,) in dialogues]
 
 

@@ -11,6 +11,7 @@ Events, as dicts that become JSON:
 
 import asyncio
 import concurrent.futures
+import contextlib
 import dataclasses
 import threading
 import traceback
@@ -23,7 +24,7 @@ from distill_jax.ask.guard import Refused
 from distill_jax.ask.question import ending
 from distill_jax.dialogues.live import LiveTurn
 from distill_jax.errors import UserError
-from distill_jax.run.students import Students
+from distill_jax.run.students import Solution, Students
 
 MOST_WAITING = 32
 
@@ -46,10 +47,6 @@ class Ticket:
         self.asked = asked
         self.events: asyncio.Queue[Event | None] = asyncio.Queue()
         self.given_up = threading.Event()
-
-
-class GivenUp(Exception):
-    """Nobody waits for the rest of the dialogue."""
 
 
 class Line:
@@ -120,38 +117,41 @@ class Line:
         self._thread.shutdown(cancel_futures=True)
 
     def _answer(self, ticket: Ticket, tell) -> None:
-        asked, shown = ticket.asked, 0
-
-        def show(number: int, turns: tuple[LiveTurn, ...]) -> None:
-            nonlocal shown
-            del number
-            if ticket.given_up.is_set():
-                raise GivenUp
-            for index in range(shown, len(turns)):
-                tell(_turn_event(index, turns[index]))
-            shown = len(turns) - 1 if turns and not turns[-1].ended else len(turns)
-
         try:
-            [solution] = self.students.solve(
-                [asked.question], said=[asked.said], on_turns=show, slots=1, **asked.settings
-            )
-            tell(
-                {
-                    "event": "end",
-                    "answer": solution.answer,
-                    "status": solution.status,
-                    "note": ending(solution, self.students),
-                    "turns": [dataclasses.asdict(turn) for turn in solution.turns],
-                }
-            )
-        except GivenUp:
-            pass
+            self._tell_dialogue(ticket, tell)
         except UserError as error:
             tell({"event": "error", "message": str(error), "user": True})
         except Exception:
             traceback.print_exc()
             message = "the students failed: the server's terminal says how"
             tell({"event": "error", "message": message, "user": False})
+
+    def _tell_dialogue(self, ticket: Ticket, tell) -> None:
+        asked, shown = ticket.asked, 0
+        events = self.students.answer(
+            [asked.question], said=[asked.said], slots=1, **asked.settings
+        )
+        with contextlib.closing(events):
+            for event in events:
+                if ticket.given_up.is_set():
+                    return
+                if isinstance(event, Solution):
+                    tell(_end_event(event, ending(event, self.students)))
+                    continue
+                for index in range(shown, len(event.turns)):
+                    tell(_turn_event(index, event.turns[index]))
+                last_ended = not event.turns or event.turns[-1].ended
+                shown = len(event.turns) if last_ended else len(event.turns) - 1
+
+
+def _end_event(solution: Solution, note: str) -> Event:
+    return {
+        "event": "end",
+        "answer": solution.answer,
+        "status": solution.status,
+        "note": note,
+        "turns": [dataclasses.asdict(turn) for turn in solution.turns],
+    }
 
 
 def _turn_event(index: int, turn: LiveTurn) -> Event:

@@ -3,6 +3,7 @@
 What students write is untrusted: it is never markup, and no control character gets through.
 """
 
+import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -91,17 +92,18 @@ def answer(question: str, students: Students, console: Console) -> Solution:
     question = check_question(question, students)
     transcript = Transcript(console, students.roles)
     turns: tuple[LiveTurn, ...] = ()
+    solution: Solution | None = None
     waiting = console.status("the students begin ...")
-
-    def show(number: int, so_far: tuple[LiveTurn, ...]) -> None:
-        nonlocal turns
-        del number
-        waiting.stop()  # before a line is begun
-        turns = so_far
-        transcript.update(turns)
-
-    with waiting:
-        [solution] = students.solve([question], on_turns=show, slots=1)
+    events = students.answer([question], slots=1)
+    with waiting, contextlib.closing(events):
+        for event in events:
+            waiting.stop()  # before a line is begun
+            if isinstance(event, Solution):
+                solution = event
+            else:
+                turns = event.turns
+                transcript.update(turns)
+    assert solution is not None  # the iterator has come to its end
     transcript.update(turns, whole=True)
     transcript.end(solution, ending(solution, students))
     return solution

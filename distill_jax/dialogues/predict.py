@@ -1,64 +1,99 @@
 """Let the students answer problems, and grade what they wrote."""
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import dataclasses
+from collections.abc import Callable, Generator, Mapping, Sequence
 
+from distill_jax.dialogues.answerer import Event, Look, Sampled
+from distill_jax.dialogues.cost import dialogue_cost
 from distill_jax.dialogues.given import Script, ended_in_given
+from distill_jax.dialogues.live import live_turns
 from distill_jax.dialogues.sampler import Sampler
 from distill_jax.dialogues.votes import combine
 from distill_jax.errors import UserError
 from distill_jax.records import Grade, Prediction, Problem, Turn
+from distill_jax.sampling import generate
 from distill_jax.sampling.dialogues import Dialogue, Request
-from distill_jax.sampling.generate import OnLook
-from distill_jax.sampling.schedule import Work
 from distill_jax.text import transcript
 from distill_jax.text.rows import encode_prompts
 from distill_jax.text.tokenizer import Tokenizer
 
-NOTHING_KNOWN: Mapping[tuple[str, int], Prediction] = {}
+
+def nothing_given(problem: Problem) -> Script:
+    """The script of a problem whose dialogue the students write all of."""
+    del problem
+    return ()
 
 
-def predict(
-    problems: Sequence[tuple[Problem, Script]],
-    sampler: Sampler,
-    grade: Callable[[str, str], Grade],
-    *,
-    max_too_long_share: float,
-    known: Mapping[tuple[str, int], Prediction] = NOTHING_KNOWN,
-    on_prediction: Callable[[int, int, Prediction, int], None] = lambda n, s, prediction, f: None,
-    on_chunk: Callable[[], None] = lambda: None,
-    on_look: OnLook | None = None,
-) -> tuple[list[Prediction], Work]:
-    """A graded prediction for every problem, in order; with several samples the vote of them.
+@dataclasses.dataclass(frozen=True)
+class StudentsAnswerer:
+    """The students of one run as an `Answerer`; to be used under `jax.set_mesh`.
 
-    problems       each with its script (sampling/plan.py), () = nothing is given
-    known          single predictions by (id, sample) that are not asked for again
-    on_prediction  told (number of the problem, sample, prediction, values that the calculator
-                   filled in) as they come, in no order
-    on_look        see `generate.generate`
-
-    A question that does not fit the context counts as wrong, status `prompt_too_long`. Raises
-    UserError where more than `max_too_long_share` of the questions do not fit.
+    script  what is given of the dialogue of a problem (sampling/plan.py)
+    known   single predictions by (id, sample) that are not asked for again
+    look    whether a Look at every dialogue comes every few tokens, and once after it has stopped
+    name    what `answered_by` says
     """
-    prompts = check_prompts(
-        [problem for problem, _ in problems], sampler.scheme, sampler.tokenizer,
-        sampler.plan.context, max_too_long_share,
-    )  # fmt: skip
-    singles = dict(known)
-    every = range(sampler.settings.samples)
-    requests = [
-        Request(problem.id, prompt, tuple(s for s in every if (problem.id, s) not in known), script)
-        for (problem, script), prompt in zip(problems, prompts, strict=True)
-    ]
 
-    def on_dialogue(number: int, sample: int, dialogue: Dialogue) -> None:
-        problem, script = problems[number]
-        prediction = grade_dialogue(problem, dialogue, sampler, grade, script)
-        singles[problem.id, sample] = prediction
-        on_prediction(number, sample, prediction, dialogue.filled_in)
+    sampler: Sampler
+    grade: Callable[[str, str], Grade]
+    max_too_long_share: float
+    script: Callable[[Problem], Script] = nothing_given
+    known: Mapping[tuple[str, int], Prediction] = dataclasses.field(default_factory=dict)
+    look: bool = False
+    name: str = "students"
 
-    _, work = sampler.run(requests, on_dialogue, on_chunk, on_look)
-    predictions = [[singles[problem.id, s] for s in every] for problem, _ in problems]
-    return [combine(each) for each in predictions], work
+    def answer(self, problems: Sequence[Problem]) -> Generator[Event, None, None]:
+        """See `Answerer.answer`; with several samples a Prediction is the vote of them.
+
+        A question that does not fit the context counts as wrong, status `prompt_too_long`. Raises
+        UserError if more than `max_too_long_share` of the questions do not fit.
+        """
+        sampler, every = self.sampler, range(self.sampler.settings.samples)
+        context = sampler.plan.context
+        prompts = check_prompts(
+            problems, sampler.scheme, sampler.tokenizer, context, self.max_too_long_share
+        )
+        # By the number of the problem: two may have one id, with other scripts.
+        singles = [
+            {s: self.known[problem.id, s] for s in every if (problem.id, s) in self.known}
+            for problem in problems
+        ]
+        requests = [
+            Request(
+                problem.id,
+                prompt,
+                tuple(s for s in every if s not in known),
+                self.script(problem),
+            )
+            for problem, prompt, known in zip(problems, prompts, singles, strict=True)
+        ]
+        with contextlib.closing(generate.generate(sampler.job(requests, self.look))) as events:
+            # The sampler begins before anything is told, so that it hears of a consumer who stops.
+            beginning = next(events)
+            assert isinstance(beginning, generate.Chunk)
+            yield beginning
+            for known in singles:
+                if len(known) == len(every):
+                    yield combine([known[s] for s in every])
+            for event in events:
+                if isinstance(event, generate.Chunk):
+                    yield event
+                    continue
+                problem, sample = problems[event.request], event.sample
+                if isinstance(event, generate.Growing):
+                    yield Look(problem, sample, live_turns(event.dialogue, sampler))
+                    continue
+                request, known = requests[event.request], singles[event.request]
+                known[sample] = self._prediction(problem, request, event.dialogue)
+                yield Sampled(sample, known[sample], event.dialogue.filled_in)
+                if len(known) == len(every):
+                    yield combine([known[s] for s in every])
+
+    def _prediction(self, problem: Problem, request: Request, dialogue: Dialogue) -> Prediction:
+        graded = grade_dialogue(problem, dialogue, self.sampler, self.grade, request.script)
+        cost = dialogue_cost(self.sampler.plan, len(request.prompt), dialogue)
+        return dataclasses.replace(graded, answered_by=self.name, cost=cost)
 
 
 def check_prompts(

@@ -5,7 +5,7 @@ What `sampling/` does with ids is asked for here in text.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -13,11 +13,11 @@ import jax.numpy as jnp
 
 from distill_jax.model import sharding
 from distill_jax.model.network import NetworkConfig
-from distill_jax.sampling import generate, pick, slots
+from distill_jax.sampling import pick, slots
 from distill_jax.sampling import plan as dialogue_plan
 from distill_jax.sampling.advance import Calculator
 from distill_jax.sampling.dialogues import Dialogue, Request, name_hash
-from distill_jax.sampling.schedule import Work
+from distill_jax.sampling.schedule import Job
 from distill_jax.settings import ranges
 from distill_jax.text import calculator
 from distill_jax.text.rows import View
@@ -113,27 +113,19 @@ class Sampler:
         memory, platform = slots.device_memory(), jax.default_backend()
         return slots.choose_slots(self.plan, self.settings.slots, dialogues, memory, platform)
 
-    def run(
-        self,
-        requests: Sequence[Request],
-        on_dialogue: Callable[[int, int, Dialogue], None] = lambda request, sample, dialogue: None,
-        on_chunk: Callable[[], None] = lambda: None,
-        on_look: generate.OnLook | None = None,
-    ) -> tuple[list[list[Dialogue]], Work]:
-        """See `generate.generate`."""
+    def job(self, requests: Sequence[Request], look: bool = False) -> Job:
+        """What `generate.generate` is to do for the requests; `look` as there."""
         settings = self.settings
-        return generate.generate(
+        return Job(
             self.plan,
             self._params,
             requests,
             pick.draw(settings.temperature, settings.top_k, settings.top_p),
             seed=self.seed,
-            slot_count=self.slot_count(sum(len(request.samples) for request in requests)),
+            slots=self.slot_count(sum(len(request.samples) for request in requests)),
             calculator=self._calculator,
             resume=self._resume if settings.calculator or settings.given == "nothing" else None,
-            on_dialogue=on_dialogue,
-            on_chunk=on_chunk,
-            on_look=on_look,
+            look=look,
         )
 
     def _resume(self, request: int, dialogue: Dialogue) -> list[int]:

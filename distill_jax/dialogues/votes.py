@@ -5,7 +5,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from distill_jax.records import Prediction, Sample
+from distill_jax.records import Cost, Prediction, Sample
 
 
 def majority(answers: Sequence[str | None], log_probabilities: Sequence[float]) -> int:
@@ -37,9 +37,9 @@ def majority(answers: Sequence[str | None], log_probabilities: Sequence[float]) 
 def combine(predictions: Sequence[Prediction]) -> Prediction:
     """One voted Prediction from those of a problem's samples, in the order of the samples.
 
-    Its fields are those of the sample that `majority` names, its `samples` are all of them. A
-    single prediction comes back as it is. Raises ValueError where there is none, where they are of
-    several problems, and where one is a vote itself.
+    Its fields are those of the sample that `majority` names, its `samples` are all of them, and its
+    cost is the sum of theirs. A single prediction comes back as it is. Raises ValueError where
+    there is none, where they are of several problems, and where one is a vote itself.
     """
     if len({prediction.id for prediction in predictions}) != 1:
         raise ValueError(f"samples of one problem, not of {[p.id for p in predictions]}")
@@ -53,7 +53,8 @@ def combine(predictions: Sequence[Prediction]) -> Prediction:
         # A prompt that left no room to write has no tokens.
         [sample.log_probability / max(sample.tokens, 1) for sample in samples],
     )
-    return dataclasses.replace(predictions[winner], samples=samples)
+    cost = sum((prediction.cost for prediction in predictions), Cost())
+    return dataclasses.replace(predictions[winner], samples=samples, cost=cost)
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
@@ -80,4 +81,6 @@ def _sample(index: int, prediction: Prediction) -> Sample:
         status=prediction.status,
         log_probability=math.fsum(turn.log_probability for turn in prediction.turns),
         tokens=sum(turn.tokens for turn in prediction.turns),
+        answered_by=prediction.answered_by,
+        cost=prediction.cost,
     )

@@ -11,6 +11,7 @@ import jinja2
 import markupsafe
 
 from distill_jax.evaluation import figures
+from distill_jax.evaluation.summary import cost_line
 from distill_jax.records import Prediction
 from distill_jax.workdir import write_text
 
@@ -63,6 +64,7 @@ def write_report(
     html = page_template("report.html.j2").render(
         title=title,
         summary=summary,
+        cost_line=cost_line(summary),
         bars=_bars(summary),
         guesser_sentences=_guesser_sentences(summary),
         loss_figure=figures.loss_figure(curves, colors),

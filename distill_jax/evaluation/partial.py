@@ -7,20 +7,13 @@ torn by a kill is dropped. When all are there they go, in order, into prediction
 import dataclasses
 import json
 import pathlib
-from typing import Any, NamedTuple
+from typing import Any
 
 from distill_jax import distributed, records
-from distill_jax.records import Prediction
+from distill_jax.dialogues.answerer import Sampled
 from distill_jax.workdir import write_text
 
 Key = tuple[str, int]  # problem id, sample
-
-
-class Kept(NamedTuple):
-    """A prediction that was made before, and the values that the calculator filled in for it."""
-
-    prediction: Prediction
-    filled_in: int
 
 
 class PartialPredictions:
@@ -31,8 +24,8 @@ class PartialPredictions:
         self._path = directory / f"partial-{distributed.process_index()}.jsonl"
         self._file: Any = None
 
-    def read(self) -> dict[Key, Kept]:
-        """All that any process has, in every process. To be called before `append`."""
+    def gather(self) -> dict[Key, Sampled]:
+        """All that any process has, in every process; all of them must ask, before `append`."""
         rows: dict[str, Any] = {}
         for path in sorted(self._directory.glob("partial-*.jsonl")):
             rows |= _whole_lines(path.read_text(encoding="utf-8", errors="replace"))
@@ -42,16 +35,19 @@ class PartialPredictions:
         for others in distributed.gather(sorted(rows)):
             rows |= _whole_lines("".join(f"{line}\n" for line in others))
         return {
-            (row["id"], row["sample"]): Kept(records.prediction_from_dict(row), row["filled_in"])
+            (row["id"], row["sample"]): Sampled(
+                row["sample"], records.prediction_from_dict(row), row["filled_in"]
+            )
             for row in rows.values()
         }
 
-    def append(self, prediction: Prediction, sample: int, filled_in: int) -> None:
+    def append(self, sampled: Sampled) -> None:
         """Keep one more; it is safe from a kill after `flush`."""
         if self._file is None:
             self._directory.mkdir(parents=True, exist_ok=True)
             self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115
-        row = {"sample": sample, "filled_in": filled_in, **dataclasses.asdict(prediction)}
+        row = {"sample": sampled.sample, "filled_in": sampled.filled_in}
+        row |= dataclasses.asdict(sampled.prediction)
         self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
     def flush(self) -> None:

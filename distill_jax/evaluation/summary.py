@@ -1,12 +1,13 @@
 """From graded predictions to the numbers of report.json."""
 
 import collections
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distill_jax.dialogues.votes import pass_at_k
 from distill_jax.evaluation.statistics import wilson_interval
-from distill_jax.records import Prediction
+from distill_jax.records import Cost, Prediction
 
 EXTRACTORS = ("strict", "flexible", "normalised")
 HEADLINE_EXTRACTOR = "normalised"
@@ -32,9 +33,10 @@ def summarise(
     interval excludes the guesser's accuracy and lies above it. `seconds` is the time the evaluation
     took. Without predictions the accuracies are 0.0 with the interval [0.0, 1.0].
 
-    Where the predictions are votes, `_voting` adds its keys; "tokens" are then those of all
-    samples, while everything else is about the samples that stand for the votes. Raises ValueError
-    where predictions have different numbers of samples.
+    "cost" holds the sums of the predictions' costs, by name (records.Cost). Where the predictions
+    are votes, `_voting` adds its keys; "tokens" and "cost" are then those of all samples, while
+    everything else is about the samples that stand for the votes. Raises ValueError where
+    predictions have different numbers of samples.
     """
     n = len(predictions)
     headline = _accuracy([prediction.correct for prediction in predictions])
@@ -59,6 +61,7 @@ def summarise(
         "status": dict(collections.Counter(p.status for p in predictions).most_common()),
         "turns": {"mean": turns / n if n else 0.0},
         "tokens": {"generated": generated, "mean": generated / n if n else 0.0},
+        "cost": dataclasses.asdict(sum((p.cost for p in predictions), Cost())),
         "seconds": seconds,
         "checkpoint_steps": dict(checkpoint_steps),
         "checkpoint_rule": checkpoint_rule,
@@ -76,15 +79,15 @@ def asked(n: int, problems: int, split: str, given: str) -> str:
 
 
 def closing_lines(result: Mapping[str, Any]) -> list[str]:
-    """What the terminal says of a report.json: accuracy, pass@k of several samples, the values of
-    the calculator, and dialogues that found no room behind what was given."""
+    """What the terminal says of a report.json: accuracy, pass@k of several samples, the cost of a
+    problem, the values of the calculator, dialogues that found no room behind what was given."""
     low, high = result["accuracy_interval"]
     what = asked(result["n"], result["problems"], result["split"], result["sampling"]["given"])
     line = f"accuracy {result['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) on {what}"
     if "samples" in result:
         shares = ", ".join(f"pass@{k} {share:.1%}" for k, share in result["pass_at_k"].items())
         line += f", majority of {result['samples']} dialogues each; {shares}"
-    lines = [line]
+    lines = [line, cost_line(result)]
     if "values_filled_in" in result:
         lines.append(f"calculator: {result['values_filled_in']} values filled in")
     if result.get("ended_in_given"):
@@ -95,6 +98,17 @@ def closing_lines(result: Mapping[str, Any]) -> list[str]:
             "is long enough"
         )
     return lines
+
+
+def cost_line(result: Mapping[str, Any]) -> str:
+    """What a problem of a report.json costs on average, in words; with history, a gold step."""
+    cost, n = result["cost"], max(1, result["n"])
+    one = "gold step" if result["sampling"].get("given") == "history" else "problem"
+    read, written = (cost[key] / n for key in ("prompt_tokens", "tokens"))
+    return (
+        f"cost per {one}: {read:.1f} prompt tokens read, {written:.1f} tokens written, "
+        f"{cost['flops'] / n:.3g} FLOPs"
+    )
 
 
 def dialogue(prediction: Prediction) -> str:

@@ -1,5 +1,6 @@
 """What a student is measured by while it trains: dev loss, exact rows, accuracy of dialogues."""
 
+import contextlib
 import dataclasses
 from typing import Any
 
@@ -15,6 +16,7 @@ from distill_jax.records import Annotation, Prediction, Problem
 from distill_jax.run.restore_students import finished_students, restore_params
 from distill_jax.run.run_inputs import RunInputs
 from distill_jax.run.student_setup import StudentSetup
+from distill_jax.sampling.generate import Chunk
 from distill_jax.text.tokenizer import Tokenizer
 from distill_jax.training import hooks, step
 
@@ -86,14 +88,15 @@ def greedy_predictions(
     )
     plan, seed = inputs.plan(tokenizer), inputs.config.seed
     sampler = Sampler(plan, inputs.scheme, tokenizer, params, settings, seed)
-    predictions, _ = predict.predict(
-        [(problem, ()) for problem in problems],
-        sampler,
-        inputs.grade,
-        max_too_long_share=1.0,
-        on_chunk=_leave_if_interrupted,
-    )
-    return predictions
+    answerer = predict.StudentsAnswerer(sampler, inputs.grade, max_too_long_share=1.0)
+    found: dict[str, Prediction] = {}
+    with contextlib.closing(answerer.answer(problems)) as events:
+        for event in events:
+            if isinstance(event, Prediction):
+                found[event.id] = event
+            elif isinstance(event, Chunk):
+                _leave_if_interrupted()
+    return [found[problem.id] for problem in problems]
 
 
 def check_order(inputs: RunInputs, students: list[str]) -> None:

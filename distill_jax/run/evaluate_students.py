@@ -1,25 +1,30 @@
 """The evaluation stage: restore the students, let them answer, write predictions and report."""
 
+import contextlib
 import hashlib
 import json
 import textwrap
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
 from distill_jax import distributed, records
 from distill_jax.devices import size
 from distill_jax.dialogues import given, predict
+from distill_jax.dialogues.answerer import Answerer, Sampled
 from distill_jax.dialogues.sampler import Sampler
-from distill_jax.evaluation import guessers, html_report, summary
-from distill_jax.evaluation.partial import Kept, PartialPredictions
+from distill_jax.errors import Interrupted
+from distill_jax.evaluation import guessers, html_report, runs, summary
+from distill_jax.evaluation.partial import PartialPredictions
 from distill_jax.model import sharding
 from distill_jax.run import training_annotations
 from distill_jax.run.restore_students import chosen_steps, restore_params
 from distill_jax.run.run_inputs import RunInputs
 from distill_jax.sampling import slots
+from distill_jax.sampling.generate import Chunk
 from distill_jax.sampling.plan import DialoguePlan
+from distill_jax.sampling.schedule import Work
 from distill_jax.tracking.trackers import EVALUATION
 from distill_jax.workdir import read_json, write_json, write_text
 
@@ -37,8 +42,7 @@ def evaluate_students(inputs: RunInputs, *, headline: bool) -> dict[str, Any]:
     if distributed.from_first(report_path.exists):
         inputs.terminal.say(f"evaluation: nothing left to do ({directory})")
         result = read_json(report_path)
-        rows = records.read_json_lines(predictions_path)
-        predictions = [records.prediction_from_dict(row) for _, row in rows]
+        predictions = list(runs.read_predictions(directory, result))
     else:
         partial = PartialPredictions(directory)
         predictions, result = _evaluate(inputs, steps, partial)
@@ -104,8 +108,9 @@ def _evaluate(
         sampler = Sampler(plan, inputs.scheme, tokenizer, params, inputs.sampling, config.seed)
         asked = given.with_scripts(problems, gold, sampler)
         what = summary.asked(len(asked), len(problems), split, inputs.sampling.given)
-        predictions, slot_count, filled_in = _predict(inputs, sampler, asked, what, partial)
+        answered = _answer(inputs, sampler, asked, what, partial)
     train_problems = inputs.task.load(config.data.train_split, **inputs.task_options)
+    predictions = answered.predictions
     result = summary.summarise(
         predictions,
         task=inputs.evaluated.name,
@@ -118,13 +123,13 @@ def _evaluate(
         seed=config.seed,
         seconds=time.monotonic() - began,
         checkpoint_rule=config.evaluation.checkpoint,
-        sampling=config.sampling.to_dict() | {"slots": slot_count},
+        sampling=config.sampling.to_dict() | {"slots": answered.slots},
     )
     result |= {"problems": len(problems), "evaluation": config.evaluation.to_dict()}
     if inputs.sampling.given:
         result["ended_in_given"] = _ended_in_given(asked, predictions, plan)
     if inputs.sampling.calculator:
-        result["values_filled_in"] = filled_in
+        result["values_filled_in"] = answered.filled_in
     return predictions, result
 
 
@@ -139,67 +144,79 @@ def _ended_in_given(
     )
 
 
-def _predict(
+class _Answered(NamedTuple):
+    """What came of an evaluation, in the order of the problems."""
+
+    predictions: list[records.Prediction]
+    slots: int
+    filled_in: int  # values of the calculator
+
+
+def _answer(
     inputs: RunInputs,
     sampler: Sampler,
     asked: given.Problems,
     what: str,
     partial: PartialPredictions,
-) -> tuple[list[records.Prediction], int, int]:
-    """(the predictions of all problems, slots, values that the calculator filled in).
+) -> _Answered:
+    """Let the students answer; what is known already is not asked again. `what` says what is asked.
 
-    Predictions that are known already are not made again. `what` says what is asked.
+    Raises Interrupted in every process but the first, if that one stopped.
     """
     say, samples = inputs.terminal.say, inputs.sampling.samples
-    known, total = _known(partial, asked, samples), len(asked) * samples
+    known, total = _gather_known(partial, asked, samples), len(asked) * samples
     say(
         f"evaluating on {what}"
         + (f", {samples} dialogues each" if samples > 1 else "")
         + (f": {len(known)} of {total} dialogues are there already" if known else "")
     )
     say(_memory_line(sampler, total - len(known)))
-    done, filled_in = len(known), sum(kept.filled_in for kept in known.values())
-    process, processes = jax.process_index(), jax.process_count()
-    with inputs.terminal.progress("evaluating", total, done) as progress:
-
-        def on_prediction(
-            number: int, sample: int, prediction: records.Prediction, values: int
-        ) -> None:
-            nonlocal done, filled_in
-            done += 1
-            filled_in += values
-            if number % processes == process:
-                partial.append(prediction, sample, values)
-
-        def on_chunk() -> None:
-            partial.flush()
-            progress.update(done)
-
-        predictions, work = predict.predict(
-            asked,
-            sampler,
-            inputs.evaluated.grade,
-            max_too_long_share=inputs.config.evaluation.max_too_long_share,
-            known={key: kept.prediction for key, kept in known.items()},
-            on_prediction=on_prediction,
-            on_chunk=on_chunk,
-        )
+    scripts = {problem.id: script for problem, script in asked}
+    answerer: Answerer = predict.StudentsAnswerer(
+        sampler,
+        inputs.evaluated.grade,
+        max_too_long_share=inputs.config.evaluation.max_too_long_share,
+        script=lambda problem: scripts[problem.id],
+        known={key: sampled.prediction for key, sampled in known.items()},
+    )
+    problems = [problem for problem, _ in asked]
+    predictions: dict[str, records.Prediction] = {}
+    done, filled_in = len(known), sum(sampled.filled_in for sampled in known.values())
+    process, processes, work = distributed.process_index(), distributed.processes(), Work()
+    with (
+        inputs.terminal.progress("evaluating", total, done) as progress,
+        contextlib.closing(answerer.answer(problems)) as events,
+    ):
+        for event in events:
+            if isinstance(event, records.Prediction):
+                predictions[event.id] = event
+            elif isinstance(event, Sampled):
+                if done % processes == process:  # each keeps its share
+                    partial.append(event)
+                done += 1
+                filled_in += event.filled_in
+            elif isinstance(event, Chunk):
+                work = event.work
+                partial.flush()
+                progress.update(done)
+    if len(predictions) < len(problems):
+        raise Interrupted
     if work.steps:
         say(f"{work.utilisation:.0%} of {work.slots} slots x {work.steps} steps wrote a token")
-    return predictions, work.slots, filled_in
+    return _Answered([predictions[p.id] for p in problems], work.slots, filled_in)
 
 
-def _known(
+def _gather_known(
     partial: PartialPredictions, asked: given.Problems, samples: int
-) -> dict[tuple[str, int], Kept]:
-    """What is there already of what is asked."""
+) -> dict[tuple[str, int], Sampled]:
+    """What there is already of what is asked, with any process; all of them must ask."""
     wanted = {(problem.id, sample): problem for problem, _ in asked for sample in range(samples)}
     return {
-        key: kept
-        for key, kept in partial.read().items()
+        key: sampled
+        for key, sampled in partial.gather().items()
         # Not what was asked under the same id before a file of problems was changed.
         if key in wanted
-        and (kept.prediction.question, kept.prediction.answer)
+        and (sampled.prediction.question, sampled.prediction.answer)
         == (wanted[key].question, wanted[key].answer)
     }
 

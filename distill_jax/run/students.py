@@ -4,16 +4,17 @@ students = distill_jax.load("runs/demo")
 students.solve(["Ann has 4 cups. Ann wins 8 cups. ..."], samples=5, temperature=0.7)
 """
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import jax
 
 from distill_jax import devices, records
 from distill_jax.dialogues import predict
-from distill_jax.dialogues.live import LiveTurn, live_turns
+from distill_jax.dialogues.answerer import Event, Look
 from distill_jax.dialogues.sampler import Sampler, Settings, cast_params
 from distill_jax.errors import UserError
 from distill_jax.evaluation import displays
@@ -21,11 +22,11 @@ from distill_jax.model import sharding
 from distill_jax.records import Prediction, Problem, Turn
 from distill_jax.run.restore_students import chosen_steps, restore_params
 from distill_jax.run.run_inputs import RunInputs
-from distill_jax.sampling.dialogues import Dialogue
 from distill_jax.settings import command_line
 from distill_jax.text.rows import prompt_tokens
 from distill_jax.workdir import Workdir
 
+PLACE = "place"  # attribute of what is asked: its number among the questions
 Said = Sequence[tuple[str, str] | Turn]  # (role, text) per turn, or turns of a Solution
 
 
@@ -104,8 +105,6 @@ class Students:
         *,
         said: Sequence[Said] | None = None,
         seed: int | None = None,
-        on_solution: Callable[[int], None] = lambda done: None,
-        on_turns: Callable[[int, tuple[LiveTurn, ...]], None] | None = None,
         **settings: Any,
     ) -> list[Solution]:
         """A Solution for every question, in order.
@@ -116,9 +115,6 @@ class Students:
                      go on behind it
         seed         config.sampling.seed instead of the run's: another one draws anew. The same
                      question is answered the same way
-        on_solution  told how many dialogues are done, now and then
-        on_turns     told (number of the question, its turns so far) every few tokens, of the first
-                     sample; what it raises ends the call. The solutions are the same with it
         settings     keys of config.sampling instead of the run's: temperature, top_k, top_p,
                      max_turns, max_turn_tokens, max_tokens, slots, calculator
 
@@ -126,6 +122,42 @@ class Students:
         what is said leaves no room within max_tokens and max_turns (max_turn_tokens is for what
         the students write themselves).
         """
+        events = self._events(questions, samples, said, seed, settings)
+        predictions = [event for event in events if isinstance(event, Prediction)]
+        predictions.sort(key=lambda prediction: prediction.attributes[PLACE])
+        return [_solution(prediction) for prediction in predictions]
+
+    def answer(
+        self,
+        questions: Sequence[str],
+        samples: int = 1,
+        *,
+        said: Sequence[Said] | None = None,
+        seed: int | None = None,
+        **settings: Any,
+    ) -> Generator[Look | Solution, None, None]:
+        """As `solve`, with the turns so far while they are being written.
+
+        A Look at every dialogue comes every few tokens, and once after it has stopped; a Solution
+        as soon as its dialogues have. The solutions are those of `solve`. Closing the iterator ends
+        the dialogues:
+
+            with contextlib.closing(students.answer([question])) as events:
+                for event in events: ...
+
+        Raises UserError as `solve` does, before it returns.
+        """
+        return _with_solutions(self._events(questions, samples, said, seed, settings, look=True))
+
+    def _events(
+        self,
+        questions: Sequence[str],
+        samples: int,
+        said: Sequence[Said] | None,
+        seed: int | None,
+        settings: dict[str, Any],
+        look: bool = False,
+    ) -> Generator[Event, None, None]:
         if isinstance(questions, str):
             raise UserError("questions is a list: solve([question])")
         if "given" in settings or "given_steps" in settings:
@@ -135,37 +167,23 @@ class Students:
         if seed is not None:
             settings["seed"] = seed
         sampler = self._sampler({"samples": samples, **settings})
-        problems = [
-            Problem(question, question, self._known_answer, "asked") for question in questions
-        ]
         beginnings = [[] for _ in questions] if said is None else said
         if len(beginnings) != len(questions):
             raise UserError(f"said has {len(beginnings)} beginnings for {len(questions)} questions")
-        asked = [
-            (problem, self._script(beginning, sampler))
-            for problem, beginning in zip(problems, beginnings, strict=True)
+        scripts = [self._script(beginning, sampler) for beginning in beginnings]
+        # A question decides by its text what is drawn, and may be asked twice: its place tells.
+        problems = [
+            Problem(question, question, self._known_answer, "asked", {PLACE: place})
+            for place, question in enumerate(questions)
         ]
-        done = 0
-
-        def count(number: int, sample: int, prediction: Prediction, filled_in: int) -> None:
-            nonlocal done
-            done += 1
-
-        def look(number: int, sample: int, dialogue: Dialogue) -> None:
-            if on_turns is not None and sample == 0:
-                on_turns(number, live_turns(dialogue, sampler))
-
-        with jax.set_mesh(self._mesh):
-            predictions, _ = predict.predict(
-                asked,
-                sampler,
-                self._inputs.grade,
-                max_too_long_share=1.0,
-                on_prediction=count,
-                on_chunk=lambda: on_solution(done),
-                on_look=look if on_turns else None,
-            )
-        return [_solution(prediction) for prediction in predictions]
+        answerer = predict.StudentsAnswerer(
+            sampler,
+            self._inputs.grade,
+            max_too_long_share=1.0,
+            script=lambda problem: scripts[problem.attributes[PLACE]],
+            look=look,
+        )
+        return _under_mesh(self._mesh, answerer.answer(problems))
 
     def _sampler(self, settings: dict[str, Any]) -> Sampler:
         config: Any = self._inputs.config.copy_and_resolve_references()
@@ -209,6 +227,30 @@ class Students:
                 f"max_tokens (now {plan.max_tokens}) or max_turns (now {plan.max_turns})"
             )
         return tuple(script)
+
+
+def _under_mesh(
+    mesh: jax.sharding.Mesh, events: Generator[Event, None, None]
+) -> Generator[Event, None, None]:
+    """The mesh is set while the students work, not while the caller looks at an event."""
+    with contextlib.closing(events):
+        while True:
+            with jax.set_mesh(mesh):
+                event = next(events, None)
+            if event is None:
+                return
+            yield event
+
+
+def _with_solutions(
+    events: Generator[Event, None, None],
+) -> Generator[Look | Solution, None, None]:
+    with contextlib.closing(events):
+        for event in events:
+            if isinstance(event, Look):
+                yield event
+            elif isinstance(event, Prediction):
+                yield _solution(event)
 
 
 def _solution(prediction: Prediction) -> Solution:

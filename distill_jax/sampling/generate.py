@@ -4,60 +4,83 @@ The host is asked once per chunk of steps, never per token. What it does there d
 but what the device says, so that several processes do the same.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import dataclasses
+from collections.abc import Generator
 
-from distill_jax.sampling.advance import Calculator
-from distill_jax.sampling.dialogues import PROMPT_TOO_LONG, Dialogue, Request
-from distill_jax.sampling.pick import How
-from distill_jax.sampling.plan import DialoguePlan
-from distill_jax.sampling.schedule import LOOK, Resume, Schedule, Work
-
-OnLook = Callable[[int, int, Dialogue], None]
+from distill_jax import distributed
+from distill_jax.sampling.dialogues import PROMPT_TOO_LONG, Dialogue
+from distill_jax.sampling.schedule import Job, Schedule, Work
 
 
-def generate(
-    plan: DialoguePlan,
-    params: dict[str, Any],
-    requests: Sequence[Request],
-    how: How,
-    *,
-    seed: int,
-    slot_count: int,
-    calculator: Calculator | None = None,
-    resume: Resume | None = None,
-    on_dialogue: Callable[[int, int, Dialogue], None] = lambda request, sample, dialogue: None,
-    on_chunk: Callable[[], None] = lambda: None,
-    on_look: OnLook | None = None,
-) -> tuple[list[list[Dialogue]], Work]:
-    """The dialogues of every request, by its samples, in the order of `requests`.
+@dataclasses.dataclass(frozen=True)
+class Chunk:
+    """No step runs at the moment: a good time to stop. `work` is what was done so far."""
 
-    params       {student: parameters}, laid out over the mesh that is set (`jax.set_mesh`)
-    slot_count   rows at a time; a multiple of the devices that they are spread over
-    resume       asked where a row is held: at a HOLD of its script, or by the calculator
-    on_dialogue  told (request, sample, dialogue) as they finish, in no order
-    on_chunk     called between chunks; what it raises ends the call
-    on_look      told (request, sample, dialogue so far) every few tokens, and once it has stopped;
-                 what it raises ends the call. The dialogues are the same with it
+    work: Work
 
-    A prompt longer than the context is not run: status `prompt_too_long`.
+
+@dataclasses.dataclass(frozen=True)
+class Growing:
+    """A dialogue so far, its status "running", or whole."""
+
+    request: int  # its number among the job's
+    sample: int
+    dialogue: Dialogue
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """A dialogue that has stopped."""
+
+    request: int  # its number among the job's
+    sample: int
+    dialogue: Dialogue
+
+
+Event = Chunk | Growing | Finished
+
+
+def generate(job: Job) -> Generator[Event]:
+    """The dialogues of every request and sample, as they finish, in no order.
+
+    The first event is a Chunk without steps, and each chunk of steps ends with one. With `job.look`
+    a Growing of every dialogue in a slot comes every few tokens, and once after it has stopped. A
+    prompt longer than the context is not run: status `prompt_too_long`.
+
+    No chunk runs once the iterator is closed. All of several processes go through the same events;
+    only process 0 may close it before the end (after the first event), and the iterators of the
+    others end before their next chunk. A process that raises tells nobody.
     """
-    run = Schedule(plan, params, requests, how, seed, slot_count, calculator, resume)
-    if on_look is not None:
-        run.most_steps = LOOK
-    results: dict[tuple[int, int], Dialogue] = {}
-    for number, request in enumerate(requests):
-        if len(request.prompt) > plan.context:
-            for sample in request.samples:
-                results[number, sample] = Dialogue([], PROMPT_TOO_LONG)
-                on_dialogue(number, sample, results[number, sample])
-    while run.step():
-        if on_look is not None:
-            for row, dialogue in run.seen():
-                on_look(row.request, row.sample, dialogue)
-        for row, dialogue in run.finished():
-            results[row.request, row.sample] = dialogue
-            on_dialogue(row.request, row.sample, dialogue)
-        on_chunk()
-    ordered = [[results[n, s] for s in request.samples] for n, request in enumerate(requests)]
-    return ordered, run.work
+    run = Schedule(job)
+    try:
+        yield Chunk(run.work)
+        for number, request in enumerate(job.requests):
+            if len(request.prompt) > job.plan.context:
+                for sample in request.samples:
+                    yield Finished(number, sample, Dialogue([], PROMPT_TOO_LONG))
+        # They ask before the step that finds nothing to do as well: process 0 may still be closed
+        # while others have gone through all events.
+        while distributed.first_agrees(True) and run.step():
+            if job.look:
+                for row, dialogue in run.seen():
+                    yield Growing(row.request, row.sample, dialogue)
+            for row, dialogue in run.finished():
+                yield Finished(row.request, row.sample, dialogue)
+            yield Chunk(run.work)
+    except GeneratorExit:
+        if distributed.is_first():
+            distributed.first_agrees(False)
+        raise
+
+
+def collect(job: Job) -> tuple[list[list[Dialogue]], Work]:
+    """All dialogues of a job, by its samples, in the order of its requests."""
+    found: dict[tuple[int, int], Dialogue] = {}
+    work = Work(slots=job.slots)
+    for event in generate(job):
+        if isinstance(event, Finished):
+            found[event.request, event.sample] = event.dialogue
+        elif isinstance(event, Chunk):
+            work = event.work
+    ordered = [[found[n, s] for s in request.samples] for n, request in enumerate(job.requests)]
+    return ordered, work

@@ -6,7 +6,7 @@ the same.
 
 import collections
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -15,7 +15,10 @@ import numpy as np
 from distill_jax.sampling import decode, slots
 from distill_jax.sampling import plan as dialogue_plan
 from distill_jax.sampling import state as dialogue_state
-from distill_jax.sampling.dialogues import Dialogue, name_hash, to_dialogue
+from distill_jax.sampling.advance import Calculator
+from distill_jax.sampling.dialogues import Dialogue, Request, name_hash, to_dialogue
+from distill_jax.sampling.pick import How
+from distill_jax.sampling.plan import DialoguePlan
 from distill_jax.sampling.prompt_groups import Group, PromptGroups, Row
 
 CHUNK = 64  # most steps between two looks
@@ -26,9 +29,32 @@ ROOM = 16  # steps that a window has room for at least
 Resume = Callable[[int, Dialogue], Sequence[int]]
 
 
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What is to be sampled, and how.
+
+    params      {student: parameters}, laid out over the mesh that is set (`jax.set_mesh`)
+    slots       rows at a time; a multiple of the devices that they are spread over
+    calculator  None if plan.calculator_role is -1
+    resume      asked if a row is held: at a HOLD of its script, or by the calculator
+    look        whether dialogues are shown while they grow: chunks are LOOK steps long then. The
+                dialogues are the same
+    """
+
+    plan: DialoguePlan
+    params: Mapping[str, Any]
+    requests: Sequence[Request]
+    how: How
+    seed: int
+    slots: int
+    calculator: Calculator | None = None
+    resume: Resume | None = None
+    look: bool = False
+
+
 @dataclasses.dataclass
 class Work:
-    """What a call has done. A slot-step is one slot in one decode step."""
+    """What a job has done so far. A slot-step is one slot in one decode step."""
 
     slots: int = 0
     window: int = 0  # longest cache so far
@@ -49,17 +75,18 @@ class Work:
 class Schedule:
     """The slots and what the host knows of them."""
 
-    def __init__(self, plan, params, requests, how, seed, slot_count, calculator, resume):
-        self._plan, self._params, self._requests, self._how = plan, params, requests, how
-        self._calculator, self._resume, self._seed = calculator, resume, seed
-        self.most_steps = CHUNK  # between two looks
+    def __init__(self, job: Job):
+        plan, slot_count = job.plan, job.slots
+        self._job, self._plan, self._requests = job, plan, job.requests
+        self._params = dict(job.params)
+        self._most_steps = LOOK if job.look else CHUNK  # between two looks
         self.work = Work(slots=slot_count)
         self._rows: list[Row | None] = [None] * slot_count
         self._began = [0] * slot_count
         self._filled_in = [0] * slot_count  # values of the calculator
         self._script = np.full((slot_count, plan.script_len), dialogue_plan.FREE, np.int32)
         self._restart = np.zeros(slot_count, bool)
-        self._prompts = PromptGroups(plan, params, requests, slot_count)
+        self._prompts = PromptGroups(plan, self._params, job.requests, slot_count)
         self._state: dialogue_state.DialogueState | None = None
         self._position = np.zeros((len(plan.views), slot_count), np.int32)
         self._progress: Any = None
@@ -75,11 +102,11 @@ class Schedule:
         free = patience - running
         if self._prompts.more:  # do not let slots stand idle long
             patience = max(1, patience // 8)
-        if self._resume is not None:  # nor rows wait for the host
+        if self._job.resume is not None:  # nor rows wait for the host
             patience = min(patience, max(1, running // 8))
         self._state, progress = decode.decode_chunk(
-            self._plan, self._params, state, self._script, self._restart, self._how,
-            self._calculator, np.int32(min(steps, self.most_steps)), np.int32(free + patience),
+            self._plan, self._params, state, self._script, self._restart, self._job.how,
+            self._job.calculator, np.int32(min(steps, self._most_steps)), np.int32(free + patience),
         )  # fmt: skip
         self._progress = jax.device_get(progress)
         self._restart[:] = False
@@ -138,7 +165,7 @@ class Schedule:
         self.work.prefill_tokens = self._prompts.tokens_read
 
     def _admit(self, group: Group, free: list[collections.deque[int]]) -> None:
-        admission = decode.no_admission(len(self._rows), self._seed)
+        admission = decode.no_admission(len(self._rows), self._job.seed)
         for own, waiting in zip(free, group.waiting, strict=True):
             while own and waiting:
                 slot, (place, row) = own.popleft(), waiting.popleft()
@@ -202,9 +229,9 @@ class Schedule:
         for slot, row in enumerate(self._rows):
             if row is None or self._progress.status[slot] != dialogue_plan.HELD:
                 continue
-            assert self._resume is not None, "a row was held and nobody can be asked"
+            assert self._job.resume is not None, "a row was held and nobody can be asked"
             self.work.held += 1
-            entries = self._resume(row.request, self._dialogue(slot))
+            entries = self._job.resume(row.request, self._dialogue(slot))
             pointer = int(self._progress.pointer[slot])
             left = self._script[slot, pointer:].tolist()
             if left[:1] == [dialogue_plan.HOLD]:

@@ -1,0 +1,40 @@
+"""What a dialogue costs: tokens read and written, and the floating point operations of both."""
+
+from distill_jax.model import flops
+from distill_jax.records import Cost
+from distill_jax.sampling.dialogues import PROMPT_TOO_LONG, Dialogue
+from distill_jax.sampling.plan import DialoguePlan
+
+
+def dialogue_cost(plan: DialoguePlan, prompt: int, dialogue: Dialogue) -> Cost:
+    """The cost of a dialogue behind `prompt` tokens, as if it had been asked for by itself.
+
+    Each student reads the prompt once. From there each of its views reads the tokens that it sees,
+    one at a time, but for the dialogue's last token, behind which nothing is written; logits count
+    in the view in which a token is written. With the prompt `Q /` and two students that see
+    everything:
+
+        written    a    /    A    /    -|
+        by         d    d    s    s    d
+        d          reads 2 + 4 tokens, which look at 1 + 2 + 3 + 4 + 5 + 6, and writes 3
+        s          reads as many, and writes 2
+
+    Not counted is what the sampler computes besides: padding, a pending token that is fed again
+    while another role writes, rows that wait for the chunk's end. Not subtracted: samples of one
+    problem share the reading of their prompt. Given tokens count as written.
+    """
+    if dialogue.status == PROMPT_TOO_LONG:
+        return Cost()
+    operations = sum(
+        flops.forward_flops(size, prompt, flops.causal_pairs(prompt), 0)
+        for size in plan.students.values()
+    )
+    for number, view in enumerate(plan.views):
+        seen = sum(turn.written for turn in dialogue.turns if view.sees[turn.role])
+        if dialogue.turns and view.sees[dialogue.turns[-1].role]:
+            seen -= 1
+        pairs = flops.causal_pairs(prompt + seen) - flops.causal_pairs(prompt)
+        logits = sum(turn.written for turn in dialogue.turns if plan.role_view[turn.role] == number)
+        operations += flops.forward_flops(view.model, seen, pairs, logits)
+    written = sum(turn.written for turn in dialogue.turns)
+    return Cost(prompt * len(plan.students), written, operations)
