@@ -3,6 +3,7 @@
 The students say what a terminal or a browser might obey (hostile_students.py).
 """
 
+import io
 import itertools
 import json
 import os
@@ -10,13 +11,18 @@ import pty
 import subprocess
 import sys
 
+import jax
 import pytest
 from experiment_runs import ROOT, command, environment, one_error_line, run
 from hostile_students import QUESTION, SOLUTION, SUBQUESTION
+from rich.console import Console
 
 import distill_jax
-from distill_jax.ask.terminal import printable
+from distill_jax.ask.terminal import answer, printable
+from distill_jax.dialogues.answerer import Look
 from distill_jax.dialogues.live import live_turns
+from distill_jax.errors import Interrupted, UserError
+from distill_jax.sampling import decode
 from distill_jax.sampling.dialogues import Dialogue, WrittenTurn
 
 SHOWN = SOLUTION.replace("\x1b", r"\x1b").replace("\u202e", r"\u202e")
@@ -98,10 +104,17 @@ def test_what_a_terminal_obeys_is_spelt_out():
 
 
 def test_turns_are_seen_as_they_grow(students):
-    questions, seen = [QUESTION, "What is 8 and 9?"], ([], [])
-    solutions = students.solve(questions, on_turns=lambda n, turns: seen[n].append(turns))
-    assert solutions == students.solve(questions)
-    for solution, looks in zip(solutions, seen, strict=True):
+    questions = [QUESTION, "What is 8 and 9?"]
+    seen, solutions = {question: [] for question in questions}, {}
+    for event in students.answer(questions):
+        if isinstance(event, Look):
+            assert event.sample == 0 and event.problem.question not in solutions
+            seen[event.problem.question].append(event.turns)
+        else:
+            solutions[event.question] = event
+    assert [solutions[question] for question in questions] == students.solve(questions)
+    for question, looks in seen.items():
+        solution = solutions[question]
         tokens = sum(turn.tokens for turn in solution.turns)
         assert len(looks) == -(-tokens // 4)  # a look every four tokens, and one at the end
         for before, after in itertools.pairwise(looks):
@@ -113,16 +126,48 @@ def test_turns_are_seen_as_they_grow(students):
             assert live.log_probability == pytest.approx(turn.log_probability, abs=1e-5)
 
 
-def test_what_a_look_raises_ends_the_call(students):
-    looks = []
+@pytest.fixture
+def chunks(monkeypatch):
+    """A list that is one longer with every chunk that runs on the device."""
+    run, ran = decode.decode_chunk, []
 
-    def look(number, turns):
-        looks.append(turns)
-        raise KeyError
+    def counted(*arguments):
+        ran.append(None)
+        return run(*arguments)
 
-    with pytest.raises(KeyError):
-        students.solve([QUESTION], on_turns=look)
-    assert len(looks) == 1
+    monkeypatch.setattr(decode, "decode_chunk", counted)
+    return ran
+
+
+def test_a_dialogue_that_is_closed_goes_on_no_more(students, chunks):
+    events = students.answer([QUESTION])
+    assert isinstance(next(events), Look) and len(chunks) == 1
+    assert jax.sharding.get_abstract_mesh().empty  # the caller's own mesh is set meanwhile
+    events.close()
+    assert list(events) == [] and len(chunks) == 1
+    with pytest.raises(UserError, match="questions is a list"):  # before anything is asked for
+        students.answer(QUESTION)
+
+
+class Interrupting(io.StringIO):
+    """A terminal at which somebody presses Ctrl-C when the solver begins."""
+
+    def write(self, text):
+        if "solver" in text:
+            raise Interrupted
+        return super().write(text)
+
+
+def test_a_question_that_is_interrupted_is_closed(students, chunks):
+    file = Interrupting()
+    with pytest.raises(Interrupted) as caught:
+        answer(QUESTION, students, Console(file=file))
+    assert file.getvalue().startswith(f"decomposer: {SUBQUESTION}\n")
+    at = caught.traceback[1].frame.f_locals  # of `answer`: its iterator has come to its end
+    assert at["events"].gi_frame is None and at["solution"] is None
+    stopped = len(chunks)
+    list(students.answer([QUESTION]))
+    assert 0 < stopped < len(chunks) - stopped
 
 
 def test_a_character_of_several_tokens_is_one_piece(students):
@@ -157,10 +202,11 @@ counts = []
 for number in range(24):
     kind = number % 12
     said = [("decomposer", "Is it " + "more " * kind)] if kind > 6 else []
-    students.solve(
+    for _ in students.answer(
         [f"What is {number} and {kind}?"], said=[said], slots=1, seed=number,
-        temperature=number / 20, top_p=1 - number / 40, on_turns=lambda n, turns: None,
-    )
+        temperature=number / 20, top_p=1 - number / 40,
+    ):
+        pass
     counts.append(count)
 print(json.dumps(counts))
 """

@@ -11,8 +11,10 @@ from hostile_students import QUESTION, SOLUTION, SUBQUESTION
 
 import distill_jax
 from distill_jax.ask.guard import LOOPBACK
-from distill_jax.ask.line import MOST_WAITING, GivenUp
+from distill_jax.ask.line import MOST_WAITING
 from distill_jax.ask.server import make_app
+from distill_jax.dialogues.answerer import Look
+from distill_jax.records import Problem
 
 CONTENT = f"""decomposer: {SUBQUESTION}
 solver: {SOLUTION}
@@ -184,13 +186,13 @@ class HeldStudents:
     def __getattr__(self, name):
         return getattr(self._students, name)
 
-    def solve(self, questions, *, on_turns, **settings):
+    def answer(self, questions, **settings):
         self.began.release()
         try:
             while not self.go.wait(0.01):
-                on_turns(0, ())
-            return self._students.solve(questions, on_turns=on_turns, **settings)
-        except GivenUp:
+                yield Look(Problem(questions[0], questions[0], "0", "asked"), 0, ())
+            yield from self._students.answer(questions, **settings)
+        except GeneratorExit:
             self.ended.append(questions[0])
             raise
 

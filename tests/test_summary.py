@@ -7,8 +7,8 @@ import pytest
 
 from distill_jax.dialogues.votes import combine
 from distill_jax.evaluation.statistics import wilson_interval
-from distill_jax.evaluation.summary import asked, closing_lines, summarise
-from distill_jax.records import Prediction, Turn
+from distill_jax.evaluation.summary import asked, closing_lines, cost_line, summarise
+from distill_jax.records import Cost, Prediction, Turn
 
 SETTINGS = {
     "task": "distill_jax.tasks.arithmetic",
@@ -35,6 +35,7 @@ def prediction(number, scores, status="finished", tokens=(), steps=None):
         scores={"strict": strict, "flexible": flexible, "normalised": normalised},
         status=status,
         attributes={} if steps is None else {"steps": steps},
+        cost=Cost(100 + number, sum(tokens), 1_000_000 * sum(tokens)),
     )
 
 
@@ -61,6 +62,7 @@ def test_by_hand():
     assert summary["status"] == {"finished": 3, "turn_cap": 1, "unparsed": 1}
     assert summary["turns"] == {"mean": 7 / 5}
     assert summary["tokens"] == {"generated": 20, "mean": 4.0}
+    assert summary["cost"] == {"prompt_tokens": 510, "tokens": 20, "flops": 20_000_000}
     assert summary["checkpoint_rule"] == "last"
     for key, value in SETTINGS.items():
         assert summary[key] == value
@@ -101,6 +103,10 @@ def test_without_predictions():
     assert list(summary["scores"]) == ["strict", "flexible", "normalised"]
     assert summary["by_steps"] == []
     assert summary["turns"] == {"mean": 0.0}
+    assert summary["cost"] == {"prompt_tokens": 0, "tokens": 0, "flops": 0}
+    assert cost_line(summary) == (
+        "cost per problem: 0.0 prompt tokens read, 0.0 tokens written, 0 FLOPs"
+    )
     assert summary["checkpoint_rule"] == "best on dev"
 
 
@@ -128,6 +134,8 @@ def test_votes_by_hand():
     for k, total in expected.items():
         assert summary["pass_at_k"][k] == pytest.approx(total / 3, rel=1e-15)
     assert summary["tokens"] == {"generated": 75, "mean": 25.0}
+    # Of five samples each, of problems 0, 1 and 2.
+    assert summary["cost"] == {"prompt_tokens": 1515, "tokens": 75, "flops": 75_000_000}
     assert summary["turns"] == {"mean": 2.0}
     assert summary["status"] == {"finished": 3}
     assert json.loads(json.dumps(summary)) == summary
@@ -148,16 +156,22 @@ def test_what_the_terminal_says():
     one = "accuracy 50.0% (95 % interval 9.5% to 90.5%) on"
     assert f"accuracy 50.0% (95 % interval {low:.1%} to {high:.1%}) on" == one
     passes = ", majority of 2 dialogues each; pass@1 25.0%, pass@2 50.0%"
-    assert closing_lines(summary | more) == [f"{one} 2 dev problems{passes}"]
+    # Two samples of problem 0 and two of problem 1, of 5 tokens each.
+    cost = "201.0 prompt tokens read, 10.0 tokens written, 1e+07 FLOPs"
+    assert closing_lines(summary | more) == [
+        f"{one} 2 dev problems{passes}",
+        f"cost per problem: {cost}",
+    ]
     steps = {"problems": 1, "sampling": {"given": "history"}, "values_filled_in": 0}
     result = summary | more | steps | {"ended_in_given": 3}
     assert closing_lines(result) == [
         f"{one} 2 gold steps of 1 dev problems{passes}",
+        f"cost per gold step: {cost}",
         "calculator: 0 values filled in",
         "warning: 3 of 4 dialogues ended in what was given and have no answer: raise "
         "config.sampling.max_tokens and max_turns, if the context is long enough",
     ]
-    assert len(closing_lines(result | {"ended_in_given": 0})) == 2
+    assert len(closing_lines(result | {"ended_in_given": 0})) == 3
     assert asked(31, 12, "test", "subquestions") == "12 test problems"
 
 

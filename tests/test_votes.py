@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from distill_jax import records
 from distill_jax.dialogues.votes import combine, majority, pass_at_k
-from distill_jax.records import Prediction, Sample, Turn
+from distill_jax.records import Cost, Prediction, Sample, Turn
 
 
 @pytest.mark.parametrize(
@@ -96,6 +96,8 @@ def drawn(answer, log_probability=-1.0, tokens=(2, 3), number=0, status="finishe
         scores={"strict": False, "normalised": correct},
         status=status,
         attributes={"steps": 2},
+        answered_by=f"student {answer}",
+        cost=Cost(10, sum(tokens), 1000 + number),
     )
 
 
@@ -103,7 +105,9 @@ def test_combine():
     drawings = [drawn("8", -0.5), drawn("7", -4.0), drawn(None, 0.0, status="unparsed")]
     drawings.append(drawn("7", -3.0, tokens=(4, 4)))
     voted = combine(drawings)
-    assert dataclasses.replace(voted, samples=()) == drawings[3]
+    assert dataclasses.replace(voted, samples=(), cost=drawings[3].cost) == drawings[3]
+    assert voted.cost == Cost(40, 5 + 5 + 5 + 8, 4000)
+    assert voted.answered_by == "student 7"
     assert [sample.index for sample in voted.samples] == [0, 1, 2, 3]
     assert [sample.prediction for sample in voted.samples] == ["8", "7", None, "7"]
     assert [sample.log_probability for sample in voted.samples] == [-1.0, -8.0, 0.0, -6.0]
@@ -146,3 +150,20 @@ def test_predictions_survive_json(count):
     if count == 1:  # as written before there were samples
         del row["samples"]
         assert records.prediction_from_dict(row) == voted
+
+
+@pytest.mark.parametrize("wrong", [-1, 1.5, "3", None, True])
+@pytest.mark.parametrize("field", ["prompt_tokens", "tokens", "flops"])
+def test_costs_in_a_file_are_whole_numbers(field, wrong):
+    row = json.loads(records.to_json(combine([drawn("7"), drawn("8")])))
+    for changed in (row, row["samples"][1]):
+        good = changed["cost"]
+        changed["cost"] = good | {field: wrong}
+        with pytest.raises(TypeError, match=f"cost.{field}="):
+            records.prediction_from_dict(row)
+        changed["cost"] = good
+    with pytest.raises(TypeError, match="dollars"):
+        records.prediction_from_dict(row | {"cost": good | {"dollars": 1}})
+    with pytest.raises(KeyError, match="cost"):
+        records.prediction_from_dict({k: v for k, v in row.items() if k != "cost"})
+    assert records.prediction_from_dict(row).samples[1].cost == Cost(10, 5, 1000)
