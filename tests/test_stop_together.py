@@ -14,7 +14,7 @@ SCRIPT = """
 import contextlib, json, sys
 workdir, number, port = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 questions = json.loads(sys.argv[4])
-from distill_jax import distributed
+from distill_jax import distributed, errors
 distributed.initialize(
     processes=2, process=number, coordinator=f"127.0.0.1:{port}",
     initialization_timeout_s=60, heartbeat_timeout_s=10,
@@ -43,13 +43,26 @@ def ask(stop):
                 break
     return {"chunks": len(chunks), "looks": looks, "solved": solved}
 
+def interrupt(looks, solved):
+    raise errors.Interrupted  # in process 0 alone
+
 results = {
     "whole": ask(lambda looks, solved: False),
     "at the first look": ask(lambda looks, solved: True),
     "in the middle": ask(lambda looks, solved: len(solved) == 3),
     "at the last event": ask(lambda looks, solved: len(solved) == len(questions)),
-    "whole again": ask(lambda looks, solved: False),
 }
+try:
+    with contextlib.closing(students.answer(questions, slots=2)) as events:
+        for event in events:
+            raise KeyError
+except KeyError:
+    pass  # in both: neither waits for the other
+try:
+    ask(interrupt)
+except errors.Interrupted:
+    pass
+results["whole again"] = ask(lambda looks, solved: False)
 print("RESULTS" + json.dumps(results), flush=True)
 distributed.leave_together()
 """

@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Generator
 
 from distill_jax import distributed
+from distill_jax.errors import Interrupted
 from distill_jax.sampling.dialogues import PROMPT_TOO_LONG, Dialogue
 from distill_jax.sampling.schedule import Job, Schedule, Work
 
@@ -40,7 +41,7 @@ class Finished:
 Event = Chunk | Growing | Finished
 
 
-def generate(job: Job) -> Generator[Event]:
+def generate(job: Job) -> Generator[Event, None, None]:
     """The dialogues of every request and sample, as they finish, in no order.
 
     The first event is a Chunk without steps, and each chunk of steps ends with one. With `job.look`
@@ -49,7 +50,7 @@ def generate(job: Job) -> Generator[Event]:
 
     No chunk runs once the iterator is closed. All of several processes go through the same events;
     only process 0 may close it before the end (after the first event), and the iterators of the
-    others end before their next chunk. A process that raises tells nobody.
+    others end before their next chunk. If its consumer raises (but Interrupted), nobody is told.
     """
     run = Schedule(job)
     try:
@@ -67,10 +68,20 @@ def generate(job: Job) -> Generator[Event]:
             for row, dialogue in run.finished():
                 yield Finished(row.request, row.sample, dialogue)
             yield Chunk(run.work)
-    except GeneratorExit:
-        if distributed.is_first():
+    except GeneratorExit as closed:
+        if distributed.is_first() and _on_purpose(closed):
             distributed.first_agrees(False)
         raise
+
+
+def _on_purpose(error: BaseException | None) -> bool:
+    """Whether an iterator was closed because its consumer wants no more, or was interrupted.
+
+    What raises in a consumer may raise in those of all processes, and then nobody would listen.
+    """
+    while isinstance(error, GeneratorExit | Interrupted):
+        error = error.__context__  # what was being handled when the iterator was closed
+    return error is None
 
 
 def collect(job: Job) -> tuple[list[list[Dialogue]], Work]:
