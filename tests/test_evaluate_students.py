@@ -50,6 +50,21 @@ def test_samples_are_voted_on(workdir, capsys):
     assert f"evaluation: {directory}\n" in output
     assert f"python -m distill_jax.evaluate --workdir {workdir} --list\n" in output
     assert "calculator" not in output
+    # Two students read every prompt, four times.
+    students = distill_jax.load(workdir, mesh__data=8)
+    read = {p["id"]: 8 * students.count_tokens(p["question"]) for p in predictions}
+    for prediction in predictions:
+        costs = [sample["cost"] for sample in prediction["samples"]]
+        assert prediction["cost"] == {key: sum(each[key] for each in costs) for key in costs[0]}
+        assert prediction["cost"]["prompt_tokens"] == read[prediction["id"]]
+        assert [each["tokens"] for each in costs] == [s["tokens"] for s in prediction["samples"]]
+        assert prediction["answered_by"] == "students"
+    cost = report["cost"]
+    assert cost == {key: sum(p["cost"][key] for p in predictions) for key in cost}
+    assert (cost["prompt_tokens"], cost["tokens"]) == (
+        sum(read.values()), report["tokens"]["generated"]
+    )  # fmt: skip
+    assert f"{cost['tokens'] / 12:.1f} tokens written, {cost['flops'] / 12:.3g} FLOPs\n" in output
 
 
 def test_another_seed_draws_anew(workdir):
@@ -217,11 +232,18 @@ def test_a_killed_evaluation_goes_on_without_losing_or_repeating_a_problem(workd
         row = json.loads(line)
         sample = rows[int(row["id"].split("/")[-1])]["samples"][row["sample"]]
         assert [turn["text"] for turn in sample["turns"]] == [t["text"] for t in row["turns"]]
+    cost = json.loads((directory / "report.json").read_text())["cost"]
     (directory / "report.json").unlink()
     (directory / "predictions.jsonl").unlink()
     assert run("evaluate", *settings).returncode == 0
+    assert json.loads((directory / "report.json").read_text())["cost"] == cost
     assert (directory / "predictions.jsonl").read_text() == resumed
     assert "nothing left to do" in run("evaluate", *settings).stdout
+    broken = rows[0] | {"cost": {"prompt_tokens": -1}}
+    (directory / "predictions.jsonl").write_text(json.dumps(broken) + "\n")
+    refused = run("evaluate", *settings)
+    assert refused.returncode == 2
+    assert "predictions.jsonl:1: not a prediction (cost.prompt_tokens=-1: " in refused.stderr
 
 
 def test_the_python_face(workdir):
