@@ -32,10 +32,13 @@ import numpy as np  # noqa: E402
 
 from benchmarks.results import Results, significant  # noqa: E402
 from distill_jax.model import sharding  # noqa: E402
-from distill_jax.run.run_inputs import RunInputs  # noqa: E402
-from distill_jax.run.student_setup import StudentSetup  # noqa: E402
-from distill_jax.run.train_students import prepare  # noqa: E402
+from distill_jax.run.annotation_sources import Desk  # noqa: E402
+from distill_jax.run.preparation import prepare  # noqa: E402
+from distill_jax.run.run import make_run  # noqa: E402
+from distill_jax.run.student_setup import Place, StudentSetup  # noqa: E402
 from distill_jax.settings import command_line  # noqa: E402
+from distill_jax.teacher.settings import NOTHING  # noqa: E402
+from distill_jax.tracking.terminal import Terminal  # noqa: E402
 from distill_jax.training import step  # noqa: E402
 from distill_jax.workdir import Workdir  # noqa: E402
 
@@ -92,9 +95,9 @@ def setup(arguments: Any, seed: int) -> StudentSetup:
     command_line.set_values(config, changes | {"data.dev_problems": 0})
     command_line.apply_overrides(config, dict(each.split("=", 1) for each in arguments.override))
     with tempfile.TemporaryDirectory() as nowhere:
-        inputs = RunInputs(config, Workdir(nowhere))
-        mesh = sharding.make_mesh(**inputs.config.mesh)
-        return prepare(inputs, [STUDENT], mesh, jax.default_backend())[2][0]
+        desk = Desk(make_run(config, Workdir(nowhere)), Terminal(), NOTHING)
+        place = Place(sharding.make_mesh(**config.mesh), jax.default_backend())
+        return prepare(desk, [STUDENT], place).setups[0]
 
 
 def first_state(mesh: jax.sharding.Mesh, each: StudentSetup, seed: int) -> Any:

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from distill_jax.errors import UserError
 
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 
 
 def write_text(path: pathlib.Path, text: str) -> None:

@@ -12,9 +12,10 @@ from tiny_student import make_mesh
 from distill_jax.errors import UserError
 from distill_jax.model import presets
 from distill_jax.run import checks
-from distill_jax.run.run_inputs import NOT_IDENTITY, NOT_IDENTITY_KEYS, RunInputs
+from distill_jax.run.run import make_run
 from distill_jax.run.student_setup import check_mesh
 from distill_jax.settings import command_line
+from distill_jax.settings.identity import NOT_IDENTITY, NOT_IDENTITY_KEYS
 from distill_jax.workdir import Workdir
 
 SHIPPED = sorted(path.stem for path in command_line.PACKAGED_CONFIGS.glob("[a-z]*.py"))
@@ -25,9 +26,9 @@ def test_a_shipped_config_loads_and_passes_the_checks(name, tmp_path):
     config = command_line.load_config(f"configs/{name}.py")
     if name.startswith("mix_"):
         with pytest.raises(UserError, match=r"2 shares for 0 files: give config.data.annotations"):
-            RunInputs(config, Workdir(tmp_path))
+            make_run(config, Workdir(tmp_path))
         config.data.annotations = ("long.jsonl", "short.jsonl")
-    inputs = RunInputs(config, Workdir(tmp_path))
+    inputs = make_run(config, Workdir(tmp_path))
     # SVAMP has no subquestions, and the served student writes none: no decomposer.
     chains = ("svamp_tiny", "fine_tune_cot_svamp", "student_teacher")
     alone = (*chains, *(other for other in SHIPPED if other.startswith("mix_")))

@@ -20,12 +20,13 @@ from distill_jax.dry_run import ahead_of_time, sampler_programs, table, topologi
 from distill_jax.dry_run.sampler_programs import SamplerJob
 from distill_jax.errors import UserError
 from distill_jax.model import gpt2, sharding
-from distill_jax.run import training_annotations
-from distill_jax.run.run_inputs import RunInputs
+from distill_jax.run import from_first, training_annotations
+from distill_jax.run.run import make_run
 from distill_jax.sampling import slots
 from distill_jax.sampling.plan import DialoguePlan, ViewPlan
 from distill_jax.settings import command_line
 from distill_jax.text import rows as text_rows
+from distill_jax.tracking.terminal import Terminal
 from distill_jax.training import chunks, step
 from distill_jax.workdir import Workdir
 
@@ -115,9 +116,9 @@ def test_a_real_dry_run_on_eight_devices(tmp_path):
     student = report["students"]["solver"]
 
     config = command_line.load_config(str(tmp_path / "tiny.py"))
-    inputs = RunInputs(config, Workdir(tmp_path / "nothing"))
-    annotations = training_annotations.collect(inputs).train
-    tokenizer = inputs.tokenizer(annotations)
+    inputs = make_run(config, Workdir(tmp_path / "nothing"))
+    annotations = training_annotations.collect(inputs, Terminal()).train
+    tokenizer = from_first.tokenizer(inputs, annotations)
     (rows,) = text_rows.encode_rows(annotations, inputs.scheme, inputs.views, tokenizer).values()
     lengths = [len(row.tokens) - 1 for row in rows]
     learned = [sum(writer != text_rows.NO_LOSS for writer in row.writers) for row in rows]

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import pytest
 
 from distill_jax import errors
-from distill_jax.run.run_inputs import NOT_IDENTITY, NOT_IDENTITY_KEYS
+from distill_jax.settings.identity import NOT_IDENTITY, NOT_IDENTITY_KEYS
 
 
 def outcome(action, capsys):

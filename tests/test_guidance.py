@@ -8,11 +8,12 @@ from experiment_runs import TINY, one_error_line, run
 
 import distill_jax
 from distill_jax.dialogues.given import with_scripts
-from distill_jax.dialogues.sampler import Sampler
+from distill_jax.dialogues.sampler import Sampler, make_plan
 from distill_jax.errors import UserError
 from distill_jax.export import export_students
-from distill_jax.run import experiment
-from distill_jax.run.run_inputs import RunInputs
+from distill_jax.run import experiment, from_first
+from distill_jax.run.run import make_run
+from distill_jax.run.student_setup import sizes
 from distill_jax.settings import command_line
 from distill_jax.tasks import arithmetic
 from distill_jax.text import plan
@@ -183,10 +184,11 @@ def test_mistakes_are_one_line(tmp_path):
 def test_a_plan_needs_a_planner(tmp_path):
     config = command_line.load_config("configs/demo.py")
     command_line.apply_overrides(config, {"sampling.given": "plan"})
-    inputs = RunInputs(config, Workdir(tmp_path))
+    inputs = make_run(config, Workdir(tmp_path))
     annotations = arithmetic.load_annotations("train", train_problems=20)
-    tokenizer = inputs.tokenizer(annotations)
-    plan_, settings = inputs.plan(tokenizer), inputs.sampling
+    tokenizer = from_first.tokenizer(inputs, annotations)
+    models, settings = sizes(inputs, tokenizer, {}), inputs.sampling
+    plan_ = make_plan(inputs.scheme, inputs.views, models, tokenizer, settings)
     sampler = Sampler(plan_, inputs.scheme, tokenizer, {}, settings, 0)
     problems = arithmetic.load("train", train_problems=20)
     with pytest.raises(UserError, match="given='plan' needs a planner: scheme 'socratic' has none"):
@@ -195,9 +197,9 @@ def test_a_plan_needs_a_planner(tmp_path):
 
 def test_a_run_without_a_planner_has_the_identity_it_had_before(tmp_path):
     config = command_line.load_config("configs/demo.py")
-    identity = RunInputs(config, Workdir(tmp_path)).identity()
+    identity = make_run(config, Workdir(tmp_path)).identity()
     assert identity["reads.decomposer"] == ["solver"]
     assert not [key for key in identity if "planner" in key]
     command_line.apply_overrides(config, {"scheme": "socratic_equations"})
-    guided = RunInputs(config, Workdir(tmp_path)).identity()
+    guided = make_run(config, Workdir(tmp_path)).identity()
     assert guided["reads.decomposer"] == ["planner", "solver"] and "model.planner.layers" in guided

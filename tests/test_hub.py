@@ -12,8 +12,9 @@ from scripted_hub import running_hub
 from distill_jax.annotations import hub
 from distill_jax.errors import UserError
 from distill_jax.run import training_annotations
-from distill_jax.run.run_inputs import RunInputs
+from distill_jax.run.run import make_run
 from distill_jax.settings import command_line
+from distill_jax.tracking.terminal import Terminal
 from distill_jax.workdir import Workdir
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -24,8 +25,10 @@ def workdir(tmp_path):
     config = command_line.load_config("configs/base.py")
     counts = {f"task_options.{split}_problems": "30" for split in ("train", "dev", "test")}
     command_line.apply_overrides(config, counts | {"data.dev_problems": "3"})
-    inputs = RunInputs(config, Workdir(tmp_path / "w"))
-    training_annotations.write_annotations(inputs, training_annotations.collect(inputs))
+    inputs = make_run(config, Workdir(tmp_path / "w"))
+    training_annotations.write_annotations(
+        inputs, training_annotations.collect(inputs, Terminal()), Terminal()
+    )
     return inputs.workdir
 
 

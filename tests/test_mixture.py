@@ -18,8 +18,9 @@ from distill_jax.evaluation.comparison import write_comparison
 from distill_jax.records import Annotation, Step
 from distill_jax.run import checks, training_annotations
 from distill_jax.run.annotate_problems import annotate
-from distill_jax.run.run_inputs import RunInputs
+from distill_jax.run.run import make_run
 from distill_jax.settings import command_line
+from distill_jax.tracking.terminal import Terminal
 from distill_jax.workdir import Workdir
 
 FILES = ("long", "short")
@@ -178,7 +179,7 @@ def write_files(directory, lacking=()):
 def test_other_shares_are_another_run(tmp_path):
     config = command_line.load_config("configs/mix_long_arithmetic.py")
     config.data.annotations = FILES
-    identity = RunInputs(config, Workdir(tmp_path)).identity()
+    identity = make_run(config, Workdir(tmp_path)).identity()
     assert (identity["data.mixture"], identity["data.annotations"]) == ([0.2, 0.8], [*FILES])
 
 
@@ -186,7 +187,7 @@ def collect(directory, files, **overrides):
     config = command_line.load_config("configs/jsonl.py")
     flat = {"task_options.directory": str(directory), "scheme": "chain", "data.annotations": files}
     command_line.apply_overrides(config, flat | overrides)
-    return training_annotations.collect(RunInputs(config, Workdir(directory / "w")))
+    return training_annotations.collect(make_run(config, Workdir(directory / "w")), Terminal())
 
 
 def test_arms_have_the_same_problems_and_say_what_is_of_which_file(tmp_path):
@@ -292,7 +293,7 @@ def test_real_chains_of_svamp(config, names, common, long, tmp_path):
     files = ",".join(f"{DATA}/teacher/eitnlp_distilling_cot/svamp/{name}" for name in names)
     flat = {"data.annotations": files, "task_options.directory": f"{DATA}/svamp"}
     command_line.apply_overrides(made, flat)
-    data = training_annotations.collect(RunInputs(made, Workdir(tmp_path / "w")))
+    data = training_annotations.collect(make_run(made, Workdir(tmp_path / "w")), Terminal())
     assert f"{common} problems in all 2 files" in data.usage
     assert len(data.train) + len(data.dev) == common
     counts = [sum(a.source["file"] == name for a in data.train) for name in names]

@@ -84,8 +84,14 @@ def test_the_page_names_every_config_and_each_starts_from_published_weights():
 PREPARE = """
 import sys
 import jax
-from distill_jax import command_line, sharding, train_students
-from distill_jax.run_inputs import RunInputs
+from distill_jax.model import sharding
+from distill_jax.run.annotation_sources import Desk
+from distill_jax.run.preparation import prepare
+from distill_jax.run.run import make_run
+from distill_jax.run.student_setup import Place
+from distill_jax.settings import command_line
+from distill_jax.teacher.settings import NOTHING
+from distill_jax.tracking.terminal import Terminal
 from distill_jax.workdir import Workdir
 
 for line in sys.stdin:
@@ -93,10 +99,13 @@ for line in sys.stdin:
     config = command_line.load_config(first.removeprefix("--config="))
     flat = dict(each.removeprefix("--config.").split("=", 1) for each in overrides)
     command_line.apply_overrides(config, flat)
-    inputs = RunInputs(config, Workdir(sys.argv[1]))
-    mesh = sharding.make_mesh(**config.mesh)
-    data, _, setups = train_students.prepare(inputs, inputs.students, mesh, "cpu")
-    print(len(data.train), [s.student for s in setups], [s.trainer.config.layers for s in setups])
+    run = make_run(config, Workdir(sys.argv[1]))
+    place = Place(sharding.make_mesh(**config.mesh), "cpu")
+    desk = Desk(run, Terminal(quiet=True), NOTHING)
+    prepared = prepare(desk, run.students, place)
+    setups = prepared.setups
+    layers = [s.trainer.config.layers for s in setups]
+    print(len(prepared.data.train), [s.student for s in setups], layers)
 """
 
 

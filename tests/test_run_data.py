@@ -7,11 +7,12 @@ import pytest
 from distill_jax.annotations.subsets import held_out_questions, hold_out
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Step
-from distill_jax.run import training_annotations
-from distill_jax.run.run_inputs import RunInputs
+from distill_jax.run import from_first, training_annotations
+from distill_jax.run.run import make_run
 from distill_jax.settings import command_line
 from distill_jax.text import rows
 from distill_jax.text.tokenizer import train_tokenizer
+from distill_jax.tracking.terminal import Terminal
 from distill_jax.training.batches import StudentRows
 from distill_jax.workdir import Workdir
 
@@ -32,7 +33,7 @@ def inputs_of(directory, train, **overrides):
     config = command_line.load_config("configs/jsonl.py")
     flat = {"task_options.directory": str(directory)} | overrides
     command_line.apply_overrides(config, flat)
-    return RunInputs(config, Workdir(directory / "w"))
+    return make_run(config, Workdir(directory / "w"))
 
 
 @pytest.mark.parametrize(
@@ -53,28 +54,34 @@ def inputs_of(directory, train, **overrides):
 )
 def test_what_became_of_own_rows_is_said(overrides, usage, tmp_path):
     assert (
-        training_annotations.collect(inputs_of(tmp_path, own_rows(30, 3), **overrides)).usage
+        training_annotations.collect(
+            inputs_of(tmp_path, own_rows(30, 3), **overrides), Terminal()
+        ).usage
         == usage
     )
 
 
 def test_steps_that_do_not_lead_to_the_answer_are_pointed_at(tmp_path, capsys):
     inputs = inputs_of(tmp_path, own_rows(30), **{"data.dev_problems": "0"})
-    training_annotations.write_annotations(inputs, training_annotations.collect(inputs))
+    training_annotations.write_annotations(
+        inputs, training_annotations.collect(inputs, Terminal()), Terminal()
+    )
     said = "29 of 30 end in a step that does not name the answer, and are trained on: look at "
     assert said + "jsonl/train/0 (answer 1)" in capsys.readouterr().out
-    training_annotations.write_annotations(inputs, training_annotations.collect(inputs))
+    training_annotations.write_annotations(
+        inputs, training_annotations.collect(inputs, Terminal()), Terminal()
+    )
     assert said not in capsys.readouterr().out  # once is enough
 
 
 def test_a_missing_dev_file_is_named_with_the_remedy(tmp_path):
     inputs = inputs_of(tmp_path, own_rows(30))
-    data = training_annotations.collect(inputs)
-    training_annotations.write(inputs, data, inputs.tokenizer(data.train))
-    assert training_annotations.collect(inputs).train == data.train
+    data = training_annotations.collect(inputs, Terminal())
+    training_annotations.write(inputs, data, from_first.tokenizer(inputs, data.train), Terminal())
+    assert training_annotations.collect(inputs, Terminal()).train == data.train
     inputs.workdir.dev_annotations.unlink()
     with pytest.raises(UserError, match=r"annotations\.dev\.jsonl is missing: put it back, or"):
-        training_annotations.collect(inputs)
+        training_annotations.collect(inputs, Terminal())
 
 
 def test_a_row_that_is_too_long_is_named_by_its_annotation_and_question(tmp_path):
@@ -84,7 +91,7 @@ def test_a_row_that_is_too_long_is_named_by_its_annotation_and_question(tmp_path
         "steps": [{"subquestion": None, "solution": "7"}],
     }
     inputs = inputs_of(tmp_path, [*own_rows(5), long], scheme="chain")
-    annotations = training_annotations.collect(inputs).train
+    annotations = training_annotations.collect(inputs, Terminal()).train
     tokenizer = train_tokenizer([a.question for a in annotations], 300)
     encoded = rows.encode_rows(annotations, inputs.scheme, inputs.views, tokenizer)["solver"]
     with pytest.raises(
@@ -105,7 +112,7 @@ def test_questions_of_the_evaluation_are_not_trained_on(templated, test, reasons
     other = {"question": "Is ice cold?", "answer": True, "steps": own_rows(1)[0]["steps"]}
     inputs = inputs_of(tmp_path, [*own_rows(30), other], **{"data.templated": templated})
     (tmp_path / "test.jsonl").write_text(json.dumps({"question": test, "answer": 8}) + "\n")
-    data = training_annotations.collect(inputs)
+    data = training_annotations.collect(inputs, Terminal())
     assert {each.reason for each in data.rejected} == reasons
     left = len(data.train) + len(data.dev)
     assert left == {frozenset(): 31, frozenset({"leak"}): 30}.get(frozenset(reasons), 1)
@@ -120,8 +127,8 @@ def test_what_is_written_says_what_was_kept_and_why_not(tmp_path):
     ] + [{"question": "What is 2 * 2?", "answer": 5, "steps": own_rows(1)[0]["steps"]}]
     lines = "".join(json.dumps(row) + "\n" for row in annotations)
     (tmp_path / "train.annotations.jsonl").write_text(lines)
-    data = training_annotations.collect(inputs)
-    training_annotations.write_annotations(inputs, data)
+    data = training_annotations.collect(inputs, Terminal())
+    training_annotations.write_annotations(inputs, data, Terminal())
     summary = json.loads(inputs.workdir.summary.read_text())
     assert summary == {
         "kept": 30,
@@ -136,7 +143,7 @@ def test_what_is_written_says_what_was_kept_and_why_not(tmp_path):
     assert (rejected["id"], rejected["reason"]) == ("jsonl/train/30", "wrong answer")
     assert rejected["detail"] == "answer '5' is not '4'"
     assert rejected["annotation"]["steps"][0]["solution"] == "4"
-    assert training_annotations.collect(inputs).train == data.train
+    assert training_annotations.collect(inputs, Terminal()).train == data.train
 
 
 def test_annotations_come_from_the_files_of_the_config(tmp_path):
@@ -146,7 +153,7 @@ def test_annotations_come_from_the_files_of_the_config(tmp_path):
     ]
     (tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     overrides = {"scheme": "chain", "data.annotations": str(tmp_path / "mine.jsonl")}
-    data = training_annotations.collect(inputs_of(tmp_path, own_rows(10), **overrides))
+    data = training_annotations.collect(inputs_of(tmp_path, own_rows(10), **overrides), Terminal())
     assert sorted(a.id for a in [*data.train, *data.dev]) == [
         f"jsonl/train/{n}" for n in range(10) if n != 3
     ]
@@ -155,7 +162,7 @@ def test_annotations_come_from_the_files_of_the_config(tmp_path):
     assert data.train[0].source["kind"] == "imported"
     overrides["data.annotations"] = "nope.jsonl"
     with pytest.raises(UserError, match=r"config\.data\.annotations: nope\.jsonl: no such file"):
-        training_annotations.collect(inputs_of(tmp_path, own_rows(10), **overrides))
+        training_annotations.collect(inputs_of(tmp_path, own_rows(10), **overrides), Terminal())
 
 
 def test_copies_of_a_question_of_dev_are_not_trained_on():
@@ -190,7 +197,7 @@ def test_with_nothing_kept_the_rejected_ones_are_there_with_their_reasons(tmp_pa
     overrides = {"scheme": "chain", "data.annotations": str(tmp_path / "mine.jsonl")}
     inputs = inputs_of(tmp_path, own_rows(5), **overrides)
     with pytest.raises(UserError, match=r"no annotation to train on .*; all 5 are in .*rejected"):
-        training_annotations.collect(inputs)
+        training_annotations.collect(inputs, Terminal())
     lines = inputs.workdir.rejected_annotations.read_text().splitlines()
     assert [json.loads(line)["reason"] for line in lines] == ["wrong answer"] * 5
     assert not inputs.workdir.annotations.exists()
@@ -205,8 +212,10 @@ def test_thoughts_of_files_are_the_chain_if_the_config_says_so(tmp_path):
     overrides = {"scheme": "chain", "data.annotations": str(tmp_path / "mine.jsonl")}
     said = inputs_of(tmp_path, own_rows(5), **overrides)
     thought = inputs_of(tmp_path, own_rows(5), **overrides, **{"teacher.reasoning": "steps"})
-    assert [a.steps for a in training_annotations.collect(said).train] == [(Step(None, "So."),)] * 5
-    assert [a.steps for a in training_annotations.collect(thought).train] == [
+    assert [a.steps for a in training_annotations.collect(said, Terminal()).train] == [
+        (Step(None, "So."),)
+    ] * 5
+    assert [a.steps for a in training_annotations.collect(thought, Terminal()).train] == [
         (Step(None, "I add 1."),)
     ] * 5
     # Runs from before there was the key are not others because of it.
@@ -214,4 +223,4 @@ def test_thoughts_of_files_are_the_chain_if_the_config_says_so(tmp_path):
     assert thought.identity() == said.identity() | {"teacher.reasoning": "steps"}
     overrides |= {"scheme": "socratic", "teacher.reasoning": "steps"}
     with pytest.raises(UserError, match=r"chains without subquestions, which scheme 'socratic'"):
-        training_annotations.collect(inputs_of(tmp_path, own_rows(5), **overrides))
+        training_annotations.collect(inputs_of(tmp_path, own_rows(5), **overrides), Terminal())

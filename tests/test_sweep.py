@@ -16,12 +16,13 @@ from distill_jax.errors import UserError
 from distill_jax.evaluation import runs as finished_runs
 from distill_jax.evaluation.listing import list_evaluations
 from distill_jax.records import Problem, read_json_lines
-from distill_jax.run import training_annotations
-from distill_jax.run.run_inputs import RunInputs
+from distill_jax.run import from_first, training_annotations
+from distill_jax.run.run import make_run
 from distill_jax.settings import command_line
 from distill_jax.sweep import __main__ as sweep
 from distill_jax.sweep import definition, shared_data
 from distill_jax.sweep.definition import Sweep, grid, plan
+from distill_jax.tracking.terminal import Terminal
 from distill_jax.workdir import Workdir
 
 SHIPPED = sorted(path.stem for path in definition.SHIPPED.glob("[a-z]*.py"))
@@ -165,7 +166,7 @@ def test_a_shipped_sweep_passes_its_checks(name, tmp_path, capsys):
 
 def test_the_schemes_are_compared_at_one_budget():
     runs = plan(definition.load_sweep("schemes.py"), {})
-    students = {run.arm: tuple(RunInputs(run.config, Workdir("w")).students) for run in runs}
+    students = {run.arm: tuple(make_run(run.config, Workdir("w")).students) for run in runs}
     two = ("decomposer", "solver")
     assert students == {
         "answer_only": ("solver",),
@@ -310,9 +311,9 @@ def test_a_run_reads_the_data_of_its_sister_as_if_it_had_made_it(swept, tmp_path
     assert "chain-seed1: begins, with the data of chain-seed0" in done.stdout
     shared = Workdir(directory / "chain-seed1")
     config = command_line.config_from_dict(shared.stored_config())
-    inputs = RunInputs(config, Workdir(tmp_path / "alone"))
-    data = training_annotations.collect(inputs)
-    training_annotations.write(inputs, data, inputs.tokenizer(data.train))
+    inputs = make_run(config, Workdir(tmp_path / "alone"))
+    data = training_annotations.collect(inputs, Terminal())
+    training_annotations.write(inputs, data, from_first.tokenizer(inputs, data.train), Terminal())
     assert shared.hashes() == inputs.workdir.hashes() and len(shared.hashes()) == 3
     rows = list(read_json_lines(shared.annotations))
     assert len(rows) == len(data.train) == 300

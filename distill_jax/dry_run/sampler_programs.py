@@ -4,7 +4,6 @@ W views, B slots, G prompts of P tokens at a time, S tokens of the longest cache
 """
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -17,15 +16,15 @@ from distill_jax.dialogues.predict import check_prompts
 from distill_jax.dry_run import ahead_of_time, compiled_program
 from distill_jax.dry_run.ahead_of_time import Target
 from distill_jax.model import flops, network, sharding
-from distill_jax.records import Annotation
 from distill_jax.run import student_setup
-from distill_jax.run.run_inputs import RunInputs
+from distill_jax.run.evaluation_problems import evaluation_problems
+from distill_jax.run.preparation import Prepared
+from distill_jax.run.run import Run
 from distill_jax.sampling import decode, pick, schedule, slots
 from distill_jax.sampling import state as dialogue_state
 from distill_jax.sampling.advance import Calculator
 from distill_jax.sampling.plan import DialoguePlan
 from distill_jax.sampling.prompt_groups import MOST_GROUPS
-from distill_jax.text.tokenizer import Tokenizer
 from distill_jax.training import step
 
 # The name of the loop over decode steps (sampling/decode.py) in a compiled chunk.
@@ -43,18 +42,17 @@ class SamplerJob:
     calculator: Calculator | None = None
 
 
-def plan_job(
-    inputs: RunInputs, held_out: Sequence[Annotation], tokenizer: Tokenizer, target: Target
-) -> SamplerJob:
+def plan_job(run: Run, prepared: Prepared, target: Target) -> SamplerJob:
     """What the evaluation of config.evaluation would run on the target, with all students of the
     scheme: its longest prompts, and caches of the longest window.
 
     Raises UserError for questions that do not fit the context and sizes that do not fit the mesh.
     """
-    plan, settings, mesh = inputs.plan(tokenizer), inputs.sampling, target.mesh
-    problems = inputs.evaluation_problems(held_out)
-    share = inputs.config.evaluation.max_too_long_share
-    prompts = check_prompts(problems, inputs.scheme, tokenizer, plan.context, share)
+    plan, tokenizer = prepared.plan, prepared.tokenizer
+    settings, mesh = run.sampling, target.mesh
+    problems = evaluation_problems(run, prepared.data.dev)
+    share = run.config.evaluation.max_too_long_share
+    prompts = check_prompts(problems, run.scheme, tokenizer, plan.context, share)
     longest = max((len(p) for p in prompts if len(p) <= plan.context), default=plan.context)
     for student, model in plan.students.items():
         rows = mesh.shape["data"] * mesh.shape["fsdp"]  # slots are rounded up to them

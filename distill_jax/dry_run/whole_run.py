@@ -16,9 +16,12 @@ from distill_jax import devices
 from distill_jax.dry_run import ahead_of_time, sampler_programs
 from distill_jax.dry_run.ahead_of_time import Target, machine_target, topology_target
 from distill_jax.dry_run.table import show
-from distill_jax.run import train_students
-from distill_jax.run.run_inputs import RunInputs
-from distill_jax.run.student_setup import StudentSetup
+from distill_jax.run.annotation_sources import Desk
+from distill_jax.run.preparation import prepare
+from distill_jax.run.run import make_run
+from distill_jax.run.student_setup import Place, StudentSetup
+from distill_jax.teacher.settings import NOTHING
+from distill_jax.tracking.terminal import Terminal
 from distill_jax.training import step
 from distill_jax.workdir import Workdir
 
@@ -30,18 +33,17 @@ def run(config: Any, path: str | None, topology: str | None) -> None:
     """Print a table and, as the last line, the same as JSON.
 
     `path` of a run's working directory, if any: its tokenizer and sizes are then used. `topology`
-    as in `gpu_topology.TOPOLOGIES` or `gpu_topology.GPU_TOPOLOGIES`; None = this machine.
+    as in `topologies.TOPOLOGIES` or `topologies.GPU_TOPOLOGIES`; None = this machine.
     """
     devices.expect_what_is_there()
     target = topology_target(topology, config.mesh) if topology else machine_target(config.mesh)
+    terminal = Terminal()
     with tempfile.TemporaryDirectory() as nowhere:
-        inputs = RunInputs(config, Workdir(path or nowhere))
-        inputs.terminal.say("reading annotations and making training rows")
-        chosen = list(config.train.students or inputs.students)
-        data, tokenizer, setups = train_students.prepare(
-            inputs, chosen, target.mesh, target.platform
-        )
-        job = sampler_programs.plan_job(inputs, data.dev, tokenizer, target)
+        this = make_run(config, Workdir(path or nowhere))
+        chosen = list(config.train.students or this.students)
+        desk = Desk(this, terminal, NOTHING)
+        prepared = prepare(desk, chosen, Place(target.mesh, target.platform))
+        job = sampler_programs.plan_job(this, prepared, target)
     report: dict[str, Any] = {
         "target": target.name,
         "devices": target.mesh.size,
@@ -49,10 +51,10 @@ def run(config: Any, path: str | None, topology: str | None) -> None:
         "memory_per_device": target.memory,
         "students": {},
     }
-    for setup in setups:
-        inputs.terminal.say(f"student {setup.student}: compiling the training step")
+    for setup in prepared.setups:
+        terminal.say(f"student {setup.student}: compiling the training step")
         report["students"][setup.student] = _student(setup, target)
-    inputs.terminal.say("sampler: compiling prefill, admission and decode steps")
+    terminal.say("sampler: compiling prefill, admission and decode steps")
     report["sampler"] = sampler_programs.measure(target, job)
     show(report)
     print(json.dumps(report), flush=True)

@@ -9,15 +9,18 @@ import numpy as np
 
 from distill_jax import records
 from distill_jax.annotations import hub
+from distill_jax.dialogues.sampler import make_plan
 from distill_jax.errors import UserError
 from distill_jax.export import alternate_program, gguf_export, hugging_face_export, model_card
 from distill_jax.model import sharding
-from distill_jax.run import checks
-from distill_jax.run.restore_students import chosen_steps, finished_students, restore_params
-from distill_jax.run.run_inputs import RunInputs
-from distill_jax.settings import command_line
+from distill_jax.model.network import NetworkConfig
+from distill_jax.run import from_first
+from distill_jax.run.restore_students import chosen_steps, restore_params
+from distill_jax.run.run import Run, stored_run
+from distill_jax.run.student_setup import sizes
 from distill_jax.text.formats import TURNS
 from distill_jax.text.tokenizer import Tokenizer
+from distill_jax.tracking.terminal import Terminal
 from distill_jax.workdir import Workdir, read_json, write_text
 
 EXAMPLE = "alternate.py"
@@ -42,19 +45,19 @@ def export(path: str, options: Options, overrides: dict[str, str]) -> None:
     directories are written by then).
     """
     workdir = Workdir(path)
-    config = command_line.config_from_dict(workdir.stored_config())
-    checks.set_and_check(config, overrides)
+    run = stored_run(workdir, overrides)
     if options.push_to_hub and not re.fullmatch(r"[\w.-]+/[\w.-]+", options.push_to_hub):
         raise UserError(f"--push_to_hub={options.push_to_hub}: give NAME/PREFIX, such as me/pair")
+    terminal = Terminal()
     with workdir.locked():
-        inputs = RunInputs(config, workdir)
-        workdir.check_identity(inputs.identity())
-        if inputs.scheme.text_format is not TURNS:
+        workdir.check_identity(run.identity())
+        if run.scheme.text_format is not TURNS:
             raise UserError(
-                f"config.text_format={inputs.scheme.text_format.name!r}: only students of the "
+                f"config.text_format={run.scheme.text_format.name!r}: only students of the "
                 "format 'turns' can be exported: the chat template is that of turns"
             )
-        finished = finished_students(inputs)
+        known = from_first.known_students(run)
+        finished = known.finished
         if not finished:
             raise UserError(
                 f"--workdir={path}: no student is trained to the end: run "
@@ -64,77 +67,87 @@ def export(path: str, options: Options, overrides: dict[str, str]) -> None:
             gguf_export.check(workdir.tokenizer)
         for student in finished:  # before the first of them is written
             hugging_face_export.check_target(options.output, student)
+        tokenizer = from_first.tokenizer(run)
+        students = _Students(run, tokenizer, sizes(run, tokenizer, known.facts), known.facts)
         targets = {}
-        for student, steps in chosen_steps(inputs, finished).items():
-            targets[student] = _export_one(inputs, student, steps, options)
-            inputs.terminal.say(f"student {student}: {targets[student]}")
-    unfinished = [student for student in inputs.students if student not in finished]
+        for student, steps in chosen_steps(run, known, finished).items():
+            targets[student] = _export_one(students, student, steps, options)
+            terminal.say(f"student {student}: {targets[student]}")
+    unfinished = [student for student in run.students if student not in finished]
     if not unfinished:
-        places = {student: f"./{student}" for student in inputs.students}
-        write_text(options.output / EXAMPLE, _example(inputs, places))
-        inputs.terminal.say(f'try them: cd {options.output} && python {EXAMPLE} "QUESTION"')
+        places = {student: f"./{student}" for student in run.students}
+        write_text(options.output / EXAMPLE, _example(run, places))
+        terminal.say(f'try them: cd {options.output} && python {EXAMPLE} "QUESTION"')
     else:
-        inputs.terminal.say(f"not trained to the end, left out: {', '.join(unfinished)}")
+        terminal.say(f"not trained to the end, left out: {', '.join(unfinished)}")
     if options.push_to_hub:
         for student, target in targets.items():
             name = f"{options.push_to_hub}-{student}"
-            inputs.terminal.say(hub.push_folder(target, name, "model"))
+            terminal.say(hub.push_folder(target, name, "model"))
 
 
-def _export_one(inputs: RunInputs, student: str, steps: int, options: Options) -> pathlib.Path:
-    workdir = inputs.workdir
-    tokenizer = inputs.tokenizer()
-    facts = read_json(workdir.training_data)[student]
+class _Students(NamedTuple):
+    """The run whose students are exported, and what they have in common."""
+
+    run: Run
+    tokenizer: Tokenizer
+    models: dict[str, NetworkConfig]
+    facts: dict[str, Any]
+
+
+def _export_one(students: _Students, student: str, steps: int, options: Options) -> pathlib.Path:
+    run, workdir, facts = students.run, students.run.workdir, students.facts[student]
     if options.push_to_hub:
-        places = {each: f"{options.push_to_hub}-{each}" for each in inputs.students}
+        places = {each: f"{options.push_to_hub}-{each}" for each in run.students}
     else:
-        places = {each: f"../{each}" for each in inputs.students}
+        places = {each: f"../{each}" for each in run.students}
     card = model_card.model_card(
         student,
-        config=inputs.config,
-        scheme=inputs.scheme,
-        views=[view for view in inputs.views if view.student == student],
+        config=run.config,
+        scheme=run.scheme,
+        views=[view for view in run.views if view.student == student],
         annotations=[row for _, row in records.read_json_lines(workdir.annotations)],
-        licences=getattr(inputs.task, "LICENCES", {}),  # a task of the user's need not have any
+        licences=getattr(run.task.module, "LICENCES", {}),  # a task of the user's need not have any
         facts=facts,
         report=read_json(workdir.report_json) if workdir.report_json.exists() else None,
-        example=_example(inputs, places),
+        example=_example(run, places),
     )
     return hugging_face_export.export_student(
         options.output,
         student,
-        _restore(inputs, tokenizer, student, steps),
-        inputs.models(tokenizer)[student],
+        _restore(students, student, steps),
+        students.models[student],
         workdir.tokenizer,
-        # Runs from before this key was written hold float32.
-        options.dtype or facts.get("weights_dtype", "float32"),
+        options.dtype or facts["weights_dtype"],
         card,
-        _never_writes(inputs, tokenizer, student),
+        _never_writes(students, student),
         gguf=options.gguf,
     )
 
 
-def _example(inputs: RunInputs, places: dict[str, str]) -> str:
-    sampling = inputs.sampling
+def _example(run: Run, places: dict[str, str]) -> str:
+    sampling = run.sampling
     return alternate_program.example(
-        inputs.scheme,
-        inputs.views,
+        run.scheme,
+        run.views,
         places,
         max_turns=sampling.max_turns,
         max_turn_tokens=sampling.max_turn_tokens,
     )
 
 
-def _restore(inputs: RunInputs, tokenizer: Tokenizer, student: str, steps: int) -> Any:
+def _restore(students: _Students, student: str, steps: int) -> Any:
     """The parameters of one student at `steps`, as numpy arrays on this host."""
-    with jax.set_mesh(sharding.make_mesh(**inputs.config.mesh)):
-        params = restore_params(inputs, inputs.models(tokenizer), {student: steps})[student]
+    run = students.run
+    with jax.set_mesh(sharding.make_mesh(**run.config.mesh)):
+        params = restore_params(run, students.models, {student: steps})[student]
         return jax.tree.map(np.asarray, params)
 
 
-def _never_writes(inputs: RunInputs, tokenizer: Tokenizer, student: str) -> list[int]:
+def _never_writes(students: _Students, student: str) -> list[int]:
     """The end marks that no role of `student` may write."""
-    plan = inputs.plan(tokenizer)
+    run = students.run
+    plan = make_plan(run.scheme, run.views, students.models, students.tokenizer, run.sampling)
     roles = [r for r, view in enumerate(plan.role_view) if plan.views[view].student == student]
     never = []
     if not any(plan.may_pass[role] for role in roles):

@@ -50,8 +50,7 @@ def model_card(
     report       report.json of the run, or None where it was not evaluated
     example      a program in which the students take turns
     """
-    # Runs from before students could be initialised from others do not have the key.
-    base = config.model[student].get("init_from", "")
+    base = config.model[student].init_from
     parts = [
         _front_matter(base),
         _introduction(student, config, scheme, views, base),

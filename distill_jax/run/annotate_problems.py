@@ -7,9 +7,11 @@ from distill_jax import devices, distributed, records
 from distill_jax.annotations import hub
 from distill_jax.annotations.summary import summarise, table
 from distill_jax.errors import UserError
-from distill_jax.run import training_annotations
-from distill_jax.run.run_inputs import RunInputs
+from distill_jax.run import from_first, training_annotations
+from distill_jax.run.annotation_sources import Desk
+from distill_jax.run.run import make_run
 from distill_jax.teacher.settings import Spending
+from distill_jax.tracking.reporting import make_reporting
 from distill_jax.tracking.terminal import Terminal
 from distill_jax.workdir import Workdir
 
@@ -23,35 +25,36 @@ def annotate(config: Any, path: str, yes: bool) -> None:
     devices.expect_what_is_there()
     workdir = Workdir(path)
     with workdir.locked():
-        inputs = RunInputs(config, workdir, Spending(allowed=True, yes=yes))
+        terminal = make_reporting(config, workdir).terminal
+        run = make_run(config, workdir)
         if distributed.processes() > 1:
             raise UserError("annotate runs in one process: set config.distributed.processes=1")
-        inputs.check_workdir(may_take_over=True)
-        if workdir.training_data.exists() and not inputs.takes_over:
-            inputs.terminal.say(f"students are trained on {workdir.annotations}: nothing to do")
+        run = from_first.checked(run, may_take_over=True)
+        if workdir.training_data.exists() and not run.takes_over:
+            terminal.say(f"students are trained on {workdir.annotations}: nothing to do")
             return
-        data = training_annotations.annotate(inputs)
-        training_annotations.write_annotations(inputs, data)
-        inputs.terminal.say(f"{len(data.train)} annotations: {workdir.annotations}")
+        data = training_annotations.annotate(run, terminal, Spending(allowed=True, yes=yes))
+        training_annotations.write_annotations(run, data, terminal)
+        terminal.say(f"{len(data.train)} annotations: {workdir.annotations}")
 
 
 def trial(config: Any, problems: int, yes: bool) -> None:
     """Ask the teacher about the first `problems` only, and print what would be kept; writes nothing
     but the cache. Annotations that cost nothing are all checked."""
     devices.expect_what_is_there()
+    terminal = Terminal()
     with tempfile.TemporaryDirectory() as nowhere:
-        inputs = RunInputs(config, Workdir(nowhere), Spending(allowed=True, yes=yes))
-        kept, rejected = training_annotations.checked(
-            inputs, inputs.config.data.train_split, problems
-        )
+        run = make_run(config, Workdir(nowhere))
+        desk = Desk(run, terminal, Spending(allowed=True, yes=yes))
+        kept, rejected = training_annotations.checked(desk, config.data.train_split, problems)
         if kept:
-            inputs.terminal.show(f"--- the first that is kept\n{_as_text(kept[0])}")
+            terminal.show(f"--- the first that is kept\n{_as_text(kept[0])}")
         if rejected:
             first = rejected[0]
             written = _as_text(first.annotation) if first.annotation else first.text
             why = f"{first.reason}: {first.detail}"
-            inputs.terminal.show(f"--- the first that is rejected ({first.id}, {why})\n{written}")
-        inputs.terminal.show(f"---\n{table(summarise(kept, rejected))}")
+            terminal.show(f"--- the first that is rejected ({first.id}, {why})\n{written}")
+        terminal.show(f"---\n{table(summarise(kept, rejected))}")
 
 
 def push(path: str, name: str) -> None:

@@ -10,7 +10,17 @@ from distill_jax.annotations.mixture import Mixture, file_labels
 from distill_jax.annotations.subsets import held_out_questions
 from distill_jax.annotations.verify import Rejected
 from distill_jax.errors import UserError
-from distill_jax.run.run_inputs import RunInputs
+from distill_jax.run.run import Run
+from distill_jax.teacher.settings import Spending
+from distill_jax.tracking.terminal import Terminal
+
+
+class Desk(NamedTuple):
+    """For whom annotations are collected, who is told, and how far a teacher may be asked."""
+
+    run: Run
+    terminal: Terminal
+    spending: Spending
 
 
 class Source(NamedTuple):
@@ -22,37 +32,38 @@ class Source(NamedTuple):
     said: str  # "30 with steps, ": what there is, for one line; "" where nothing need be said
 
 
-def annotations_of(inputs: RunInputs, split: str, most: int = 0) -> Source:
+def annotations_of(desk: Desk, split: str, most: int = 0) -> Source:
     """The annotations of a split, of the first `most` problems (0 = all) if a teacher is paid.
 
     Raises UserError if the task or a file cannot be read, and what teacher_annotations raises.
     """
-    config, task = inputs.config, inputs.task
-    problems = task.load(split, **inputs.task_options)
-    if inputs.scheme.name == "answer_only":
+    run = desk.run
+    config, task = run.config, run.task
+    problems = task.load(split)
+    if not run.scheme.needs_steps:
         # Nothing but question and answer is needed, so problems without steps will do.
         annotations = [
             records.Annotation(p.id, p.question, p.answer, (), {"kind": "gold"}) for p in problems
         ]
         return Source(problems, annotations, [], "")
     if config.data.annotations:
-        return _from_files(inputs, problems)
+        return _from_files(run, desk.terminal, problems)
     if config.teacher.model:
-        return _from_teacher(inputs, split, problems[:most] if most else problems)
-    annotations = task.load_annotations(split, **inputs.task_options)
+        return _from_teacher(desk, split, problems[:most] if most else problems)
+    annotations = task.load_annotations(split)
     records.refuse_duplicates(annotations, f"the annotations of {config.task}")
     return Source(problems, annotations, [], f"{len(annotations)} with steps, ")
 
 
-def _from_files(inputs: RunInputs, problems: list[records.Problem]) -> Source:
+def _from_files(run: Run, terminal: Terminal, problems: list[records.Problem]) -> Source:
     from distill_jax.annotations.importers import import_file
     from distill_jax.run.teacher_annotations import check_reasoning
 
-    reasoning = inputs.config.teacher.reasoning
-    check_reasoning(reasoning, inputs.scheme)
+    reasoning = run.config.teacher.reasoning
+    check_reasoning(reasoning, run.scheme)
     annotations: list[records.Annotation] = []
     rejected: list[Rejected] = []
-    names = inputs.config.data.annotations
+    names = run.config.data.annotations
     for name, label in zip(names, file_labels(names), strict=True):
         hosted = name.startswith(hub.PREFIX)
         path = hub.fetch(name.removeprefix(hub.PREFIX)) if hosted else pathlib.Path(name)
@@ -60,7 +71,7 @@ def _from_files(inputs: RunInputs, problems: list[records.Problem]) -> Source:
             found = import_file(path, problems, reasoning)
         except UserError as error:
             raise UserError(f"config.data.annotations: {error}") from None
-        inputs.terminal.say(
+        terminal.say(
             f"{name}: {found.format}: {found.rows} rows, {len(found.annotations)} of these "
             f"problems with steps and answer, {len(found.rejected)} others"
         )
@@ -70,19 +81,19 @@ def _from_files(inputs: RunInputs, problems: list[records.Problem]) -> Source:
     return Source(problems, annotations, rejected, f"{len(annotations)} annotations, ")
 
 
-def make_mixture(inputs: RunInputs) -> Mixture | None:
+def make_mixture(run: Run) -> Mixture | None:
     """What config.data.mixture says of the files; None where all annotations are trained on.
 
     With answer_only no annotation is read, so there is nothing to mix.
     """
-    config = inputs.config
-    if not config.data.mixture or inputs.scheme.name == "answer_only":
+    config = run.config
+    if not config.data.mixture or not run.scheme.needs_steps:
         return None
     shares = tuple(float(share) for share in config.data.mixture)
     return Mixture(file_labels(config.data.annotations), shares, config.seed)
 
 
-def _from_teacher(inputs: RunInputs, split: str, problems: list[records.Problem]) -> Source:
+def _from_teacher(desk: Desk, split: str, problems: list[records.Problem]) -> Source:
     from distill_jax.run.teacher_annotations import (
         make_conversation,
         make_questions,
@@ -90,10 +101,11 @@ def _from_teacher(inputs: RunInputs, split: str, problems: list[records.Problem]
     )
     from distill_jax.teacher.settings import TeacherSettings
 
-    data = inputs.config.data
-    settings = TeacherSettings(**inputs.config.teacher)
-    conversation = make_conversation(settings, inputs.config.task, inputs.scheme)
-    gold = inputs.task.load_annotations(split, **inputs.task_options)
+    run = desk.run
+    data = run.config.data
+    settings = TeacherSettings(**run.config.teacher)
+    conversation = make_conversation(settings, run.config.task, run.scheme)
+    gold = run.task.load_annotations(split)
     asked = [problem.question for problem in problems]
     if split == data.dev_split:
         dev = set(asked)
@@ -103,22 +115,22 @@ def _from_teacher(inputs: RunInputs, split: str, problems: list[records.Problem]
         dev = held_out_questions(asked, data.dev_problems, data.train_problems)
     questions = make_questions(problems, gold, dev)
     annotations, rejected = teacher_annotations(
-        settings, conversation, questions, inputs.spending, inputs.terminal
+        settings, conversation, questions, desk.spending, desk.terminal
     )
     said = f"{len(annotations)} annotations of {settings.model}, "
     return Source(problems, annotations, rejected, said)
 
 
-def leak_problems(inputs: RunInputs) -> list[records.Problem]:
+def leak_problems(run: Run) -> list[records.Problem]:
     """The evaluation's problems, none of which may be trained on.
 
     All of the split, whatever config.evaluation.problems says: what is trained on must not depend
     on it. None where the evaluation asks what is trained on, or the dev problems of the run, which
     are left out by other means.
     """
-    config = inputs.config
+    config = run.config
     own = not config.evaluation.task
     if own and config.evaluation.split in (config.data.train_split, config.data.dev_split, "dev"):
         return []
-    problems = inputs.evaluated.module.load(config.evaluation.split, **inputs.evaluated.options)
+    problems = run.evaluated.load(config.evaluation.split)
     return [replace(problem, attributes={}) for problem in problems]

@@ -2,22 +2,25 @@
 
 import contextlib
 import dataclasses
+from collections.abc import Collection
 from typing import Any
 
 import jax
 
 from distill_jax import errors
 from distill_jax.dialogues import predict
-from distill_jax.dialogues.sampler import Sampler
+from distill_jax.dialogues.sampler import Sampler, make_plan
 from distill_jax.errors import UserError
 from distill_jax.evaluation import summary
 from distill_jax.model import sharding
-from distill_jax.records import Annotation, Prediction, Problem
-from distill_jax.run.restore_students import finished_students, restore_params
-from distill_jax.run.run_inputs import RunInputs
+from distill_jax.records import Prediction, Problem
+from distill_jax.run import from_first
+from distill_jax.run.preparation import Prepared
+from distill_jax.run.restore_students import restore_params
+from distill_jax.run.run import Run
 from distill_jax.run.student_setup import StudentSetup
 from distill_jax.sampling.generate import Chunk
-from distill_jax.text.tokenizer import Tokenizer
+from distill_jax.tracking.trackers import Tracking
 from distill_jax.training import hooks, step
 
 
@@ -26,22 +29,25 @@ class DevMeasurement:
 
     def __init__(
         self,
-        inputs: RunInputs,
+        run: Run,
+        tracking: Tracking,
         setup: StudentSetup,
         mesh: jax.sharding.Mesh,
-        tokenizer: Tokenizer,
-        dev: list[Annotation],
+        prepared: Prepared,
     ):
-        self._inputs, self._setup, self._mesh, self._tokenizer = inputs, setup, mesh, tokenizer
+        """All of several processes must make it: it restores the partners."""
+        self._run, self._tracking, self._setup, self._mesh = run, tracking, setup, mesh
         self._step = step.make_dev_step(mesh, setup.trainer)
-        others = [student for student in inputs.students if student != setup.student]
-        finished = finished_students(inputs)
-        count = inputs.config.train.dev_dialogues
+        others = [student for student in run.students if student != setup.student]
+        finished = from_first.known_students(run).finished
+        count = run.config.train.dev_dialogues
         self._problems: list[Problem] = []
+        self._prepared = prepared
         if count and all(student in finished for student in others):
-            self._problems = [Problem(a.id, a.question, a.answer, "dev") for a in dev[:count]]
-            models = inputs.models(tokenizer)
-            self._others = restore_params(inputs, models, {s: finished[s] for s in others})
+            self._problems = [
+                Problem(a.id, a.question, a.answer, "dev") for a in prepared.data.dev[:count]
+            ]
+            self._others = restore_params(run, prepared.models, {s: finished[s] for s in others})
 
     def __call__(self, params: Any, at_step: int) -> tuple[float, dict[str, float]]:
         """(the value of config.train.best_by, lower is better; all values by name).
@@ -66,17 +72,17 @@ class DevMeasurement:
             predictions = self._dialogues(params)
             values["accuracy"] = sum(p.correct for p in predictions) / len(predictions)
             shown = summary.dialogues(predictions)
-            self._inputs.tracking.show("dev", self._setup.student, at_step, shown)
-        best_by = self._inputs.config.train.best_by
+            self._tracking.show("dev", self._setup.student, at_step, shown)
+        best_by = self._run.config.train.best_by
         return (values["loss"] if best_by == "loss" else -values[best_by]), values
 
     def _dialogues(self, params: Any) -> list[Prediction]:
         everybody = self._others | {self._setup.student: params}
-        return greedy_predictions(self._inputs, self._tokenizer, everybody, self._problems)
+        return greedy_predictions(self._run, self._prepared, everybody, self._problems)
 
 
 def greedy_predictions(
-    inputs: RunInputs, tokenizer: Tokenizer, params: dict[str, Any], problems: list[Problem]
+    run: Run, prepared: Prepared, params: dict[str, Any], problems: list[Problem]
 ) -> list[Prediction]:
     """What the students answer while one of them trains; `params` by student.
 
@@ -84,11 +90,12 @@ def greedy_predictions(
     the evaluation. Raises MeasurementInterrupted where a signal arrives.
     """
     settings = dataclasses.replace(
-        inputs.sampling, temperature=0.0, samples=1, given="", given_steps=0
+        run.sampling, temperature=0.0, samples=1, given="", given_steps=0
     )
-    plan, seed = inputs.plan(tokenizer), inputs.config.seed
-    sampler = Sampler(plan, inputs.scheme, tokenizer, params, settings, seed)
-    answerer = predict.StudentsAnswerer(sampler, inputs.grade, max_too_long_share=1.0)
+    tokenizer = prepared.tokenizer
+    plan = make_plan(run.scheme, run.views, prepared.models, tokenizer, settings)
+    sampler = Sampler(plan, run.scheme, tokenizer, params, settings, run.config.seed)
+    answerer = predict.StudentsAnswerer(sampler, run.task.grade, max_too_long_share=1.0)
     found: dict[str, Prediction] = {}
     with contextlib.closing(answerer.answer(problems)) as events:
         for event in events:
@@ -99,14 +106,14 @@ def greedy_predictions(
     return [found[problem.id] for problem in problems]
 
 
-def check_order(inputs: RunInputs, students: list[str]) -> None:
+def check_order(run: Run, finished: Collection[str], students: list[str]) -> None:
     """Raise UserError where dialogues decide on the best checkpoint of a student whose partner is
-    not trained by then; `students` will be trained in this order."""
-    if inputs.config.train.best_by != "accuracy":
+    not trained by then: `finished` are, and `students` will be in this order."""
+    if run.config.train.best_by != "accuracy":
         return
-    trained = set(finished_students(inputs))
+    trained = set(finished)
     for student in students:
-        missing = set(inputs.students) - trained - {student}
+        missing = set(run.students) - trained - {student}
         if missing:
             raise UserError(
                 f"config.train.best_by='accuracy': student {student!r} is trained before "

@@ -13,39 +13,45 @@ from distill_jax import distributed, records
 from distill_jax.devices import size
 from distill_jax.dialogues import given, predict
 from distill_jax.dialogues.answerer import Answerer, Sampled
-from distill_jax.dialogues.sampler import Sampler
+from distill_jax.dialogues.sampler import Sampler, make_plan
 from distill_jax.errors import Interrupted
 from distill_jax.evaluation import guessers, html_report, runs, summary
 from distill_jax.evaluation.partial import PartialPredictions
 from distill_jax.model import sharding
-from distill_jax.run import training_annotations
+from distill_jax.run import from_first, training_annotations
+from distill_jax.run.evaluation_problems import evaluation_problems, gold_annotations
+from distill_jax.run.from_first import KnownStudents
 from distill_jax.run.restore_students import chosen_steps, restore_params
-from distill_jax.run.run_inputs import RunInputs
+from distill_jax.run.run import Run
+from distill_jax.run.student_setup import sizes
 from distill_jax.sampling import slots
 from distill_jax.sampling.generate import Chunk
 from distill_jax.sampling.plan import DialoguePlan
 from distill_jax.sampling.schedule import Work
-from distill_jax.tracking.trackers import EVALUATION
+from distill_jax.tracking.reporting import Reporting
+from distill_jax.tracking.terminal import Terminal
+from distill_jax.tracking.trackers import EVALUATION, Tracking
 from distill_jax.workdir import read_json, write_json, write_text
 
 
-def evaluate_students(inputs: RunInputs, *, headline: bool) -> dict[str, Any]:
+def evaluate_students(run: Run, reporting: Reporting, *, headline: bool) -> dict[str, Any]:
     """Evaluate the students as config.evaluation and config.sampling say.
 
     Writes evaluations/<name>/{predictions.jsonl, report.json}, or reads them where they are there
     already. With `headline` the report also becomes the run's report.json and report.html.
     Returns the content of report.json.
     """
-    steps = chosen_steps(inputs)
-    directory = inputs.workdir.evaluations / evaluation_name(inputs, steps)
+    known = from_first.known_students(run)
+    steps = chosen_steps(run, known)
+    directory = run.workdir.evaluations / evaluation_name(run, steps)
     predictions_path, report_path = directory / "predictions.jsonl", directory / "report.json"
     if distributed.from_first(report_path.exists):
-        inputs.terminal.say(f"evaluation: nothing left to do ({directory})")
+        reporting.terminal.say(f"evaluation: nothing left to do ({directory})")
         result = read_json(report_path)
         predictions = list(runs.read_predictions(directory, result))
     else:
         partial = PartialPredictions(directory)
-        predictions, result = _evaluate(inputs, steps, partial)
+        predictions, result = _evaluate(run, reporting.terminal, known, steps, partial)
         if distributed.is_first():
             lines = [records.to_json(prediction) + "\n" for prediction in predictions]
             write_text(predictions_path, "".join(lines))
@@ -53,18 +59,18 @@ def evaluate_students(inputs: RunInputs, *, headline: bool) -> dict[str, Any]:
         distributed.wait_for_all("evaluated")
         partial.remove()
         if headline:
-            _track(inputs, max(steps.values()), predictions, result)
-        inputs.terminal.say(f"evaluation: {directory}")
+            _track(reporting.tracking, max(steps.values()), predictions, result)
+        reporting.terminal.say(f"evaluation: {directory}")
     if headline and distributed.is_first():
-        write_headline(inputs, predictions, result)
+        write_headline(run, reporting, predictions, result)
     return result
 
 
 def _track(
-    inputs: RunInputs, step: int, predictions: list[records.Prediction], result: dict[str, Any]
+    tracking: Tracking, step: int, predictions: list[records.Prediction], result: dict[str, Any]
 ) -> None:
     """The result among the run's other values, at the (latest) step of the students."""
-    tracking, split = inputs.tracking, result["split"]
+    split = result["split"]
     tracking.open()
     tracking.start(EVALUATION, step - 1, [split])
     low, high = result["accuracy_interval"]
@@ -80,55 +86,60 @@ def _track(
     tracking.show(split, EVALUATION, step, summary.dialogues(predictions))
 
 
-def evaluation_name(inputs: RunInputs, steps: dict[str, int]) -> str:
+def evaluation_name(run: Run, steps: dict[str, int]) -> str:
     """<task>-<split>-<step>-<hash of what decides the predictions>."""
     keys = {
-        "sampling": inputs.config.sampling.to_dict(),
-        "evaluation": inputs.config.evaluation.to_dict(),
+        "sampling": run.config.sampling.to_dict(),
+        "evaluation": run.config.evaluation.to_dict(),
         "steps": steps,
     }
     digest = hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()[:8]
-    task = inputs.evaluated.name.rpartition(".")[2]
+    task = run.evaluated.name.rpartition(".")[2]
     numbers = "-".join(str(n) for n in sorted(set(steps.values())))
-    return f"{task}-{inputs.config.evaluation.split}-{numbers}-{digest}"
+    return f"{task}-{run.config.evaluation.split}-{numbers}-{digest}"
 
 
 def _evaluate(
-    inputs: RunInputs, steps: dict[str, int], partial: PartialPredictions
+    run: Run,
+    terminal: Terminal,
+    known: KnownStudents,
+    steps: dict[str, int],
+    partial: PartialPredictions,
 ) -> tuple[list[records.Prediction], dict[str, Any]]:
-    config, split = inputs.config, inputs.config.evaluation.split
-    held_out = training_annotations.collect(inputs).dev
-    problems = inputs.evaluation_problems(held_out)
-    gold = inputs.gold_annotations(held_out) if given.needs_gold(inputs.sampling) else {}
-    tokenizer = inputs.tokenizer()
+    config, split, settings = run.config, run.config.evaluation.split, run.sampling
+    held_out = training_annotations.collect(run, terminal).dev
+    problems = evaluation_problems(run, held_out)
+    gold = gold_annotations(run, held_out) if given.needs_gold(settings) else {}
+    tokenizer = from_first.tokenizer(run)
+    models = sizes(run, tokenizer, known.facts)
     began = time.monotonic()
     with jax.set_mesh(sharding.make_mesh(**config.mesh)):
-        params = restore_params(inputs, inputs.models(tokenizer), steps)
-        plan = inputs.plan(tokenizer)
-        sampler = Sampler(plan, inputs.scheme, tokenizer, params, inputs.sampling, config.seed)
+        params = restore_params(run, models, steps)
+        plan = make_plan(run.scheme, run.views, models, tokenizer, settings)
+        sampler = Sampler(plan, run.scheme, tokenizer, params, settings, config.seed)
         asked = given.with_scripts(problems, gold, sampler)
-        what = summary.asked(len(asked), len(problems), split, inputs.sampling.given)
-        answered = _answer(inputs, sampler, asked, what, partial)
-    train_problems = inputs.task.load(config.data.train_split, **inputs.task_options)
+        what = summary.asked(len(asked), len(problems), split, settings.given)
+        answered = _answer(run, terminal, sampler, asked, what, partial)
+    train_problems = run.task.load(config.data.train_split)
     predictions = answered.predictions
     result = summary.summarise(
         predictions,
-        task=inputs.evaluated.name,
+        task=run.evaluated.name,
         split=split,
         guessers=guessers.guess(
-            [problem for problem, _ in asked], train_problems, inputs.evaluated.grade
+            [problem for problem, _ in asked], train_problems, run.evaluated.grade
         ),
         checkpoint_steps=steps,
-        identity=inputs.identity(),
+        identity=run.identity(),
         seed=config.seed,
         seconds=time.monotonic() - began,
         checkpoint_rule=config.evaluation.checkpoint,
         sampling=config.sampling.to_dict() | {"slots": answered.slots},
     )
     result |= {"problems": len(problems), "evaluation": config.evaluation.to_dict()}
-    if inputs.sampling.given:
+    if settings.given:
         result["ended_in_given"] = _ended_in_given(asked, predictions, plan)
-    if inputs.sampling.calculator:
+    if settings.calculator:
         result["values_filled_in"] = answered.filled_in
     return predictions, result
 
@@ -153,7 +164,8 @@ class _Answered(NamedTuple):
 
 
 def _answer(
-    inputs: RunInputs,
+    run: Run,
+    terminal: Terminal,
     sampler: Sampler,
     asked: given.Problems,
     what: str,
@@ -163,7 +175,7 @@ def _answer(
 
     Raises Interrupted in every process but the first, if that one stopped.
     """
-    say, samples = inputs.terminal.say, inputs.sampling.samples
+    say, samples = terminal.say, run.sampling.samples
     known, total = _gather_known(partial, asked, samples), len(asked) * samples
     say(
         f"evaluating on {what}"
@@ -174,8 +186,8 @@ def _answer(
     scripts = {problem.id: script for problem, script in asked}
     answerer: Answerer = predict.StudentsAnswerer(
         sampler,
-        inputs.evaluated.grade,
-        max_too_long_share=inputs.config.evaluation.max_too_long_share,
+        run.evaluated.grade,
+        max_too_long_share=run.config.evaluation.max_too_long_share,
         script=lambda problem: scripts[problem.id],
         known={key: sampled.prediction for key, sampled in known.items()},
     )
@@ -184,7 +196,7 @@ def _answer(
     done, filled_in = len(known), sum(sampled.filled_in for sampled in known.values())
     process, processes, work = distributed.process_index(), distributed.processes(), Work()
     with (
-        inputs.terminal.progress("evaluating", total, done) as progress,
+        terminal.progress("evaluating", total, done) as progress,
         contextlib.closing(answerer.answer(problems)) as events,
     ):
         for event in events:
@@ -232,27 +244,33 @@ def _memory_line(sampler: Sampler, dialogues: int) -> str:
 
 
 def write_headline(
-    inputs: RunInputs, predictions: list[records.Prediction], result: dict[str, Any]
+    run: Run,
+    reporting: Reporting,
+    predictions: list[records.Prediction],
+    result: dict[str, Any],
 ) -> None:
     """report.json and report.html of the run, and the result on the terminal."""
-    write_json(inputs.workdir.report_json, result)
-    metric = "train/{}/loss"
+    write_json(run.workdir.report_json, result)
+    curve = reporting.metrics_file.curve
     html_report.write_report(
-        inputs.workdir.report_html,
+        run.workdir.report_html,
         summary=result,
         predictions=predictions,
-        loss_curves={s: inputs.metrics_file.curve(metric.format(s)) for s in inputs.students},
-        title=f"{inputs.config.scheme} on {inputs.config.task.rpartition('.')[2]}",
-        training=read_json(inputs.workdir.training_data),
+        loss_curves={student: curve(f"train/{student}/loss") for student in run.students},
+        title=f"{run.config.scheme} on {run.config.task.rpartition('.')[2]}",
+        training=read_json(run.workdir.training_data),
     )
-    _say_result(inputs, predictions, result)
+    _say_result(run, reporting.terminal, predictions, result)
 
 
 def _say_result(
-    inputs: RunInputs, predictions: list[records.Prediction], result: dict[str, Any]
+    run: Run,
+    terminal: Terminal,
+    predictions: list[records.Prediction],
+    result: dict[str, Any],
 ) -> None:
     """Accuracy, guessers, one dialogue, and where the report is."""
-    say = inputs.terminal.say
+    say = terminal.say
     for line in summary.closing_lines(result):
         say(line)
     guesses = ", ".join(f"{k} {v['accuracy']:.1%}" for k, v in result["guessers"].items())
@@ -261,4 +279,4 @@ def _say_result(
         shown = next((p for p in predictions if p.correct), predictions[0])
         say(f"one dialogue ({shown.id}, {'right' if shown.correct else 'wrong'}):")
         print(textwrap.indent(summary.dialogue(shown), "  "))
-    say(f"report: {inputs.workdir.report_html}")
+    say(f"report: {run.workdir.report_html}")

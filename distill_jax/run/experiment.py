@@ -11,15 +11,18 @@ from typing import Any
 
 from distill_jax import devices, distributed
 from distill_jax.evaluation.summary import closing_lines
-from distill_jax.run import checks, training_annotations
-from distill_jax.run.evaluate_students import evaluate_students, evaluation_name
-from distill_jax.run.restore_students import chosen_steps, finished_students, forget_damaged
-from distill_jax.run.run_inputs import RunInputs
-from distill_jax.run.train_students import train_students
+from distill_jax.run import from_first, training_annotations
+from distill_jax.run.annotation_sources import Desk
+from distill_jax.run.evaluate_students import evaluate_students
+from distill_jax.run.restore_students import forget_damaged
+from distill_jax.run.run import make_run, stored_run
+from distill_jax.run.stages import evaluation_directory, is_evaluated, stages
 from distill_jax.settings import command_line
 from distill_jax.teacher.settings import Spending
 from distill_jax.text import rows as text_rows
 from distill_jax.text import transcript
+from distill_jax.tracking.reporting import make_reporting
+from distill_jax.tracking.terminal import Terminal
 from distill_jax.workdir import Workdir
 
 
@@ -30,36 +33,20 @@ def run(config: Any, path: str, yes: bool = False) -> None:
     distributed.initialize(**dict(config.distributed))
     workdir = Workdir(path)
     with _locked(workdir):
-        inputs = RunInputs(config, workdir, Spending(allowed=True, yes=yes))
-        inputs.check_workdir(may_take_over=True)
-        inputs.tracking.check()
+        reporting = make_reporting(config, workdir)
+        this = from_first.checked(make_run(config, workdir), may_take_over=True)
+        reporting.tracking.check()
         if distributed.is_first() and workdir.config.exists():
-            inputs.terminal.keep_log(workdir.log)
-        if not is_evaluated(inputs):
-            forget_damaged(inputs)
-        with contextlib.closing(inputs.tracking):
-            trained = train_students(inputs)
-            missing = [student for student in inputs.students if student not in trained]
-            if missing:
-                inputs.terminal.say(
-                    f"still to train before the evaluation: {', '.join(missing)} "
-                    "(--config.train.students)"
-                )
-                return
-            evaluate_students(inputs, headline=True)
-
-
-def is_evaluated(inputs: RunInputs) -> bool:
-    """Whether nothing is left to do: then checkpoints are not read, which takes long."""
-    finished = finished_students(inputs)
-    if len(finished) < len(inputs.students):
-        return False
-    return distributed.from_first((evaluation_directory(inputs) / "report.json").exists)
-
-
-def evaluation_directory(inputs: RunInputs) -> pathlib.Path:
-    """Where the evaluation of the config lies, or will lie."""
-    return inputs.workdir.evaluations / evaluation_name(inputs, chosen_steps(inputs))
+            reporting.terminal.keep_log(workdir.log)
+        if not is_evaluated(this):
+            forget_damaged(this, reporting.terminal)
+        desk = Desk(this, reporting.terminal, Spending(allowed=True, yes=yes))
+        with contextlib.closing(reporting.tracking):
+            for stage in stages(desk, reporting):
+                if stage.done():
+                    reporting.terminal.say(f"{stage.name}: nothing left to do")
+                else:
+                    stage.run()
 
 
 @contextlib.contextmanager
@@ -78,20 +65,17 @@ def show_batch(config: Any) -> None:
     """Print the first training row of every view, from the task itself; writes nothing."""
     devices.expect_what_is_there()
     with tempfile.TemporaryDirectory() as nowhere:
-        _show_rows(RunInputs(config, Workdir(nowhere)))
-
-
-def _show_rows(inputs: RunInputs) -> None:
-    annotations = training_annotations.collect(inputs).train
-    transcript.check_plans(annotations, inputs.scheme)
-    tokenizer = inputs.tokenizer(annotations)
-    for view in inputs.views:
-        rows = text_rows.encode_rows(annotations[:1], inputs.scheme, [view], tokenizer)
+        this = make_run(config, Workdir(nowhere))
+        annotations = training_annotations.collect(this, Terminal()).train
+        transcript.check_plans(annotations, this.scheme)
+        tokenizer = from_first.tokenizer(this, annotations)
+    for view in this.views:
+        rows = text_rows.encode_rows(annotations[:1], this.scheme, [view], tokenizer)
         row = rows[view.student][0]
-        roles = ", ".join(inputs.scheme.roles[i] for i in view.writes)
+        roles = ", ".join(this.scheme.roles[i] for i in view.writes)
         learned = sum(writer != text_rows.NO_LOSS for writer in row.writers)
         print(f"--- student {view.student} as {roles}: {len(row.tokens)} tokens, {learned} learned")
-        print(text_rows.show_row(row, tokenizer, inputs.scheme.roles))
+        print(text_rows.show_row(row, tokenizer, this.scheme.roles))
 
 
 def evaluate(path: str, overrides: Mapping[str, Any]) -> pathlib.Path:
@@ -101,18 +85,17 @@ def evaluate(path: str, overrides: Mapping[str, Any]) -> pathlib.Path:
     """
     devices.expect_what_is_there()
     workdir = Workdir(path)
-    config: Any = command_line.config_from_dict(workdir.stored_config())
     texts = {key: command_line.as_text(value) for key, value in overrides.items()}
-    checks.set_and_check(config, texts)
-    distributed.initialize(**dict(config.distributed))
+    this = stored_run(workdir, texts)
+    distributed.initialize(**dict(this.config.distributed))
     with _locked(workdir):
-        inputs = RunInputs(config, workdir)
-        inputs.check_workdir()
-        result = evaluate_students(inputs, headline=False)
-        directory = workdir.evaluations / evaluation_name(inputs, chosen_steps(inputs))
+        reporting = make_reporting(this.config, workdir)
+        this = from_first.checked(this)
+        result = evaluate_students(this, reporting, headline=False)
+        directory = evaluation_directory(this, from_first.known_students(this))
     for line in closing_lines(result):
-        inputs.terminal.say(line)
-    inputs.terminal.say(
+        reporting.terminal.say(line)
+    reporting.terminal.say(
         f"all evaluations of the run: python -m distill_jax.evaluate --workdir {path} --list"
     )
     return directory

@@ -9,9 +9,10 @@ from distill_jax import distributed
 from distill_jax.evaluation.summary import scores
 from distill_jax.records import Prediction
 from distill_jax.run.dev_measurement import greedy_predictions
-from distill_jax.run.run_inputs import RunInputs
+from distill_jax.run.preparation import Prepared
+from distill_jax.run.run import Run
 from distill_jax.run.student_setup import StudentSetup, epoch_end
-from distill_jax.text.tokenizer import Tokenizer
+from distill_jax.tracking.reporting import Reporting
 from distill_jax.training.hooks import MeasurementInterrupted
 from distill_jax.training.loop import Moment
 from distill_jax.workdir import read_json, write_json
@@ -23,18 +24,24 @@ class ParityTestSelection:
     """A hook of `loop.train`, for a student that answers alone."""
 
     def __init__(
-        self, inputs: RunInputs, setup: StudentSetup, tokenizer: Tokenizer, first_step: int
+        self,
+        run: Run,
+        reporting: Reporting,
+        setup: StudentSetup,
+        prepared: Prepared,
+        first_step: int,
     ):
         """What is known up to `first_step` is kept; a resumed run scores what follows again."""
-        self._inputs, self._student, self._tokenizer = inputs, setup.student, tokenizer
+        self._run, self._reporting, self._student = run, reporting, setup.student
+        self._prepared = prepared
         share = setup.facts["epochs"] / setup.facts["steps"]
-        epochs = range(1, inputs.config.train.epochs + 1)
+        epochs = range(1, run.config.train.epochs + 1)
         self._epochs = {epoch_end(epoch, share): epoch for epoch in epochs}
-        self._problems = inputs.task.load("test", **inputs.task_options)
-        path = inputs.workdir.parity_test_selection
+        self._problems = run.task.load("test")
+        path = run.workdir.parity_test_selection
         known = distributed.from_first(lambda: read_json(path) if path.exists() else {"epochs": []})
         self._rows = [row for row in known["epochs"] if row["step"] <= first_step]
-        inputs.metrics_file.forget_after(first_step, f"{KEY}/")
+        reporting.metrics_file.forget_after(first_step, f"{KEY}/")
 
     def __call__(self, moment: Moment) -> None:
         """Score an epoch that is over; a signal ends training here, to be scored after a resume."""
@@ -44,8 +51,8 @@ class ParityTestSelection:
         try:
             with moment.stopwatch.pause(moment.state):
                 predictions = greedy_predictions(
-                    self._inputs,
-                    self._tokenizer,
+                    self._run,
+                    self._prepared,
                     {self._student: moment.state.params},
                     self._problems,
                 )
@@ -64,15 +71,15 @@ class ParityTestSelection:
         if not distributed.is_first():
             return
         write_json(
-            self._inputs.workdir.parity_test_selection,
+            self._run.workdir.parity_test_selection,
             {"split": "test", "problems": len(predictions), "epochs": self._rows},
         )
         values = {name: score["accuracy"] for name, score in by_extractor.items()}
         values = {
             f"{KEY}/{name}": value for name, value in {"accuracy": accuracy, **values}.items()
         }
-        self._inputs.metrics_file.write(step, {k: round(v, 8) for k, v in values.items()})
-        self._inputs.terminal.say(
+        self._reporting.metrics_file.write(step, {k: round(v, 8) for k, v in values.items()})
+        self._reporting.terminal.say(
             f"epoch {epoch}, step {step}: {accuracy:.1%} on test, for parity with papers that "
             "choose their epoch on it; nothing here does"
         )

@@ -3,16 +3,19 @@
 import dataclasses
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 
 from distill_jax.errors import UserError
-from distill_jax.model import attention, flops, network
+from distill_jax.model import attention, families, flops, network
 from distill_jax.model.network import Divided, NetworkConfig
-from distill_jax.run.run_inputs import RunInputs
+from distill_jax.run import student_source
+from distill_jax.run.run import Run
 from distill_jax.text.rows import Row
+from distill_jax.text.tokenizer import Tokenizer
+from distill_jax.tracking.terminal import Terminal
 from distill_jax.training import batches, optimizer, step
 from distill_jax.training.objective import Likelihood
 
@@ -30,33 +33,43 @@ class StudentSetup:
     kernel_reason: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where training is computed."""
+
+    mesh: jax.sharding.Mesh
+    platform: str  # "cpu", "gpu" or "tpu"
+
+
 def student_setup(
-    inputs: RunInputs,
+    run: Run,
     student: str,
-    rows: Sequence[Row],
-    dev_rows: Sequence[Row],
+    rows: tuple[Sequence[Row], Sequence[Row]],
     model: NetworkConfig,
     allowed: Any,
-    mesh: jax.sharding.Mesh,
-    platform: str,
+    place: Place,
 ) -> StudentSetup:
-    """Raises UserError for what does not fit: rows and context, sizes and mesh, kernel."""
-    config = inputs.config
+    """`rows` to train on and to measure on. Raises UserError for what does not fit: rows and
+    context, sizes and mesh, kernel."""
+    train_rows, dev_rows = rows
+    config = run.config
     limit, limit_key = model.context, f"config.model.{student}.context"
     if config.data.seq_len and config.data.seq_len < limit:
         limit, limit_key = config.data.seq_len, "config.data.seq_len"
-    source = batches.StudentRows(rows, student, limit, config.data.max_dropped_share, limit_key)
+    source = batches.StudentRows(
+        train_rows, student, limit, config.data.max_dropped_share, limit_key
+    )
     packed = config.data.packing
     seq_len = config.data.seq_len or (model.context if packed else 0)
     shape = batches.row_shape(source, seq_len, packed)
-    check_mesh(mesh, student, model, config.train.batch_size // config.train.accumulation)
+    check_mesh(place.mesh, student, model, config.train.batch_size // config.train.accumulation)
     processes: Any = {"process": jax.process_index(), "processes": jax.process_count()}
     data = batches.Batches(
         source, shape, seed=config.seed, batch_size=config.train.batch_size, **processes
     )
     kernel, reason = attention.choose_kernel(
         config.train.attention,
-        platform,
+        place.platform,
         dtype=config.train.dtype,
         seq_len=shape.seq_len,
         head_dim=model.head_dim,
@@ -69,17 +82,33 @@ def student_setup(
         config.train.accumulation,
         config.train.loss_chunk,
     )
-    facts = _facts(inputs, source, data, model)
-    optimizer_, schedule = make_optimizer(inputs, student, facts["steps"])
+    facts = _facts(run, source, data, model)
+    optimizer_, schedule = make_optimizer(run, student, facts["steps"])
     seed = student_seed(config, student)
     trainer = step.Trainer(model, optimizer_, computation, allowed, seed, Likelihood())
-    dev = _dev_batches(inputs, student, dev_rows, limit, processes)
+    dev = _dev_batches(run, student, dev_rows, limit, processes)
     return StudentSetup(student, trainer, schedule, data, dev, facts, reason)
 
 
-def make_optimizer(inputs: RunInputs, student: str, steps: int):
+def sizes(run: Run, tokenizer: Tokenizer, facts: Mapping[str, Any]) -> dict[str, NetworkConfig]:
+    """The size of every student: as recorded in training_data.json, or else as the config says.
+
+    Raises UserError if config.model.<student>.init_from cannot be read.
+    """
+    models = {
+        student: families.from_json(facts[student]["model"])
+        if student in facts
+        else student_source.model_config(run.config.model[student], student, tokenizer)
+        for student in run.students
+    }
+    # They take turns, so they have the same ids: as many rows as the one with the most.
+    rows = max(model.vocab_size for model in models.values())
+    return {name: dataclasses.replace(m, vocab_size=rows) for name, m in models.items()}
+
+
+def make_optimizer(run: Run, student: str, steps: int):
     """(optimizer, schedule) of a student that trains for `steps`."""
-    settings = dict(inputs.config.optimizer[student])
+    settings = dict(run.config.optimizer[student])
     schedule_keys = ("learning_rate", "final_learning_rate", "warmup_steps")
     schedule = optimizer.learning_rate_schedule(
         steps=steps, **{key: settings.pop(key) for key in schedule_keys}
@@ -118,14 +147,14 @@ def check_mesh(
 
 
 def _facts(
-    inputs: RunInputs, rows: batches.StudentRows, data: batches.Batches, model: NetworkConfig
+    run: Run, rows: batches.StudentRows, data: batches.Batches, model: NetworkConfig
 ) -> dict[str, Any]:
     """What a student trains on. Its steps are given, or so many epochs, or what its share of the
     budget pays for."""
-    settings = inputs.config.train
+    settings = run.config.train
     epoch_rows = data.rows_per_epoch()
     share = settings.batch_size / epoch_rows  # of an epoch, per step
-    budget = settings.token_budget / len(inputs.students)
+    budget = settings.token_budget / len(run.students)
     asked = settings.steps or (settings.epochs and epoch_end(settings.epochs, share))
     steps = asked or max(1, round(budget / (share * rows.tokens)))
     pairs = sum(flops.causal_pairs(rows.length(index)) for index in range(len(rows)))
@@ -152,23 +181,23 @@ def epoch_end(epoch: int, share: float) -> int:
     return max(1, round(epoch / share))
 
 
-def _dev_batches(inputs, student, rows, limit, processes) -> list[dict[str, Any]]:
-    if not rows or not inputs.config.train.eval_every:
+def _dev_batches(run, student, rows, limit, processes) -> list[dict[str, Any]]:
+    if not rows or not run.config.train.eval_every:
         return []
     source = batches.StudentRows(rows, student, limit, max_dropped_share=1.0)
     # Whole rows, each by itself: what is exact is counted row by row.
     dev_shape = batches.row_shape(source, 0, packed=False)
-    size = inputs.config.train.batch_size
+    size = run.config.train.batch_size
     return batches.dev_batches(source, dev_shape, size, **processes)
 
 
-def say_setup(inputs: RunInputs, setup: StudentSetup, mesh: jax.sharding.Mesh) -> None:
+def say_setup(run: Run, setup: StudentSetup, mesh: jax.sharding.Mesh, terminal: Terminal) -> None:
     """What will be trained, on the terminal."""
     facts, computation = setup.facts, setup.trainer.computation
     dropped = f" ({facts['dropped_rows']} too long, dropped)" if facts["dropped_rows"] else ""
-    inputs.terminal.say(
+    terminal.say(
         f"student {setup.student}: {facts['parameters']:,} parameters, {facts['rows']:,} rows"
-        f"{dropped}, {facts['steps']:,} steps of {inputs.config.train.batch_size} x "
+        f"{dropped}, {facts['steps']:,} steps of {run.config.train.batch_size} x "
         f"{facts['seq_len']} tokens ({facts['useful_share']:.0%} useful), "
         f"{facts['epochs']:.2f} epochs"
     )
@@ -178,17 +207,17 @@ def say_setup(inputs: RunInputs, setup: StudentSetup, mesh: jax.sharding.Mesh) -
             f"{n['dropped_rows']:,} too long)"
             for origin, n in facts["origins"].items()
         ]
-        inputs.terminal.say(f"student {setup.student}: rows: {', '.join(parts)}")
+        terminal.say(f"student {setup.student}: rows: {', '.join(parts)}")
     axes = " x ".join(f"{name} {size}" for name, size in mesh.shape.items())
     processes = f", {jax.process_count()} processes" if jax.process_count() > 1 else ""
-    warmup = inputs.config.optimizer[setup.student].warmup_steps
+    warmup = run.config.optimizer[setup.student].warmup_steps
     if warmup > facts["steps"] / 2:
-        inputs.terminal.say(
+        terminal.say(
             f"student {setup.student}: warning: the learning rate rises during {warmup:,} steps, "
             f"more than half of {facts['steps']:,}: lower "
             f"config.optimizer.{setup.student}.warmup_steps"
         )
-    inputs.terminal.say(
+    terminal.say(
         f"student {setup.student}: {computation.dtype}, attention by {computation.kernel} "
         f"({setup.kernel_reason}), {axes} devices{processes}"
     )

@@ -11,17 +11,21 @@ from collections.abc import Generator, Sequence
 from typing import Any
 
 import jax
+import ml_collections
 
 from distill_jax import devices, records
 from distill_jax.dialogues import predict
 from distill_jax.dialogues.answerer import Event, Look
-from distill_jax.dialogues.sampler import Sampler, Settings, cast_params
+from distill_jax.dialogues.sampler import Sampler, Settings, cast_params, make_plan
 from distill_jax.errors import UserError
 from distill_jax.evaluation import displays
 from distill_jax.model import sharding
 from distill_jax.records import Prediction, Problem, Turn
+from distill_jax.run import checks, from_first
 from distill_jax.run.restore_students import chosen_steps, restore_params
-from distill_jax.run.run_inputs import RunInputs
+from distill_jax.run.run import Run, stored_run
+from distill_jax.run.student_setup import sizes
+from distill_jax.sampling.plan import DialoguePlan
 from distill_jax.settings import command_line
 from distill_jax.text.rows import prompt_tokens
 from distill_jax.workdir import Workdir
@@ -58,17 +62,18 @@ class Students:
     example  a question that they were trained on
     """
 
-    def __init__(self, inputs: RunInputs):
-        """Reads tokenizer and parameters; UserError where a student is not trained."""
-        self._inputs = inputs
-        self._tokenizer = inputs.tokenizer()
-        self._mesh = sharding.make_mesh(**inputs.config.mesh)
-        self._steps = chosen_steps(inputs)
-        models = inputs.models(self._tokenizer)
+    def __init__(self, run: Run):
+        """Reads tokenizer and parameters; UserError if a student is not trained."""
+        self._run = run
+        self._tokenizer = from_first.tokenizer(run)
+        self._mesh = sharding.make_mesh(**run.config.mesh)
+        known = from_first.known_students(run)
+        self._steps = chosen_steps(run, known)
+        self._models = sizes(run, self._tokenizer, known.facts)
         with jax.set_mesh(self._mesh):
-            self._params = {"float32": restore_params(inputs, models, self._steps)}
+            self._params = {"float32": restore_params(run, self._models, self._steps)}
         # Which kind of answer the task's own grader looks for: a number, yes or no, text.
-        first = next(iter(records.read_json_lines(inputs.workdir.annotations)), None)
+        first = next(iter(records.read_json_lines(run.workdir.annotations)), None)
         annotation = records.annotation_from_dict(first[1]) if first else None
         self._known_answer = annotation.answer if annotation else "0"
         self.example = annotation.question if annotation else ""
@@ -76,7 +81,7 @@ class Students:
     @property
     def roles(self) -> tuple[str, ...]:
         """Who takes turns, in order; a planner has one, the first."""
-        return self._inputs.scheme.roles
+        return self._run.scheme.roles
 
     @property
     def steps(self) -> dict[str, int]:
@@ -86,12 +91,12 @@ class Students:
     @property
     def context(self) -> int:
         """The longest question that can be answered, in tokens; its dialogue needs room too."""
-        return self._inputs.plan(self._tokenizer).context
+        return self._plan(self._run.sampling).context
 
     @property
     def sampling(self) -> Settings:
         """config.sampling."""
-        return self._inputs.sampling
+        return self._run.sampling
 
     def count_tokens(self, question: str) -> int:
         """Tokens of a question as the students read it. UserError where it is not unicode."""
@@ -162,7 +167,7 @@ class Students:
             raise UserError("questions is a list: solve([question])")
         if "given" in settings or "given_steps" in settings:
             raise UserError("solve() has no gold steps to give: write turns with said=[[...]]")
-        if samples > 1 and "temperature" not in settings and not self._inputs.sampling.temperature:
+        if samples > 1 and "temperature" not in settings and not self._run.sampling.temperature:
             settings["temperature"] = 0.7
         if seed is not None:
             settings["seed"] = seed
@@ -178,18 +183,20 @@ class Students:
         ]
         answerer = predict.StudentsAnswerer(
             sampler,
-            self._inputs.grade,
+            self._run.task.grade,
             max_too_long_share=1.0,
             script=lambda problem: scripts[problem.attributes[PLACE]],
             look=look,
         )
         return _under_mesh(self._mesh, answerer.answer(problems))
 
-    def _sampler(self, settings: dict[str, Any]) -> Sampler:
-        config: Any = self._inputs.config.copy_and_resolve_references()
-        command_line.set_values(config, {f"sampling.{key}": v for key, v in settings.items()})
-        inputs = RunInputs(config, self._inputs.workdir)
-        plan = inputs.plan(self._tokenizer)
+    def _plan(self, settings: Settings) -> DialoguePlan:
+        run = self._run
+        return make_plan(run.scheme, run.views, self._models, self._tokenizer, settings)
+
+    def _sampler(self, changes: dict[str, Any]) -> Sampler:
+        settings = changed_settings(self._run, changes)
+        plan = self._plan(settings)
         with jax.set_mesh(self._mesh):
             # Cast once, not for every call: that would take time and memory.
             if plan.dtype not in self._params:
@@ -198,9 +205,8 @@ class Students:
                     for student, params in self._params["float32"].items()
                 }
             params = self._params[plan.dtype]
-            return Sampler(
-                plan, inputs.scheme, self._tokenizer, params, inputs.sampling, config.seed
-            )
+            seed = self._run.config.seed
+            return Sampler(plan, self._run.scheme, self._tokenizer, params, settings, seed)
 
     def _script(self, said: Said, sampler: Sampler) -> tuple[int, ...]:
         """The given turns as a script; the students write behind it."""
@@ -267,13 +273,19 @@ def _solution(prediction: Prediction) -> Solution:
     )
 
 
+def changed_settings(run: Run, changes: dict[str, Any]) -> Settings:
+    """config.sampling of a run with other values of some keys. Raises UserError for unknown keys
+    and values that make no sense."""
+    config: Any = ml_collections.ConfigDict(run.config)
+    texts = {f"sampling.{key}": command_line.as_text(value) for key, value in changes.items()}
+    checks.set_and_check(config, texts)
+    return Settings(**config.sampling)
+
+
 def load(workdir: str | os.PathLike[str], **overrides: Any) -> Students:
     """See `distill_jax.load`."""
     devices.expect_what_is_there()
-    directory = Workdir(os.fspath(workdir))
-    config: Any = command_line.config_from_dict(directory.stored_config())
-    changed = {key.replace("__", "."): value for key, value in overrides.items()}
-    command_line.set_values(config, changed)
-    inputs = RunInputs(config, directory)
-    inputs.check_workdir()
-    return Students(inputs)
+    texts = {
+        key.replace("__", "."): command_line.as_text(value) for key, value in overrides.items()
+    }
+    return Students(from_first.checked(stored_run(Workdir(os.fspath(workdir)), texts)))

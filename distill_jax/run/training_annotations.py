@@ -25,9 +25,17 @@ from distill_jax.annotations.verify import (
     verify,
 )
 from distill_jax.errors import UserError
-from distill_jax.run.annotation_sources import Source, annotations_of, leak_problems, make_mixture
-from distill_jax.run.run_inputs import RunInputs
+from distill_jax.run.annotation_sources import (
+    Desk,
+    Source,
+    annotations_of,
+    leak_problems,
+    make_mixture,
+)
+from distill_jax.run.run import Run
+from distill_jax.teacher.settings import NOTHING, Spending
 from distill_jax.text import tokenizer as text_tokenizer
+from distill_jax.tracking.terminal import Terminal
 from distill_jax.workdir import some_of, write_json, write_text
 
 
@@ -41,17 +49,17 @@ class RunData(NamedTuple):
     usage: str = ""  # what became of the problems, in one line; "" where they were not read
 
 
-def collect(inputs: RunInputs) -> RunData:
+def collect(run: Run, terminal: Terminal, spending: Spending = NOTHING) -> RunData:
     """The annotations of process 0, in every process; the rejected ones only there.
 
     They are the directory's where it has them (the rejected ones are then not read again), and
     else come from the task. Raises UserError where none is left.
     """
     if jax.process_count() == 1:
-        return _read(inputs)
+        return _read(run, terminal, spending)
 
     def first() -> list[list[dict[str, Any]]]:
-        data = _read(inputs)
+        data = _read(run, terminal, spending)
         rejected.extend(data.rejected)
         overlaps.extend(data.overlaps)
         usage.append(data.usage)
@@ -67,10 +75,10 @@ def collect(inputs: RunInputs) -> RunData:
     return RunData(train, dev, rejected, overlaps, "".join(usage))
 
 
-def _read(inputs: RunInputs) -> RunData:
-    workdir = inputs.workdir
-    if not workdir.annotations.exists() or inputs.takes_over:
-        return annotate(inputs)
+def _read(run: Run, terminal: Terminal, spending: Spending) -> RunData:
+    workdir = run.workdir
+    if not workdir.annotations.exists() or run.takes_over:
+        return annotate(run, terminal, spending)
     if not workdir.dev_annotations.exists():
         raise UserError(
             f"{workdir.dev_annotations} is missing: put it back, or start a new --workdir"
@@ -82,19 +90,20 @@ def _read(inputs: RunInputs) -> RunData:
     return RunData(train, dev, [], [])
 
 
-def annotate(inputs: RunInputs) -> RunData:
+def annotate(run: Run, terminal: Terminal, spending: Spending) -> RunData:
     """The annotations of the config: collected from where they come, checked, and split."""
-    data = inputs.config.data
+    desk = Desk(run, terminal, spending)
+    data = run.config.data
     held_out = 0 if data.dev_split else data.dev_problems
     most = data.train_problems + held_out if data.train_problems else 0
-    train, rejected, usage = _verified(inputs, data.train_split, most)
-    leaks = Leaks(leak_problems(inputs), templated=data.templated, most=data.max_overlap)
+    train, rejected, usage = _verified(desk, data.train_split, most)
+    leaks = Leaks(leak_problems(run), templated=data.templated, most=data.max_overlap)
     train, leaked, overlaps = leaks.drop(train)
     if not train:
-        _write_rejected(inputs, [*rejected, *leaked])
+        _write_rejected(run, terminal, [*rejected, *leaked])
         reasons = ", ".join(sorted({each.reason for each in leaked}))
         raise UserError(
-            f"{inputs.config.task} {data.train_split}: all {len(leaked)} annotations are dropped "
+            f"{run.config.task} {data.train_split}: all {len(leaked)} annotations are dropped "
             f"({reasons}; first {leaked[0].id}: {leaked[0].detail}): for questions that are "
             "meant to differ in numbers only set --config.data.templated=True"
         )
@@ -104,81 +113,79 @@ def annotate(inputs: RunInputs) -> RunData:
             usage += " (but for numbers; where that is meant: --config.data.templated=True)"
     rejected += leaked
     if data.dev_split and data.dev_problems:
-        dev, rejected_dev, usage_dev = _verified(inputs, data.dev_split, data.dev_problems)
+        dev, rejected_dev, usage_dev = _verified(desk, data.dev_split, data.dev_problems)
         # Rows of files that are of no dev problem were met above already.
         rejected += [each for each in rejected_dev if each.reason != "unknown problem"]
-        dev = _mixed(inputs, first_problems(dev, data.dev_problems))
+        dev = _mixed(run, first_problems(dev, data.dev_problems))
         asked = {annotation.question for annotation in dev}
         train = [annotation for annotation in train if annotation.question not in asked]
         usage += f"; dev: {usage_dev}, {len(dev)} used"
     else:
         train, dev = hold_out(train, data.dev_problems, data.train_problems)
-        dev = _mixed(inputs, dev)
+        dev = _mixed(run, dev)
         usage += f", {len(dev)} held out for dev"
     # One of the two takes all.
     train = first_problems(share_of_questions(train, data.train_share), data.train_problems)
-    train = _mixed(inputs, train)
-    usage += f"; {len(train)} to train on{_of_files(inputs, train)}"
+    train = _mixed(run, train)
+    usage += f"; {len(train)} to train on{_of_files(run, train)}"
     return RunData(train, dev, rejected, overlaps, usage)
 
 
-def _mixed(inputs: RunInputs, annotations: list[records.Annotation]) -> list[records.Annotation]:
+def _mixed(run: Run, annotations: list[records.Annotation]) -> list[records.Annotation]:
     """Of every problem the annotations of one file, where config.data.mixture says so."""
-    mixed = make_mixture(inputs)
+    mixed = make_mixture(run)
     return annotations if mixed is None else mixture.assign(annotations, mixed)
 
 
-def _of_files(inputs: RunInputs, annotations: list[records.Annotation]) -> str:
+def _of_files(run: Run, annotations: list[records.Annotation]) -> str:
     """How many are of which file, where files are mixed: " (1 of long.jsonl, 4 of short.jsonl)"."""
-    if (mixed := make_mixture(inputs)) is None:
+    if (mixed := make_mixture(run)) is None:
         return ""
     counts = collections.Counter(annotation.source["file"] for annotation in annotations)
     return f" ({', '.join(f'{counts[file]} of {file}' for file in mixed.files)})"
 
 
 def _verified(
-    inputs: RunInputs, split: str, most: int
+    desk: Desk, split: str, most: int
 ) -> tuple[list[records.Annotation], list[Rejected], str]:
     """(kept, rejected, what became of the problems of a split)."""
-    source = annotations_of(inputs, split, most)
-    kept, rejected = _check(inputs, source)
+    run, source = desk.run, annotations_of(desk, split, most)
+    kept, rejected = _check(run, source)
     if not kept:
         reason = "there are none: give rows steps, or name a teacher (config.teacher.model)"
         if rejected:
             first = rejected[0]
             question = records.shorten(first.question)
             why = f"{first.reason}: {first.detail}" if first.detail else first.reason
-            _write_rejected(inputs, rejected)
-            listed = inputs.workdir.rejected_annotations
+            _write_rejected(run, desk.terminal, rejected)
+            listed = run.workdir.rejected_annotations
             reason = f"{first.id} {question!r}: {why}; all {len(rejected)} are in {listed}"
-        raise UserError(f"{inputs.config.task} {split}: no annotation to train on ({reason})")
+        raise UserError(f"{run.config.task} {split}: no annotation to train on ({reason})")
     usage = f"{len(source.problems)} problems: {source.said}{len(rejected)} rejected"
-    if (mixed := make_mixture(inputs)) is not None:
+    if (mixed := make_mixture(run)) is not None:
         usage += f", {len({a.id for a in kept})} problems in all {len(mixed.files)} files"
     return kept, rejected, usage
 
 
-def _write_rejected(inputs: RunInputs, rejected: Sequence[Rejected]) -> None:
+def _write_rejected(run: Run, terminal: Terminal, rejected: Sequence[Rejected]) -> None:
     """What one needs to see why nothing is kept; process 0 gets here."""
-    write_lines(inputs.workdir.rejected_annotations, rejected)
-    inputs.terminal.show(table(summarise([], rejected)))
+    write_lines(run.workdir.rejected_annotations, rejected)
+    terminal.show(table(summarise([], rejected)))
 
 
-def checked(
-    inputs: RunInputs, split: str, most: int
-) -> tuple[list[records.Annotation], list[Rejected]]:
+def checked(desk: Desk, split: str, most: int) -> tuple[list[records.Annotation], list[Rejected]]:
     """(kept, rejected) of the first `most` problems, leaks not looked for: for a trial."""
-    return _check(inputs, annotations_of(inputs, split, most))
+    return _check(desk.run, annotations_of(desk, split, most))
 
 
-def _check(inputs: RunInputs, source: Source) -> tuple[list[records.Annotation], list[Rejected]]:
+def _check(run: Run, source: Source) -> tuple[list[records.Annotation], list[Rejected]]:
     kept, wrong = verify(
         source.annotations,
         source.problems,
-        inputs.grade,
-        equations=inputs.config.data.false_equations,
+        run.task.grade,
+        equations=run.config.data.false_equations,
     )
-    most, mixed = inputs.config.data.annotations_per_problem, make_mixture(inputs)
+    most, mixed = run.config.data.annotations_per_problem, make_mixture(run)
     if mixed is None:
         kept, others = drop_duplicates(kept, most)
         return kept, [*source.rejected, *wrong, *others]
@@ -190,31 +197,38 @@ def _check(inputs: RunInputs, source: Source) -> tuple[list[records.Annotation],
     return kept, [*source.rejected, *wrong, *copies, *others]
 
 
-def write(inputs: RunInputs, data: RunData, tokenizer: text_tokenizer.Tokenizer) -> None:
-    """Process 0 writes what the students are made from; what is there already stays as it is."""
-    write_annotations(inputs, data)
-    workdir = inputs.workdir
+def write(run: Run, data: RunData, tokenizer: text_tokenizer.Tokenizer, terminal: Terminal) -> Run:
+    """Process 0 writes what the students are made from; what is there already stays as it is.
+
+    Returns the run, whose directory is its own from now on.
+    """
+    run = write_annotations(run, data, terminal)
+    workdir = run.workdir
     if distributed.is_first() and not workdir.tokenizer.exists():
         temporary = workdir.tokenizer.with_name(".tokenizer.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         tokenizer.save(temporary)
         os.replace(temporary, workdir.tokenizer)
+    return run
 
 
-def write_annotations(inputs: RunInputs, data: RunData) -> None:
-    """Process 0 writes the config and the annotations, where they are not there yet."""
-    takes_over, inputs.takes_over = inputs.takes_over, False
+def write_annotations(run: Run, data: RunData, terminal: Terminal) -> Run:
+    """Process 0 writes the config and the annotations, if they are not there yet.
+
+    Returns the run, whose directory is its own from now on.
+    """
+    own = dataclasses.replace(run, takes_over=False)
     if not distributed.is_first():
-        return
-    workdir = inputs.workdir
-    if takes_over:
-        keys = some_of(workdir.differences(inputs.identity()))
-        inputs.terminal.say(f"replacing another run that has no checkpoint yet ({keys})")
+        return own
+    workdir = run.workdir
+    if run.takes_over:
+        keys = some_of(workdir.differences(run.identity()))
+        terminal.say(f"replacing another run that has no checkpoint yet ({keys})")
         workdir.clear()
     # The config first: files without it would belong to nobody after a crash.
-    workdir.write_config(inputs.config.to_dict(), inputs.identity())
+    workdir.write_config(run.config.to_dict(), run.identity())
     write_json(workdir.environment, _environment())
-    inputs.terminal.keep_log(workdir.log)
+    terminal.keep_log(workdir.log)
     if data.usage:  # collected now, not read from here
         workdir.annotations.unlink(missing_ok=True)
         write_lines(workdir.rejected_annotations, data.rejected)
@@ -225,13 +239,14 @@ def write_annotations(inputs: RunInputs, data: RunData) -> None:
         # The last of them: where it is, the others are.
         write_lines(workdir.annotations, data.train)
         if data.rejected:
-            inputs.terminal.show(table(summary))
-        _say_what_became_of_rows(inputs, data)
+            terminal.show(table(summary))
+        _say_what_became_of_rows(run, data, terminal)
+    return own
 
 
-def _say_what_became_of_rows(inputs: RunInputs, data: RunData) -> None:
-    say, workdir = inputs.terminal.say, inputs.workdir
-    say(f"{inputs.config.task}: {data.usage}")
+def _say_what_became_of_rows(run: Run, data: RunData, terminal: Terminal) -> None:
+    say, workdir = terminal.say, run.workdir
+    say(f"{run.config.task}: {data.usage}")
     if data.rejected:
         say(f"{len(data.rejected)} annotations were rejected: {workdir.rejected_annotations}")
     if doubtful := [each for each in data.train if names_no_answer(each)]:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import jax
 
 from distill_jax.errors import UserError
-from distill_jax.run import experiment
-from distill_jax.run.run_inputs import RunInputs
+from distill_jax.run import from_first, stages
+from distill_jax.run.run import Run, make_run
 from distill_jax.sweep.definition import SweepRun
 from distill_jax.sweep.outcomes import DONE, HALF_DONE, NOT_BEGUN
 from distill_jax.workdir import Workdir, read_json, some_of
@@ -19,15 +19,15 @@ def leave_devices_alone() -> None:
     jax.config.update("jax_platforms", "cpu")
 
 
-def check(runs: Sequence[SweepRun], directory: pathlib.Path) -> dict[str, RunInputs]:
-    """{name of the run: its inputs}, in `directory`/<name>; nothing is written.
+def check(runs: Sequence[SweepRun], directory: pathlib.Path) -> dict[str, Run]:
+    """{name: the run}, in `directory`/<name>; nothing is written.
 
     Raises one UserError that lists everything that is wrong with any config, and every working
     directory that holds another run; what several runs have in common is said once.
     """
     if Workdir(directory).config.exists():
         raise UserError(f"--workdir={directory} holds a run, not a sweep: choose another")
-    checked: dict[str, RunInputs] = {}
+    checked: dict[str, Run] = {}
     wrong: dict[str, list[str]] = collections.defaultdict(list)
     for run in runs:
         try:
@@ -41,20 +41,20 @@ def check(runs: Sequence[SweepRun], directory: pathlib.Path) -> dict[str, RunInp
     return checked
 
 
-def _check(run: SweepRun, directory: pathlib.Path) -> RunInputs:
-    if run.config.distributed.processes != 1:
+def _check(planned: SweepRun, directory: pathlib.Path) -> Run:
+    if planned.config.distributed.processes != 1:
         raise UserError(
             "config.distributed.processes: a sweep runs on one machine: start each run of --list "
             "by its own command on all of them"
         )
-    if run.config.train.students:
+    if planned.config.train.students:
         raise UserError("config.train.students: a sweep trains all students of a run: leave it out")
-    workdir = Workdir(directory / run.name)
-    inputs = RunInputs(run.config, workdir)
+    workdir = Workdir(directory / planned.name)
+    run = make_run(planned.config, workdir)
     try:
-        inputs.check_workdir(may_take_over=True)
+        return from_first.checked(run, may_take_over=True)
     except UserError:
-        different = workdir.differences(inputs.identity()) if workdir.config.exists() else []
+        different = workdir.differences(run.identity()) if workdir.config.exists() else []
         if not different:
             raise
         # Without the directory's name: what all runs have in common is said once.
@@ -62,25 +62,25 @@ def _check(run: SweepRun, directory: pathlib.Path) -> RunInputs:
             f"another run is in its directory ({some_of(different)}): choose another --workdir, or "
             "give the values that the sweep was begun with"
         ) from None
-    return inputs
 
 
-def state(inputs: RunInputs) -> str:
+def state(run: Run) -> str:
     """NOT_BEGUN, HALF_DONE, or DONE: then its command would say that nothing is left to do."""
-    workdir = inputs.workdir
-    if inputs.takes_over or not workdir.config.exists():
+    workdir = run.workdir
+    if run.takes_over or not workdir.config.exists():
         return NOT_BEGUN
     try:
-        evaluated = experiment.is_evaluated(inputs)
+        evaluated = stages.is_evaluated(run)
     except UserError:  # a checkpoint to evaluate that is not there: the run will say so
         return HALF_DONE
-    return DONE if evaluated and _is_headline(inputs) else HALF_DONE
+    return DONE if evaluated and _is_headline(run) else HALF_DONE
 
 
-def _is_headline(inputs: RunInputs) -> bool:
+def _is_headline(run: Run) -> bool:
     """Whether the evaluation that the config asks for is the one in report.json."""
-    workdir = inputs.workdir
+    workdir = run.workdir
     if not workdir.report_json.exists():
         return False
     report = read_json(workdir.report_json)
-    return report == read_json(experiment.evaluation_directory(inputs) / "report.json")
+    known = from_first.known_students(run)
+    return report == read_json(stages.evaluation_directory(run, known) / "report.json")

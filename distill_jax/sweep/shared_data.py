@@ -10,8 +10,8 @@ import shutil
 from collections.abc import Iterable
 from typing import Any
 
-from distill_jax.run.run_inputs import NOT_IDENTITY, NOT_IDENTITY_KEYS
 from distill_jax.settings import command_line
+from distill_jax.settings.identity import NOT_IDENTITY, NOT_IDENTITY_KEYS
 from distill_jax.workdir import Workdir
 
 # What decides neither the annotations nor the tokenizer. Any other key of a run's identity, one

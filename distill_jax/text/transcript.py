@@ -29,9 +29,10 @@ Turns = list[tuple[str, str]]  # (writer, text)
 class Scheme:
     """Who writes, in turn order, and how.
 
-    ender  the one role that may end the dialogue; after the last role its turn comes again, so
-           roles before it speak once
-    plan   what the planner says of a problem's steps; None = there is no planner
+    ender        the one role that may end the dialogue; after the last role its turn comes again,
+                 so roles before it speak once
+    plan         what the planner says of a problem's steps; None = there is no planner
+    needs_steps  whether more than the answer is learned
     """
 
     name: str
@@ -39,6 +40,12 @@ class Scheme:
     ender: str
     plan: Callable[[Sequence[Step]], str] | None = None
     text_format: TextFormat = TURNS
+    needs_steps: bool = True
+
+    @property
+    def alone(self) -> bool:
+        """Whether one role writes everything."""
+        return len(self.roles) == 1
 
     @property
     def speak_once(self) -> tuple[str, ...]:
@@ -50,7 +57,7 @@ _GUIDED = ("planner", "decomposer", "solver")
 SCHEMES = {
     scheme.name: scheme
     for scheme in (
-        Scheme("answer_only", ("solver",), "solver"),
+        Scheme("answer_only", ("solver",), "solver", needs_steps=False),
         Scheme("chain", ("solver",), "solver"),
         Scheme("socratic", ("decomposer", "solver"), "decomposer"),
         Scheme("socratic_equations", _GUIDED, "decomposer", plan.equations),
@@ -69,12 +76,12 @@ def render(annotation: Annotation, scheme: Scheme) -> Turns:
         raise UserError(f"{annotation.id}: the answer has more than one line")
     form = scheme.text_format
     answer = form.trimmed(annotation.answer)
-    if scheme.name == "answer_only":
+    if not scheme.needs_steps:
         return [("solver", f"{form.before_lone_answer}{answer}")]
     ending = f"{form.before_answer}{answer}"
     if not annotation.steps:
         raise UserError(f"{annotation.id}: no steps: scheme {scheme.name!r} needs some")
-    if scheme.name == "chain":
+    if scheme.alone:
         reasoning = form.trimmed("\n".join(step.solution for step in annotation.steps))
         return [("solver", f"{form.before_reasoning}{reasoning}{ending}")]
     turns: Turns = [("planner", scheme.plan(annotation.steps))] if scheme.plan else []
@@ -98,14 +105,14 @@ def parse(turns: Turns, scheme: Scheme) -> tuple[tuple[Step, ...], str | None]:
     """
     form = scheme.text_format
     texts = [text for writer, text in turns if writer == "solver"]
-    if scheme.name == "answer_only":
+    if not scheme.needs_steps:
         _, mark, answer = "".join(texts[-1:]).partition(form.before_lone_answer)
         return (), answer if mark else None
     answer = None
     if texts and form.before_answer in texts[-1]:
         texts[-1], answer = texts[-1].rsplit(form.before_answer, 1)
         texts[-1] = texts[-1].removeprefix(form.before_reasoning)
-    if scheme.name == "chain":
+    if scheme.alone:
         return tuple(Step(None, text) for text in texts), answer
     questions = [text for writer, text in turns if writer == "decomposer"]
     return tuple(map(Step, questions, texts)), answer
@@ -115,7 +122,7 @@ def answer_text(solutions: Sequence[str], scheme: Scheme) -> str:
     """The last of a dialogue's solutions as graders read it: `####` stands before the answer."""
     if not solutions:
         return ""
-    return scheme.text_format.marked(solutions[-1], lone=scheme.name == "answer_only")
+    return scheme.text_format.marked(solutions[-1], lone=not scheme.needs_steps)
 
 
 def before_answer(text: str) -> str:
@@ -149,7 +156,7 @@ def mistakes(scheme: str, text_format: str) -> list[str]:
     """What is wrong with config.scheme and config.text_format."""
     known = {"scheme": SCHEMES, "text_format": FORMATS}
     found = ranges.mistakes("", {"scheme": scheme, "text_format": text_format}, choices=known)
-    if not found and len(SCHEMES[scheme].roles) > 1 and FORMATS[text_format] is not TURNS:
+    if not found and not SCHEMES[scheme].alone and FORMATS[text_format] is not TURNS:
         found.append(
             f"config.text_format={text_format!r} is for --config.scheme=chain or answer_only"
         )

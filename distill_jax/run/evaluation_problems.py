@@ -1,0 +1,36 @@
+"""Which problems an evaluation asks, and their gold annotations."""
+
+from collections.abc import Sequence
+
+from distill_jax import records
+from distill_jax.errors import UserError
+from distill_jax.records import Annotation, Problem
+from distill_jax.run.run import Run
+
+
+def evaluation_problems(run: Run, held_out: Sequence[Annotation]) -> list[Problem]:
+    """The problems of config.evaluation, in order. If dev was held out of the training problems,
+    split "dev" is what was `held_out`."""
+    settings, task = run.config.evaluation, run.evaluated
+    if settings.split == "dev" and _is_held_out(run, held_out):
+        problems = [Problem(a.id, a.question, a.answer, "dev") for a in held_out]
+    else:
+        problems = task.load(settings.split)
+    if not problems:
+        raise UserError(f"{task.name} {settings.split}: no problems to evaluate on")
+    records.refuse_duplicates(problems, f"{task.name} {settings.split}")
+    return problems[: settings.problems] if settings.problems else problems
+
+
+def gold_annotations(run: Run, held_out: Sequence[Annotation]) -> dict[str, Annotation]:
+    """{id: gold annotation} of the problems of config.evaluation."""
+    split = run.config.evaluation.split
+    if split == "dev" and _is_held_out(run, held_out):
+        return {a.id: a for a in held_out}
+    return {a.id: a for a in run.evaluated.load_annotations(split)}
+
+
+def _is_held_out(run: Run, held_out: Sequence[Annotation]) -> bool:
+    """Whether the dev problems were held out of the run's training problems."""
+    own = not run.config.evaluation.task and not run.config.data.dev_split
+    return bool(held_out) and own

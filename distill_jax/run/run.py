@@ -1,0 +1,116 @@
+"""A run as a value: its checked config, and what follows from the config alone."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import ml_collections
+from etils import epath
+
+from distill_jax.dialogues.sampler import Settings
+from distill_jax.errors import UserError
+from distill_jax.records import Annotation, Grade, Problem
+from distill_jax.run import checks
+from distill_jax.settings import command_line, task_module
+from distill_jax.settings.identity import identity_of
+from distill_jax.text import rows as text_rows
+from distill_jax.text import transcript
+from distill_jax.text.formats import FORMATS
+from distill_jax.text.rows import View
+from distill_jax.text.transcript import Scheme
+from distill_jax.workdir import Workdir
+
+
+class Task(NamedTuple):
+    """A module with problems, and what its load() is told."""
+
+    name: str
+    module: Any
+    options: dict[str, Any]
+
+    def load(self, split: str) -> list[Problem]:
+        """The problems of a split."""
+        return self.module.load(split, **self.options)
+
+    def load_annotations(self, split: str) -> list[Annotation]:
+        """The gold annotations of a split."""
+        return self.module.load_annotations(split, **self.options)
+
+    @property
+    def grade(self) -> Callable[[str, str], Grade]:
+        """(completion, answer) -> Grade."""
+        return task_module.grader(self.module, self.options)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Made once, by `make_run`. What is on the disk, and what other processes know, is asked for by
+    the functions of from_first.py."""
+
+    config: Any  # a FrozenConfigDict
+    workdir: Workdir
+    task: Task
+    evaluated: Task  # whose problems are asked: the run's own task, or another one
+    scheme: Scheme
+    views: tuple[View, ...]
+    # The directory holds another run, which this one replaces as soon as it writes: nothing there
+    # is this run's.
+    takes_over: bool = False
+
+    @property
+    def students(self) -> list[str]:
+        """In the order in which they are trained."""
+        return list(dict.fromkeys(view.student for view in self.views))
+
+    @property
+    def sampling(self) -> Settings:
+        """config.sampling."""
+        return Settings(**self.config.sampling)
+
+    def identity(self) -> dict[str, Any]:
+        """The flat part of the config that decides what the students are."""
+        return identity_of(self.config, self.students, self.scheme.roles)
+
+    def checkpoint_directory(self, student: str) -> epath.Path:
+        """Where the student's checkpoints lie."""
+        base = self.config.checkpoint_dir or self.workdir.checkpoints
+        return epath.Path(base) / student
+
+
+def make_run(config: Any, workdir: Workdir) -> Run:
+    """`config` is a ConfigDict. Raises UserError for everything in it that can be checked without
+    data."""
+    checks.check_values(config)
+    module = task_module.import_task(config.task)
+    options = task_module.check_options(module, config.task, config.task_options)
+    task = Task(config.task, module, options)
+    scheme = dataclasses.replace(
+        transcript.SCHEMES[config.scheme], text_format=FORMATS[config.text_format]
+    )
+    return Run(
+        config=ml_collections.FrozenConfigDict(config),
+        workdir=workdir,
+        task=task,
+        evaluated=_evaluated_task(config, task),
+        scheme=scheme,
+        views=tuple(text_rows.make_views(scheme, config.students, config.reads)),
+    )
+
+
+def stored_run(workdir: Workdir, overrides: dict[str, str]) -> Run:
+    """The run of a directory, with these overrides of its config. Raises UserError as `make_run`
+    does, and if the directory holds no run."""
+    config = command_line.config_from_dict(workdir.stored_config())
+    checks.set_and_check(config, overrides)
+    return make_run(config, workdir)
+
+
+def _evaluated_task(config: Any, own: Task) -> Task:
+    settings = config.evaluation
+    if not settings.task:
+        if settings.task_options:
+            raise UserError("config.evaluation.task_options is set: set config.evaluation.task too")
+        return own
+    module = task_module.import_task(settings.task, "config.evaluation.task")
+    options = task_module.parse_options(module, settings.task, settings.task_options)
+    return Task(settings.task, module, options)

@@ -1,0 +1,107 @@
+"""The stages of a run, in order. Each knows whether it is done."""
+
+import pathlib
+from typing import Protocol
+
+from distill_jax import distributed
+from distill_jax.run import from_first
+from distill_jax.run.annotation_sources import Desk
+from distill_jax.run.evaluate_students import evaluate_students, evaluation_name
+from distill_jax.run.restore_students import chosen_steps
+from distill_jax.run.run import Run
+from distill_jax.run.train_students import Training
+from distill_jax.tracking.reporting import Reporting
+
+
+class Stage(Protocol):
+    """A part of a run whose result is files. All of several processes call its methods."""
+
+    name: str
+
+    def done(self) -> bool:
+        """Whether its files are there: then it need not run."""
+        ...
+
+    def run(self) -> None:
+        """Do what is left to do."""
+        ...
+
+
+class Annotating:
+    """annotations.jsonl, the tokenizer, config.json: what students are trained on."""
+
+    name = "annotations"
+
+    def __init__(self, training: Training):
+        self._training = training
+
+    def done(self) -> bool:
+        """Only if no student is left to train: whatever is wrong with sizes and rows is found
+        before the first of them is trained."""
+        return not self._training.todo()
+
+    def run(self) -> None:
+        """Make everything that training begins with, and write it."""
+        self._training.begin()
+
+
+class TrainingStudent:
+    """The checkpoints of one student."""
+
+    def __init__(self, training: Training, student: str):
+        self.name = f"training {student}"
+        self._training, self._student = training, student
+
+    def done(self) -> bool:
+        """Whether the student is trained to the end, or another machine trains it."""
+        return self._student not in self._training.todo()
+
+    def run(self) -> None:
+        """Train it from its last checkpoint, or from the start."""
+        self._training.train(self._student)
+
+
+class Evaluating:
+    """The headline evaluation, report.json and report.html."""
+
+    name = "evaluation"
+
+    def __init__(self, training: Training, reporting: Reporting):
+        self._training, self._reporting = training, reporting
+
+    def done(self) -> bool:
+        """Never: what is there already is read, and its result shown again."""
+        return False
+
+    def run(self) -> None:
+        """Let the students answer, unless they have, and show the result."""
+        run, terminal = self._training.run, self._reporting.terminal
+        finished = from_first.known_students(run).finished
+        if missing := [student for student in run.students if student not in finished]:
+            terminal.say(
+                f"still to train before the evaluation: {', '.join(missing)} "
+                "(--config.train.students)"
+            )
+            return
+        evaluate_students(run, self._reporting, headline=True)
+
+
+def stages(desk: Desk, reporting: Reporting) -> list[Stage]:
+    """What `python -m distill_jax.main` does, in order."""
+    training = Training(desk, reporting)
+    students = [TrainingStudent(training, student) for student in desk.run.students]
+    return [Annotating(training), *students, Evaluating(training, reporting)]
+
+
+def is_evaluated(run: Run) -> bool:
+    """Whether nothing is left to do: then checkpoints are not read, which takes long. All of
+    several processes must ask."""
+    known = from_first.known_students(run)
+    if len(known.finished) < len(run.students):
+        return False
+    return distributed.from_first((evaluation_directory(run, known) / "report.json").exists)
+
+
+def evaluation_directory(run: Run, known: from_first.KnownStudents) -> pathlib.Path:
+    """Where the evaluation of the config lies, or will lie."""
+    return run.workdir.evaluations / evaluation_name(run, chosen_steps(run, known))

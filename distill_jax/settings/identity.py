@@ -1,0 +1,50 @@
+"""Which keys of a config decide what the students are."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from distill_jax.settings import command_line
+
+# Sections and keys that do not: they may differ each time a run is continued or evaluated.
+NOT_IDENTITY = ("sampling.", "evaluation.", "mesh.", "distributed.")
+NOT_IDENTITY_KEYS = (
+    *(f"train.{key}" for key in ("log_every", "save_every", "keep", "students")),
+    # How it is computed: the same but for rounding (and, with micro-batches, which numbers drop).
+    *(f"train.{key}" for key in ("accumulation", "remat", "attention", "loss_chunk")),
+    "checkpoint_dir",
+    # What is written down beside it.
+    *("tracking", "train.profile_first", "train.profile_last"),
+    # What an answer costs, how and where it is got.
+    *(f"teacher.{key}" for key in ("base_url", "concurrency", "requests_per_minute")),
+    *(f"teacher.{key}" for key in ("tokens_per_minute", "timeout_s", "retries", "cache_dir")),
+    *(f"teacher.{key}" for key in ("price_input", "price_output")),
+)
+# A mechanism that is off is not part of the identity: {key: the value that switches it off}. A run
+# from before there was the mechanism is then the same run.
+OFF = {"teacher.reasoning": "drop"}
+
+
+def identity_of(config: Any, students: Collection[str], roles: Sequence[str]) -> dict[str, Any]:
+    """The flat part of a ConfigDict that decides what `students` are, which play these roles.
+
+    What other students are made of, what roles that the scheme lacks would read, and how a teacher
+    would be asked if there is none: all that is left out.
+    """
+    flat = {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in command_line.flatten(config).items()
+        if not key.startswith(NOT_IDENTITY) and key not in NOT_IDENTITY_KEYS
+    }
+    found = {}
+    for key, value in flat.items():
+        section, _, name = key.partition(".")
+        if section in ("model", "optimizer") and name.partition(".")[0] not in students:
+            continue
+        if section in ("students", "reads") and name not in roles:
+            continue
+        if section == "teacher" and not config.teacher.model and key not in OFF:
+            continue
+        if key in OFF and value == OFF[key]:
+            continue
+        found[key] = [role for role in value if role in roles] if section == "reads" else value
+    return found
