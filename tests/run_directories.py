@@ -2,7 +2,7 @@
 
 import json
 
-from distill_jax.evaluation.summary import summarise
+from distill_jax.evaluation.summary import Circumstances, summarise
 from distill_jax.records import Prediction, Turn, to_json
 from distill_jax.workdir import Workdir, write_json, write_text
 
@@ -60,17 +60,17 @@ def write_run(path, predictions, *, split="test", sampling=None, tokens=1000, **
         "solver": {"steps": 40, "tokens": tokens, "parameters": 700, "finished_at": 20},
     }
     write_json(workdir.training_data, students)
-    report = summarise(
-        predictions,
+    circumstances = Circumstances(
         task=facts["task"],
         split=split,
-        guessers={},
         checkpoint_steps={"decomposer": 40, "solver": 20},
         identity=facts,
         seed=facts["seed"],
         seconds=1.0,
         sampling=SAMPLING | (sampling or {}),
-    ) | {"problems": len(predictions), "evaluation": EVALUATION | {"split": split}}
+    )
+    report = summarise(predictions, {}, circumstances)
+    report |= {"problems": len(predictions), "evaluation": EVALUATION | {"split": split}}
     for name, content in (("other", report | {"split": "dev"}), ("headline", report)):
         directory = workdir.evaluations / f"{name}-40-20-0123abcd"
         rows = predictions if name == "headline" else predictions[:1]

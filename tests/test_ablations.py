@@ -13,7 +13,7 @@ from distill_jax import report as entry_point
 from distill_jax.evaluation.ablations import variants
 from distill_jax.evaluation.comparison import write_comparison
 from distill_jax.evaluation.statistics import wilson_interval
-from distill_jax.evaluation.summary import summarise
+from distill_jax.evaluation.summary import Circumstances, summarise
 from distill_jax.records import to_json
 from distill_jax.tasks import arithmetic
 from distill_jax.workdir import read_json, write_json, write_text
@@ -36,18 +36,18 @@ def start(path, right=range(4), **changes):
 def add_evaluation(workdir, digest, predictions, sampling=None, **evaluation):
     """Another evaluation of a run: what differs from the headline's settings."""
     settings = EVALUATION | evaluation
-    report = summarise(
-        predictions,
+    circumstances = Circumstances(
         task="distill_jax.tasks.arithmetic",
         split=settings["split"],
-        guessers={},
         checkpoint_steps={"decomposer": 40, "solver": 20},
         identity=read_json(workdir / "report.json")["identity"],
         seed=0,
         seconds=1.0,
         checkpoint_rule=settings["checkpoint"],
         sampling=SAMPLING | (sampling or {}),
-    ) | {"problems": len(predictions), "evaluation": settings}
+    )
+    report = summarise(predictions, {}, circumstances)
+    report |= {"problems": len(predictions), "evaluation": settings}
     directory = workdir / "evaluations" / f"arithmetic-test-40-{digest}"
     write_text(directory / "predictions.jsonl", "".join(to_json(p) + "\n" for p in predictions))
     write_json(directory / "report.json", report)

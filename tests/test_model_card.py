@@ -38,7 +38,7 @@ def card(
         task="my_task", task_options={"hard": True}, seed=3, model={"solver": {"init_from": base}}
     )
     annotation = Annotation("x/0", question, "4", steps, {"kind": "teacher", "model": teacher})
-    return model_card.model_card(
+    of = model_card.CardFacts(
         "solver",
         config=config,
         scheme=SCHEMES[scheme],
@@ -49,6 +49,7 @@ def card(
         report=report,
         example="print('in turn')",
     )
+    return model_card.model_card(of)
 
 
 def front_matter(text):

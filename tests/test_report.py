@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from distill_jax.dialogues.votes import combine
 from distill_jax.evaluation import html_report
-from distill_jax.evaluation.summary import summarise
+from distill_jax.evaluation.summary import Circumstances, summarise
 from distill_jax.records import Prediction, Turn
 
 BADGE_OF_STATUS = {
@@ -50,11 +50,9 @@ def mixed(n):
 
 def write(path, predictions, **changes):
     guessers = changes.pop("guessers", {})
-    summary = summarise(
-        predictions,
+    circumstances = Circumstances(
         task=changes.pop("task", "my_task"),
         split="test",
-        guessers=guessers,
         checkpoint_steps={"decomposer": 20, "solver": 1234},
         identity={"data": {"file": "a.jsonl"}},
         seed=5,
@@ -62,7 +60,7 @@ def write(path, predictions, **changes):
         sampling={"temperature": 0.0},
     )
     arguments = {
-        "summary": summary,
+        "summary": summarise(predictions, guessers, circumstances),
         "loss_curves": {"decomposer": [(1, 2.0), (2, 1.5)], "solver": [(1, 3.0), (2, 1.0)]},
         "title": "A run",
         "training": {"solver": {"steps": 1234, "tokens": {"fed": 99}}, "decomposer": {"steps": 20}},

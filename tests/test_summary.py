@@ -7,7 +7,13 @@ import pytest
 
 from distill_jax.dialogues.votes import combine
 from distill_jax.evaluation.statistics import wilson_interval
-from distill_jax.evaluation.summary import asked, closing_lines, cost_line, summarise
+from distill_jax.evaluation.summary import (
+    Circumstances,
+    asked,
+    closing_lines,
+    cost_line,
+    summarise,
+)
 from distill_jax.records import Cost, Prediction, Turn
 
 SETTINGS = {
@@ -49,7 +55,7 @@ PREDICTIONS = [
 
 
 def test_by_hand():
-    summary = summarise(PREDICTIONS, guessers={}, **SETTINGS)
+    summary = summarise(PREDICTIONS, {}, Circumstances(**SETTINGS))
     assert (summary["n"], summary["accuracy"]) == (5, 0.6)
     assert summary["accuracy_interval"] == list(wilson_interval(3, 5))
     assert summary["accuracy_interval_method"] == "Wilson 95 %"
@@ -70,7 +76,7 @@ def test_by_hand():
 
 
 def test_by_steps_counts_only_problems_that_say_their_steps():
-    rows = summarise(PREDICTIONS, guessers={}, **SETTINGS)["by_steps"]
+    rows = summarise(PREDICTIONS, {}, Circumstances(**SETTINGS))["by_steps"]
     assert [(row["steps"], row["correct"], row["n"]) for row in rows] == [
         (2, 1, 1),
         (3, 1, 2),
@@ -87,7 +93,7 @@ def test_a_guesser_is_excluded_only_below_the_interval():
         name: {"accuracy": accuracy, "correct": 1, "interval": [0.0, 1.0]}
         for name, accuracy in accuracies.items()
     }
-    summary = summarise(PREDICTIONS, guessers=guessers, **SETTINGS)
+    summary = summarise(PREDICTIONS, guessers, Circumstances(**SETTINGS))
     excluded = {name: entry["excluded"] for name, entry in summary["guessers"].items()}
     assert excluded == {"below": True, "on the edge": False, "inside": False, "above": False}
     assert summary["guessers"]["inside"]["correct"] == 1
@@ -96,7 +102,7 @@ def test_a_guesser_is_excluded_only_below_the_interval():
 
 def test_without_predictions():
     guessers = {"last number": {"accuracy": 0.0, "correct": 0, "interval": [0.0, 1.0]}}
-    summary = summarise([], guessers=guessers, checkpoint_rule="best on dev", **SETTINGS)
+    summary = summarise([], guessers, Circumstances(**SETTINGS, checkpoint_rule="best on dev"))
     assert (summary["n"], summary["accuracy"]) == (0, 0.0)
     assert summary["accuracy_interval"] == [0.0, 1.0]
     assert not summary["guessers"]["last number"]["excluded"]
@@ -122,7 +128,7 @@ def test_votes_by_hand():
         voted(1, (False, False, True, False, False)),
         voted(2, (False, False, False, False, False)),
     ]
-    summary = summarise(rows, guessers={}, **SETTINGS)
+    summary = summarise(rows, {}, Circumstances(**SETTINGS))
     headline = {"accuracy": 1 / 3, "interval": list(wilson_interval(1, 3))}
     assert summary["samples"] == 5
     assert summary["votes"] == summary["scores"]["normalised"] == headline
@@ -143,14 +149,14 @@ def test_votes_by_hand():
 
 @pytest.mark.parametrize(("n", "ks"), [(2, "1 2"), (3, "1 2 3"), (8, "1 2 4 8")])
 def test_which_k(n, ks):
-    summary = summarise([voted(0, [True] * n)], guessers={}, **SETTINGS)
+    summary = summarise([voted(0, [True] * n)], {}, Circumstances(**SETTINGS))
     assert summary["pass_at_k"] == dict.fromkeys(ks.split(), 1.0)
 
 
 def test_what_the_terminal_says():
     more = {"problems": 2, "sampling": {"given": ""}}
     summary = summarise(
-        [voted(0, (True, False)), voted(1, (False, False))], guessers={}, **SETTINGS
+        [voted(0, (True, False)), voted(1, (False, False))], {}, Circumstances(**SETTINGS)
     )
     low, high = wilson_interval(1, 2)
     one = "accuracy 50.0% (95 % interval 9.5% to 90.5%) on"
@@ -177,7 +183,7 @@ def test_what_the_terminal_says():
 
 def test_one_sample_adds_nothing():
     assert not {"samples", "votes", "sample_accuracy", "pass_at_k"} & set(
-        summarise(PREDICTIONS, guessers={}, **SETTINGS)
+        summarise(PREDICTIONS, {}, Circumstances(**SETTINGS))
     )
 
 
@@ -186,13 +192,13 @@ def test_different_numbers_of_samples_are_refused(other):
     rows = [voted(0, (True, False)), voted(1, other)]
     for order in (rows, rows[::-1]):
         with pytest.raises(ValueError, match="numbers of samples"):
-            summarise(order, guessers={}, **SETTINGS)
+            summarise(order, {}, Circumstances(**SETTINGS))
 
 
 @pytest.mark.parametrize("extra", ["exact", "zz"])
 def test_extractors_of_a_users_own_task(extra):
     row = prediction(0, (True, True, True))
     rows = [row, Prediction(**{**vars(row), "scores": {"normalised": True, extra: True}})]
-    summary = summarise(rows, guessers={}, **SETTINGS)
+    summary = summarise(rows, {}, Circumstances(**SETTINGS))
     assert list(summary["scores"]) == ["strict", "flexible", "normalised", extra]
     assert summary["scores"][extra]["accuracy"] == 0.5

@@ -206,10 +206,13 @@ def _compile(target: Target, job: SamplerJob) -> dict[str, dict[str, Any]]:
     if admit is None:
         return programs
     table = jax.tree.map(lambda leaf: _shape(leaf.shape, leaf.dtype), job.calculator)
-    lowered = decode.decode_chunk.lower(
-        plan, params, state, _shape((count, plan.script_len)), _shape((count,), np.bool_),
-        pick.draw(), table, np.int32(schedule.CHUNK), np.int32(count),
-    )  # fmt: skip
+    order = decode.ChunkOrder(
+        _shape((count, plan.script_len)),
+        _shape((count,), np.bool_),
+        np.int32(schedule.CHUNK),
+        np.int32(count),
+    )
+    lowered = decode.decode_chunk.lower(plan, params, state, order, pick.draw(), table)
     # As a chunk of one step.
     bounds = {DECODE_LOOP: 1}
     _, programs["decode_chunk"] = ahead_of_time.compile_program(target, lowered, bounds)

@@ -14,24 +14,30 @@ HEADLINE_EXTRACTOR = "normalised"
 INTERVAL_METHOD = "Wilson 95 %"
 
 
+@dataclasses.dataclass(frozen=True)
+class Circumstances:
+    """What an evaluation is of, and how it was made: report.json says it beside the result."""
+
+    task: str
+    split: str
+    checkpoint_steps: Mapping[str, int]  # by student
+    identity: Mapping[str, Any]  # of the run
+    seed: int
+    seconds: float  # that it took
+    sampling: Mapping[str, Any]
+    checkpoint_rule: str = "last"
+
+
 def summarise(
     predictions: Sequence[Prediction],
-    *,
-    task: str,
-    split: str,
     guessers: Mapping[str, Mapping[str, Any]],
-    checkpoint_steps: Mapping[str, int],
-    identity: Mapping[str, Any],
-    seed: int,
-    seconds: float,
-    checkpoint_rule: str = "last",
-    sampling: Mapping[str, Any],
+    circumstances: Circumstances,
 ) -> dict[str, Any]:
     """The content of report.json.
 
     `guessers` is what `guessers.guess` returned. Each gets "excluded": whether the students'
-    interval excludes the guesser's accuracy and lies above it. `seconds` is the time the evaluation
-    took. Without predictions the accuracies are 0.0 with the interval [0.0, 1.0].
+    interval excludes the guesser's accuracy and lies above it. Without predictions the accuracies
+    are 0.0 with the interval [0.0, 1.0].
 
     "cost" holds the sums of the predictions' costs, by name (records.Cost). Where the predictions
     are votes, `_voting` adds its keys; "tokens" and "cost" are then those of all samples, while
@@ -44,8 +50,8 @@ def summarise(
     generated = sum(_tokens(prediction) for prediction in predictions)
     turns = sum(len(prediction.turns) for prediction in predictions)
     return {
-        "task": task,
-        "split": split,
+        "task": circumstances.task,
+        "split": circumstances.split,
         "n": n,
         "accuracy": headline["accuracy"],
         "accuracy_interval": headline["interval"],
@@ -62,12 +68,12 @@ def summarise(
         "turns": {"mean": turns / n if n else 0.0},
         "tokens": {"generated": generated, "mean": generated / n if n else 0.0},
         "cost": dataclasses.asdict(sum((p.cost for p in predictions), Cost())),
-        "seconds": seconds,
-        "checkpoint_steps": dict(checkpoint_steps),
-        "checkpoint_rule": checkpoint_rule,
-        "seed": seed,
-        "sampling": dict(sampling),
-        "identity": dict(identity),
+        "seconds": circumstances.seconds,
+        "checkpoint_steps": dict(circumstances.checkpoint_steps),
+        "checkpoint_rule": circumstances.checkpoint_rule,
+        "seed": circumstances.seed,
+        "sampling": dict(circumstances.sampling),
+        "identity": dict(circumstances.identity),
     }
 
 

@@ -101,7 +101,7 @@ def _export_one(students: _Students, student: str, steps: int, options: Options)
         places = {each: f"{options.push_to_hub}-{each}" for each in run.students}
     else:
         places = {each: f"../{each}" for each in run.students}
-    card = model_card.model_card(
+    of = model_card.CardFacts(
         student,
         config=run.config,
         scheme=run.scheme,
@@ -119,7 +119,7 @@ def _export_one(students: _Students, student: str, steps: int, options: Options)
         students.models[student],
         workdir.tokenizer,
         options.dtype or facts["weights_dtype"],
-        card,
+        model_card.model_card(of),
         _never_writes(students, student),
         gguf=options.gguf,
     )

@@ -1,5 +1,6 @@
 """The model card (README.md) of an exported student."""
 
+import dataclasses
 import json
 import pathlib
 import re
@@ -29,36 +30,40 @@ print(tokenizer.decode(output[0, prompt["input_ids"].shape[1] :]))
 """
 
 
-def model_card(
-    student: str,
-    *,
-    config: Any,
-    scheme: Scheme,
-    views: Sequence[View],
-    annotations: Sequence[dict[str, Any]],
-    licences: Mapping[str, str],
-    facts: Mapping[str, Any],
-    report: Mapping[str, Any] | None,
-    example: str,
-) -> str:
-    """Markdown with YAML front matter.
+@dataclasses.dataclass(frozen=True)
+class CardFacts:
+    """What the card of a student is made from.
 
     views        those of this student
     annotations  all that the student was trained on, as JSON; the first is the worked example
-    licences     {data set: licence} as the task says, {} where it does not
+    licences     {data set: licence} as the task says, {} if it does not
     facts        the student's part of training_data.json
-    report       report.json of the run, or None where it was not evaluated
+    report       report.json of the run, or None if it was not evaluated
     example      a program in which the students take turns
     """
-    base = config.model[student].init_from
+
+    student: str
+    config: Any
+    scheme: Scheme
+    views: Sequence[View]
+    annotations: Sequence[dict[str, Any]]
+    licences: Mapping[str, str]
+    facts: Mapping[str, Any]
+    report: Mapping[str, Any] | None
+    example: str
+
+
+def model_card(of: CardFacts) -> str:
+    """Markdown with YAML front matter."""
+    base = of.config.model[of.student]["init_from"]
     parts = [
         _front_matter(base),
-        _introduction(student, config, scheme, views, base),
-        _prompting(scheme, views, records.annotation_from_dict(annotations[0])),
-        f"## The students in turn\n\n{fenced(example, 'python')}",
-        _training(config, facts),
-        _data(config, annotations, licences, base),
-        _result(scheme, report),
+        _introduction(of.student, of.config, of.scheme, of.views, base),
+        _prompting(of.scheme, of.views, records.annotation_from_dict(of.annotations[0])),
+        f"## The students in turn\n\n{fenced(of.example, 'python')}",
+        _training(of.config, of.facts),
+        _data(of.config, of.annotations, of.licences, base),
+        _result(of.scheme, of.report),
     ]
     return "\n".join(part for part in parts if part)
 

@@ -145,18 +145,7 @@ class LlamaConfig:
         return llama_hugging_face.FREQUENCIES
 
     def hugging_face_layout(self) -> dict[str, Tensor]:
-        return llama_hugging_face.tensor_layout(
-            layers=self.layers,
-            heads=self.heads,
-            key_value_heads=self.key_value_heads,
-            head_dim=self.head_dim,
-            width=self.width,
-            hidden=self.hidden,
-            vocab_size=self.vocab_size,
-            tied=self.tied,
-            qkv_bias=self.qkv_bias,
-            qk_norm=self.qk_norm,
-        )
+        return llama_hugging_face.tensor_layout(self)
 
     @classmethod
     def from_hugging_face(

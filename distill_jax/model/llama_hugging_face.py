@@ -7,11 +7,14 @@ share: weights are [out, in], ours [in, out].
 import math
 import pathlib
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from distill_jax.errors import UserError
 from distill_jax.model.hugging_face_files import HEAD, Tensor
 from distill_jax.model.rope import Llama3Scaling
+
+if TYPE_CHECKING:
+    from distill_jax.model.llama import LlamaConfig
 
 PREFIX = "model."
 FREQUENCIES = re.compile(r"(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq")  # in old files
@@ -35,21 +38,9 @@ _SIZES = (
 )
 
 
-def tensor_layout(
-    *,
-    layers: int,
-    heads: int,
-    key_value_heads: int,
-    head_dim: int,
-    width: int,
-    hidden: int,
-    vocab_size: int,
-    tied: bool,
-    qkv_bias: bool,
-    qk_norm: bool,
-) -> dict[str, Tensor]:
+def tensor_layout(size: "LlamaConfig") -> dict[str, Tensor]:
     """{name in a file, without prefix: Tensor} of every parameter of such a network."""
-    words = (vocab_size, width)
+    words = (size.vocab_size, size.width)
     layout = {"embed_tokens.weight": Tensor(("embed_tokens", "embedding"), words, words)}
 
     def norm(name: str, size: int, *path: str) -> None:
@@ -59,25 +50,35 @@ def tensor_layout(
         shape = (math.prod(out), math.prod(inside))
         layout[f"{name}.weight"] = Tensor((*path, "kernel"), shape, (*inside, *out), True)
 
-    for i in range(layers):
+    for i in range(size.layers):
         name, block = f"layers.{i}", f"layers_{i}"
-        norm(f"{name}.input_layernorm", width, block, "input_layernorm")
-        for part, count in (("q", heads), ("k", key_value_heads), ("v", key_value_heads)):
-            path, out = (block, "self_attn", f"{part}_proj"), (count, head_dim)
-            kernel(f"{name}.self_attn.{part}_proj", path, (width,), out)
-            if qkv_bias:
-                bias = Tensor((*path, "bias"), (count * head_dim,), out)
+        norm(f"{name}.input_layernorm", size.width, block, "input_layernorm")
+        for part, count in (
+            ("q", size.heads),
+            ("k", size.key_value_heads),
+            ("v", size.key_value_heads),
+        ):
+            path, out = (block, "self_attn", f"{part}_proj"), (count, size.head_dim)
+            kernel(f"{name}.self_attn.{part}_proj", path, (size.width,), out)
+            if size.qkv_bias:
+                bias = Tensor((*path, "bias"), (count * size.head_dim,), out)
                 layout[f"{name}.self_attn.{part}_proj.bias"] = bias
-            if qk_norm and part != "v":
-                norm(f"{name}.self_attn.{part}_norm", head_dim, block, "self_attn", f"{part}_norm")
+            if size.qk_norm and part != "v":
+                norm(
+                    f"{name}.self_attn.{part}_norm",
+                    size.head_dim,
+                    block,
+                    "self_attn",
+                    f"{part}_norm",
+                )
         path = (block, "self_attn", "o_proj")
-        kernel(f"{name}.self_attn.o_proj", path, (heads, head_dim), (width,))
-        norm(f"{name}.post_attention_layernorm", width, block, "post_attention_layernorm")
+        kernel(f"{name}.self_attn.o_proj", path, (size.heads, size.head_dim), (size.width,))
+        norm(f"{name}.post_attention_layernorm", size.width, block, "post_attention_layernorm")
         for part in ("gate_proj", "up_proj"):
-            kernel(f"{name}.mlp.{part}", (block, "mlp", part), (width,), (hidden,))
-        kernel(f"{name}.mlp.down_proj", (block, "mlp", "down_proj"), (hidden,), (width,))
-    norm("norm", width, "norm")
-    if not tied:
+            kernel(f"{name}.mlp.{part}", (block, "mlp", part), (size.width,), (size.hidden,))
+        kernel(f"{name}.mlp.down_proj", (block, "mlp", "down_proj"), (size.hidden,), (size.width,))
+    norm("norm", size.width, "norm")
+    if not size.tied:
         layout[HEAD] = Tensor(("lm_head", "embedding"), words, words)
     return layout
 

@@ -122,20 +122,18 @@ def _evaluate(
         answered = _answer(run, terminal, sampler, asked, what, partial)
     train_problems = run.task.load(config.data.train_split)
     predictions = answered.predictions
-    result = summary.summarise(
-        predictions,
+    guesses = guessers.guess([problem for problem, _ in asked], train_problems, run.evaluated.grade)
+    circumstances = summary.Circumstances(
         task=run.evaluated.name,
         split=split,
-        guessers=guessers.guess(
-            [problem for problem, _ in asked], train_problems, run.evaluated.grade
-        ),
         checkpoint_steps=steps,
         identity=run.identity(),
         seed=config.seed,
         seconds=time.monotonic() - began,
-        checkpoint_rule=config.evaluation.checkpoint,
         sampling=config.sampling.to_dict() | {"slots": answered.slots},
+        checkpoint_rule=config.evaluation.checkpoint,
     )
+    result = summary.summarise(predictions, guesses, circumstances)
     result |= {"problems": len(problems), "evaluation": config.evaluation.to_dict()}
     if settings.given:
         result["ended_in_given"] = _ended_in_given(asked, predictions, plan)

@@ -57,6 +57,15 @@ def no_admission(slots: int, seed: int) -> Admission:
     return Admission(numbers - 1, numbers.copy(), numbers + 1, names, names.copy(), np.uint32(seed))
 
 
+class ChunkOrder(NamedTuple):
+    """What the host tells the device before a chunk of steps."""
+
+    script: Any  # int32 [B, L]
+    restart: Any  # bool [B] rows whose script is new and starts at its entry 0
+    steps: Any  # int32 [] at most
+    stop_at: Any  # int32 [] the chunk ends early once so many slots do not run
+
+
 class Progress(NamedTuple):
     """What the host looks at after a chunk of steps, whole on every device."""
 
@@ -146,21 +155,16 @@ def decode_chunk(
     plan: DialoguePlan,
     params: dict[str, Any],
     state: DialogueState,
-    script: jax.Array,
-    restart: jax.Array,
+    order: ChunkOrder,
     how: How,
     calculator: Calculator | None,
-    steps: jax.Array,
-    stop_at: jax.Array,
 ) -> tuple[DialogueState, Progress]:
-    """Every running row writes up to `steps` tokens, one a step.
+    """Every running row writes up to `order.steps` tokens, one a step.
 
-    script      int32 [B, L]; restart bool [B], rows whose script is new and starts at its entry 0
-    calculator  None where plan.calculator_role is -1
-    stop_at     int32 []: the chunk ends early once so many slots do not run
-
-    Rows that were HELD run again: the host has changed their script.
+    Rows that were HELD run again: the host has changed their script. `calculator` is None if
+    plan.calculator_role is -1.
     """
+    script, restart, steps, stop_at = order
     allowed = allowed_tokens(plan)
     state = state._replace(
         status=jnp.where(state.status == HELD, RUNNING, state.status),

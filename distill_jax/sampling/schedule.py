@@ -104,10 +104,15 @@ class Schedule:
             patience = max(1, patience // 8)
         if self._job.resume is not None:  # nor rows wait for the host
             patience = min(patience, max(1, running // 8))
+        order = decode.ChunkOrder(
+            self._script,
+            self._restart,
+            np.int32(min(steps, self._most_steps)),
+            np.int32(free + patience),
+        )
         self._state, progress = decode.decode_chunk(
-            self._plan, self._params, state, self._script, self._restart, self._job.how,
-            self._job.calculator, np.int32(min(steps, self._most_steps)), np.int32(free + patience),
-        )  # fmt: skip
+            self._plan, self._params, state, order, self._job.how, self._job.calculator
+        )
         self._progress = jax.device_get(progress)
         self._restart[:] = False
         self._position = np.array(self._progress.position)
