@@ -165,7 +165,7 @@ def test_the_format_of_fine_tune_cot(tmp_path):
 def test_who_answered_is_kept_if_the_row_says_it(tmp_path):
     row = dataclasses.asdict(predicted(CLIPS, dialogue("chain", CHAIN), "chain"))
     path = tmp_path / "predictions.jsonl"
-    path.write_text(json.dumps({**row, "answered_by": "large", "cost": 3}))
+    path.write_text(json.dumps({**row, "answered_by": "large"}))
     (annotation,) = import_file(path, PROBLEMS).annotations
     assert annotation.source["answered_by"] == "large"
 
@@ -188,6 +188,8 @@ def test_who_answered_is_kept_if_the_row_says_it(tmp_path):
         ({"samples": [5]}, "not a prediction"),
         ({"status": None}, "not text"),
         ({"question": 5}, "not text"),
+        ({"answered_by": 5}, "not text"),
+        ({"cost": {"tokens": -1}}, "a whole number from 0"),
         ({"prediction": 72}, "neither text nor null"),
     ],
 )

@@ -27,8 +27,9 @@ def generations(row: Row) -> list[Generation]:
     """One per sample of a prediction, in their order.
 
     Their source is {"kind": "student", "run" if the row has it, "sample": the place among those of
-    the problem, "answered_by" if the sample says so, "tokens", "log_probability"}. Objections: "wrong answer",
-    "not finished", "no answer" and "answer mark in a step", which would end a dialogue early.
+    the problem, "answered_by" if the sample says so, "tokens", "log_probability"}. Objections:
+    "wrong answer", "not finished", "no answer" and "answer mark in a step", which would end a
+    dialogue early.
 
     Raises Malformed if the row is not a prediction.
     """
@@ -97,7 +98,12 @@ def _prediction(row: Row) -> Prediction:
     except (TypeError, AttributeError) as error:  # turns or samples that are not what they should
         raise Malformed(f"not a prediction: {error}") from None
     for each in (prediction, *prediction.samples):
-        texts = [each.completion, each.status, each.answered_by, *(turn.text for turn in each.turns)]
+        texts = [
+            each.completion,
+            each.status,
+            each.answered_by,
+            *(turn.text for turn in each.turns),
+        ]
         numbers = [value for turn in each.turns for value in (turn.tokens, turn.log_probability)]
         if not all(isinstance(text, str) for text in (*texts, prediction.question)):
             raise Malformed("not a prediction: a completion, status or text of a turn is not text")
