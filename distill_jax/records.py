@@ -36,7 +36,7 @@ class Annotation:
     question: str
     answer: str
     steps: tuple[Step, ...]
-    source: dict[str, Any]  # {"kind": "gold" | "teacher" | "imported", ...}
+    source: dict[str, Any]  # {"kind": "gold" | "teacher" | "imported" | "student", ...}
 
     @property
     def origin(self) -> str:

@@ -381,6 +381,7 @@ def test_every_format_has_a_row_here():
     assert {form.name for form in FORMATS} == {
         *(name.partition(",")[0] for name, _, _ in ROWS),
         "annotations of distill_jax",
+        "predictions of distill_jax",  # test_predictions_as_annotations.py
     }
 
 

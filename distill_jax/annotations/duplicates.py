@@ -5,44 +5,45 @@ rationales per problem; a teacher often writes the same one twice.
 """
 
 import collections
-import itertools
 import re
 from collections.abc import Sequence
 
 from distill_jax.annotations.verify import Rejected, reject
 from distill_jax.records import Annotation
 
-# Share of word pairs in common from which two texts are near duplicates.
+# Share of word pairs in common from which two texts are near duplicates, unless another is given.
 NEAR = 0.8
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 
 
 def drop_duplicates(
-    annotations: Sequence[Annotation], most: int = 0
+    annotations: Sequence[Annotation], most: int = 0, near: float = NEAR, words_in_a_row: int = 2
 ) -> tuple[list[Annotation], list[Rejected]]:
     """(kept, rejected): of the annotations of a problem the first of each kind, `most` at most.
 
     Texts are duplicates that differ only in case, white space and punctuation, and near duplicates
-    whose sets of neighbouring word pairs have NEAR of their union in common (Jaccard), numbers
-    included. `most` 0 keeps all that differ. The order is kept.
+    if their sets of n-grams of `words_in_a_row` words have `near` of their union in common
+    (Jaccard), numbers included. With more than 1 only copies are dropped. DPO-ST (Wang et al. 2024,
+    https://arxiv.org/abs/2407.18248) drops what is above 0.7 of the sets of single tokens. `most`
+    0 keeps all that differ. The order is kept.
     """
     kept: list[Annotation] = []
     rejected: list[Rejected] = []
-    seen: dict[str, list[tuple[Annotation, tuple[str, ...], frozenset]]] = {}
+    seen: dict[str, list[tuple[tuple[str, ...], frozenset]]] = {}
     several = collections.Counter(annotation.id for annotation in annotations)
     for annotation in annotations:
         if several[annotation.id] == 1:
             kept.append(annotation)
             continue
         words = _words(annotation)
-        pairs = frozenset(itertools.pairwise(words))
+        ngrams = frozenset(zip(*(words[i:] for i in range(words_in_a_row)), strict=False))
         others = seen.setdefault(annotation.id, [])
-        reason = next((r for o in others if (r := _alike(words, pairs, *o[1:]))), None)
+        reason = next((r for o in others if (r := _alike(words, ngrams, o, near))), None)
         if reason is None and 0 < most <= len(others):
             reason = "more than wanted"
         if reason is None:
-            others.append((annotation, words, pairs))
+            others.append((words, ngrams))
             kept.append(annotation)
         else:
             detail = f"of {len(others)} kept of this problem"
@@ -57,11 +58,14 @@ def _words(annotation: Annotation) -> tuple[str, ...]:
     return tuple(word for word in found if word not in ".,;:!?\"'()")
 
 
+def jaccard(left: frozenset, right: frozenset) -> float:
+    """The share of the union that both have; 0 for two empty sets, which show nothing."""
+    return len(left & right) / max(1, len(left | right))
+
+
 def _alike(
-    words: tuple[str, ...], pairs: frozenset, other_words: tuple[str, ...], other_pairs: frozenset
+    words: tuple[str, ...], ngrams: frozenset, other: tuple[tuple[str, ...], frozenset], near: float
 ) -> str | None:
-    if words == other_words:
+    if words == other[0]:
         return "duplicate"
-    if len(pairs & other_pairs) >= NEAR * len(pairs | other_pairs):
-        return "near duplicate"
-    return None
+    return "near duplicate" if jaccard(ngrams, other[1]) >= near else None

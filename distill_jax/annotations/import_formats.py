@@ -1,4 +1,4 @@
-"""The layouts of files with teacher answers that people have, told apart by their keys.
+"""The layouts of files with answers that people have, told apart by their keys.
 
 Each format says which keys its rows have and how a row becomes generations: what was asked, and
 what was written. To add one, write such a function and a line in FORMATS.
@@ -7,37 +7,12 @@ what was written. To add one, write such a function and a line in FORMATS.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+from distill_jax.annotations import predictions
+from distill_jax.annotations.generation import Generation, Malformed, Row
 from distill_jax.records import Step
 from distill_jax.teacher.answer_text import answer_text
 from distill_jax.teacher.message import Message, read_content, read_message, read_reasoning
 from distill_jax.text.formats import MARKER
-
-Row = dict[str, Any]
-
-
-class Generation(NamedTuple):
-    """One sample of a teacher's.
-
-    prompt         the question, alone or at the end of a prompt
-    text           what was written, to be read by teacher/reply.py
-    answer         the final answer if the file has it beside the text, else None
-    steps          if the file has them: then there is no text
-    finish_reason  why the teacher stopped; None if the row has no such field, "" if that is null
-    source         if the row brings its own
-    thought        what was thought, if the file has it beside the text
-    """
-
-    prompt: str
-    text: str
-    answer: str | None = None
-    steps: tuple[Step, ...] | None = None
-    finish_reason: str | None = None
-    source: dict[str, Any] | None = None
-    thought: str = ""
-
-
-class Malformed(ValueError):
-    """A row that lacks what its format needs. The message is one line."""
 
 
 class Format(NamedTuple):
@@ -140,11 +115,13 @@ def _fields(prompt: str, text: str) -> Callable[[Row], list[Generation]]:
     return generations
 
 
+PREDICTIONS = Format("predictions of distill_jax", predictions.KEYS, predictions.generations)
 STEP_BY_STEP = Format(
     "Distilling step-by-step", ("input", "completion"), _fields("input", "completion")
 )
 FORMATS = (
     Format("annotations of distill_jax", ("answer", "steps"), _own),
+    PREDICTIONS,
     Format(
         "Fine-tune-CoT",
         ("sample_index", "completion_index", "question", "completion"),

@@ -5,7 +5,14 @@ import pathlib
 import re
 from typing import Any
 
-from distill_jax.annotations.import_formats import FORMATS, STEP_BY_STEP, Format, Row, recognise
+from distill_jax.annotations.generation import Row
+from distill_jax.annotations.import_formats import (
+    FORMATS,
+    PREDICTIONS,
+    STEP_BY_STEP,
+    Format,
+    recognise,
+)
 from distill_jax.errors import UserError
 from distill_jax.records import read_json_lines
 
@@ -16,7 +23,7 @@ Placed = tuple[str, Row]  # (place to name in a message, row)
 
 
 def read_rows(path: pathlib.Path) -> tuple[list[Placed], Format]:
-    """The rows of a file and their format.
+    """The rows of a file and their format; predictions in a run's directory also name the "run".
 
     Raises UserError where the file is missing, is no JSON, or has a format that is not known.
     """
@@ -31,6 +38,9 @@ def read_rows(path: pathlib.Path) -> tuple[list[Placed], Format]:
             f"{path}: no format that can be imported has the keys {keys}: recognised are "
             f"{'; '.join(map(str, FORMATS))}; write one of them"
         )
+    if form is PREDICTIONS and path.parent.parent.name == "evaluations":
+        run = str(path.parents[2])  # RUN/evaluations/NAME/predictions.jsonl
+        rows = [(place, {"run": run, **row}) for place, row in rows]
     return rows, form
 
 

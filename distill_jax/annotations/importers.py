@@ -1,4 +1,4 @@
-"""Reads files with teacher answers that people have already, in whichever layout they are.
+"""Reads files with answers that people have already, in whichever layout they are.
 
 Nothing has to be converted: the format is recognised by the keys of the rows, and rows find their
 problems by id or question. What cannot be used is returned with the reason.
@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from distill_jax.annotations.import_formats import Format, Generation, Malformed, Row
+from distill_jax.annotations.generation import Generation, Malformed, Row
+from distill_jax.annotations.import_formats import Format
 from distill_jax.annotations.import_rows import read_rows
 from distill_jax.annotations.matching import Questions
 from distill_jax.annotations.verify import LONGEST_TEXT, Rejected
@@ -52,16 +53,17 @@ def import_file(
 
     The source of an annotation is {"kind": "imported", "file", "format", "model" and
     "finish_reason" if the file says, "sample": a count from 0 among those of its problem}, or the
-    row's own. Reasons of rejection: "unreadable row", "unknown problem", "truncated", "content
-    filter", "no text", "refused", "not finished", "unfinished thought", "reasoning in steps", "no
-    answer", "no steps".
+    row's own (see predictions.py for a student's). Reasons of rejection: "unreadable row", "unknown
+    problem", "truncated", "content filter", "no text", "refused", "not finished", "unfinished
+    thought", "reasoning in steps", "no answer", "no steps", and those of predictions.py.
 
     Raises UserError if the file is missing, is not JSON, or has another format.
     """
     path = pathlib.Path(path)
     rows, form = read_rows(path)
     generations = [(where, row, each) for where, row in rows for each in _generations(form, row)]
-    texts = [each.text for _, _, each in generations if isinstance(each, Generation) and each.text]
+    samples = [each for _, _, each in generations if isinstance(each, Generation)]
+    texts = [each.text for each in samples if each.steps is None and each.text]
     paired = 2 * sum(map(has_pairs, texts)) > len(texts)
     parse = parse_pairs if paired else parse_chain
     name = form.name
@@ -69,7 +71,7 @@ def import_file(
         name += ", subquestions and solutions" if paired else ", chains"
     if reasoning == "steps":
         name += ", thoughts as steps"
-    says = any(isinstance(each, Generation) and each.finish_reason for _, _, each in generations)
+    says = any(each.finish_reason for each in samples)
     how = _How(parse, thoughts_are_steps=reasoning == "steps", says_how_it_ended=says)
     reader = _Reader(path.name, name, Questions(problems), how)
     annotations, rejected = [], []
@@ -123,7 +125,8 @@ class _Reader:
             return Rejected("", "unknown problem", detail, question, None, text, source)
         source["sample"] = self._samples[problem.id]
         self._samples[problem.id] += 1
-        result = self._annotation(problem, sample, sample.source or source)
+        source = sample.source or source
+        result = self._annotation(problem, sample, source)
         if isinstance(result, Annotation):
             return result
         reason, detail = result
@@ -135,6 +138,8 @@ class _Reader:
         self, problem: Problem, sample: Generation, source: dict[str, Any]
     ) -> Annotation | tuple[str, str]:
         """The annotation, or (reason, detail) why there is none."""
+        if sample.objection is not None:
+            return sample.objection
         ended = sample.finish_reason
         believed = ended is None or (ended == "" and not self._how.says_how_it_ended)
         if not believed and (reason := incomplete(ended or "")) is not None:
