@@ -41,9 +41,10 @@ def test_directories_results_and_what_differs(workdir):
     assert list(blocks) == sorted(map(str, reports)) and len(blocks) == 2
     for path, report in reports.items():
         seed, temperature = (report["sampling"][key] for key in ("seed", "temperature"))
-        result, settings = blocks[str(path)].strip().split("\n")
+        result, cost, settings = blocks[str(path)].strip().split("\n")
         assert result.startswith(f"accuracy {report['accuracy']:.1%} (95 % interval ")
         assert result.endswith(") on 12 test problems")
+        assert cost.startswith("cost per problem: ")
         assert settings == f"sampling.seed={seed} sampling.temperature={temperature}"
 
 
@@ -57,7 +58,7 @@ def test_one_alone_has_nothing_that_differs_and_one_may_be_unfinished(workdir, t
     )  # fmt: skip
     (unfinished / "report.json").unlink()
     lines = list_evaluations(copy)
-    assert len(lines) == 4
+    assert len(lines) == 5
     number = lines.index(str(unfinished))
     assert lines[number + 1] == "    not finished: the command that began it goes on"
     shutil.rmtree(copy.evaluations)
