@@ -3,7 +3,7 @@
 import json
 
 from distill_jax.evaluation.summary import summarise
-from distill_jax.records import Prediction, Turn, to_json
+from distill_jax.records import Cost, Prediction, Turn, to_json
 from distill_jax.workdir import Workdir, write_json, write_text
 
 ARITHMETIC = "distill_jax.tasks.arithmetic"
@@ -26,7 +26,7 @@ def identity(seed=0, scheme="socratic", task=ARITHMETIC, **changes):
     return base | (options if task == ARITHMETIC else {}) | changes
 
 
-def solved(problem, steps, correct=True, status="finished", log_probability=-0.5):
+def solved(problem, steps, correct=True, status="finished", log_probability=-0.5, flops=1000):
     """A prediction that asks and solves `steps`, [(question, solution), ...]."""
     turns = []
     for question, solution in steps:
@@ -44,6 +44,8 @@ def solved(problem, steps, correct=True, status="finished", log_probability=-0.5
         scores={"strict": False, "flexible": correct, "normalised": correct},
         status=status,
         attributes=problem.attributes,
+        answered_by="students",
+        cost=Cost(prompt_tokens=20, tokens=16 * len(steps), flops=flops),
     )
 
 

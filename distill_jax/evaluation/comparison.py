@@ -9,8 +9,10 @@ from distill_jax.evaluation import (
     ablations,
     breakdowns,
     comparison_tables,
+    deferral,
     figures,
     html_report,
+    length_fits,
     published,
     tables,
 )
@@ -61,6 +63,8 @@ def write_comparison(
         *comparison_tables.breakdown_tables(runs),
         comparison_tables.questions_table(runs, gold),
         comparison_tables.calibration_table(runs),
+        deferral.deferral_table(runs),
+        length_fits.lengths_table(runs),
         comparison_tables.parity_table(runs),
         comparison_tables.published_table(results) if results else None,
     ]
