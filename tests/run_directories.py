@@ -82,6 +82,24 @@ def write_run(path, predictions, *, split="test", sampling=None, tokens=1000, **
     return str(path)
 
 
+def write_evaluation(run, name, predictions, *, split, **changes):
+    """One more evaluation of a run, as its headline but for these; returns its directory."""
+    report = json.loads(Workdir(run).report_json.read_text())
+    summary = summarise(
+        predictions,
+        split=split,
+        guessers={},
+        **{key: report[key] for key in ("task", "checkpoint_steps", "identity", "seed")},
+        seconds=1.0,
+        sampling=report["sampling"] | changes,
+    )
+    evaluation = {"problems": len(predictions), "evaluation": EVALUATION | {"split": split}}
+    directory = Workdir(run).evaluations / name
+    write_text(directory / "predictions.jsonl", "".join(to_json(p) + "\n" for p in predictions))
+    write_json(directory / "report.json", summary | evaluation)
+    return str(directory)
+
+
 def change_json(path, **changes):
     """Replace keys of a JSON file."""
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
