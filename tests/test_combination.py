@@ -126,7 +126,8 @@ def test_length_vote_against_the_obvious_way(rows, width, kept):
     left = [answer for n, answer in samples if n // width in chosen]
     most = max(left.count(answer) for answer in left)
     expected = next(answer for answer in left if left.count(answer) == most)
-    members = {str(i): prediction(a, steps=n) for i, (n, a) in enumerate(rows)}
+    # Equally probable per token: of equally frequent answers the first wins.
+    members = {str(i): prediction(a, steps=n, log_probability=-n) for i, (n, a) in enumerate(rows)}
     found = length_vote(members, lambda s: s.tokens, width, kept)
     assert found.prediction == expected
 

@@ -328,6 +328,7 @@ def test_the_report_has_one_more_row(two, tmp_path):
     tests = {row["run"]: row for row in read_csv(tmp_path / "report", "paired")}
     assert tests["switch"]["only this right"] == "1"
     assert "Deferral" in Page(pages[0]).find("main")[0]["text"]
+    assert "aria-label='Accuracy by share of deferred problems: switch'" in pages[0].read_text()
     # By itself, and with all its evaluations, of which it has no other.
     write_comparison([str(out)], tmp_path / "alone", all_evaluations=True)
     assert [row["run"] for row in read_csv(tmp_path / "alone", "runs")] == ["switch"]

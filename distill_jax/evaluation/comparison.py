@@ -178,6 +178,12 @@ def _html(
                 if (measured := calibration(run.predictions)) is not None
             }
         ),
+        "deferral": figures.deferral_figure(
+            {
+                html_report.visible(run.name): run.report["combination"]["deferral"]["curve"]
+                for run in deferral.switches(runs)
+            }
+        ),
     }
     return html_report.page_template("comparison.html.j2").render(
         **facts,

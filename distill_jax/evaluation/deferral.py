@@ -236,11 +236,15 @@ def measure(
     }
 
 
+def switches(runs: Sequence[Run]) -> list[Run]:
+    """Those that are combinations by the rule `switch`."""
+    return [run for run in runs if "deferral" in run.report.get("combination", {})]
+
+
 def deferral_table(runs: Sequence[Run]) -> Table | None:
     """One row per switch; None if there is none."""
-    switches = [run for run in runs if "deferral" in run.report.get("combination", {})]
     rows = []
-    for run in switches:
+    for run in switches(runs):
         combined = run.report["combination"]
         measured, chosen = combined["deferral"], combined["threshold"]
         rows.append(
@@ -281,7 +285,8 @@ def deferral_table(runs: Sequence[Run]) -> Table | None:
         "deferred problems, the most uncertain first, which needs no threshold; random: in any "
         "order, with the interval of 95 % of the orders; oracle: first those that only the large "
         "one has right. Spearman: the rank correlation of uncertainty and gain (large minus "
-        "small), with its 95 % bootstrap interval; empty if all gains are equal."
+        "small), with its 95 % bootstrap interval; empty if all gains are equal. In the figure the "
+        "dotted line is random, the dashed one the oracle."
     )
     return Table("deferral", "Deferral", columns, rows, note) if rows else None
 
