@@ -23,7 +23,7 @@ def main(argv: list[str]) -> None:
     arguments = _parser().parse_args(argv)
     for rule, options in OPTIONS.items():
         for option in options:
-            if rule != arguments.rule and getattr(arguments, option) is not None:
+            if rule != arguments.rule and vars(arguments)[option] is not None:
                 raise UserError(f"--{option} is for --rule {rule}: leave it out")
     if arguments.rule == "switch":
         _check_threshold(arguments)

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import math
+import re
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from run_directories import solved, write_evaluation, write_run
 
 from distill_jax import combine, errors
 from distill_jax.dialogues import votes
-from distill_jax.evaluation import results
+from distill_jax.evaluation import deferral, results
 from distill_jax.evaluation.ablations import with_all_evaluations
 from distill_jax.evaluation.comparison import write_comparison
 from distill_jax.evaluation.runs import arms, read_runs
@@ -141,7 +142,9 @@ def test_the_threshold_is_chosen_on_dev(two, tmp_path, capsys):
     arguments = ("--rule", "switch", *two, "--output", tmp_path / "no", "--dev")
     line = refused(capsys, *arguments, *two)
     assert "a threshold is chosen on other problems" in line and PROBLEMS[0].question[:50] in line
-    assert "the same runs in the same order" in refused(capsys, *arguments, *dev[::-1])
+    hot = write_evaluation(two[1], "hot", answers((2, 3, 4, 5), DEV), split="dev", temperature=0.7)
+    for other in (dev[::-1], dev[:1], (dev[0], hot)):
+        assert "the same runs in the same order" in refused(capsys, *arguments, *other)
     assert not (tmp_path / "no").exists()
 
 
@@ -321,10 +324,10 @@ def test_the_report_has_one_more_row(two, tmp_path):
     assert row["tokens generated"] == str(6 * 32 + 2 * 32)
     assert float(row["FLOPs per problem"]) == pytest.approx(22_000 / 6)
     assert float(settings["large"]["FLOPs per problem"]) == 8000
-    (deferral,) = read_csv(tmp_path / "report", "deferral")
-    assert float(deferral["area"]) == pytest.approx(0.819444, abs=1e-6)
-    assert float(deferral["of the oracle's gain"]) == pytest.approx(0.384615, abs=1e-6)
-    assert (deferral["uncertainty"], deferral["threshold chosen on"]) == ("answer", "given")
+    (shown,) = read_csv(tmp_path / "report", "deferral")
+    assert float(shown["area"]) == pytest.approx(0.819444, abs=1e-6)
+    assert float(shown["of the oracle's gain"]) == pytest.approx(0.384615, abs=1e-6)
+    assert (shown["uncertainty"], shown["threshold chosen on"]) == ("answer", "given")
     tests = {row["run"]: row for row in read_csv(tmp_path / "report", "paired")}
     assert tests["switch"]["only this right"] == "1"
     assert "Deferral" in Page(pages[0]).find("main")[0]["text"]
@@ -400,4 +403,6 @@ def test_help_is_quick():
         cwd=ROOT, env=environment(), capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert "--threshold" in done.stdout
+    [choices] = set(re.findall(r"--by \{(\S*)\}", done.stdout))
+    assert choices.split(",") == list(deferral.UNCERTAINTIES)
     assert time.monotonic() - began < 2

@@ -91,15 +91,15 @@ def choose_threshold(
 ) -> Threshold:
     """The threshold that is best on dev: the most accurate, or the one that defers at most `share`.
 
-    Raises UserError if the dev evaluations are not of the students of `members`, in their order, or
-    share a question with them.
+    Raises UserError if the dev evaluations are not of the students of `members`, in their order and
+    with their sampling, or if they share a question with them.
     """
-    dev = read_members(dev_paths)
-    students = [[run.identity, run.report["checkpoint_steps"]] for run in members]
-    if [[run.identity, run.report["checkpoint_steps"]] for run in dev] != students:
+    fit = len(dev_paths) == len(members)
+    dev = read_members(dev_paths, [member.name for member in members]) if fit else []
+    if [_who_answered(run) for run in dev] != [_who_answered(run) for run in members]:
         raise UserError(
-            f"--dev {' '.join(dev_paths)}: not the students of {_listed(members)}, checkpoint by "
-            "checkpoint: give evaluations of the same runs in the same order"
+            f"--dev {' '.join(dev_paths)}: not the students, checkpoints and sampling of "
+            f"{_listed(members)}: give evaluations of the same runs in the same order"
         )
     asked = {prediction.question for prediction in members[0].predictions}
     for prediction in dev[0].predictions:
@@ -264,6 +264,12 @@ def _file(member: Run) -> pathlib.Path:
 
 def _listed(members: Sequence[Run]) -> str:
     return " ".join(str(member.evaluation) for member in members)
+
+
+def _who_answered(run: Run) -> list[Any]:
+    """Equal for evaluations of the same students that differ in their problems."""
+    sampling = {k: v for k, v in run.report["sampling"].items() if k not in ("slots", "seed")}
+    return [run.identity, run.report["checkpoint_steps"], sampling]
 
 
 def _problems(members: Sequence[Run]) -> list[dict[str, Prediction]]:

@@ -200,7 +200,8 @@ def rank_correlation(
     if math.isnan(found):
         return None
     drawn = np.random.default_rng(seed).integers(n, size=(RESAMPLES, n))
-    resampled = _spearman(values[drawn], gains[drawn])
+    parts = np.array_split(drawn, 1 + drawn.size // 1_000_000)  # as many as memory holds at once
+    resampled = np.concatenate([_spearman(values[part], gains[part]) for part in parts])
     low, high = np.quantile(resampled[~np.isnan(resampled)], [0.025, 0.975])
     return float(found), float(low), float(high)
 
@@ -225,7 +226,7 @@ def measure(
         "small_accuracy": found.switch[0],
         "large_accuracy": found.switch[-1],
         "curve": [
-            {"deferred": j / n, **{name: getattr(found, name)[j] for name in Curve._fields}}
+            {"deferred": j / n} | {name: values[j] for name, values in found._asdict().items()}
             for j in points
         ],
         "area": {name: area(values) for name, values in found._asdict().items()},
