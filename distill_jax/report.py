@@ -18,7 +18,10 @@ def main(argv: list[str]) -> None:
         epilog="Runs that differ only in config.seed are grouped: mean and standard deviation.",
         allow_abbrev=False,
     )
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="the --workdir of a finished run")
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN", help="the --workdir of a finished run, one of its "
+        "evaluations (RUN/evaluations/NAME), or what distill_jax.combine wrote",
+    )  # fmt: skip
     parser.add_argument("--output", required=True, metavar="DIR", help="where the report goes")
     parser.add_argument(
         "--baseline", default="", metavar="RUN", help="the run that others are tested against; "

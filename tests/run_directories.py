@@ -3,7 +3,7 @@
 import json
 
 from distill_jax.evaluation.summary import Circumstances, summarise
-from distill_jax.records import Prediction, Turn, to_json
+from distill_jax.records import Cost, Prediction, Turn, to_json
 from distill_jax.workdir import Workdir, write_json, write_text
 
 ARITHMETIC = "distill_jax.tasks.arithmetic"
@@ -26,7 +26,7 @@ def identity(seed=0, scheme="socratic", task=ARITHMETIC, **changes):
     return base | (options if task == ARITHMETIC else {}) | changes
 
 
-def solved(problem, steps, correct=True, status="finished", log_probability=-0.5):
+def solved(problem, steps, correct=True, status="finished", log_probability=-0.5, flops=1000):
     """A prediction that asks and solves `steps`, [(question, solution), ...]."""
     turns = []
     for question, solution in steps:
@@ -44,6 +44,8 @@ def solved(problem, steps, correct=True, status="finished", log_probability=-0.5
         scores={"strict": False, "flexible": correct, "normalised": correct},
         status=status,
         attributes=problem.attributes,
+        answered_by="students",
+        cost=Cost(prompt_tokens=20, tokens=16 * len(steps), flops=flops),
     )
 
 
@@ -78,6 +80,23 @@ def write_run(path, predictions, *, split="test", sampling=None, tokens=1000, **
         write_json(directory / "report.json", content)
     write_json(workdir.report_json, report)
     return str(path)
+
+
+def write_evaluation(run, name, predictions, *, split, **changes):
+    """One more evaluation of a run, as its headline but for these; returns its directory."""
+    report = json.loads(Workdir(run).report_json.read_text())
+    circumstances = Circumstances(
+        split=split,
+        **{key: report[key] for key in ("task", "checkpoint_steps", "identity", "seed")},
+        seconds=1.0,
+        sampling=report["sampling"] | changes,
+    )
+    summary = summarise(predictions, {}, circumstances)
+    evaluation = {"problems": len(predictions), "evaluation": EVALUATION | {"split": split}}
+    directory = Workdir(run).evaluations / name
+    write_text(directory / "predictions.jsonl", "".join(to_json(p) + "\n" for p in predictions))
+    write_json(directory / "report.json", summary | evaluation)
+    return str(directory)
 
 
 def change_json(path, **changes):

@@ -65,6 +65,22 @@ def test_accuracies_below_each_other():
     assert figures.accuracy_figure([]) is None
 
 
+def test_deferral_beside_random_and_oracle():
+    rows = [(0.0, 0.5, 0.5, 0.5), (0.5, 0.8, 0.6, 0.9), (1.0, 0.7, 0.7, 0.7)]
+    names = ("deferred", "switch", "random", "oracle")
+    svg = str(figures.deferral_figure({"a": [dict(zip(names, row, strict=True)) for row in rows]}))
+    paths = re.findall(r'd="([^"]*)"[^>]*fill: none; stroke(?:-dasharray: [^;]*; stroke)?', svg)
+    lines = [re.findall(r"[ML] (\S+) (\S+)", path) for path in paths]
+    switch, random, oracle = (
+        [tuple(map(float, point)) for point in line] for line in lines if len(line) == 3
+    )
+    assert switch[0] == random[0] == oracle[0] and switch[2] == random[2] == oracle[2]
+    # y grows downwards in SVG: the oracle lies above the switch, that above random.
+    assert oracle[1][1] < switch[1][1] < random[1][1]
+    assert (random[0][1] - random[1][1]) * 3 == pytest.approx(random[0][1] - switch[1][1], rel=1e-4)
+    assert figures.deferral_figure({}) is None
+
+
 class Group(NamedTuple):
     name: str
     accuracy: float

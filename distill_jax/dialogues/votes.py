@@ -34,6 +34,15 @@ def majority(answers: Sequence[str | None], log_probabilities: Sequence[float]) 
     return max(winner, key=lambda index: log_probabilities[index])
 
 
+def majority_sample(samples: Sequence[Sample]) -> int:
+    """The index of the sample that `majority` names."""
+    return majority(
+        [sample.prediction for sample in samples],
+        # A prompt that left no room to write has no tokens.
+        [sample.log_probability / max(sample.tokens, 1) for sample in samples],
+    )
+
+
 def combine(predictions: Sequence[Prediction]) -> Prediction:
     """One voted Prediction from those of a problem's samples, in the order of the samples.
 
@@ -47,12 +56,8 @@ def combine(predictions: Sequence[Prediction]) -> Prediction:
         raise ValueError(f"{predictions[0].id}: a vote is no sample")
     if len(predictions) == 1:
         return predictions[0]
-    samples = tuple(_sample(index, prediction) for index, prediction in enumerate(predictions))
-    winner = majority(
-        [sample.prediction for sample in samples],
-        # A prompt that left no room to write has no tokens.
-        [sample.log_probability / max(sample.tokens, 1) for sample in samples],
-    )
+    samples = tuple(as_sample(index, prediction) for index, prediction in enumerate(predictions))
+    winner = majority_sample(samples)
     cost = sum((prediction.cost for prediction in predictions), Cost())
     return dataclasses.replace(predictions[winner], samples=samples, cost=cost)
 
@@ -70,7 +75,8 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     return (total - math.comb(n - c, k)) / total
 
 
-def _sample(index: int, prediction: Prediction) -> Sample:
+def as_sample(index: int, prediction: Prediction) -> Sample:
+    """A prediction as one sample of several."""
     return Sample(
         index=index,
         completion=prediction.completion,

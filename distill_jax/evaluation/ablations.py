@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from distill_jax.errors import UserError
 from distill_jax.evaluation import paired, tables
 from distill_jax.evaluation.listing import as_text, settings
 from distill_jax.evaluation.runs import Run, problem_key, read_predictions
@@ -20,8 +21,12 @@ def with_all_evaluations(headlines: Sequence[Run]) -> tuple[list[Run], list[str]
 
     An evaluation is left out where it has no problem in common with its run's headline: another
     split or task, or the steps of config.sampling.given="history". Others are called after what
-    differs from the headline.
+    differs from the headline. Raises UserError if two of `headlines` are of one run.
     """
+    if len({run.path for run in headlines}) < len(headlines):
+        raise UserError(
+            "--evaluations all: two evaluations of one run are given: give its --workdir once"
+        )
     runs: list[Run] = []
     left_out: list[str] = []
     for headline in headlines:
@@ -34,7 +39,7 @@ def with_all_evaluations(headlines: Sequence[Run]) -> tuple[list[Run], list[str]
         for name, (path, other) in sorted(zip(names, others.items(), strict=True)):
             run = dataclasses.replace(
                 headline, name=f"{headline.name}: {name}", variant=name, report=other,
-                predictions=read_predictions(path, other),
+                evaluation=path, predictions=read_predictions(path, other),
             )  # fmt: skip
             if any(problem_key(prediction) in asked for prediction in run.predictions):
                 runs.append(run)

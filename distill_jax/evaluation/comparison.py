@@ -9,8 +9,10 @@ from distill_jax.evaluation import (
     ablations,
     breakdowns,
     comparison_tables,
+    deferral,
     figures,
     html_report,
+    length_fits,
     published,
     tables,
 )
@@ -61,6 +63,8 @@ def write_comparison(
         *comparison_tables.breakdown_tables(runs),
         comparison_tables.questions_table(runs, gold),
         comparison_tables.calibration_table(runs),
+        deferral.deferral_table(runs),
+        length_fits.lengths_table(runs),
         comparison_tables.parity_table(runs),
         comparison_tables.published_table(results) if results else None,
     ]
@@ -172,6 +176,12 @@ def _html(
                 html_report.visible(run.name): measured.bins
                 for run in runs
                 if (measured := calibration(run.predictions)) is not None
+            }
+        ),
+        "deferral": figures.deferral_figure(
+            {
+                html_report.visible(run.name): run.report["combination"]["deferral"]["curve"]
+                for run in deferral.switches(runs)
             }
         ),
     }

@@ -63,6 +63,7 @@ def settings_table(runs: Sequence[Run]) -> Table:
             run.trained_tokens(),
             run.generated_tokens(),
             run.generated_tokens() / len(run.predictions),
+            sum(p.cost.flops for p in run.predictions) / len(run.predictions),
         )
         for run in runs
     ]
@@ -76,11 +77,12 @@ def settings_table(runs: Sequence[Run]) -> Table:
         tables.count("tokens trained"),
         tables.count("tokens generated"),
         tables.decimal("per problem", 1),
+        tables.magnitude("FLOPs per problem"),
     )
     note = (
         "Checkpoints: the rule, and the steps that it chose. Parameters and tokens trained "
         "(non-padding, without those of runs that students started from) are sums over students; "
-        "tokens generated include all samples."
+        "tokens generated and FLOPs are those of everyone who was asked, in all samples."
     )
     return Table("settings", "Settings and cost", columns, rows, note)
 
@@ -212,6 +214,8 @@ def _checkpoints(run: Run) -> str:
 
 
 def _sampling(run: Run) -> str:
+    if "combination" in run.report:
+        return run.report["combination"]["description"]
     settings = run.report["sampling"]
     words = ["greedy" if not settings["temperature"] else f"T={settings['temperature']:g}"]
     words += [f"{settings['samples']} samples"] if settings["samples"] > 1 else []

@@ -22,7 +22,7 @@ Where an answer is yes or no, "wrong operation" means that the reasoning is wron
 import collections
 from collections.abc import Mapping, Sequence
 
-from distill_jax.records import Annotation, Prediction
+from distill_jax.records import Annotation, Prediction, Turn
 from distill_jax.text.false_equations import false_equations
 from distill_jax.text.transcript import before_answer
 
@@ -57,7 +57,7 @@ def classify(prediction: Prediction, gold: Annotation | None, *, given: str = ""
         return UNFINISHED
     if prediction.prediction is None:
         return UNPARSABLE
-    written = _written_steps(prediction)
+    written = written_steps(prediction.turns)
     wanted = None if given in _NOT_ASKED else _gold_steps(prediction, gold)
     if wanted is not None and 0 < written != wanted:
         return WRONG_DECOMPOSITION
@@ -74,10 +74,10 @@ def count(
     return {name: classes[name] for name in CLASSES}
 
 
-def _written_steps(prediction: Prediction) -> int:
-    """Subquestions, or where nobody asks, lines of the solver before the answer."""
+def written_steps(turns: Sequence[Turn]) -> int:
+    """Subquestions, or if nobody asks, lines of the solver before the answer."""
     texts = {"decomposer": [], "solver": []}
-    for turn in prediction.turns:
+    for turn in turns:
         texts.setdefault(turn.role, []).append(turn.text)
     if texts["decomposer"]:
         return sum(bool(text.strip()) for text in texts["decomposer"])

@@ -189,6 +189,34 @@ def reliability_figure(runs: Mapping[str, Sequence[Any]]) -> markupsafe.Markup |
     return _svg("reliability", f"Accuracy by probability: {', '.join(runs)}", draw, _WITH_LEGEND)
 
 
+def deferral_figure(
+    runs: Mapping[str, Sequence[Mapping[str, float]]],
+) -> markupsafe.Markup | None:
+    """{run: points with deferred, switch, random and oracle}, all of them shares: accuracies
+    against the share of deferred problems; None if there is no run."""
+    if not runs:
+        return None
+
+    def draw(axes: Any) -> None:
+        for index, points in enumerate(runs.values()):
+            at = [100 * point["deferred"] for point in points]
+            for name, style in (
+                ("switch", f"{_marker(index)}-"),
+                ("random", ":"),
+                ("oracle", "--"),
+            ):
+                heights = [100 * point[name] for point in points]
+                color = _SERIES[index % len(_SERIES)]
+                axes.plot(at, heights, style, color=color, markersize=4, linewidth=1.4)
+        axes.set_xlim(0, 100)
+        axes.set_xlabel("deferred problems in %")
+        axes.set_ylabel("accuracy in %")
+        _legend(axes, runs)
+
+    label = f"Accuracy by share of deferred problems: {', '.join(runs)}"
+    return _svg("deferral", label, draw, _WITH_LEGEND)
+
+
 def _marker(index: int) -> str:
     return _MARKERS[index // len(_SERIES) % len(_MARKERS)]
 

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distill_jax.errors import UserError
-from distill_jax.evaluation.breakdowns import written_tokens
 from distill_jax.records import (
     Annotation,
     Prediction,
@@ -25,10 +24,12 @@ from distill_jax.workdir import Workdir, read_json
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One run with the predictions of its headline evaluation, or of another one of its own."""
+    """One run with the predictions of its headline evaluation, or of another one of its own; or a
+    combination of several evaluations, which has the students of all of them."""
 
     name: str
-    path: pathlib.Path
+    path: pathlib.Path  # the run's directory, or that of a combination of evaluations
+    evaluation: pathlib.Path  # the directory of predictions.jsonl and report.json
     report: dict[str, Any]  # report.json
     facts: dict[str, Any]  # training_data.json: {student: facts}
     predictions: tuple[Prediction, ...]
@@ -66,36 +67,43 @@ class Run:
         )
 
     def generated_tokens(self) -> int:
-        """Tokens written for the predictions, those of all samples included."""
-        return sum(
-            sum(sample.tokens for sample in p.samples) if p.samples else written_tokens(p)
-            for p in self.predictions
-        )
+        """Tokens written for the predictions by everyone who was asked, in all samples."""
+        return sum(p.cost.tokens for p in self.predictions)
 
     def arm(self) -> str:
-        """Equal for runs that differ in nothing but their seed."""
-        identity = {key: value for key, value in self.identity.items() if key != "seed"}
-        sampling = {k: v for k, v in self.report["sampling"].items() if k not in ("slots", "seed")}
-        evaluation = [self.report[key] for key in ("task", "split", "checkpoint_rule")]
-        return json.dumps([identity, sampling, evaluation], sort_keys=True)
+        """Equal for runs that differ in nothing but their seed, and for combinations of such runs
+        by one rule with the same settings."""
+        combined = self.report.get("combination")
+        members = combined["members"] if combined else [self.report]
+        rule = [combined["rule"], combined["settings"]] if combined else []
+        evaluation = [self.report[key] for key in ("task", "split")]
+        return json.dumps([[_but_for_the_seed(m) for m in members], evaluation, rule])
+
+
+def _but_for_the_seed(report: Mapping[str, Any]) -> str:
+    identity = {key: value for key, value in report["identity"].items() if key != "seed"}
+    sampling = {k: v for k, v in report["sampling"].items() if k not in ("slots", "seed")}
+    return json.dumps([identity, sampling, report["checkpoint_rule"]], sort_keys=True)
 
 
 def read_runs(paths: Sequence[str], names: Sequence[str] = ()) -> list[Run]:
-    """The runs in these directories, named as said, or else after their directories.
+    """What lies in these directories, named as said, or else after the directories.
 
-    Runs of one name get their seed added. Raises UserError where a directory holds no evaluated
-    run, where there are not as many names as paths, and where two runs would have one name.
+    A directory is that of a run, whose headline evaluation is read; of one of its evaluations; or
+    of a combination. Runs of one name get their seed added. Raises UserError if a directory holds
+    no evaluation, if an evaluation is given twice, if there are not as many names as paths, and if
+    two runs would have one name.
     """
     if names and len(names) != len(paths):
         raise UserError(f"--names has {len(names)} names for {len(paths)} runs: give one each")
-    if len({os.path.realpath(path) for path in paths}) < len(paths):
-        raise UserError("a run is given twice: name every directory once")
-    labels = names or [pathlib.Path(path).resolve().name for path in paths]
+    labels = names or [_label(pathlib.Path(path).resolve()) for path in paths]
     runs = [_read_run(path, label) for path, label in zip(paths, labels, strict=True)]
+    if len({os.path.realpath(run.evaluation) for run in runs}) < len(runs):
+        raise UserError("a run is given twice: name every directory once")
     counts = collections.Counter(run.name for run in runs)
     runs = [
         dataclasses.replace(run, name=f"{run.name} seed {run.report['seed']}")
-        if counts[run.name] > 1
+        if counts[run.name] > 1 and run.report["seed"] is not None
         else run
         for run in runs
     ]
@@ -188,8 +196,19 @@ def with_gold_steps(run: Run, gold: Mapping[str, Annotation]) -> Run:
     return dataclasses.replace(run, predictions=predictions)
 
 
+def _label(path: pathlib.Path) -> str:
+    """ "demo" of runs/demo, "demo: NAME" of runs/demo/evaluations/NAME."""
+    return f"{path.parents[1].name}: {path.name}" if _is_evaluation(path) else path.name
+
+
+def _is_evaluation(path: pathlib.Path) -> bool:
+    return path.parent.name == "evaluations" and (path / "predictions.jsonl").exists()
+
+
 def _read_run(path: str, name: str) -> Run:
     workdir = Workdir(path)
+    if (workdir.path / "predictions.jsonl").exists():
+        return read_evaluation(pathlib.Path(os.path.abspath(path)), name)
     if not workdir.report_json.exists():
         finish = f"its own command, python -m distill_jax.main --config ... --workdir {path}"
         what = f"is not evaluated yet: finish it ({finish})" if workdir.config.exists() else (
@@ -210,14 +229,20 @@ def _read_run(path: str, name: str) -> Run:
 
 
 def read_evaluation(directory: pathlib.Path, name: str) -> Run:
-    """A run with the predictions of the evaluation RUN/evaluations/NAME; UserError where they are
-    damaged."""
-    workdir = Workdir(directory.parents[1])
+    """The evaluation RUN/evaluations/NAME with its run, or a combination; UserError if it is
+    damaged, or apart from its run."""
     report = read_json(directory / "report.json")
     predictions = read_predictions(directory, report)
+    if "combination" in report:
+        students = report["combination"]["students"]
+        return Run(name, directory, directory, report, students, predictions)
+    workdir = Workdir(directory.parents[1])
+    if not workdir.config.exists():
+        raise UserError(f"{directory} is not in the directory of its run: give RUN/evaluations/...")
+    workdir.check_version()
     facts, parity = read_json(workdir.training_data), workdir.parity_test_selection
-    epochs = read_json(parity)["epochs"] if parity.exists() else ()
-    return Run(name, workdir.path, report, facts, predictions, parity_epochs=tuple(epochs))
+    epochs = tuple(read_json(parity)["epochs"] if parity.exists() else ())
+    return Run(name, workdir.path, directory, report, facts, predictions, parity_epochs=epochs)
 
 
 def problem_key(prediction: Prediction) -> tuple[str, str, str]:

@@ -22,7 +22,7 @@ class Circumstances:
     split: str
     checkpoint_steps: Mapping[str, int]  # by student
     identity: Mapping[str, Any]  # of the run
-    seed: int
+    seed: int | None  # None if several runs were combined that differ in it
     seconds: float  # that it took
     sampling: Mapping[str, Any]
     checkpoint_rule: str = "last"
@@ -92,7 +92,8 @@ def closing_lines(result: Mapping[str, Any]) -> list[str]:
     line = f"accuracy {result['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) on {what}"
     if "samples" in result:
         shares = ", ".join(f"pass@{k} {share:.1%}" for k, share in result["pass_at_k"].items())
-        line += f", majority of {result['samples']} dialogues each; {shares}"
+        rule = result["combination"]["rule"] if "combination" in result else "majority"
+        line += f", {rule} of {result['samples']} dialogues each; {shares}"
     lines = [line, cost_line(result)]
     if "values_filled_in" in result:
         lines.append(f"calculator: {result['values_filled_in']} values filled in")

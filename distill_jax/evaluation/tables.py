@@ -46,6 +46,11 @@ def decimal(name: str, digits: int = 2) -> Column:
     return Column(name, lambda x: f"{x:.{digits}f}")
 
 
+def magnitude(name: str) -> Column:
+    """A large number by its first three digits: 1.23e+09."""
+    return Column(name, lambda x: f"{x:.3g}")
+
+
 def share(name: str) -> Column:
     """A share as per cent: 0.2345 is shown as 23.4 %."""
     return Column(name, _percent)
@@ -54,6 +59,11 @@ def share(name: str) -> Column:
 def share_with_interval(name: str) -> Column:
     """(share, low, high)."""
     return Column(name, lambda v: f"{_percent(v[0])} ({_percent(v[1])} to {_percent(v[2])})", _ENDS)
+
+
+def decimal_with_interval(name: str) -> Column:
+    """(value, low, high) with two digits after the point."""
+    return Column(name, lambda v: f"{v[0]:.2f} ({v[1]:.2f} to {v[2]:.2f})", _ENDS)
 
 
 def points(name: str) -> Column:

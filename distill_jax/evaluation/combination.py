@@ -1,0 +1,131 @@
+"""Rules that make one answer of several: who is asked, and whose answer counts.
+
+Each rule takes what its members wrote for one problem, and returns one Prediction whose cost is
+that of everyone who was asked.
+"""
+
+import collections
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from distill_jax.dialogues import votes
+from distill_jax.records import Cost, Prediction, Sample
+
+ALONE = ("", "students")  # who answers if a member is asked by itself
+
+
+def vote(members: Mapping[str, Prediction]) -> Prediction:
+    """The answer of most ballots; every sample of every member is a ballot.
+
+    `members` are predictions of one problem by name. Ties are broken as `votes.majority` does.
+    Raises ValueError if there is no member, or if the predictions are of several problems.
+    """
+    samples = ballots(members)
+    return _elected(members, samples, samples[votes.majority_sample(samples)])
+
+
+def length_vote(
+    members: Mapping[str, Prediction], length: Callable[[Sample], int], width: int, buckets: int
+) -> Prediction:
+    """The answer of most ballots among those of the lengths that agree most.
+
+    The length-filtered vote of "When More is Less" (https://arxiv.org/abs/2502.07266): ballots go
+    into buckets of `width` lengths, `length(ballot) // width`; the `buckets` buckets whose answers
+    have the lowest entropy are kept, of equal ones the shorter; the majority among what they hold
+    wins. A ballot that cannot be read has no say, unless none can be read.
+
+    With width 2 and 2 buckets:
+
+        length    3  3   4   6  6   8  8
+        answer    7  7   7   9  8   9  9
+        bucket    1  1   2   3  3   4  4
+        entropy      0   0   ln 2      0     kept: 1 and 2, so 7 wins
+
+    Raises ValueError as `vote` does.
+    """
+    samples = ballots(members)
+    read = [sample for sample in samples if sample.prediction is not None] or samples
+    groups: dict[int, list[Sample]] = collections.defaultdict(list)
+    for sample in read:
+        groups[length(sample) // width].append(sample)
+    agreeing = sorted(groups, key=lambda b: (entropy([s.prediction for s in groups[b]]), b))
+    kept = set(agreeing[:buckets])
+    left = [sample for sample in read if length(sample) // width in kept]
+    return _elected(members, samples, left[votes.majority_sample(left)])
+
+
+def switch(
+    small: Prediction, large: Prediction, large_name: str, uncertainty: float, threshold: float
+) -> Prediction:
+    """The small one's answer, or the large one's if `uncertainty` is above `threshold`.
+
+    The switcher of "Predicting on the Edge" (https://arxiv.org/abs/2202.07652). `small` says itself
+    who answered. The large one's cost is added only if it is asked. Samples are left out, since
+    some problems would have those of one and some those of the other. Raises ValueError if the
+    predictions are of different problems.
+    """
+    _one_problem([small, large])
+    if uncertainty <= threshold:
+        return dataclasses.replace(small, samples=())
+    return dataclasses.replace(
+        large,
+        samples=(),
+        answered_by=who(large_name, large.answered_by),
+        cost=small.cost + large.cost,
+    )
+
+
+def ballots(members: Mapping[str, Prediction]) -> tuple[Sample, ...]:
+    """All samples of all members, numbered from 0; each says which member wrote it.
+
+    Raises ValueError as `vote` does.
+    """
+    _one_problem(list(members.values()))
+    drawn = [
+        (name, sample)
+        for name, prediction in members.items()
+        for sample in prediction.samples or (votes.as_sample(0, prediction),)
+    ]
+    return tuple(
+        dataclasses.replace(sample, index=index, answered_by=who(name, sample.answered_by))
+        for index, (name, sample) in enumerate(drawn)
+    )
+
+
+def who(member: str, answered_by: str) -> str:
+    """What `answered_by` becomes when a member is one of several.
+
+    >>> who("small", "students"), who("cascade", "teacher")
+    ('small', 'cascade: teacher')
+    """
+    return member if answered_by in ALONE else f"{member}: {answered_by}"
+
+
+def entropy(answers: Sequence[str | None]) -> float:
+    """Entropy of the shares of the different answers, in nats; from 0, for one answer."""
+    counts = sorted(collections.Counter(answers).values())  # sorted: equal counts, equal sums
+    return -math.fsum(n / len(answers) * math.log(n / len(answers)) for n in counts) + 0.0
+
+
+def _elected(
+    members: Mapping[str, Prediction], samples: Sequence[Sample], winner: Sample
+) -> Prediction:
+    problem = next(iter(members.values()))
+    return dataclasses.replace(
+        problem,
+        completion=winner.completion,
+        turns=winner.turns,
+        prediction=winner.prediction,
+        correct=winner.correct,
+        scores=winner.scores,
+        status=winner.status,
+        samples=tuple(samples),
+        answered_by=winner.answered_by,
+        cost=sum((prediction.cost for prediction in members.values()), Cost()),
+    )
+
+
+def _one_problem(predictions: Sequence[Prediction]) -> None:
+    if len({(p.id, p.question, p.answer) for p in predictions}) != 1:
+        raise ValueError(f"predictions of one problem, not of {[p.id for p in predictions]}")

@@ -1,0 +1,171 @@
+"""How long a chain should be: accuracy by problem size and steps written, its fit and its optimum.
+
+Source: "When More is Less: Understanding Chain-of-Thought Length" (https://arxiv.org/abs/2502.07266).
+N steps solve a problem of size T with the accuracy
+
+    A(N) = scale * ((1 - T / (N * capability)) * (1 - T / noise)) ** N
+
+A step does T / N operations: the more there are to one step, and the closer to `capability`, the
+more often it goes wrong; and every step meets the noise of the problem anew. So A rises and falls
+with N.
+"""
+
+import collections
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from distill_jax.evaluation import tables
+from distill_jax.evaluation.error_classes import written_steps
+from distill_jax.evaluation.runs import Run
+from distill_jax.evaluation.statistics import wilson_interval
+from distill_jax.evaluation.tables import Table
+from distill_jax.records import Prediction
+
+FEWEST = 10  # dialogues that a length needs, for the table to look at it
+
+
+class Cell(NamedTuple):
+    """The dialogues of one size that have one length."""
+
+    size: int
+    steps: int  # written
+    n: int
+    correct: int
+
+
+class Fit(NamedTuple):
+    """Of `accuracy` to cells."""
+
+    scale: float
+    capability: float
+    noise: float
+    cells: int  # that it is a fit of
+    left_out: int  # in which nothing is right, whose logarithm does not exist
+
+
+def cells(predictions: Sequence[Prediction], attribute: str = "steps") -> list[Cell]:
+    """All dialogues, those of all samples, by size and by the steps that were written.
+
+    The size of a problem is the whole number attributes[attribute]: problems without it, and
+    dialogues without any step, are left out.
+    """
+    found: dict[tuple[int, int], list[bool]] = collections.defaultdict(list)
+    for prediction in predictions:
+        size = prediction.attributes.get(attribute)
+        if not isinstance(size, int):
+            continue
+        for dialogue in prediction.samples or (prediction,):
+            if steps := written_steps(dialogue.turns):
+                found[size, steps].append(dialogue.correct)
+    return [Cell(*key, len(right), sum(right)) for key, right in sorted(found.items())]
+
+
+def best_steps(found: Sequence[Cell]) -> dict[int, Cell]:
+    """{size: the cell with the highest accuracy, of equally accurate ones the shortest}."""
+    best: dict[int, Cell] = {}
+    for cell in sorted(found):
+        other = best.get(cell.size)
+        if other is None or cell.correct * other.n > other.correct * cell.n:
+            best[cell.size] = cell
+    return best
+
+
+def accuracy(size: float, steps: float, capability: float, noise: float) -> float:
+    """A(N) for scale 1; 0 if a step would have `capability` operations or more."""
+    right = (1 - size / (steps * capability)) * (1 - size / noise)
+    return right**steps if steps * capability > size else 0.0
+
+
+def optimal_steps(size: float, capability: float, noise: float) -> float:
+    """The N at which A(N) is largest, not rounded: size * Z / (capability * (Z + 1)).
+
+    Z is the branch -1 of Lambert's W at -(1 - size / noise) / e. Raises ValueError unless
+    0 < size < noise and 0 < capability.
+    """
+    if not (0 < size < noise and capability > 0):
+        raise ValueError(f"size {size} with capability {capability} and noise {noise}")
+    from scipy.special import lambertw  # takes seconds to import
+
+    z = float(lambertw(-(1 - size / noise) / math.e, -1).real)
+    return size * z / (capability * (z + 1))
+
+
+def fit(found: Sequence[Cell]) -> Fit | None:
+    """Scale (at most 1), capability and noise by least squares on log accuracy.
+
+    Cells are weighted by their number of right answers, which is how well their logarithm is known
+    while accuracies are low. None if fewer than four cells with right answers are there, or if no
+    size has two lengths: then nothing tells the three numbers apart.
+    """
+    used = [cell for cell in found if cell.correct]
+    lengths = collections.Counter(cell.size for cell in used)
+    if len(used) < 4 or max(lengths.values()) < 2:
+        return None
+    from scipy.optimize import least_squares  # takes seconds to import
+
+    size, steps, n, correct = np.array(used, float).T
+    weights = np.sqrt(correct)
+    lowest = np.array([(size / steps).max(), size.max()])  # of capability and noise
+
+    def model(parameters: np.ndarray) -> tuple[float, float, float]:
+        capability, noise = lowest * (1 + np.exp(parameters[1:]))
+        return math.exp(parameters[0]), capability, noise
+
+    def residuals(parameters: np.ndarray) -> np.ndarray:
+        scale, capability, noise = model(parameters)
+        step = np.log1p(-size / (steps * capability)) + np.log1p(-size / noise)
+        return weights * (math.log(scale) + steps * step - np.log(correct / n))
+
+    # Far from the optimum the surface is flat: the best of several starts.
+    starts = [(-0.1, a, b) for a in (-2.0, 0.0, 2.0) for b in (-1.0, 1.0, 3.0)]
+    bounds = ([-10.0, -12.0, -12.0], [0.0, 12.0, 12.0])
+    found_fits = [least_squares(residuals, start, bounds=bounds) for start in starts]
+    return Fit(*model(min(found_fits, key=lambda f: f.cost).x), len(used), len(found) - len(used))
+
+
+def lengths_table(runs: Sequence[Run]) -> Table | None:
+    """One row per size and run: the best length, and that of the fit; None if no size has two
+    lengths with FEWEST dialogues each."""
+    rows = []
+    for run in runs:
+        enough = [cell for cell in cells(run.predictions) if cell.n >= FEWEST]
+        fitted, best = fit(enough), best_steps(enough)
+        for size, cell in best.items():
+            same = [other for other in enough if other.size == size]
+            if len(same) < 2:
+                continue
+            n = sum(other.n for other in same)
+            optimum = fitted and optimal_steps(size, fitted.capability, fitted.noise)
+            rows.append(
+                (
+                    str(size),
+                    run.name,
+                    n,
+                    sum(other.n * other.steps for other in same) / n,
+                    cell.steps,
+                    (cell.correct / cell.n, *wilson_interval(cell.correct, cell.n)),
+                    optimum,
+                )
+            )
+    rows.sort(key=lambda row: int(row[0]))
+    columns = (
+        tables.text("steps of the gold solution"),
+        tables.text("run"),
+        tables.count("dialogues"),
+        tables.decimal("steps written"),
+        tables.count("best"),
+        tables.share_with_interval("accuracy there"),
+        tables.decimal("best by the fit"),
+    )
+    note = (
+        f"Of lengths that {FEWEST} dialogues or more have. Steps written: the mean. Best: the "
+        "length at which most answers are right, which is not what a student should be made to "
+        "write unless lengths were given to it: students also write another number of steps "
+        "because they are on the wrong way. Best by the fit: the optimum of capability and noise "
+        "as fitted to all sizes of a run together; empty if there are too few lengths for a fit."
+    )
+    title = "Accuracy by steps written"
+    return Table("chain_lengths", title, columns, rows, note) if rows else None
