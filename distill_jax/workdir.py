@@ -41,7 +41,7 @@ def some_of(items: Sequence[str], count: int = 4) -> str:
 
 
 class Workdir:
-    """One run's directory; see design.md section 5 for what lies where."""
+    """One run's directory; docs/working_directory.md says what lies where."""
 
     def __init__(self, path: str | pathlib.Path):
         self.path = pathlib.Path(path)

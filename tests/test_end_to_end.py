@@ -54,7 +54,7 @@ def test_running_again_changes_nothing_and_says_so(tiny_copy):
     before = contents(workdir)
     again = run("main", *TINY, "--workdir", workdir)
     assert again.returncode == 0
-    assert again.stdout.count("nothing left to do") == 2
+    assert again.stdout.count("nothing left to do") == 4
     assert contents(workdir) == before
 
 
@@ -188,7 +188,7 @@ def test_a_signal_during_the_evaluation_leaves_at_once_and_it_is_done_again(tiny
     assert process.returncode == 75 and errors.count("\n") == 1
     assert not (tmp_path / "w" / "report.json").exists()
     again = run("main", *TINY, "--workdir", tmp_path / "w")
-    assert again.returncode == 0 and "training: nothing left to do" in again.stdout
+    assert again.returncode == 0 and "training solver: nothing left to do" in again.stdout
     names = ("accuracy", "status", "turns", "tokens", "checkpoint_steps")
     reports = [json.loads((w / "report.json").read_text()) for w in (tiny_run[0], tmp_path / "w")]
     assert all(reports[0][name] == reports[1][name] for name in names if name in reports[0])

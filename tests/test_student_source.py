@@ -54,7 +54,7 @@ def test_patience_stops_and_the_best_checkpoint_is_kept_and_evaluated(source):
     for name in ("exact", "accuracy"):
         assert all(0 <= value <= 1 for _, value in curve(workdir, f"dev/solver/{name}"))
     again = run("main", *json_arguments(workdir), "--workdir", workdir)
-    assert again.stdout.count("nothing left to do") == 2, again.stdout + again.stderr
+    assert again.stdout.count("nothing left to do") == 3, again.stdout + again.stderr
 
 
 def json_arguments(workdir):

@@ -53,7 +53,7 @@ class TrainingStudent:
         self._training, self._student = training, student
 
     def done(self) -> bool:
-        """Whether the student is trained to the end, or another machine trains it."""
+        """Whether the student is trained to the end."""
         return self._student not in self._training.todo()
 
     def run(self) -> None:
@@ -89,7 +89,8 @@ class Evaluating:
 def stages(desk: Desk, reporting: Reporting) -> list[Stage]:
     """What `python -m distill_jax.main` does, in order."""
     training = Training(desk, reporting)
-    students = [TrainingStudent(training, student) for student in desk.run.students]
+    chosen = desk.run.config.train.students or desk.run.students
+    students = [TrainingStudent(training, student) for student in chosen]
     return [Annotating(training), *students, Evaluating(training, reporting)]
 
 

@@ -79,14 +79,32 @@ def from_file(path: str, function: str, shipped: pathlib.Path) -> Any:
 
 
 def config_from_dict(stored: dict[str, Any]) -> ml_collections.ConfigDict:
-    """A locked config from the `config` part of a run's config.json; JSON lists become tuples."""
+    """A locked config from the `config` part of a run's config.json; JSON lists become tuples.
+
+    A key that did not exist when the run began has the value of configs/base.py, which leaves what
+    is new switched off.
+    """
 
     def tuples(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: tuples(item) for key, item in value.items()}
         return tuple(value) if isinstance(value, list) else value
 
-    return ml_collections.ConfigDict(tuples(stored)).lock()
+    return ml_collections.ConfigDict(_filled(tuples(stored), load_config("base.py"))).lock()
+
+
+def _filled(stored: dict[str, Any], base: ml_collections.ConfigDict) -> dict[str, Any]:
+    found = dict(stored)
+    for key, default in base.items():
+        if key in ("model", "optimizer"):  # a section for each student
+            found[key] = {name: _filled(each, default.solver) for name, each in found[key].items()}
+        elif isinstance(default, ml_collections.ConfigDict):
+            # What a task takes is its own affair.
+            if key != "task_options":
+                found[key] = _filled(found.get(key, {}), default)
+        else:
+            found.setdefault(key, default)
+    return found
 
 
 def apply_overrides(config: ml_collections.ConfigDict, overrides: dict[str, str]) -> None:
