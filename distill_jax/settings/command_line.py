@@ -96,14 +96,12 @@ def config_from_dict(stored: dict[str, Any]) -> ml_collections.ConfigDict:
 def _filled(stored: dict[str, Any], base: ml_collections.ConfigDict) -> dict[str, Any]:
     found = dict(stored)
     for key, default in base.items():
-        if key in ("model", "optimizer"):  # a section for each student
-            found[key] = {name: _filled(each, default.solver) for name, each in found[key].items()}
-        elif isinstance(default, ml_collections.ConfigDict):
-            # What a task takes is its own affair.
-            if key != "task_options":
-                found[key] = _filled(found.get(key, {}), default)
-        else:
+        if not isinstance(default, ml_collections.ConfigDict):
             found.setdefault(key, default)
+        elif key in ("model", "optimizer"):  # a section for each student
+            found[key] = {name: _filled(each, default.solver) for name, each in found[key].items()}
+        elif key != "task_options":  # what a task takes is its own affair
+            found[key] = _filled(found.get(key, {}), default)
     return found
 
 
