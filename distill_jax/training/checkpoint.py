@@ -11,6 +11,7 @@ one checkpoint together; the first one writes the manifest and deletes.
 
 import json
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -28,50 +29,22 @@ TEMPORARY = ".orbax-checkpoint-tmp"  # orbax writes <step><this> and renames it
 log = logging.getLogger(__name__)
 
 
-class _NewestAndBest:
-    """Which checkpoints orbax keeps."""
-
-    def __init__(self, keep: int):
-        self._keep, self.best_step = keep, -1
-
-    def should_preserve(self, checkpoints: Any, *, context: Any) -> list[bool]:
-        steps = sorted(each.step for each in checkpoints)
-        kept = {self.best_step, *steps[-self._keep :]}
-        return [each.step in kept for each in checkpoints]
-
-
 class Checkpoints:
     """Saves and restores the train state of one student; `directory` may be local or gs://."""
 
-    def __init__(
-        self, directory: Any, keep: int | None, warn: Callable[[str], None] = log.warning
-    ):
-        """`keep` newest checkpoints stay, None = only to read; `warn` is told which are damaged."""
+    def __init__(self, directory: Any, keep: int, warn: Callable[[str], None] = log.warning):
+        """`keep` newest checkpoints stay; `warn` is told which ones are damaged."""
         import orbax.checkpoint as ocp
 
         self._directory = epath.Path(directory)
         if "://" not in str(directory):
             self._directory = epath.Path(directory).resolve()
-        self._warn, self._ocp = warn, ocp
-        self._policy = _NewestAndBest(keep or 1)
-        self._manager = ocp.CheckpointManager(
-            self._directory,
-            options=ocp.CheckpointManagerOptions(
-                preservation_policy=self._policy,
-                async_options=ocp.options.AsyncOptions(
-                    post_finalization_callback=self._write_manifest
-                ),
-                cleanup_tmp_directories=keep is not None,
-                create=keep is not None,
-                read_only=keep is None,
-            ),
-        )
-        self._speak: Callable[[], None] = _nothing
+        self._keep, self._warn = keep, warn
+        self._ocp = ocp
+        self._checkpointer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
+        self._finishing: threading.Thread | None = None
+        self._failure: Exception | None = None
         self._damaged: set[int] = set()  # known to be; saved again when training comes by
-        if keep is not None:
-            incomplete = set(self._manager.all_steps()) - set(self.steps())
-            for step in distributed.send(sorted(incomplete)):
-                self._manager.delete(step)
 
     def steps(self) -> list[int]:
         """Steps of complete checkpoints, ascending."""
@@ -84,48 +57,69 @@ class Checkpoints:
         Waits for the save before. Raises UserError where the disk is full.
         """
         self.wait()
-        complete = (self._directory / str(step) / MANIFEST).exists()
-        if distributed.send(complete and step not in self._damaged):
+        target = self._directory / str(step)
+        if distributed.send((target / MANIFEST).exists() and step not in self._damaged):
             return
-        if step in self._manager.all_steps():
-            self._manager.delete(step)
         save = self._ocp.args.StandardSave
         params, training = _split(state)
-        self._saving = step, _describe({"params": params, "training": training})
-        self._policy.best_step = best_step
         # Until the save is complete; after a failure for good, as some errors come much later.
-        self._speak = quiet_saves.silence()
+        speak = quiet_saves.silence()
         try:
-            self._manager.save(
-                step,
+            self._checkpointer.save(
+                target,
                 args=self._ocp.args.Composite(params=save(params), training=save(training)),
                 force=True,
             )
         except Exception as error:
-            raise _readable(error, self._directory / str(step)) from error
-
-    def _write_manifest(self) -> None:
-        """Called in process 0 when all have written, before orbax renames the directory."""
-        step, arrays = self._saving
-        target = self._directory / str(step)
-        temporary = self._directory / f"{step}{TEMPORARY}"
-        target = temporary if temporary.exists() else target  # gs:// is written in place
-        (target / ARRAYS).write_text(json.dumps(arrays, indent=2) + "\n")
-        manifest.write(target)
+            raise _readable(error, target) from error
+        arrays = _describe({"params": params, "training": training})
+        self._finishing = threading.Thread(
+            target=self._finish, args=(target, arrays, best_step, speak)
+        )
+        self._finishing.start()
 
     def wait(self) -> None:
         """Return once the last save is complete in this process; raise what went wrong in it."""
-        try:
-            self._manager.wait_until_finished()
-        except Exception as error:
-            raise _readable(error, self._directory / str(self._saving[0])) from error
-        self._speak()
-        self._speak = _nothing
+        if self._finishing is not None:
+            self._finishing.join()
+            self._finishing = None
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
 
     def close(self) -> None:
         """Wait for the last save, and release the threads."""
         self.wait()
-        self._manager.close()
+        self._checkpointer.close()
+
+    def _finish(
+        self,
+        target: epath.Path,
+        arrays: dict[str, str],
+        best_step: int,
+        speak: Callable[[], None],
+    ) -> None:
+        try:
+            self._checkpointer.wait_until_finished()
+            if jax.process_index() == 0:
+                (target / ARRAYS).write_text(json.dumps(arrays, indent=2) + "\n")
+                manifest.write(target)
+                self._delete_old(best_step)
+            speak()
+        except Exception as error:
+            self._failure = _readable(error, target)
+
+    def _delete_old(self, best_step: int) -> None:
+        *_, newest = steps = self.steps()
+        for old in steps[: -self._keep]:
+            if old != best_step:
+                # The manifest first: what is half-deleted must not look complete.
+                (self._directory / str(old) / MANIFEST).unlink()
+        # With them goes what `kill -9` left of an earlier deletion or save.
+        for path in self._directory.iterdir():
+            number = path.name.removesuffix(TEMPORARY)
+            if number.isdigit() and int(number) < newest and not (path / MANIFEST).exists():
+                path.rmtree()
 
     def latest_undamaged(self) -> int | None:
         """The newest step that can be restored, None where there is no checkpoint.
@@ -171,7 +165,7 @@ class Checkpoints:
         _check_arrays(source, parts)
         restore = self._ocp.args.StandardRestore
         arguments = {name: restore(abstract) for name, abstract in parts.items()}
-        return self._manager.restore(step, args=self._ocp.args.Composite(**arguments))
+        return self._checkpointer.restore(source, args=self._ocp.args.Composite(**arguments))
 
     def damaged(self, step: int) -> bool:
         """Whether any file of `step` is not what it was when the checkpoint was written."""
@@ -203,10 +197,6 @@ def _check_arrays(source: epath.Path, parts: dict[str, Any]) -> None:
             f"{source} does not fit this config ({first}{more}): choose another --workdir, or the "
             "sizes that it was trained with"
         )
-
-
-def _nothing() -> None:
-    pass
 
 
 def _split(state: Any) -> tuple[Any, dict[str, Any]]:

@@ -45,8 +45,7 @@ def _hashes(directory: epath.Path) -> dict[str, str]:
     hashes = {}
     for path in sorted(_files(directory)):
         name = path.relative_to(directory).as_posix()
-        # Orbax changes its own files (_CHECKPOINT_METADATA, commit_success.txt) afterwards.
-        if name == "arrays.json" or name.split("/")[0] in ("params", "training"):
+        if MANIFEST not in name:
             digest = hashlib.sha256()
             with path.open("rb") as file:
                 while block := file.read(1 << 24):
