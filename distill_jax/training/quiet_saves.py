@@ -10,8 +10,10 @@ _LOGGERS = ("absl", "asyncio")
 class _Quiet(logging.Filter):
     """Drops errors: during a save all of them, after it only those of a full disk."""
 
-    saving = False
-    hook_before = staticmethod(sys.unraisablehook)
+    def __init__(self):
+        super().__init__()
+        self.saving = False
+        self.hook_before = sys.unraisablehook
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno < logging.ERROR:
