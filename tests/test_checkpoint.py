@@ -1,9 +1,13 @@
 """Checkpoints: bit for bit, damaged, of another shape, in the background, on a full disk."""
 
+import gc
+import logging
 import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +42,15 @@ def saved(path, steps, keep, **more):
         kept.save(number, small_state(number), **more)
     kept.wait()
     return kept
+
+
+def wait_for_threads_to_end(number):
+    """Until only `number` are left; those of asyncio end a moment after their event loop."""
+    until = time.monotonic() + 10
+    while threading.active_count() > number:
+        assert time.monotonic() < until, [thread.name for thread in threading.enumerate()]
+        gc.collect()
+        time.sleep(0.05)
 
 
 def test_checkpoints_come_back_bit_for_bit_and_old_ones_go(tmp_path):
@@ -141,6 +154,18 @@ def test_another_mesh_reads_what_one_device_wrote(tmp_path):
     assert len(state.params["wte"]["embedding"].sharding.device_set) == 8
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="counts open files in /proc")
+def test_restoring_leaves_no_thread_and_no_open_file_even_without_close(tmp_path):
+    saved(tmp_path, (1,), keep=1).close()
+    threads, files = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    for _ in range(4):
+        reader = checkpoint.Checkpoints(tmp_path / "s", keep=1)
+        reader.restore_params(1, abstract(small_state()).params)
+        del reader
+    wait_for_threads_to_end(threads)
+    assert len(os.listdir("/proc/self/fd")) <= files
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="mounting a small disk needs root")
 def test_a_full_disk_is_one_line_and_older_checkpoints_stay(tmp_path, capfd, caplog):
     disk = tmp_path / "disk"
@@ -148,7 +173,7 @@ def test_a_full_disk_is_one_line_and_older_checkpoints_stay(tmp_path, capfd, cap
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk])
     if mounted.returncode:
         pytest.skip("this machine does not allow mounting a small disk")
-    before = sys.unraisablehook
+    hook, threads = sys.unraisablehook, threading.active_count()
     try:
         kept = checkpoint.Checkpoints(disk / "s", keep=100)
         with pytest.raises(UserError, match=r"no space left on the disk of .*older checkpoints"):
@@ -157,8 +182,26 @@ def test_a_full_disk_is_one_line_and_older_checkpoints_stay(tmp_path, capfd, cap
                 kept.wait()
         steps = kept.steps()
         assert steps and not any(kept.damaged(number) for number in steps)
+        with pytest.raises(UserError, match="no space left"):
+            kept.save(60, small_state(60))
+            kept.close()
+        del kept
+        gc.collect()  # reports what nobody has waited for
         assert capfd.readouterr().err == "" and caplog.text == ""  # we raise what went wrong
+        wait_for_threads_to_end(threads)
+        for name in ("absl", "asyncio"):
+            logging.getLogger(name).error("another mistake")
+        assert caplog.text.count("another mistake") == 2
+        assert sum(len(logging.getLogger(name).filters) for name in ("absl", "asyncio")) == 2
+        for number in steps[:-1]:
+            shutil.rmtree(disk / "s" / str(number))
+        kept = checkpoint.Checkpoints(disk / "s", keep=1)
+        kept.save(61, small_state(61))
+        kept.close()
+        assert kept.steps() == [61] and not kept.damaged(61)
+        assert not logging.getLogger("absl").filters and not logging.getLogger("asyncio").filters
+        assert sys.unraisablehook is hook
     finally:
-        sys.unraisablehook = before
+        sys.unraisablehook = hook
         subprocess.run(["umount", "-l", disk], check=True)
         shutil.rmtree(disk, ignore_errors=True)

@@ -1,5 +1,6 @@
 """Which checkpoints of a run are there, and their parameters."""
 
+import contextlib
 from typing import Any
 
 from distill_jax import distributed
@@ -108,6 +109,7 @@ def restore_params(
     params = {}
     for student, number in steps.items():
         abstract = step.abstract_params(mesh, models[student])
-        checkpoints = checkpoint.Checkpoints(run.checkpoint_directory(student), keep=1)
-        params[student] = checkpoints.restore_params(number, abstract)
+        directory = run.checkpoint_directory(student)
+        with contextlib.closing(checkpoint.Checkpoints(directory, keep=1)) as checkpoints:
+            params[student] = checkpoints.restore_params(number, abstract)
     return params

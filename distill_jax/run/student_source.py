@@ -3,6 +3,7 @@
 Random ones of a given size or preset, a model in Hugging Face format, or a student of another run.
 """
 
+import contextlib
 import dataclasses
 import pathlib
 from typing import Any
@@ -81,8 +82,9 @@ def given_params(section: Any, student: str, model: NetworkConfig) -> tuple[Any,
     abstract = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes
     )
-    checkpoints = checkpoint.Checkpoints(step.parent, keep=1)
-    return jax.tree.map(np.asarray, checkpoints.restore_params(int(step.name), abstract)), "float32"
+    with contextlib.closing(checkpoint.Checkpoints(step.parent, keep=1)) as checkpoints:
+        params = checkpoints.restore_params(int(step.name), abstract)
+    return jax.tree.map(np.asarray, params), "float32"
 
 
 def _other_run(name: str) -> tuple[pathlib.Path, str] | None:

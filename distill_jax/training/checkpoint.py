@@ -62,8 +62,7 @@ class Checkpoints:
             return
         save = self._ocp.args.StandardSave
         params, training = _split(state)
-        # Until the save is complete; after a failure for good, as some errors come much later.
-        speak = quiet_saves.silence()
+        quiet_saves.begin()
         try:
             self._checkpointer.save(
                 target,
@@ -71,11 +70,9 @@ class Checkpoints:
                 force=True,
             )
         except Exception as error:
-            raise _readable(error, target) from error
+            raise self._failed(error, target) from error
         arrays = _describe({"params": params, "training": training})
-        self._finishing = threading.Thread(
-            target=self._finish, args=(target, arrays, best_step, speak)
-        )
+        self._finishing = threading.Thread(target=self._finish, args=(target, arrays, best_step))
         self._finishing.start()
 
     def wait(self) -> None:
@@ -88,26 +85,35 @@ class Checkpoints:
             raise failure
 
     def close(self) -> None:
-        """Wait for the last save, and release the threads."""
-        self.wait()
-        self._checkpointer.close()
+        """Wait for the last save, and release the threads, even if that save has failed."""
+        try:
+            self.wait()
+        finally:
+            self._checkpointer.close()
 
-    def _finish(
-        self,
-        target: epath.Path,
-        arrays: dict[str, str],
-        best_step: int,
-        speak: Callable[[], None],
-    ) -> None:
+    def _finish(self, target: epath.Path, arrays: dict[str, str], best_step: int) -> None:
         try:
             self._checkpointer.wait_until_finished()
             if jax.process_index() == 0:
                 (target / ARRAYS).write_text(json.dumps(arrays, indent=2) + "\n")
                 manifest.write(target)
                 self._delete_old(best_step)
-            speak()
+            quiet_saves.end(disk_full=False)
         except Exception as error:
-            self._failure = _readable(error, target)
+            self._failure = self._failed(error, target)
+
+    def _failed(self, error: Exception, target: epath.Path) -> Exception:
+        """What to raise for a save that failed with `error`."""
+        finished = False
+        while not finished:  # orbax would raise the other errors of this save at the next one
+            try:
+                self._checkpointer.wait_until_finished()
+                finished = True
+            except Exception as other:
+                log.debug("%s: %s", target, other)
+        readable = _readable(error, target)
+        quiet_saves.end(disk_full=isinstance(readable, UserError))
+        return readable
 
     def _delete_old(self, best_step: int) -> None:
         *_, newest = steps = self.steps()
@@ -207,9 +213,8 @@ def _split(state: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def _readable(error: Exception, target: epath.Path) -> Exception:
-    """The error itself, or one line where the disk is full."""
-    text = str(error)
-    if "No space left" in text or "RESOURCE_EXHAUSTED" in text or "ENOSPC" in text:
+    """The error itself, or one line if the disk is full."""
+    if quiet_saves.says_disk_full(str(error)):
         return UserError(
             f"no space left on the disk of {target}: free some and run the same command again "
             "(older checkpoints are intact)"
