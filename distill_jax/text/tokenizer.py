@@ -255,6 +255,12 @@ def _stored_marks(path: pathlib.Path) -> tuple[EndMarks, list[str] | None]:
     return EndMarks(stored["end_of_turn"], stored["end_of_text"]), stored["untrained"]
 
 
+def saved_marks(directory: pathlib.Path) -> EndMarks:
+    """The end marks of a run's tokenizer, which `Tokenizer.save` wrote to `directory`."""
+    stored, _ = _stored_marks(directory / MARKS_FILE)
+    return stored if stored != FOUND else EndMarks(END_OF_TURN, END_OF_TEXT)
+
+
 def _found_marks(backend: tokenizers.Tokenizer) -> EndMarks:
     """Special tokens with one of the usual names, or else ours."""
     special = {t.content for t in backend.get_added_tokens_decoder().values() if t.special}
