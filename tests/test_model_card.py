@@ -21,6 +21,9 @@ class Settings(dict):
     __getattr__ = dict.__getitem__
 
 
+OURS = EndMarks(END_OF_TURN, END_OF_TEXT)
+
+
 def card(
     scheme="socratic",
     report=None,
@@ -29,7 +32,7 @@ def card(
     views=None,
     teacher="big-1",
     licences=None,
-    marks=EndMarks(END_OF_TURN, END_OF_TEXT),
+    marks=OURS,
     **facts,
 ):
     if views is None:

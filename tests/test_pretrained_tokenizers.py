@@ -67,15 +67,12 @@ def test_keys_decide_and_are_kept(tmp_path):
     ("marks", "said"),
     [
         (EndMarks(turn="a"), r"config\.tokenizer\.end_of_turn=a: text can spell this token"),
-        (EndMarks(text="Ġ"), r"config\.tokenizer\.end_of_text=Ġ: text can spell this token"),
+        (EndMarks(text="b"), r"config\.tokenizer\.end_of_text=b: text can spell this token"),
         (EndMarks("<|x|>", "<|x|>"), r"<\|x\|> ends turns and texts: set end_of_turn or"),
     ],
 )
 def test_marks_that_text_can_spell_or_that_are_one_are_refused(tmp_path, marks, said):
     theirs = saved(tmp_path, byte_level())
-    if marks.text == "Ġ":  # it spells a space: no text gives the letter itself
-        assert load_tokenizer(theirs, marks).untrained == ()
-        return
     with pytest.raises(UserError, match=said):
         load_tokenizer(theirs, marks)
 
