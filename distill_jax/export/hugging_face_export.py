@@ -105,7 +105,7 @@ def export_student(
     temporary.mkdir(parents=True)
     try:
         backend = tokenizers.Tokenizer.from_file(str(tokenizer_directory / "tokenizer.json"))
-        size = backend.get_vocab_size(with_added_tokens=True)
+        size = max(backend.get_vocab(with_added_tokens=True).values()) + 1
         written = dataclasses.replace(model, vocab_size=size)
         save_params(temporary / SINGLE, params, written, dtype)
         marks = saved_marks(tokenizer_directory)

@@ -87,24 +87,33 @@ def _size(section: Any, student: str, tokenizer: Tokenizer) -> NetworkConfig:
         _other_step(section.init_from, student)
         return families.from_json(facts[other_student]["model"])
     if _is_gguf(section.init_from):
-        source = gguf_source.find(section.init_from, f"{key}.init_from")
-        size = source.model
-        if not _same_ids(source.file, tokenizer):
-            raise UserError(
-                f"{key}.init_from={section.init_from} has another tokenizer: leave "
-                "config.tokenizer.name empty, so that it is the one of this file"
-            )
+        size = _gguf_size(section.init_from, tokenizer, key)
     else:
-        size = hugging_face.find(section.init_from, f"{key}.init_from").model
+        size = _hugging_face_size(section.init_from, tokenizer, key)
+    rows = -(-size.vocab_size // 128) * 128
+    return dataclasses.replace(size, vocab_size=max(rows, tokenizer.padded_size))
+
+
+def _hugging_face_size(name: str, tokenizer: Tokenizer, key: str) -> NetworkConfig:
+    size = hugging_face.find(name, f"{key}.init_from").model
     # The end marks are ours: a tokenizer that came with the weights may lack them. And published
     # weights may have rows that are no id's (Qwen 2.5 has 271 of them in 151,936).
     if not size.vocab_size - size.vocab_size // SPARE_ROWS <= tokenizer.size <= size.vocab_size + 2:
         raise UserError(
-            f"{key}.init_from={section.init_from} has {size.vocab_size} words, the tokenizer "
+            f"{key}.init_from={name} has {size.vocab_size} words, the tokenizer "
             f"{tokenizer.size}: set config.tokenizer.name to the one of these weights"
         )
-    rows = -(-size.vocab_size // 128) * 128
-    return dataclasses.replace(size, vocab_size=max(rows, tokenizer.padded_size))
+    return size
+
+
+def _gguf_size(path: str, tokenizer: Tokenizer, key: str) -> NetworkConfig:
+    source = gguf_source.find(path, f"{key}.init_from")
+    if not _same_ids(source.file, tokenizer):
+        raise UserError(
+            f"{key}.init_from={path} has another tokenizer: leave config.tokenizer.name empty, so "
+            "that it is the one of this file"
+        )
+    return source.model
 
 
 def given_params(section: Any, student: str, model: NetworkConfig) -> tuple[Any, str]:
