@@ -137,8 +137,8 @@ def test_byte_fallback_is_refused(tmp_path):
 
 
 def test_lost_characters_are_refused_with_the_row(tmp_path):
-    letter = {byte: text for byte, text in zip("\x07", ["ć"], strict=True)}  # byte 07 is U+0107
-    tokenizer = load_tokenizer(saved(tmp_path, byte_level(without=letter.values())))
+    letter = "\u0107"  # which stands for the byte 07
+    tokenizer = load_tokenizer(saved(tmp_path, byte_level(without=letter)))
     bell = Step("Why?", "2 + 2\x07 = 4")
     fine = Annotation("t/0", "Who?", "4", (Step("Why?", "2 + 2 = 4"),), {"kind": "gold"})
     scheme = SCHEMES["socratic"]

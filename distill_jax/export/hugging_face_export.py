@@ -105,11 +105,12 @@ def export_student(
     temporary.mkdir(parents=True)
     try:
         backend = tokenizers.Tokenizer.from_file(str(tokenizer_directory / "tokenizer.json"))
-        size = max(backend.get_vocab(with_added_tokens=True).values()) + 1
+        vocabulary = backend.get_vocab(with_added_tokens=True)
+        size = max(vocabulary.values()) + 1
         written = dataclasses.replace(model, vocab_size=size)
         save_params(temporary / SINGLE, params, written, dtype)
         marks = saved_marks(tokenizer_directory)
-        ends = EndIds(backend.token_to_id(marks.turn), backend.token_to_id(marks.text))
+        ends = EndIds(vocabulary[marks.turn], vocabulary[marks.text])
         _write_configs(temporary, ends, written, dtype, never_writes)
         _write_tokenizer(temporary, backend, marks, model.context)
         write_text(temporary / "README.md", card)
