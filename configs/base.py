@@ -12,8 +12,9 @@ def model_size() -> ConfigDict:
         {
             # Parameters to start from; the size is then theirs. A Hub id such as
             # openai-community/gpt2 or HuggingFaceTB/SmolLM2-135M, a directory in Hugging Face
-            # format (GPT-2, Llama, SmolLM2, Mistral, Qwen 2, 2.5, 3), or a student of another run,
-            # RUN/checkpoints/STUDENT[/STEP]. "" = random ones. tokenizer.name must be theirs.
+            # format (GPT-2, Llama, SmolLM2, Mistral, Qwen 2, 2.5, 3), a file FILE.gguf of one of
+            # the Llama family, or a student of another run, RUN/checkpoints/STUDENT[/STEP].
+            # "" = random ones. tokenizer.name must be theirs; a GGUF file brings its own.
             "init_from": "",
             # A published size with random parameters: gpt2, gpt2-medium, gpt2-large, gpt2-xl,
             # distilgpt2, smollm2-135m, qwen2.5-0.5b, qwen3-0.6b, llama-3.2-1b; "" = a GPT-2 of the
@@ -85,8 +86,15 @@ def get_config() -> ConfigDict:
 
     config.tokenizer = ConfigDict(
         {
-            "name": "",  # directory or Hub id, e.g. openai-community/gpt2; "" = train a BPE
+            # Directory, FILE.gguf or Hub id, e.g. openai-community/gpt2; "" = that of the GGUF file
+            # in a model's init_from, or else train a BPE.
+            "name": "",
             "vocab_size": 1024,  # at most, of the trained BPE
+            # Special tokens that end a turn and a text. "" = those that the tokenizer has
+            # (<|im_end|> and <|endoftext|> of SmolLM2 and Qwen, <|eot_id|> and <|end_of_text|> of
+            # Llama 3), or else <|endofturn|> and <|endoftext|>; what it lacks is added, untrained.
+            "end_of_turn": "",
+            "end_of_text": "",
         }
     )
     config.data = ConfigDict(

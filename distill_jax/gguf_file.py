@@ -4,6 +4,7 @@ The format is llama.cpp's: https://github.com/ggml-org/ggml/blob/master/docs/ggu
 """
 
 import contextlib
+import functools
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -94,3 +95,18 @@ class GGUFFile:
             raise UserError(
                 f"{self.path} is truncated or damaged ({reason}): download or copy it again"
             ) from None
+
+
+def opened(path: pathlib.Path | str) -> GGUFFile:
+    """The file at `path`, as `GGUFFile`, which is kept: a vocabulary takes seconds to read."""
+    path = pathlib.Path(path)
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise UserError(f"{path}: cannot read it: {error.strerror}") from None
+    return _opened(path.absolute(), state.st_mtime_ns, state.st_size)
+
+
+@functools.lru_cache(maxsize=2)
+def _opened(path: pathlib.Path, modified: int, size: int) -> GGUFFile:
+    return GGUFFile(path)

@@ -89,7 +89,7 @@ def test_what_a_role_may_not_write_and_sees_is_in_the_program():
         views = make_views(SCHEMES[scheme], students, reads)
         places = {student: student for student in students.values()}
         text = alternate_program.example(
-            SCHEMES[scheme], views, places, max_turns=5, max_turn_tokens=9
+            SCHEMES[scheme], views, places, max_turns=5, max_turn_tokens=9, end_of_turn="<|im_end|>"
         )
         compile(text, "alternate.py", "exec")
         return text
@@ -100,6 +100,7 @@ def test_what_a_role_may_not_write_and_sees_is_in_the_program():
     assert "never = {'decomposer': None, 'solver': [end_of_text]}" in text
     assert "students = {'decomposer': 'both', 'solver': 'both'}" in text
     assert "'decomposer': ['question', 'decomposer'], 'solver': ['question', 'decomposer', " in text
+    assert "end_of_text, end_of_turn" in text and ", '<|im_end|>'])" in text
     assert "len(turns) <= 5" in text and "max_new_tokens=9" in text
     assert "never = {'solver': [end_of_turn]}" in program("chain", {"solver": "s"}, {"solver": ()})
 

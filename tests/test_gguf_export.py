@@ -7,9 +7,11 @@ import pytest
 import transformers
 from test_hugging_face_export import gpt2_tokenizer
 
+from distill_jax.errors import UserError
 from distill_jax.export import gguf_export, hugging_face_export
 from distill_jax.model import gpt2, network
-from distill_jax.text.tokenizer import END_OF_TURN
+from distill_jax.text.gguf_tokenizer_export import EndIds
+from distill_jax.text.tokenizer import END_OF_TURN, train_tokenizer
 
 gguf = pytest.importorskip("gguf", reason="no gguf: pip install 'distill-jax[gguf]'")
 torch = pytest.importorskip(
@@ -25,11 +27,11 @@ def directory(tmp_path_factory):
     path = tmp_path_factory.mktemp("gguf")
     tokenizer = gpt2_tokenizer(path / "gpt2")
     tokenizer.save(path / "tokenizer")
-    gguf_export.check(path / "tokenizer")
     config = gpt2.GPT2Config(tokenizer.padded_size, 96, layers=2, heads=2, width=32)
     params = jax.tree.map(lambda leaf: leaf * 5, network.init_params(config, jax.random.key(0)))
+    gguf_export.check(config, path / "tokenizer", "f32")
     return hugging_face_export.export_student(
-        path / "out", "solver", params, config, path / "tokenizer", "bfloat16", "card", gguf=True
+        path / "out", "solver", params, config, path / "tokenizer", "bfloat16", "card", gguf="f32"
     )
 
 
@@ -54,6 +56,30 @@ def test_the_file_holds_the_same_numbers_and_tokens(directory):
     assert control == [tokenizer.eos_token, END_OF_TURN]
     ids = {name: reader.fields[f"tokenizer.ggml.{name}_token_id"].contents() for name in ENDS}
     assert ids == {"eos": tokenizer.eos_token_id, "eot": tokens.index(END_OF_TURN)}
+
+
+@pytest.mark.parametrize(("file_type", "error"), [("f16", 1e-3), ("q8_0", 1e-2)])
+def test_matrices_in_fewer_bits(directory, file_type, error):
+    tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
+    ends = EndIds(tokenizer.convert_tokens_to_ids(END_OF_TURN), tokenizer.eos_token_id)
+    exact = {tensor.name: tensor for tensor in gguf.GGUFReader(directory / "solver.gguf").tensors}
+    path = gguf_export.write_gguf(directory, file_type, ends, file_type)
+    for tensor in gguf.GGUFReader(path).tensors:
+        exactly = tensor.name == "position_embd.weight" or len(tensor.shape) == 1
+        assert tensor.tensor_type.name == ("F32" if exactly else file_type.upper())
+        value = gguf.dequantize(tensor.data, tensor.tensor_type)
+        wanted = exact[tensor.name].data
+        assert np.abs(value - wanted).max() <= (0 if exactly else error * np.abs(wanted).max())
+    server = llama_cpp.serve(path, 96)
+    assert llama_cpp.post(server, "/completion", {"prompt": "a", "n_predict": 4})["content"]
+
+
+def test_rows_that_a_block_does_not_divide_are_refused(directory):
+    config = gpt2.GPT2Config(384, 96, layers=2, heads=2, width=48)
+    tokenizer = directory.parent.parent / "tokenizer"
+    gguf_export.check(config, tokenizer, "f16")
+    with pytest.raises(UserError, match=r"rows of 48 numbers are not divisible by 32"):
+        gguf_export.check(config, tokenizer, "q8_0")
 
 
 def _ascii(text):
@@ -100,9 +126,7 @@ def test_llama_cpp_stops_at_the_end_of_a_turn(directory):
 
 
 def test_another_splitting_is_refused(tmp_path):
-    from distill_jax.errors import UserError
-    from distill_jax.text.tokenizer import train_tokenizer
-
+    config = gpt2.GPT2Config(384, 96, layers=2, heads=2, width=32)
     train_tokenizer(["one two three"] * 3, 300).save(tmp_path / "tokenizer")
     with pytest.raises(UserError, match=r"llama\.cpp cannot split text as .*tokenizer\.json says"):
-        gguf_export.check(tmp_path / "tokenizer")
+        gguf_export.check(config, tmp_path / "tokenizer", "f16")

@@ -11,6 +11,7 @@ from distill_jax.export import model_card
 from distill_jax.records import Annotation, Step
 from distill_jax.tasks import arithmetic, gsm8k, strategyqa, svamp
 from distill_jax.text import rows as text_rows
+from distill_jax.text.tokenizer import END_OF_TEXT, END_OF_TURN, EndMarks
 from distill_jax.text.transcript import SCHEMES
 
 
@@ -18,6 +19,9 @@ class Settings(dict):
     """A config as far as a card looks at it: keys are attributes too."""
 
     __getattr__ = dict.__getitem__
+
+
+OURS = EndMarks(END_OF_TURN, END_OF_TEXT)
 
 
 def card(
@@ -28,6 +32,7 @@ def card(
     views=None,
     teacher="big-1",
     licences=None,
+    marks=OURS,
     **facts,
 ):
     if views is None:
@@ -48,6 +53,7 @@ def card(
         facts={"steps": 1200, "epochs": 0.5, **facts},
         report=report,
         example="print('in turn')",
+        marks=marks,
     )
     return model_card.model_card(of)
 
@@ -128,3 +134,11 @@ def test_the_card_escapes_what_comes_from_data():
     assert "<b>" not in outside and "<i>" not in outside and "&lt;i&gt;" in outside
     assert "\n# Not" not in outside and "\n# c" not in outside
     assert repr(evil) in text
+
+
+def test_the_card_names_the_family_and_the_end_marks_of_the_tokenizer():
+    marks = EndMarks("<|im_end|>", "<|endoftext|>")
+    text = card(base="models/SmolLM2.gguf", model={"model_type": "llama"}, marks=marks)
+    assert "A Llama student, initialised from models/SmolLM2.gguf" in text
+    assert "each followed by `<|im_end|>`" in text and END_OF_TURN not in text
+    assert "base_model" not in front_matter(text)  # the Hub knows no files

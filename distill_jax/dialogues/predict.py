@@ -103,8 +103,9 @@ def check_prompts(
     context: int,
     max_too_long_share: float,
 ) -> list[list[int]]:
-    """The prompt of every problem; UserError where too large a share exceeds the context."""
-    prompts = encode_prompts([problem.question for problem in problems], scheme, tokenizer)
+    """The prompt of every problem; UserError where too large a share exceeds the context,
+    and for text that the tokenizer cannot hold."""
+    prompts = encode_prompts(problems, scheme, tokenizer)
     too_long = sum(len(prompt) > context for prompt in prompts)
     if too_long > max_too_long_share * len(problems):
         raise UserError(

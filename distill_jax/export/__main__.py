@@ -22,7 +22,12 @@ def main(argv: list[str]) -> None:
         help="of the weights in the files; default: that of the training run",
     )
     parser.add_argument(
-        "--gguf", action="store_true", help="write <student>.gguf for llama.cpp too"
+        "--gguf",
+        nargs="?",
+        const="f16",
+        default="",
+        choices=("f32", "f16", "q8_0"),
+        help="write <student>.gguf for llama.cpp too, with matrices of this type (default: f16)",
     )
     parser.add_argument(
         "--push_to_hub",

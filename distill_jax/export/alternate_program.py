@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 from distill_jax.text.rows import View
-from distill_jax.text.tokenizer import END_OF_TURN
 from distill_jax.text.transcript import Scheme
 
 # Ids, not text, travel from turn to turn: cut into tokens anew, text may give others.
@@ -38,6 +37,7 @@ def example(
     *,
     max_turns: int,
     max_turn_tokens: int,
+    end_of_turn: str,
 ) -> str:
     """A program that holds the dialogues that the sampler holds, greedily and without calculator,
     as long as they fit into the context and config.sampling.max_tokens.
@@ -55,7 +55,7 @@ def example(
         students={role: places[of_role[role].student] for role in scheme.roles},
         sees=sees,
         first=scheme.roles[0],
-        mark=END_OF_TURN,
+        mark=end_of_turn,
         never="{" + ", ".join(f"{role!r}: {marks}" for role, marks in never.items()) + "}",
         max_turns=max_turns,
         turn=max_turn_tokens,

@@ -19,7 +19,7 @@ from distill_jax.run.restore_students import chosen_steps, restore_params
 from distill_jax.run.run import Run, stored_run
 from distill_jax.run.student_setup import sizes
 from distill_jax.text.formats import TURNS
-from distill_jax.text.tokenizer import Tokenizer
+from distill_jax.text.tokenizer import Tokenizer, saved_marks
 from distill_jax.tracking.terminal import Terminal
 from distill_jax.workdir import Workdir, read_json, write_text
 
@@ -31,7 +31,7 @@ class Options(NamedTuple):
 
     output: pathlib.Path
     dtype: str | None  # float32, float16 or bfloat16; None = that of the training run
-    gguf: bool  # a file for llama.cpp too
+    gguf: str  # type of a file for llama.cpp, f32, f16 or q8_0; "" = no such file
     push_to_hub: str  # NAME/PREFIX: every student becomes NAME/PREFIX-<student>; "" = nowhere
 
 
@@ -63,12 +63,13 @@ def export(path: str, options: Options, overrides: dict[str, str]) -> None:
                 f"--workdir={path}: no student is trained to the end: run "
                 "`python -m distill_jax.main` with the same config and workdir first"
             )
-        if options.gguf:
-            gguf_export.check(workdir.tokenizer)
         for student in finished:  # before the first of them is written
             hugging_face_export.check_target(options.output, student)
         tokenizer = from_first.tokenizer(run)
         students = _Students(run, tokenizer, sizes(run, tokenizer, known.facts), known.facts)
+        if options.gguf:
+            for student in finished:
+                gguf_export.check(students.models[student], workdir.tokenizer, options.gguf)
         targets = {}
         for student, steps in chosen_steps(run, known, finished).items():
             targets[student] = _export_one(students, student, steps, options)
@@ -111,6 +112,7 @@ def _export_one(students: _Students, student: str, steps: int, options: Options)
         facts=facts,
         report=read_json(workdir.report_json) if workdir.report_json.exists() else None,
         example=_example(run, places),
+        marks=students.tokenizer.marks,
     )
     return hugging_face_export.export_student(
         options.output,
@@ -133,6 +135,7 @@ def _example(run: Run, places: dict[str, str]) -> str:
         places,
         max_turns=sampling.max_turns,
         max_turn_tokens=sampling.max_turn_tokens,
+        end_of_turn=saved_marks(run.workdir.tokenizer).turn,
     )
 
 

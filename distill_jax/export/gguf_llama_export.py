@@ -19,7 +19,7 @@ from distill_jax.model.gguf_import import (
 from distill_jax.text.gguf_tokenizer_export import EndIds, add_tokenizer, pre_tokenizer_name
 
 # A Q8_0 block holds 32 numbers of one row.
-_BLOCK = 32
+BLOCK = 32
 FILE_TYPES = {"f32": "ALL_F32", "f16": "MOSTLY_F16", "q8_0": "MOSTLY_Q8_0"}  # gguf.LlamaFileType
 
 
@@ -45,10 +45,10 @@ def check(config: dict[str, Any], tokenizer_directory: pathlib.Path, file_type: 
     pre_tokenizer_name(tokenizer_directory / "tokenizer.json")
     if file_type == "q8_0":
         for name, shape in tensor_shapes(config).items():
-            if len(shape) == 2 and shape[1] % _BLOCK:
+            if len(shape) == 2 and shape[1] % BLOCK:
                 raise UserError(
                     f"--gguf: {name} has rows of {shape[1]} numbers, which q8_0 cannot hold (they "
-                    f"must be divisible by {_BLOCK}): write f16 instead"
+                    f"must be divisible by {BLOCK}): write f16 instead"
                 )
 
 
@@ -78,19 +78,34 @@ def write_gguf(
     _add_sizes(writer, config)
     bos = config.get("bos_token_id")
     add_tokenizer(writer, tokenizer_directory, config["vocab_size"], ends, bos)
-    kind = gguf.GGMLQuantizationType[file_type.upper()]
     rope = config["rope_parameters"]
     if rope["rope_type"] == "llama3":
         factors = llama3_factors(rope, rope["rope_theta"], config["head_dim"])
         writer.add_tensor(ROPE_FACTORS, factors)
     for name, weight in weights:
-        array = np.asarray(weight, np.float32)
-        if heads := rotated_heads(name, config):
-            array = join_pairs(array, heads)
-        stored = kind if array.ndim == 2 else gguf.GGMLQuantizationType.F32
-        if file_type != "f32" and array.ndim == 2 and np.abs(array).max() > np.finfo("f2").max:
-            raise UserError(f"--gguf: {name} has numbers too large for {file_type}: write f32")
-        writer.add_tensor(_stored_name(name), gguf.quantize(array, stored), raw_dtype=stored)
+        heads = rotated_heads(name, config)
+        array = join_pairs(weight, heads) if heads else weight
+        add_tensor(writer, _stored_name(name), array, file_type)
+    finish(writer)
+
+
+def add_tensor(writer: Any, name: str, weight: np.ndarray, file_type: str) -> None:
+    """Add a weight to gguf's `writer`: a matrix as `file_type`, what has one axis as float32.
+
+    Raises UserError for numbers that `file_type` cannot hold.
+    """
+    import gguf
+
+    array = np.ascontiguousarray(weight, np.float32)
+    kind = gguf.GGMLQuantizationType[file_type.upper() if array.ndim == 2 else "F32"]
+    # A block of q8_0 has a scale in float16.
+    if kind != gguf.GGMLQuantizationType.F32 and np.abs(array).max() > np.finfo("f2").max:
+        raise UserError(f"--gguf: {name} has numbers too large for {file_type}: write f32")
+    writer.add_tensor(name, gguf.quantize(array, kind), raw_dtype=kind)
+
+
+def finish(writer: Any) -> None:
+    """Write what was added to gguf's `writer`."""
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

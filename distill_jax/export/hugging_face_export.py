@@ -17,13 +17,13 @@ from distill_jax.errors import UserError
 from distill_jax.export import gguf_export
 from distill_jax.model.hugging_face_files import HEAD, SINGLE
 from distill_jax.model.network import NetworkConfig
-from distill_jax.text.tokenizer import END_OF_TEXT, END_OF_TURN
+from distill_jax.text.gguf_tokenizer_export import EndIds
+from distill_jax.text.tokenizer import EndMarks, saved_marks
 from distill_jax.workdir import write_json, write_text
 
 # A chat is what a training row is: every message, whoever wrote it, and an end of turn.
-CHAT_TEMPLATE = (
-    "{%- for message in messages -%}{{- message['content'] + '" + END_OF_TURN + "' -}}"
-    "{%- endfor -%}"
+_CHAT_TEMPLATE = (
+    "{%- for message in messages -%}{{- message['content'] + END_OF_TURN -}}{%- endfor -%}"
 )
 
 
@@ -82,7 +82,7 @@ def export_student(
     dtype: str,
     card: str,
     never_writes: Sequence[int] = (),
-    gguf: bool = False,
+    gguf: str = "",
 ) -> pathlib.Path:
     """Write `output/student/` with weights, config, tokenizer and model card; returns its path.
 
@@ -91,7 +91,8 @@ def export_student(
     dtype                 of the weights in the file: float32, float16 or bfloat16
     card                  the text of README.md
     never_writes          ids that no role of the student may write: generation leaves them out
-    gguf                  whether a file for llama.cpp is written too (see gguf_export.check)
+    gguf                  type of the numbers in a file for llama.cpp, one of
+                          gguf_llama_export.FILE_TYPES (see gguf_export.check); "" = no such file
 
     Built beside its place and renamed, so that what is there is whole. Raises UserError where
     something is there already, and like `save_params`.
@@ -104,14 +105,17 @@ def export_student(
     temporary.mkdir(parents=True)
     try:
         backend = tokenizers.Tokenizer.from_file(str(tokenizer_directory / "tokenizer.json"))
-        size = backend.get_vocab_size(with_added_tokens=True)
+        vocabulary = backend.get_vocab(with_added_tokens=True)
+        size = max(vocabulary.values()) + 1
         written = dataclasses.replace(model, vocab_size=size)
         save_params(temporary / SINGLE, params, written, dtype)
-        _write_configs(temporary, backend, written, dtype, never_writes)
-        _write_tokenizer(temporary, backend, model.context)
+        marks = saved_marks(tokenizer_directory)
+        ends = EndIds(vocabulary[marks.turn], vocabulary[marks.text])
+        _write_configs(temporary, ends, written, dtype, never_writes)
+        _write_tokenizer(temporary, backend, marks, model.context)
         write_text(temporary / "README.md", card)
         if gguf:
-            gguf_export.write_gguf(temporary, student)
+            gguf_export.write_gguf(temporary, student, ends, gguf)
         _sync(temporary)
         os.replace(temporary, target)
     finally:
@@ -121,7 +125,7 @@ def export_student(
 
 def _write_configs(
     directory: pathlib.Path,
-    backend: Any,
+    ends: EndIds,
     model: NetworkConfig,
     dtype: str,
     never_writes: Sequence[int],
@@ -129,20 +133,19 @@ def _write_configs(
     """config.json, so that transformers computes what our network does; generation_config.json."""
     import transformers
 
-    end_of_text = backend.token_to_id(END_OF_TEXT)
     config = model.hugging_face_config(
-        bos_token_id=end_of_text,
-        eos_token_id=end_of_text,
-        pad_token_id=end_of_text,
+        bos_token_id=ends.text,
+        eos_token_id=ends.text,
+        pad_token_id=ends.text,
         dtype=dtype,
     )
     # As transformers writes it.
     write_text(directory / "config.json", json.dumps(config, indent=2, sort_keys=True) + "\n")
     generation = {
-        "bos_token_id": end_of_text,
+        "bos_token_id": ends.text,
         "do_sample": False,
-        "eos_token_id": [end_of_text, backend.token_to_id(END_OF_TURN)],
-        "pad_token_id": end_of_text,
+        "eos_token_id": [ends.text, ends.turn],
+        "pad_token_id": ends.text,
         "transformers_version": transformers.__version__,
     }
     # Training leaves these out of the softmax, so that their logits mean nothing.
@@ -151,7 +154,7 @@ def _write_configs(
     write_json(directory / "generation_config.json", generation)
 
 
-def _write_tokenizer(directory: pathlib.Path, backend: Any, context: int) -> None:
+def _write_tokenizer(directory: pathlib.Path, backend: Any, marks: EndMarks, context: int) -> None:
     """tokenizer.json and what transformers wants beside it.
 
     The class is the one that takes tokenizer.json as it is, in every version of transformers: a
@@ -165,12 +168,12 @@ def _write_tokenizer(directory: pathlib.Path, backend: Any, context: int) -> Non
     write_text(directory / "tokenizer.json", backend.to_str(pretty=True))
     tokenizer_config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "eos_token": END_OF_TEXT,
-        "pad_token": END_OF_TEXT,
-        "additional_special_tokens": [END_OF_TURN],
+        "eos_token": marks.text,
+        "pad_token": marks.text,
+        "additional_special_tokens": [marks.turn],
         "clean_up_tokenization_spaces": False,
         "model_max_length": context,
-        "chat_template": CHAT_TEMPLATE,
+        "chat_template": _CHAT_TEMPLATE.replace("END_OF_TURN", repr(marks.turn)),
     }
     write_json(directory / "tokenizer_config.json", tokenizer_config)
 

@@ -12,7 +12,7 @@ from distill_jax.annotations import hub
 from distill_jax.records import Annotation
 from distill_jax.text.markdown import fenced, plain
 from distill_jax.text.rows import View
-from distill_jax.text.tokenizer import END_OF_TEXT, END_OF_TURN
+from distill_jax.text.tokenizer import EndMarks
 from distill_jax.text.transcript import Scheme, render
 
 _GENERATE = """\
@@ -40,6 +40,7 @@ class CardFacts:
     facts        the student's part of training_data.json
     report       report.json of the run, or None if it was not evaluated
     example      a program in which the students take turns
+    marks        of the tokenizer
     """
 
     student: str
@@ -51,6 +52,7 @@ class CardFacts:
     facts: Mapping[str, Any]
     report: Mapping[str, Any] | None
     example: str
+    marks: EndMarks
 
 
 def model_card(of: CardFacts) -> str:
@@ -58,8 +60,8 @@ def model_card(of: CardFacts) -> str:
     base = of.config.model[of.student]["init_from"]
     parts = [
         _front_matter(base),
-        _introduction(of.student, of.config, of.scheme, of.views, base),
-        _prompting(of.scheme, of.views, records.annotation_from_dict(of.annotations[0])),
+        _introduction(of, base),
+        _prompting(of.scheme, of.views, records.annotation_from_dict(of.annotations[0]), of.marks),
         f"## The students in turn\n\n{fenced(of.example, 'python')}",
         _training(of.config, of.facts),
         _data(of.config, of.annotations, of.licences, base),
@@ -71,22 +73,28 @@ def model_card(of: CardFacts) -> str:
 def _front_matter(base: str) -> str:
     lines = ["library_name: transformers", "pipeline_tag: text-generation"]
     # The Hub knows ids only, not the directories of one machine. JSON strings are YAML strings.
-    if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", base) and not pathlib.Path(base).exists():
+    known = re.fullmatch(r"[\w.-]+(/[\w.-]+)?", base) and not base.endswith(".gguf")
+    if known and not pathlib.Path(base).exists():
         lines.append(f"base_model: {json.dumps(base, ensure_ascii=False)}")
     return "\n".join(["---", *lines, "---", ""])
 
 
-def _introduction(
-    student: str, config: Any, scheme: Scheme, views: Sequence[View], base: str
-) -> str:
+def _family(facts: Mapping[str, Any]) -> str:
+    """Runs from before there were others have GPT-2."""
+    names = {"gpt2": "GPT-2", "llama": "Llama", "qwen2": "Qwen 2", "qwen3": "Qwen 3"}
+    return names[facts.get("model", {}).get("model_type", "gpt2")]
+
+
+def _introduction(of: CardFacts, base: str) -> str:
+    scheme, views = of.scheme, of.views
     written = [scheme.roles[role] for view in views for role in view.writes]
     others = [role for role in scheme.roles if role not in written]
     in_turn = [f"{r} (once)" if r in scheme.speak_once else r for r in scheme.roles]
     start = f"initialised from {plain(base)}" if base else "trained from random parameters"
     lines = [
-        f"# {plain(student)}",
+        f"# {plain(of.student)}",
         "",
-        f"A GPT-2 student, {start}, for the task {plain(config.task)}.",
+        f"A {_family(of.facts)} student, {start}, for the task {plain(of.config.task)}.",
         "",
         f"- scheme: {plain(scheme.name)} (roles in turn: {', '.join(in_turn)})",
         f"- this student writes as: {', '.join(written)}",
@@ -112,13 +120,15 @@ def _introduction(
     return "\n".join([*lines, ""])
 
 
-def _prompting(scheme: Scheme, views: Sequence[View], annotation: Annotation) -> str:
+def _prompting(
+    scheme: Scheme, views: Sequence[View], annotation: Annotation, marks: EndMarks
+) -> str:
     parts = [
         "## How to prompt it\n\n"
-        f"A prompt is the question and the turns so far, each followed by `{END_OF_TURN}`; there "
+        f"A prompt is the question and the turns so far, each followed by `{marks.turn}`; there "
         "is no system message and nothing else in between. The chat template writes just that: the "
         "question and the turns of others are messages of the user, its own turns those of the "
-        f"assistant. A reply ends with `{END_OF_TURN}`, or with `{END_OF_TEXT}` where the dialogue "
+        f"assistant. A reply ends with `{marks.turn}`, or with `{marks.text}` where the dialogue "
         "is over. Text that spells one of these marks is taken for the mark: remove it first.\n"
     ]
     for view in views:

@@ -65,15 +65,8 @@ def load_params(source: Source, padded_vocab: int) -> dict[str, Any]:
     rows.
     """
     where, model = str(source.directory), source.model
-    if padded_vocab < model.vocab_size:
-        raise UserError(
-            f"{where}: the embedding has {model.vocab_size} rows, the tokenizer only "
-            f"{padded_vocab} ids (rounded up): set config.tokenizer.name to the tokenizer that "
-            "belongs to the weights"
-        )
     stored = _stored(source.directory, model, where)
     layout = model.hugging_face_layout()
-    padded = dataclasses.replace(model, vocab_size=padded_vocab).hugging_face_layout()
     flat = {}
     with contextlib.ExitStack() as stack:
         files = {
@@ -93,7 +86,25 @@ def load_params(source: Source, padded_vocab: int) -> dict[str, Any]:
                     f"{stored[HEAD].file}: {HEAD} differs from the embedding, to which the head of "
                     "such a student is tied: choose a model whose head is"
                 )
-    for name, tensor in layout.items():
+    return with_rows(flat, model, padded_vocab, where)
+
+
+def with_rows(
+    flat: dict[tuple[str, ...], np.ndarray], model: NetworkConfig, padded_vocab: int, where: str
+) -> dict[str, Any]:
+    """The tree of a model's parameters, {path: array}, with an embedding of `padded_vocab` rows.
+
+    A new row is the mean of the others. Raises UserError, which begins with `where`, if the model
+    has more.
+    """
+    if padded_vocab < model.vocab_size:
+        raise UserError(
+            f"{where}: the embedding has {model.vocab_size} rows, the tokenizer only "
+            f"{padded_vocab} ids (rounded up): set config.tokenizer.name to the tokenizer that "
+            "belongs to the weights"
+        )
+    padded = dataclasses.replace(model, vocab_size=padded_vocab).hugging_face_layout()
+    for name, tensor in model.hugging_face_layout().items():
         missing = padded[name].shape[0] - tensor.shape[0]
         if missing:
             rows = flat[tensor.path]

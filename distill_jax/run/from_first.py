@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from distill_jax import distributed, records
-from distill_jax.run import workdir_check
+from distill_jax.run import student_source, workdir_check
 from distill_jax.run.run import Run
 from distill_jax.text import tokenizer as text_tokenizer
 from distill_jax.text.formats import TextFormat
@@ -78,10 +78,11 @@ def tokenizer(run: Run, annotations: Sequence[records.Annotation] = ()) -> text_
 def _own_tokenizer(run: Run, annotations: Sequence[records.Annotation]) -> text_tokenizer.Tokenizer:
     if run.workdir.tokenizer.exists() and not run.takes_over:
         return text_tokenizer.load_tokenizer(str(run.workdir.tokenizer))
-    if run.config.tokenizer.name:
-        return text_tokenizer.load_tokenizer(run.config.tokenizer.name)
-    texts = _texts(annotations, run.scheme.text_format)
-    return text_tokenizer.train_tokenizer(texts, run.config.tokenizer.vocab_size)
+    given = student_source.first_tokenizer(run.config, run.students)
+    if given is not None:
+        return given
+    texts, marks = _texts(annotations, run.scheme.text_format), student_source.end_marks(run.config)
+    return text_tokenizer.train_tokenizer(texts, run.config.tokenizer.vocab_size, marks)
 
 
 def _texts(annotations: Sequence[records.Annotation], text_format: TextFormat) -> Iterator[str]:

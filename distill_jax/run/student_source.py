@@ -1,11 +1,14 @@
 """Where a student's size and first parameters come from: config.model.<student>.
 
-Random ones of a given size or preset, a model in Hugging Face format, or a student of another run.
+Random ones of a given size or preset, a model in Hugging Face format or in a GGUF file, or a
+student of another run.
 """
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -13,15 +16,45 @@ import numpy as np
 from etils import epath
 
 from distill_jax.errors import UserError
-from distill_jax.model import families, hugging_face, network, presets
+from distill_jax.gguf_file import GGUFFile
+from distill_jax.model import families, gguf_source, hugging_face, network, presets
 from distill_jax.model.network import NetworkConfig
 from distill_jax.settings import ranges
-from distill_jax.text.tokenizer import Tokenizer, load_tokenizer
+from distill_jax.text.tokenizer import EndMarks, Tokenizer, load_tokenizer
 from distill_jax.training import checkpoint, manifest
 from distill_jax.workdir import read_json
 
 SPARE_ROWS = 200  # an embedding may have one row in so many more than its tokenizer has ids
 _SIZE = ("layers", "heads", "width", "context")
+# Tokenizers that give these the same ids are taken for one.
+_PROBE = (" ".join(str(n) for n in range(100)), "Natalia sold clips to 48 of her friends.")
+
+
+def first_tokenizer(config: Any, students: Sequence[str]) -> Tokenizer | None:
+    """The tokenizer that `config.tokenizer` names, or that a GGUF file of `students` brings.
+
+    None if there is neither, so that one is to be trained. Raises UserError as load_tokenizer does.
+    """
+    sources = [config.model[student].init_from for student in students]
+    name = config.tokenizer.name or next(filter(_is_gguf, sources), "")
+    return load_tokenizer(name, end_marks(config)) if name else None
+
+
+def end_marks(config: Any) -> EndMarks:
+    """What config.tokenizer says of the end marks."""
+    return EndMarks(config.tokenizer.end_of_turn, config.tokenizer.end_of_text)
+
+
+def untrained_marks(section: Any, tokenizer: Tokenizer) -> str:
+    """What is to be said of end marks that the weights of config.model.<student> do not know."""
+    if not section.init_from or not tokenizer.untrained or _other_run(section.init_from):
+        return ""
+    marks = " and ".join(tokenizer.untrained)
+    return f"{marks}: not in the vocabulary of these weights, so added to it and untrained"
+
+
+def _is_gguf(name: str) -> bool:
+    return name.endswith(".gguf")
 
 
 def model_config(section: Any, student: str, tokenizer: Tokenizer) -> NetworkConfig:
@@ -54,16 +87,34 @@ def _size(section: Any, student: str, tokenizer: Tokenizer) -> NetworkConfig:
         _check_same_tokenizer(run, tokenizer, key)
         _other_step(section.init_from, student)
         return families.from_json(facts[other_student]["model"])
-    size = hugging_face.find(section.init_from, f"{key}.init_from").model
+    if _is_gguf(section.init_from):
+        size = _gguf_size(section.init_from, tokenizer, key)
+    else:
+        size = _hugging_face_size(section.init_from, tokenizer, key)
+    rows = -(-size.vocab_size // 128) * 128
+    return dataclasses.replace(size, vocab_size=max(rows, tokenizer.padded_size))
+
+
+def _hugging_face_size(name: str, tokenizer: Tokenizer, key: str) -> NetworkConfig:
+    size = hugging_face.find(name, f"{key}.init_from").model
     # The end marks are ours: a tokenizer that came with the weights may lack them. And published
     # weights may have rows that are no id's (Qwen 2.5 has 271 of them in 151,936).
     if not size.vocab_size - size.vocab_size // SPARE_ROWS <= tokenizer.size <= size.vocab_size + 2:
         raise UserError(
-            f"{key}.init_from={section.init_from} has {size.vocab_size} words, the tokenizer "
+            f"{key}.init_from={name} has {size.vocab_size} words, the tokenizer "
             f"{tokenizer.size}: set config.tokenizer.name to the one of these weights"
         )
-    rows = -(-size.vocab_size // 128) * 128
-    return dataclasses.replace(size, vocab_size=max(rows, tokenizer.padded_size))
+    return size
+
+
+def _gguf_size(path: str, tokenizer: Tokenizer, key: str) -> NetworkConfig:
+    source = gguf_source.find(path, f"{key}.init_from")
+    if not _same_ids(source.file, tokenizer):
+        raise UserError(
+            f"{key}.init_from={path} has another tokenizer: leave config.tokenizer.name empty, so "
+            "that it is the one of this file"
+        )
+    return source.model
 
 
 def given_params(section: Any, student: str, model: NetworkConfig) -> tuple[Any, str]:
@@ -73,6 +124,9 @@ def given_params(section: Any, student: str, model: NetworkConfig) -> tuple[Any,
     """
     if not section.init_from:
         return None, "float32"
+    if _is_gguf(section.init_from):
+        file = gguf_source.find(section.init_from, f"config.model.{student}.init_from")
+        return gguf_source.load_params(file, model.vocab_size), "float32"
     if _other_run(section.init_from) is None:
         source = hugging_face.find(section.init_from, f"config.model.{student}.init_from")
         return hugging_face.load_params(source, model.vocab_size), source.dtype
@@ -96,10 +150,15 @@ def _other_run(name: str) -> tuple[pathlib.Path, str] | None:
     return None
 
 
+@functools.lru_cache(maxsize=4)
+def _same_ids(file: GGUFFile, tokenizer: Tokenizer) -> bool:
+    """Whether the tokenizer of `file` gives the same ids, end marks that were added aside."""
+    return load_tokenizer(str(file.path)).encode(_PROBE) == tokenizer.encode(_PROBE)
+
+
 def _check_same_tokenizer(run: pathlib.Path, tokenizer: Tokenizer, key: str) -> None:
     other = load_tokenizer(str(run / "tokenizer"))
-    probe = [" ".join(str(n) for n in range(100)), "Natalia sold clips to 48 of her friends."]
-    if other.size != tokenizer.size or other.encode(probe) != tokenizer.encode(probe):
+    if other.size != tokenizer.size or other.encode(_PROBE) != tokenizer.encode(_PROBE):
         raise UserError(
             f"{key}.init_from is of a run with another tokenizer: set "
             f"config.tokenizer.name={run / 'tokenizer'}"

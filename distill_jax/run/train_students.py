@@ -87,6 +87,9 @@ def _train(
     )
     facts = from_first.known_students(run).facts
     state, weights_dtype = _first_state(run, terminal, facts, setup, abstract, checkpoints)
+    untrained = student_source.untrained_marks(config.model[student], prepared.tokenizer)
+    if untrained and not int(state.step):
+        terminal.say(f"student {student}: {untrained}")
     made_from = {
         "weights_dtype": weights_dtype,
         "sha256": distributed.from_first(run.workdir.hashes),

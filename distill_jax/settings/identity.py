@@ -21,7 +21,7 @@ NOT_IDENTITY_KEYS = (
 )
 # A mechanism that is off is not part of the identity: {key: the value that switches it off}. A run
 # from before there was the mechanism is then the same run.
-OFF = {"teacher.reasoning": "drop"}
+OFF = {"teacher.reasoning": "drop", "tokenizer.end_of_turn": "", "tokenizer.end_of_text": ""}
 
 
 def identity_of(config: Any, students: Collection[str], roles: Sequence[str]) -> dict[str, Any]:

@@ -32,7 +32,10 @@ def data_key(config: Any) -> dict[str, Any]:
     return {
         key: value
         for key, value in command_line.flatten(config).items()
-        if key in kept or not key.startswith(left_out)
+        if key in kept
+        or not key.startswith(left_out)
+        # A GGUF file brings its tokenizer.
+        or (key.endswith(".init_from") and value.endswith(".gguf"))
     }
 
 

@@ -26,7 +26,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from distill_jax.errors import UserError
-from distill_jax.records import Annotation, shorten
+from distill_jax.records import Annotation, Problem, shorten
 from distill_jax.text.tokenizer import Tokenizer
 from distill_jax.text.transcript import SCHEMES, Scheme, render
 
@@ -95,11 +95,15 @@ def prompt_tokens(question: list[int], end_of_turn: int) -> list[int]:
 
 
 def encode_prompts(
-    questions: Sequence[str], scheme: Scheme, tokenizer: Tokenizer
+    asked: Sequence[Annotation] | Sequence[Problem], scheme: Scheme, tokenizer: Tokenizer
 ) -> list[list[int]]:
-    """The prompt of every question, in the format of the scheme."""
+    """The prompt of every question, in the format of the scheme.
+
+    Raises UserError, which names the row, for text that the tokenizer cannot hold.
+    """
     form = scheme.text_format
-    encoded = tokenizer.encode([form.question(question) for question in questions])
+    questions = [form.question(row.question) for row in asked]
+    encoded = tokenizer.encode(questions, lambda index: f"{asked[index].id}: question")
     if not form.question_is_a_turn:
         return encoded
     return [prompt_tokens(question, tokenizer.end_of_turn) for question in encoded]
@@ -160,10 +164,19 @@ def encode_rows(
     views: Sequence[View],
     tokenizer: Tokenizer,
 ) -> dict[str, list[Row]]:
-    """The training rows of every student: one per annotation and view of this student."""
-    prompts = encode_prompts([a.question for a in annotations], scheme, tokenizer)
+    """The training rows of every student: one per annotation and view of this student.
+
+    Raises UserError, which names the row, for text that the tokenizer cannot hold.
+    """
+    prompts = encode_prompts(annotations, scheme, tokenizer)
     transcripts = [render(annotation, scheme) for annotation in annotations]
-    texts = iter(tokenizer.encode([text for turns in transcripts for _, text in turns]))
+
+    def place(index: int) -> str:
+        both = zip(annotations, transcripts, strict=True)
+        return [f"{row.id}: {writer}" for row, turns in both for writer, _ in turns][index]
+
+    said = [text for turns in transcripts for _, text in turns]
+    texts = iter(tokenizer.encode(said, place))
     rows: dict[str, list[Row]] = {view.student: [] for view in views}
     for annotation, prompt, turns in zip(annotations, prompts, transcripts, strict=True):
         name = f"{annotation.id} ({shorten(annotation.question)!r})"
