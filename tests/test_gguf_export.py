@@ -31,7 +31,11 @@ def directory(tmp_path_factory):
     params = jax.tree.map(lambda leaf: leaf * 5, network.init_params(config, jax.random.key(0)))
     gguf_export.check(config, path / "tokenizer", "f32")
     return hugging_face_export.export_student(
-        path / "out", "solver", params, config, path / "tokenizer", "bfloat16", "card", gguf="f32"
+        path / "out",
+        hugging_face_export.Exported("solver", params, config, path / "tokenizer"),
+        "bfloat16",
+        "card",
+        gguf="f32",
     )
 
 

@@ -41,10 +41,7 @@ def exported(tmp_path, tokenizer, dtype="float32", never_writes=(), **options):
     config, params = tiny_student(tmp_path, tokenizer, **options)
     directory = hugging_face_export.export_student(
         tmp_path / "out",
-        "solver",
-        params,
-        config,
-        tmp_path / "tokenizer",
+        hugging_face_export.Exported("solver", params, config, tmp_path / "tokenizer"),
         dtype,
         "# solver\n",
         never_writes,
@@ -187,24 +184,29 @@ def test_nothing_is_written_over_and_nothing_is_left_half_done(tmp_path, tokeniz
     arguments = params, config, tmp_path / "tokenizer"
     with pytest.raises(UserError, match="not empty: delete it"):
         hugging_face_export.export_student(
-            tmp_path / "out", "solver", *arguments, "float32", "card"
+            tmp_path / "out", hugging_face_export.Exported("solver", *arguments), "float32", "card"
         )
     assert (directory / "README.md").read_text() == "# solver\n"
     huge = jax.tree.map(lambda leaf: leaf * 1e9, params)
     with pytest.raises(UserError, match=r"wte\.weight has values that float16 cannot hold"):
         hugging_face_export.export_student(
-            tmp_path / "out", "other", huge, *arguments[1:], "float16", "card"
+            tmp_path / "out",
+            hugging_face_export.Exported("other", huge, *arguments[1:]),
+            "float16",
+            "card",
         )
     (tmp_path / "out" / ".other.tmp").mkdir()  # of an export that was killed
     (tmp_path / "out" / ".other.tmp" / "rubbish").touch()
     (tmp_path / "out" / "other").mkdir()  # empty: may be used
     monkeypatch.setattr(hugging_face_export, "_write_tokenizer", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        hugging_face_export.export_student(tmp_path / "out", "other", *arguments, "float32", "card")
+        hugging_face_export.export_student(
+            tmp_path / "out", hugging_face_export.Exported("other", *arguments), "float32", "card"
+        )
     assert list((tmp_path / "out" / "other").iterdir()) == []
     monkeypatch.undo()
     done = hugging_face_export.export_student(
-        tmp_path / "out", "other", *arguments, "float32", "card"
+        tmp_path / "out", hugging_face_export.Exported("other", *arguments), "float32", "card"
     )
     assert not (done / "rubbish").exists()
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["other", "solver"]

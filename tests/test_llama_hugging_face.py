@@ -76,7 +76,10 @@ def test_transformers_loads_an_export_as_it_is(tmp_path, name):
     config = dataclasses.replace(source.model, vocab_size=tokenizer.padded_size)
     params = hugging_face.load_params(source, config.vocab_size)
     directory = hugging_face_export.export_student(
-        tmp_path / "out", "solver", params, config, tmp_path / "tokenizer", "float32", "card"
+        tmp_path / "out",
+        hugging_face_export.Exported("solver", params, config, tmp_path / "tokenizer"),
+        "float32",
+        "card",
     )
     model, info = transformers.AutoModelForCausalLM.from_pretrained(
         directory, output_loading_info=True

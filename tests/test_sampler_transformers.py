@@ -121,7 +121,10 @@ def exported(students, tokenizer, tmp_path_factory):
     tokenizer.save(directory / "tokenizer")
     paths = [
         hugging_face_export.export_student(
-            directory, role, params, size, directory / "tokenizer", "float32", card="random weights"
+            directory,
+            hugging_face_export.Exported(role, params, size, directory / "tokenizer"),
+            "float32",
+            card="random weights",
         )
         for role, (size, params) in students.items()
     ]

@@ -231,7 +231,10 @@ def exported(source, params, tokenizer, tmp_path_factory):
     directory = tmp_path_factory.mktemp("exported")
     tokenizer.save(directory / "tokenizer")
     return hugging_face_export.export_student(
-        directory, "solver", params, source.model, directory / "tokenizer", "float32", card="as is"
+        directory,
+        hugging_face_export.Exported("solver", params, source.model, directory / "tokenizer"),
+        "float32",
+        card="as is",
     )
 
 

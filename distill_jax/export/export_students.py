@@ -116,10 +116,12 @@ def _export_one(students: _Students, student: str, steps: int, options: Options)
     )
     return hugging_face_export.export_student(
         options.output,
-        student,
-        _restore(students, student, steps),
-        students.models[student],
-        workdir.tokenizer,
+        hugging_face_export.Exported(
+            student,
+            _restore(students, student, steps),
+            students.models[student],
+            workdir.tokenizer,
+        ),
         options.dtype or facts["weights_dtype"],
         model_card.model_card(of),
         _never_writes(students, student),

@@ -6,7 +6,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import ml_dtypes  # noqa: F401  (with it numpy, and so safetensors, knows bfloat16)
 import numpy as np
@@ -73,12 +73,18 @@ def check_target(output: pathlib.Path, student: str) -> pathlib.Path:
     return target
 
 
+class Exported(NamedTuple):
+    """A student to be written."""
+
+    student: str
+    params: Any  # shaped like `network.init_params(model, ...)` makes them
+    model: NetworkConfig
+    tokenizer: pathlib.Path  # the run's directory: its tokenizer.json decides ids and their number
+
+
 def export_student(
     output: pathlib.Path,
-    student: str,
-    params: Any,
-    model: NetworkConfig,
-    tokenizer_directory: pathlib.Path,
+    exported: Exported,
     dtype: str,
     card: str,
     never_writes: Sequence[int] = (),
@@ -86,19 +92,18 @@ def export_student(
 ) -> pathlib.Path:
     """Write `output/student/` with weights, config, tokenizer and model card; returns its path.
 
-    params                shaped like `network.init_params(model, ...)` makes them
-    tokenizer_directory   the run's: its tokenizer.json decides ids and the vocabulary's size
-    dtype                 of the weights in the file: float32, float16 or bfloat16
-    card                  the text of README.md
-    never_writes          ids that no role of the student may write: generation leaves them out
-    gguf                  type of the numbers in a file for llama.cpp, one of
-                          gguf_llama_export.FILE_TYPES (see gguf_export.check); "" = no such file
+    dtype         of the weights in the file: float32, float16 or bfloat16
+    card          the text of README.md
+    never_writes  ids that no role of the student may write: generation leaves them out
+    gguf          type of the numbers in a file for llama.cpp, one of gguf_llama_export.FILE_TYPES
+                  (see gguf_export.check); "" = no such file
 
     Built beside its place and renamed, so that what is there is whole. Raises UserError where
     something is there already, and like `save_params`.
     """
     import tokenizers
 
+    student, params, model, tokenizer_directory = exported
     target = check_target(output, student)
     temporary = output / f".{student}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)  # of an export that was killed

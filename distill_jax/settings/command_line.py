@@ -93,7 +93,7 @@ def config_from_dict(stored: dict[str, Any]) -> ml_collections.ConfigDict:
     return ml_collections.ConfigDict(_filled(tuples(stored), load_config("base.py"))).lock()
 
 
-def _filled(stored: dict[str, Any], base: ml_collections.ConfigDict) -> dict[str, Any]:
+def _filled(stored: dict[str, Any], base: Any) -> dict[str, Any]:
     found = dict(stored)
     for key, default in base.items():
         if not isinstance(default, ml_collections.ConfigDict):
