@@ -60,12 +60,14 @@ def test_white_space_around_the_parts_is_cut_as_the_paper_does(gpt2):
     spaced = annotation(" How many? \n", " 72 ", ("\n48/2 = 24", "48+24 = 72 \n"))
     for scheme in (CHAIN, ANSWER_ONLY):
         assert row_of(spaced, scheme, gpt2) == row_of(annotation(), scheme, gpt2)
-    assert rows.encode_prompts([" How many? \n"], CHAIN, gpt2) == [[2437, 867, 30, 44386]]
+    assert rows.encode_prompts([annotation(" How many? \n")], CHAIN, gpt2) == [
+        [2437, 867, 30, 44386]
+    ]
 
 
 def test_marks_are_one_token_each_whatever_stands_before_them(gpt2):
     for question in ("How many?", "Is it 5", "100%", "Why not", "a ###", "ends with #"):
-        (prompt,) = rows.encode_prompts([question], CHAIN, gpt2)
+        (prompt,) = rows.encode_prompts([annotation(question)], CHAIN, gpt2)
         assert prompt == [*gpt2.encode([question])[0], 44386]
     for step in ("48/2 = 24", "it is so.", "<<48/2=24>>24", "it is $5", "50%"):
         row = row_of(annotation(steps=(step,)), CHAIN, gpt2)

@@ -21,10 +21,11 @@ from distill_jax.text.gguf_tokenizer_export import EndIds
 from distill_jax.text.tokenizer import EndMarks, saved_marks
 from distill_jax.workdir import write_json, write_text
 
-# A chat is what a training row is: every message, whoever wrote it, and an end of turn.
-_CHAT_TEMPLATE = (
-    "{%- for message in messages -%}{{- message['content'] + END_OF_TURN -}}{%- endfor -%}"
-)
+
+def chat_template(end_of_turn: str) -> str:
+    """A chat is what a training row is: every message, whoever wrote it, and an end of turn."""
+    message = f"{{{{- message['content'] + {end_of_turn!r} -}}}}"
+    return f"{{%- for message in messages -%}}{message}{{%- endfor -%}}"
 
 
 def save_params(
@@ -178,7 +179,7 @@ def _write_tokenizer(directory: pathlib.Path, backend: Any, marks: EndMarks, con
         "additional_special_tokens": [marks.turn],
         "clean_up_tokenization_spaces": False,
         "model_max_length": context,
-        "chat_template": _CHAT_TEMPLATE.replace("END_OF_TURN", repr(marks.turn)),
+        "chat_template": chat_template(marks.turn),
     }
     write_json(directory / "tokenizer_config.json", tokenizer_config)
 
