@@ -28,7 +28,7 @@ COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
 class Ids(NamedTuple):
-    """What `sampler.make_plan` asks a tokenizer."""
+    """What `sampler.make_rules` asks a tokenizer."""
 
     end_of_turn: int
     end_of_text: int
@@ -159,9 +159,9 @@ class Loop:
             given_steps=0,
         )
         ids: Any = Ids(caps.end_of_turn, caps.end_of_text, caps.vocab_size)
-        plan = sampler.make_plan(scheme, views, self._models, ids, settings)
+        rules = sampler.make_rules(scheme, views, self._models, ids, settings)
         with jax.set_mesh(self._mesh):
-            return sampler.Sampler(plan, scheme, ids, self._params, settings, seed=0)
+            return sampler.Sampler(rules, scheme, ids, self._params, settings, seed=0)
 
     def _decode_bytes(self, work: Work) -> int:
         """The least that decode steps can read: at each the students' parameters, once, and the

@@ -27,7 +27,7 @@ ENDER = ROLES.index(SCHEMES["socratic"].ender)
 
 @dataclasses.dataclass(frozen=True)
 class Caps:
-    """End marks and limits of a dialogue, as in `distill_jax.sampling.plan.DialoguePlan`.
+    """End marks and limits of a dialogue, as in `distill_jax.sampling.turn_rules.TurnRules`.
 
     vocab_size       ids from here on are padding of the embedding
     max_turns        status turn_cap when so many turns have ended

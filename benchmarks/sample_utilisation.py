@@ -21,8 +21,8 @@ from benchmarks.results import Results, say, significant
 from distill_jax.model import gpt2, network, sharding
 from distill_jax.sampling import generate, pick
 from distill_jax.sampling.dialogues import Request
-from distill_jax.sampling.plan import DialoguePlan, ViewPlan
 from distill_jax.sampling.schedule import Job, Work
+from distill_jax.sampling.turn_rules import TurnRules, ViewRules
 
 END_OF_TURN, END_OF_TEXT, VOCAB, PADDED = 10, 11, 12, 128
 MODEL = gpt2.GPT2Config(PADDED, context=1024, layers=1, heads=1, width=8)
@@ -33,8 +33,8 @@ class Sampler:
     """A tiny model that writes what it is told to."""
 
     def __init__(self, caps: sample_job.Caps):
-        self._plan = DialoguePlan(
-            views=tuple(ViewPlan(role, MODEL, (True, True)) for role in ROLES),
+        self._rules = TurnRules(
+            views=tuple(ViewRules(role, MODEL, (True, True)) for role in ROLES),
             role_view=(0, 1),
             next_role=(1, 0),
             may_pass=(True, True),
@@ -50,7 +50,7 @@ class Sampler:
 
     def run(self, requests: Sequence[Request], slots: int) -> Work:
         """What it took; the dialogues are as long as their scripts."""
-        job = Job(self._plan, self._params, requests, pick.draw(), seed=0, slots=slots)
+        job = Job(self._rules, self._params, requests, pick.draw(), seed=0, slots=slots)
         dialogues, work = generate.collect(job)
         assert all(d.status == "finished" for group in dialogues for d in group)
         assert work.kept_tokens == sum(len(r.script) * len(r.samples) for r in requests)

@@ -20,7 +20,7 @@ from distill_jax.dry_run import ahead_of_time, sampler_programs, whole_run
 from distill_jax.model import attention, flops, network
 from distill_jax.model.network import NetworkConfig
 from distill_jax.model.presets import PRESETS
-from distill_jax.sampling.plan import DialoguePlan, ViewPlan
+from distill_jax.sampling.turn_rules import TurnRules, ViewRules
 from distill_jax.text.rows import NO_LOSS, Row
 from distill_jax.training import batches, optimizer, step
 from distill_jax.training.objective import Likelihood
@@ -70,8 +70,8 @@ def sampler(model: str, topology: str, option: Option) -> dict[str, Any]:
     """The report of the sampler (`sampler_programs.measure`): two students that read each other."""
     target = _target(topology, option)
     both = (True, True)
-    plan = DialoguePlan(
-        views=tuple(ViewPlan(student, _config(model), both) for student in STUDENTS),
+    rules = TurnRules(
+        views=tuple(ViewRules(student, _config(model), both) for student in STUDENTS),
         role_view=(0, 1),
         next_role=(1, 0),
         may_pass=both,
@@ -84,7 +84,7 @@ def sampler(model: str, topology: str, option: Option) -> dict[str, Any]:
         max_tokens=WINDOW - PROMPT,
         dtype="bfloat16",
     )
-    job = sampler_programs.SamplerJob(plan, option.slots * target.mesh.size, PROMPT, WINDOW)
+    job = sampler_programs.SamplerJob(rules, option.slots * target.mesh.size, PROMPT, WINDOW)
     return sampler_programs.measure(target, job)
 
 

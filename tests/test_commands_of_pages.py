@@ -49,7 +49,7 @@ def check_own_command(module, arguments):
     assert unknown <= known_flags(module), unknown
     path = rest[rest.index("--config") + 1] if "--config" in rest else ""
     if module == "sweep" and path:
-        runs = definition.plan(definition.load_sweep(path), overrides)
+        runs = definition.planned_runs(definition.load_sweep(path), overrides)
         assert all(checks.check_values(run.config) is None for run in runs)
         return
     # C, my_config.py: a config of the reader's.

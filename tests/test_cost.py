@@ -1,7 +1,7 @@
 """What dialogues cost, against every product counted token by token, and by hand."""
 
 import pytest
-from dialogue_plans import LARGE, PLANS, SMALL
+from dialogue_rules import LARGE, PLANS, SMALL
 
 from distill_jax.dialogues.cost import dialogue_cost
 from distill_jax.records import Cost
@@ -17,7 +17,7 @@ def dialogue(*lengths, first=0, roles=2, status="finished"):
     return Dialogue(turns, status)
 
 
-def slow_cost(plan, prompt, written):
+def slow_cost(rules, prompt, written):
     """Feed the tokens (role of each, one after the other) as the definition says, and count the
     multiplications of every matrix, 2 FLOPs each."""
 
@@ -28,12 +28,12 @@ def slow_cost(plan, prompt, written):
         return 2 * size.layers * sum(matrices + attention)
 
     total = 0
-    for size in plan.students.values():
+    for size in rules.students.values():
         total += sum(reads(size, place) for place in range(1, prompt + 1))
-    places = [prompt] * len(plan.views)
+    places = [prompt] * len(rules.views)
     for number, role in enumerate(written):
-        total += 2 * plan.views[plan.role_view[role]].model.width * SMALL.vocab_size
-        for index, view in enumerate(plan.views):
+        total += 2 * rules.views[rules.role_view[role]].model.width * SMALL.vocab_size
+        for index, view in enumerate(rules.views):
             if view.sees[role] and number < len(written) - 1:
                 places[index] += 1
                 total += reads(view.model, places[index])
@@ -44,16 +44,16 @@ def slow_cost(plan, prompt, written):
 @pytest.mark.parametrize("lengths", [(1,), (2, 2, 1), (5, 9, 1, 1, 3)])
 @pytest.mark.parametrize("prompt", [1, 17])
 def test_every_product_is_counted(name, lengths, prompt):
-    plan = PLANS[name]
-    made = dialogue(*lengths, roles=len(plan.role_view))
+    rules = PLANS[name]
+    made = dialogue(*lengths, roles=len(rules.role_view))
     roles = [turn.role for turn in made.turns for _ in range(turn.written)]
-    expected = Cost(prompt * len(plan.students), sum(lengths), slow_cost(plan, prompt, roles))
-    assert dialogue_cost(plan, prompt, made) == expected
+    expected = Cost(prompt * len(rules.students), sum(lengths), slow_cost(rules, prompt, roles))
+    assert dialogue_cost(rules, prompt, made) == expected
 
 
 def test_the_example_by_hand():
     """Prompt `Q /`, written `a / A / -|`: two students that see everything."""
-    plan = PLANS["both_read_both"]
+    rules = PLANS["both_read_both"]
     assert (SMALL.layers, SMALL.width, LARGE.layers, LARGE.width) == (1, 32, 2, 48)
     made = Dialogue(
         [
@@ -66,7 +66,7 @@ def test_the_example_by_hand():
     looks = 1 + 2 + 3 + 4 + 5 + 6
     decomposer = 1 * (6 * 12 * 32**2 + 2 * 32 * looks) + 3 * 32 * 128
     solver = 2 * (6 * 12 * 48**2 + 2 * 48 * looks) + 2 * 48 * 128
-    assert dialogue_cost(plan, 2, made) == Cost(4, 5, 2 * (decomposer + solver))
+    assert dialogue_cost(rules, 2, made) == Cost(4, 5, 2 * (decomposer + solver))
 
 
 def test_a_prompt_that_was_not_read_costs_nothing():

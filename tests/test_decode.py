@@ -12,7 +12,7 @@ import itertools
 import jax
 import numpy as np
 import pytest
-from dialogue_plans import (
+from dialogue_rules import (
     END_OF_TEXT,
     END_OF_TURN,
     PLANS,
@@ -28,8 +28,8 @@ from tiny_student import make_mesh
 from distill_jax.model import sharding
 from distill_jax.sampling import decode, generate, pick
 from distill_jax.sampling.generate import Chunk, Finished, Growing
-from distill_jax.sampling.plan import FREE, FREE_TURN, HOLD
 from distill_jax.sampling.schedule import LOOK, Job, Work
+from distill_jax.sampling.turn_rules import FREE, FREE_TURN, HOLD
 
 SCRIPTS = {
     "free": (),
@@ -55,24 +55,24 @@ def mesh():
         yield
 
 
-def answer(plan, requests, how=None, slot_count=7, params=None, **more):
-    return generate.collect(job(plan, requests, how, slot_count, params, **more))
+def answer(rules, requests, how=None, slot_count=7, params=None, **more):
+    return generate.collect(job(rules, requests, how, slot_count, params, **more))
 
 
-def job(plan, requests, how=None, slot_count=7, params=None, **more):
-    params = all_params(plan) if params is None else params
-    return Job(plan, params, requests, how or pick.draw(), seed=3, slots=slot_count, **more)
+def job(rules, requests, how=None, slot_count=7, params=None, **more):
+    params = all_params(rules) if params is None else params
+    return Job(rules, params, requests, how or pick.draw(), seed=3, slots=slot_count, **more)
 
 
-def check(plan, requests, dialogues, temperature=0.0, calculator=None):
-    params = all_params(plan)
+def check(rules, requests, dialogues, temperature=0.0, calculator=None):
+    params = all_params(rules)
     for request, answered in zip(requests, dialogues, strict=True):
         for sample, dialogue in zip(request.samples, answered, strict=True):
             written, status = obvious_loop(
-                plan, params, request, sample, temperature, calculator=calculator
+                rules, params, request, sample, temperature, calculator=calculator
             )
             got = [(turn.role, turn.tokens, turn.written) for turn in dialogue.turns]
-            assert got == expected_dialogue(written, plan)
+            assert got == expected_dialogue(written, rules)
             assert dialogue.status == status
             total = sum(turn.log_probability for turn in dialogue.turns)
             expected = sum(entry[2] for entry in written)
@@ -83,9 +83,9 @@ def check(plan, requests, dialogues, temperature=0.0, calculator=None):
 @pytest.mark.parametrize("slot_count", [1, 7])
 @pytest.mark.parametrize("name", PLANS)
 def test_equals_obvious_loop(mesh, name, slot_count, temperature):
-    plan, requests = PLANS[name], ragged_requests(9)
-    dialogues, work = answer(plan, requests, pick.draw(temperature), slot_count)
-    check(plan, requests, dialogues, temperature)
+    rules, requests = PLANS[name], ragged_requests(9)
+    dialogues, work = answer(rules, requests, pick.draw(temperature), slot_count)
+    check(rules, requests, dialogues, temperature)
     assert work.kept_tokens == sum(t.written for [d] in dialogues for t in d.turns)
 
 
@@ -103,14 +103,14 @@ def test_scripts_with_a_planner_equal_the_obvious_loop(mesh, script):
     assert all(0 not in each[1:] for each in roles) and max(map(len, roles)) > 3
 
 
-def check_scripts(plan, script, temperature=0.0):
+def check_scripts(rules, script, temperature=0.0):
     """Two rows of three get the script, the others write all by themselves."""
     requests = [
         dataclasses.replace(request, script=script if i % 3 else ())
         for i, request in enumerate(ragged_requests(8))
     ]
-    dialogues, _ = answer(plan, requests, pick.draw(temperature), resume=toy_resume)
-    check(plan, requests, dialogues, temperature)
+    dialogues, _ = answer(rules, requests, pick.draw(temperature), resume=toy_resume)
+    check(rules, requests, dialogues, temperature)
     return dialogues
 
 
@@ -120,23 +120,23 @@ def check_scripts(plan, script, temperature=0.0):
     [("chain", "free"), *(("both_read_both", s) for s in ("free", "given_subquestions", "held"))],
 )
 def test_the_calculator_fills_in(mesh, name, temperature, script):
-    plan = PLANS[name]
-    plan = dataclasses.replace(plan, calculator_role=len(plan.role_view) - 1)
+    rules = PLANS[name]
+    rules = dataclasses.replace(rules, calculator_role=len(rules.role_view) - 1)
     requests = ragged_requests(24, script=SCRIPTS[script])
     dialogues, work = answer(
-        plan, requests, pick.draw(temperature), calculator=Toy.table, resume=toy_resume
+        rules, requests, pick.draw(temperature), calculator=Toy.table, resume=toy_resume
     )
-    check(plan, requests, dialogues, temperature, Toy)
+    check(rules, requests, dialogues, temperature, Toy)
     assert work.held > 0
-    without, _ = answer(plan, requests, pick.draw(temperature), resume=toy_resume)
+    without, _ = answer(rules, requests, pick.draw(temperature), resume=toy_resume)
     assert without != dialogues
 
 
 def test_the_values_of_the_calculator_are_counted_for_each_dialogue(mesh):
-    plan = dataclasses.replace(PLANS["chain"], calculator_role=0)
+    rules = dataclasses.replace(PLANS["chain"], calculator_role=0)
     requests = ragged_requests(16)
-    dialogues, work = answer(plan, requests, calculator=Toy.table, resume=toy_resume)
-    params, expected = all_params(plan), []
+    dialogues, work = answer(rules, requests, calculator=Toy.table, resume=toy_resume)
+    params, expected = all_params(rules), []
     for request in requests:
         known = []
 
@@ -146,17 +146,17 @@ def test_the_values_of_the_calculator_are_counted_for_each_dialogue(mesh):
                 known.append(bool(Toy.value(turn)))
                 return Toy.value(turn)
 
-        obvious_loop(plan, params, request, calculator=Counting)
+        obvious_loop(rules, params, request, calculator=Counting)
         expected.append(sum(known))
     assert [dialogue.filled_in for [dialogue] in dialogues] == expected
     assert work.held > sum(expected) > 0  # a row is held in vain where there is no value
 
 
 def test_a_given_turn_may_be_longer_than_the_cap_but_not_the_dialogue(mesh):
-    plan = PLANS["both_read_both"]
+    rules = PLANS["both_read_both"]
     script = (*([3] * 30), END_OF_TURN, FREE_TURN)
     [dialogue], [longer] = answer(
-        plan,
+        rules,
         [
             dataclasses.replace(request, script=entries)
             for request, entries in zip(
@@ -171,12 +171,12 @@ def test_a_given_turn_may_be_longer_than_the_cap_but_not_the_dialogue(mesh):
 
 @pytest.mark.parametrize("slot_count", [2, 5, 16])
 def test_samples_share_a_prompt_and_differ(mesh, slot_count):
-    plan, requests = PLANS["both_read_both"], ragged_requests(4, samples=(0, 1, 2, 5))
-    dialogues, work = answer(plan, requests, pick.draw(1.3), slot_count)
-    check(plan, requests, dialogues, 1.3)
+    rules, requests = PLANS["both_read_both"], ragged_requests(4, samples=(0, 1, 2, 5))
+    dialogues, work = answer(rules, requests, pick.draw(1.3), slot_count)
+    check(rules, requests, dialogues, 1.3)
     assert all(len({str(d) for d in answered}) > 1 for answered in dialogues)
     # Prompts are read once, however many samples want them.
-    once, alone = answer(plan, ragged_requests(4), pick.draw(1.3), slot_count)
+    once, alone = answer(rules, ragged_requests(4), pick.draw(1.3), slot_count)
     assert work.prefill_tokens == alone.prefill_tokens
     assert [answered[0] for answered in dialogues] == [d for [d] in once]
 
@@ -192,17 +192,17 @@ def test_samples_share_a_prompt_and_differ(mesh, slot_count):
     ],
 )
 def test_a_mesh_gives_the_tokens_of_one_device(name, shape):
-    plan, requests = PLANS[name], ragged_requests(10, samples=(0, 1))
+    rules, requests = PLANS[name], ragged_requests(10, samples=(0, 1))
     with jax.set_mesh(make_mesh()):
-        expected, _ = answer(plan, requests, pick.draw(1.3), 8)
+        expected, _ = answer(rules, requests, pick.draw(1.3), 8)
     mesh = make_mesh(shape)
     with jax.set_mesh(mesh):
-        params = all_params(plan)
+        params = all_params(rules)
         specs = {
-            s: sharding.match_rules(plan.students[s].partition_rules, p) for s, p in params.items()
+            s: sharding.match_rules(rules.students[s].partition_rules, p) for s, p in params.items()
         }
         params = jax.device_put(params, sharding.shardings(mesh, specs))
-        got, _ = answer(plan, requests, pick.draw(1.3), 8, params)
+        got, _ = answer(rules, requests, pick.draw(1.3), 8, params)
     simple = lambda all_: [[(d.status, [t.tokens for t in d.turns]) for d in x] for x in all_]  # noqa: E731
     assert simple(got) == simple(expected)
 
@@ -234,10 +234,10 @@ def test_no_chunk_runs_once_the_iterator_is_closed(mesh, chunks, stop_at):
 
 
 def test_what_grows_is_seen_every_few_tokens_and_is_the_same(mesh):
-    plan, requests = PLANS["both_read_both"], ragged_requests(9, samples=(0, 2))
-    expected, _ = answer(plan, requests, pick.draw(1.3))
+    rules, requests = PLANS["both_read_both"], ragged_requests(9, samples=(0, 2))
+    expected, _ = answer(rules, requests, pick.draw(1.3))
     seen, finished = collections.defaultdict(list), {}
-    for event in generate.generate(job(plan, requests, pick.draw(1.3), look=True)):
+    for event in generate.generate(job(rules, requests, pick.draw(1.3), look=True)):
         if isinstance(event, Growing):
             seen[event.request, event.sample].append(event.dialogue)
         elif isinstance(event, Finished):
@@ -257,15 +257,15 @@ def test_what_grows_is_seen_every_few_tokens_and_is_the_same(mesh):
 @pytest.mark.slow  # to the last bit of what is compiled with all optimisations
 def test_neighbours_order_and_slots_do_not_matter(mesh):
     """At an equal number of slots bit for bit, log-probabilities too; else token for token."""
-    plan, requests = PLANS["long"], ragged_requests(30)
+    rules, requests = PLANS["long"], ragged_requests(30)
     for how in (pick.draw(), pick.draw(1.1, 5, 0.9)):
-        everything, _ = answer(plan, requests, how, 8)
-        few, _ = answer(plan, requests[11:14], how, 8)
-        backwards, _ = answer(plan, requests[::-1], how, 8)
+        everything, _ = answer(rules, requests, how, 8)
+        few, _ = answer(rules, requests[11:14], how, 8)
+        backwards, _ = answer(rules, requests[::-1], how, 8)
         assert few == everything[11:14]
         assert backwards[::-1] == everything
         for slot_count in (1, 16, 64):
-            other, _ = answer(plan, requests, how, slot_count)
+            other, _ = answer(rules, requests, how, slot_count)
             tokens = [[t.tokens for t in d.turns] for [d] in other]
             assert tokens == [[t.tokens for t in d.turns] for [d] in everything]
 
@@ -273,27 +273,27 @@ def test_neighbours_order_and_slots_do_not_matter(mesh):
 def test_random_weights_reach_every_status(mesh):
     """Otherwise the comparisons above would not have compared them."""
     seen = set()
-    for plan in PLANS.values():
-        dialogues, _ = answer(plan, ragged_requests(9), pick.draw(1.3))
+    for rules in PLANS.values():
+        dialogues, _ = answer(rules, ragged_requests(9), pick.draw(1.3))
         seen |= {dialogue.status for [dialogue] in dialogues}
     assert seen == {"finished", "turn_cap", "token_cap", "context"}
 
 
 def test_a_row_that_filled_its_context_leaves_nothing_behind_in_its_slot(mesh):
     """It goes on being fed while others run, at a position that does not exist."""
-    plan, requests = PLANS["short_context"], ragged_requests(60)
-    dialogues, _ = answer(plan, requests, slot_count=16)
+    rules, requests = PLANS["short_context"], ragged_requests(60)
+    dialogues, _ = answer(rules, requests, slot_count=16)
     assert sum(dialogue.status == "context" for [dialogue] in dialogues) > 10
-    check(plan, requests, dialogues)
+    check(rules, requests, dialogues)
 
 
 def test_prompt_longer_than_the_context_is_not_run(mesh):
-    plan = PLANS["short_context"]
+    rules = PLANS["short_context"]
     requests = [
         dataclasses.replace(request, prompt=prompt)
         for request, prompt in zip(ragged_requests(3), ([1] * 31, [1] * 30, [2, 3]), strict=True)
     ]
-    dialogues, _ = answer(plan, requests)
+    dialogues, _ = answer(rules, requests)
     assert [d.status == "prompt_too_long" for [d] in dialogues] == [True, False, False]
     [[turn]] = [d.turns for d in dialogues[1]]
     assert turn.written == 1
@@ -307,10 +307,10 @@ def test_nothing_is_asked(mesh):
 
 
 def test_slots_that_finish_are_filled_again(mesh):
-    plan, requests = PLANS["both_read_both"], ragged_requests(200)
-    _, work = answer(plan, requests, slot_count=8)
+    rules, requests = PLANS["both_read_both"], ragged_requests(200)
+    _, work = answer(rules, requests, slot_count=8)
     batches = [requests[i : i + 8] for i in range(0, 200, 8)]
-    alone = [answer(plan, batch, slot_count=8)[1] for batch in batches]
+    alone = [answer(rules, batch, slot_count=8)[1] for batch in batches]
     before = sum(w.kept_tokens for w in alone) / sum(8 * w.steps for w in alone)
     assert work.utilisation > 0.85 > before
     taken = sorted((slot, first, last) for slot, _, first, last in work.rows)
@@ -320,7 +320,7 @@ def test_slots_that_finish_are_filled_again(mesh):
 
 
 def test_one_compilation_per_program_and_shape_over_500_ragged_problems(mesh):
-    plan, params = PLANS["both_read_both"], all_params(PLANS["both_read_both"])
+    rules, params = PLANS["both_read_both"], all_params(PLANS["both_read_both"])
     compiled = []
     jax.monitoring.register_event_duration_secs_listener(
         lambda event, seconds, **more: (
@@ -337,7 +337,7 @@ def test_one_compilation_per_program_and_shape_over_500_ragged_problems(mesh):
     programs = (decode.prefill, decode.admit, decode.decode_chunk)
     for program in programs:
         program.clear_cache()
-    answer(plan, requests, pick.draw(), 24, params)
+    answer(rules, requests, pick.draw(), 24, params)
     counts = collections.Counter(compiled)
     # Prompts of 32, 48 and 64 tokens; caches for the whole context, 96 tokens rounded up.
     assert [program._cache_size() for program in programs] == [3, 3, 1]
@@ -351,5 +351,5 @@ def test_one_compilation_per_program_and_shape_over_500_ragged_problems(mesh):
         (pick.draw(), []),
     ):
         compiled.clear()
-        answer(plan, requests[::-1], how, 24, params)
+        answer(rules, requests[::-1], how, 24, params)
         assert compiled == more, how

@@ -23,7 +23,7 @@ from distill_jax.model import gpt2, sharding
 from distill_jax.run import from_first, training_annotations
 from distill_jax.run.run import make_run
 from distill_jax.sampling import slots
-from distill_jax.sampling.plan import DialoguePlan, ViewPlan
+from distill_jax.sampling.turn_rules import TurnRules, ViewRules
 from distill_jax.settings import command_line
 from distill_jax.text import rows as text_rows
 from distill_jax.tracking.terminal import Terminal
@@ -183,12 +183,12 @@ def test_a_sampler_on_copies_moves_no_parameters():
     """On a mesh with data alone devices tell each other a few numbers per slot and step."""
     target = ahead_of_time.machine_target({"data": 8, "fsdp": 1, "tensor": 1})
     model = gpt2.GPT2Config(vocab_size=384, context=256, layers=1, heads=2, width=128)
-    views = tuple(ViewPlan(student, model, (True, True)) for student in ("asker", "answerer"))
+    views = tuple(ViewRules(student, model, (True, True)) for student in ("asker", "answerer"))
     caps = {"max_turns": 4, "max_turn_tokens": 32, "max_tokens": 64}
-    plan = DialoguePlan(
+    rules = TurnRules(
         views, (0, 1), (1, 0), (True, True), (True, False), 10, 11, vocab_size=300, **caps
     )
-    sampler = sampler_programs.measure(target, SamplerJob(plan, slots=64, prompt=64, window=256))
+    sampler = sampler_programs.measure(target, SamplerJob(rules, slots=64, prompt=64, window=256))
     moved = sampler["step"]["collectives"]
     assert sum(kind["bytes"] for kind in moved.values()) < 64 * 100
     # Prompts are read where the slots are that they go to.
@@ -215,14 +215,24 @@ def test_a_sampler_that_does_not_fit_is_shown(capsys):
 
 def test_slots_follow_the_target_and_not_this_machine():
     model = gpt2.GPT2Config(vocab_size=384, context=1024, layers=48, heads=25, width=1600)
-    plan = DialoguePlan(
-        (ViewPlan("solver", model, (True,)),), (0,), (0,), (False,), (True,), 10, 11, 300, 4, 32, 64
+    rules = TurnRules(
+        (ViewRules("solver", model, (True,)),),
+        (0,),
+        (0,),
+        (False,),
+        (True,),
+        10,
+        11,
+        300,
+        4,
+        32,
+        64,
     )
     with jax.set_mesh(ahead_of_time.machine_target({"data": 8, "fsdp": 1, "tensor": 1}).mesh):
-        assert slots.choose_slots(plan, 0, 10_000, None, "cpu") == 8 * 64
-        assert slots.choose_slots(plan, 0, 10_000, None, "tpu") == 8 * 512
+        assert slots.choose_slots(rules, 0, 10_000, None, "cpu") == 8 * 64
+        assert slots.choose_slots(rules, 0, 10_000, None, "tpu") == 8 * 512
         row = 2 * 48 * 1600 * 1024 * 4
-        few = slots.choose_slots(plan, 0, 10_000, 16 << 30, "tpu")
+        few = slots.choose_slots(rules, 0, 10_000, 16 << 30, "tpu")
         assert few == int(0.4 * (16 << 30) * 8 / row) // 8 * 8
 
 

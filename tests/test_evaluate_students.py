@@ -14,7 +14,7 @@ from distill_jax.dialogues.sampler import drawing_seed
 from distill_jax.errors import UserError
 from distill_jax.run import experiment
 from distill_jax.sampling.dialogues import Dialogue, WrittenTurn
-from distill_jax.sampling.plan import FREE_TURN, HOLD
+from distill_jax.sampling.turn_rules import FREE_TURN, HOLD
 from distill_jax.tasks import arithmetic
 
 
@@ -346,9 +346,9 @@ def test_held_rows_go_on_with_a_value_an_empty_turn_or_the_end(workdir):
 
     assert sampler.tokenizer.decode(resume("half of it is <<48/2=", False)) == "24"
     assert resume("a third is <<1/3=", False) == []
-    plan = sampler.plan
-    assert resume("4 + 8 = 12", True) == [plan.end_of_turn, FREE_TURN, HOLD]
-    assert resume("12 - 5 = 7\n#### 7", True) == [plan.end_of_text]
+    rules = sampler.rules
+    assert resume("4 + 8 = 12", True) == [rules.end_of_turn, FREE_TURN, HOLD]
+    assert resume("12 - 5 = 7\n#### 7", True) == [rules.end_of_text]
 
 
 def test_a_directory_without_a_run_is_one_line(tmp_path):

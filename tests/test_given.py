@@ -4,10 +4,10 @@ import pytest
 
 from distill_jax.dialogues.given import ended_in_given, shuffle
 from distill_jax.records import Annotation, Step, Turn
-from distill_jax.sampling.plan import FREE_TURN, HOLD, DialoguePlan
+from distill_jax.sampling.turn_rules import FREE_TURN, HOLD, TurnRules
 
 MARK, END = 10, 11
-PLAN = DialoguePlan((), (0, 1), (1, 0), (True,) * 2, (True, False), MARK, END, 12, 9, 9, 9)
+PLAN = TurnRules((), (0, 1), (1, 0), (True,) * 2, (True, False), MARK, END, 12, 9, 9, 9)
 HISTORY = (1, 2, MARK, 3, 4, 5, MARK, 6, MARK, FREE_TURN, END)  # turns of 3, 4 and 2 tokens
 SUBQUESTIONS = (1, 2, MARK, FREE_TURN, 3, 4, MARK, FREE_TURN, END)
 EMPTY = (MARK, FREE_TURN, HOLD)

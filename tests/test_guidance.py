@@ -8,7 +8,7 @@ from experiment_runs import TINY, one_error_line, run
 
 import distill_jax
 from distill_jax.dialogues.given import with_scripts
-from distill_jax.dialogues.sampler import Sampler, make_plan
+from distill_jax.dialogues.sampler import Sampler, make_rules
 from distill_jax.errors import UserError
 from distill_jax.export import export_students
 from distill_jax.run import experiment, from_first
@@ -188,8 +188,8 @@ def test_a_plan_needs_a_planner(tmp_path):
     annotations = arithmetic.load_annotations("train", train_problems=20)
     tokenizer = from_first.tokenizer(inputs, annotations)
     models, settings = sizes(inputs, tokenizer, {}), inputs.sampling
-    plan_ = make_plan(inputs.scheme, inputs.views, models, tokenizer, settings)
-    sampler = Sampler(plan_, inputs.scheme, tokenizer, {}, settings, 0)
+    rules = make_rules(inputs.scheme, inputs.views, models, tokenizer, settings)
+    sampler = Sampler(rules, inputs.scheme, tokenizer, {}, settings, 0)
     problems = arithmetic.load("train", train_problems=20)
     with pytest.raises(UserError, match="given='plan' needs a planner: scheme 'socratic' has none"):
         with_scripts(problems, {a.id: a for a in annotations}, sampler)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import transformers
-from dialogue_plans import BOTH, LLAMA, SMALL, make_plan, ragged_requests
+from dialogue_rules import BOTH, LLAMA, SMALL, make_rules, ragged_requests
 from test_decode import answer, check
 from tiny_student import make_mesh, run_steps
 
@@ -18,7 +18,7 @@ from distill_jax.model import cache_attention, families, hugging_face, network, 
 from distill_jax.model.llama import LlamaConfig, RMSNorm
 from distill_jax.run.student_setup import check_mesh
 from distill_jax.sampling import pick
-from distill_jax.sampling.plan import ViewPlan
+from distill_jax.sampling.turn_rules import ViewRules
 from distill_jax.text.rows import Row
 from distill_jax.training import batches, objective, step
 
@@ -334,11 +334,11 @@ def test_presets_have_the_published_numbers_of_parameters(name):
 
 
 PLANS = {
-    "two_students": make_plan(
-        (ViewPlan("asker", LLAMA, BOTH), ViewPlan("answerer", SMALL, BOTH)), (0, 1), (True, False)
+    "two_students": make_rules(
+        (ViewRules("asker", LLAMA, BOTH), ViewRules("answerer", SMALL, BOTH)), (0, 1), (True, False)
     ),
-    "one_student_two_views": make_plan(
-        (ViewPlan("asker", LLAMA, (True, False)), ViewPlan("asker", LLAMA, BOTH)),
+    "one_student_two_views": make_rules(
+        (ViewRules("asker", LLAMA, (True, False)), ViewRules("asker", LLAMA, BOTH)),
         (0, 1),
         (True, False),
     ),
@@ -357,10 +357,10 @@ def test_the_sampler_equals_the_obvious_loop(name, temperature):
 
 
 def test_a_mesh_samples_the_tokens_of_one_device():
-    plan, requests, drawn = PLANS["two_students"], ragged_requests(10), []
+    rules, requests, drawn = PLANS["two_students"], ragged_requests(10), []
     for mesh in (make_mesh(), make_mesh((2, 2, 2))):
         with jax.set_mesh(mesh):
-            dialogues, _ = answer(plan, requests, pick.draw(1.3), 8)
+            dialogues, _ = answer(rules, requests, pick.draw(1.3), 8)
         drawn.append([[turn.tokens for turn in dialogue.turns] for [dialogue] in dialogues])
     assert drawn[0] == drawn[1]
 

@@ -6,7 +6,7 @@ import random
 
 import jax
 import pytest
-from dialogue_plans import PLANS, all_params
+from dialogue_rules import PLANS, all_params
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_student import make_mesh

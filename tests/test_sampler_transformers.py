@@ -18,8 +18,8 @@ from distill_jax.export import hugging_face_export  # noqa: E402
 from distill_jax.model import gpt2, network, sharding  # noqa: E402
 from distill_jax.sampling import generate, pick  # noqa: E402
 from distill_jax.sampling.dialogues import Request  # noqa: E402
-from distill_jax.sampling.plan import DialoguePlan, ViewPlan  # noqa: E402
 from distill_jax.sampling.schedule import Job  # noqa: E402
+from distill_jax.sampling.turn_rules import TurnRules, ViewRules  # noqa: E402
 from distill_jax.tasks import gsm8k  # noqa: E402
 from distill_jax.text.rows import prompt_tokens  # noqa: E402
 from distill_jax.text.tokenizer import load_tokenizer  # noqa: E402
@@ -93,8 +93,8 @@ def caps(tokenizer):
 def ours(students, caps, prompts):
     """(tokens, status) of every prompt, through fewer slots than prompts."""
     both = (True, True)
-    plan = DialoguePlan(
-        views=tuple(ViewPlan(role, size, both) for role, (size, _) in students.items()),
+    rules = TurnRules(
+        views=tuple(ViewRules(role, size, both) for role, (size, _) in students.items()),
         role_view=(0, 1),
         next_role=(1, 0),
         may_pass=both,
@@ -109,7 +109,7 @@ def ours(students, caps, prompts):
     requests = [Request(f"problem/{i}", prompt) for i, prompt in enumerate(prompts)]
     with jax.set_mesh(sharding.make_mesh(1, 1, 1, jax.devices()[:1])):
         params = {role: jax.device_put(values) for role, (_, values) in students.items()}
-        job = Job(plan, params, requests, pick.draw(), seed=0, slots=16)
+        job = Job(rules, params, requests, pick.draw(), seed=0, slots=16)
         dialogues, _ = generate.collect(job)
     return [(sample_job.written_tokens(d, caps), d.status) for (d,) in dialogues]
 

@@ -2,7 +2,7 @@
 
 import jax
 import pytest
-from dialogue_plans import PLANS
+from dialogue_rules import PLANS
 from tiny_student import make_mesh
 
 from distill_jax.sampling import slots

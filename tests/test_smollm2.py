@@ -32,8 +32,8 @@ from distill_jax.model import (  # noqa: E402
 )
 from distill_jax.sampling import generate, pick  # noqa: E402
 from distill_jax.sampling.dialogues import Request  # noqa: E402
-from distill_jax.sampling.plan import DialoguePlan, ViewPlan  # noqa: E402
 from distill_jax.sampling.schedule import Job  # noqa: E402
+from distill_jax.sampling.turn_rules import TurnRules, ViewRules  # noqa: E402
 from distill_jax.text import gguf_tokenizer  # noqa: E402
 from distill_jax.text.gguf_tokenizer_export import EndIds  # noqa: E402
 from distill_jax.text.lost_characters import LostCharacters  # noqa: E402
@@ -293,8 +293,8 @@ def test_logits_are_those_of_transformers(source, params, prompts, theirs):
 def test_greedy_tokens_are_those_of_transformers(source, params, tokenizer, prompts, theirs):
     import torch
 
-    plan = DialoguePlan(
-        views=(ViewPlan("solver", source.model, (True,)),),
+    rules = TurnRules(
+        views=(ViewRules("solver", source.model, (True,)),),
         role_view=(0,),
         next_role=(0,),
         may_pass=(True,),
@@ -308,7 +308,9 @@ def test_greedy_tokens_are_those_of_transformers(source, params, tokenizer, prom
     )
     requests = [Request(f"prompt/{i}", prompt) for i, prompt in enumerate(prompts)]
     with jax.set_mesh(sharding.make_mesh(1, 1, 1, jax.devices()[:1])):
-        job = Job(plan, {"solver": jax.device_put(params)}, requests, pick.draw(), seed=0, slots=20)
+        job = Job(
+            rules, {"solver": jax.device_put(params)}, requests, pick.draw(), seed=0, slots=20
+        )
         dialogues, _ = generate.collect(job)
     ends = [tokenizer.end_of_text, tokenizer.end_of_turn]
     lengths = []

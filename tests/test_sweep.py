@@ -21,7 +21,7 @@ from distill_jax.run.run import make_run
 from distill_jax.settings import command_line
 from distill_jax.sweep import __main__ as sweep
 from distill_jax.sweep import definition, shared_data
-from distill_jax.sweep.definition import Sweep, grid, plan
+from distill_jax.sweep.definition import Sweep, grid, planned_runs
 from distill_jax.tracking.terminal import Terminal
 from distill_jax.workdir import Workdir
 
@@ -79,7 +79,7 @@ def test_a_grid_has_an_arm_per_combination_named_after_its_values():
 
 
 def test_runs_have_their_arms_values_above_those_of_all_and_a_command_of_their_own():
-    runs = plan(
+    runs = planned_runs(
         Sweep(
             config="configs/demo.py",
             arms={"chain": {"scheme": "chain", "train.steps": 3}, "blind": {"reads.solver": ()}},
@@ -126,7 +126,7 @@ def test_every_mistake_of_a_sweep_is_in_one_message():
         baseline="z",
     )
     with pytest.raises(UserError) as caught:
-        plan(mistaken, {"train.steps": "9", "scheme": "chain", "train.seeds": "3"})
+        planned_runs(mistaken, {"train.steps": "9", "scheme": "chain", "train.seeds": "3"})
     for expected in (
         "arm a: unknown key config.train.stepz (did you mean train.steps?)",
         "arm 'b/c': letters, digits and",
@@ -141,9 +141,9 @@ def test_every_mistake_of_a_sweep_is_in_one_message():
         assert expected in str(caught.value)
     twins = {"a": {"train.steps": 5}, "b": {}, "c": {"train.steps": 5}}
     with pytest.raises(UserError, match=r"^arms a and c are the same$"):
-        plan(Sweep(config="configs/demo.py", arms=twins, seeds=(0, 1)), {})
+        planned_runs(Sweep(config="configs/demo.py", arms=twins, seeds=(0, 1)), {})
     with pytest.raises(UserError, match="the sweep has no runs"):
-        plan(Sweep(config="configs/demo.py", arms={}), {})
+        planned_runs(Sweep(config="configs/demo.py", arms={}), {})
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -152,7 +152,7 @@ def test_a_shipped_sweep_passes_its_checks(name, tmp_path, capsys):
     files = {"data.annotations": "long.jsonl,short.jsonl"} if name.startswith("mix_") else {}
     arguments += [f"--config.{key}={value}" for key, value in files.items()]
     assert errors.run_command(sweep.main, [*arguments, "--dry_run"]) == 0
-    runs = plan(definition.load_sweep(f"configs/sweeps/{name}.py"), files)
+    runs = planned_runs(definition.load_sweep(f"configs/sweeps/{name}.py"), files)
     assert capsys.readouterr().out == f"{len(runs)} runs: nothing wrong with their configs\n"
     assert errors.run_command(sweep.main, [*arguments, "--list"]) == 0
     shown = capsys.readouterr().out.strip().split("\n")[1:]
@@ -165,7 +165,7 @@ def test_a_shipped_sweep_passes_its_checks(name, tmp_path, capsys):
 
 
 def test_the_schemes_are_compared_at_one_budget():
-    runs = plan(definition.load_sweep("schemes.py"), {})
+    runs = planned_runs(definition.load_sweep("schemes.py"), {})
     students = {run.arm: tuple(make_run(run.config, Workdir("w")).students) for run in runs}
     two = ("decomposer", "solver")
     assert students == {

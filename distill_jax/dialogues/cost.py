@@ -3,10 +3,10 @@
 from distill_jax.model import flops
 from distill_jax.records import Cost
 from distill_jax.sampling.dialogues import PROMPT_TOO_LONG, Dialogue
-from distill_jax.sampling.plan import DialoguePlan
+from distill_jax.sampling.turn_rules import TurnRules
 
 
-def dialogue_cost(plan: DialoguePlan, prompt: int, dialogue: Dialogue) -> Cost:
+def dialogue_cost(rules: TurnRules, prompt: int, dialogue: Dialogue) -> Cost:
     """The cost of a dialogue behind `prompt` tokens, as if it had been asked for by itself.
 
     Each student reads the prompt once. From there each of its views reads the tokens that it sees,
@@ -27,14 +27,16 @@ def dialogue_cost(plan: DialoguePlan, prompt: int, dialogue: Dialogue) -> Cost:
         return Cost()
     operations = sum(
         flops.forward_flops(size, prompt, flops.causal_pairs(prompt), 0)
-        for size in plan.students.values()
+        for size in rules.students.values()
     )
-    for number, view in enumerate(plan.views):
+    for number, view in enumerate(rules.views):
         seen = sum(turn.written for turn in dialogue.turns if view.sees[turn.role])
         if dialogue.turns and view.sees[dialogue.turns[-1].role]:
             seen -= 1
         pairs = flops.causal_pairs(prompt + seen) - flops.causal_pairs(prompt)
-        logits = sum(turn.written for turn in dialogue.turns if plan.role_view[turn.role] == number)
+        logits = sum(
+            turn.written for turn in dialogue.turns if rules.role_view[turn.role] == number
+        )
         operations += flops.forward_flops(view.model, seen, pairs, logits)
     written = sum(turn.written for turn in dialogue.turns)
-    return Cost(prompt * len(plan.students), written, operations)
+    return Cost(prompt * len(rules.students), written, operations)

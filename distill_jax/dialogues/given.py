@@ -26,7 +26,7 @@ from distill_jax.dialogues.sampler import Sampler, Settings, empty_turn
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Problem, Turn
 from distill_jax.sampling.dialogues import name_hash
-from distill_jax.sampling.plan import FREE_TURN, DialoguePlan
+from distill_jax.sampling.turn_rules import FREE_TURN, TurnRules
 from distill_jax.text import transcript
 from distill_jax.text.exact_values import extract_numbers, format_value
 
@@ -58,7 +58,7 @@ def with_scripts(
         )
     if settings.given == "nothing":
         opening = (FREE_TURN,) * len(scheme.speak_once)
-        return [(problem, opening + empty_turn(sampler.plan)) for problem in problems]
+        return [(problem, opening + empty_turn(sampler.rules)) for problem in problems]
     missing = [problem.id for problem in problems if problem.id not in annotations]
     if missing:
         raise UserError(
@@ -102,7 +102,7 @@ def subquestions(annotation: Annotation, sampler: Sampler) -> Script:
             answered += 1
         else:
             script += _turn(text, sampler)
-    return (*script, sampler.plan.end_of_text)
+    return (*script, sampler.rules.end_of_text)
 
 
 def shuffle(annotation: Annotation, seed: int) -> Annotation:
@@ -139,12 +139,12 @@ def history(problem: Problem, annotation: Annotation, sampler: Sampler) -> Probl
             step = dataclasses.replace(
                 problem, id=f"{problem.id}/step/{number}", answer=format_value(values[-1])
             )
-            asked.append((step, (*script, FREE_TURN, sampler.plan.end_of_text)))
+            asked.append((step, (*script, FREE_TURN, sampler.rules.end_of_text)))
         script += _turn(text, sampler)
     return asked
 
 
-def ended_in_given(script: Script, turns: Sequence[Turn], status: str, plan: DialoguePlan) -> bool:
+def ended_in_given(script: Script, turns: Sequence[Turn], status: str, rules: TurnRules) -> bool:
     """Whether a dialogue was stopped in what is given of it: nobody could go on behind it.
 
     By config.sampling.max_tokens or max_turns, or where a context was full.
@@ -152,11 +152,11 @@ def ended_in_given(script: Script, turns: Sequence[Turn], status: str, plan: Dia
     lengths = [0]  # tokens that are given of each turn, its end mark included
     for entry in script:
         lengths[-1] += entry >= 0
-        if entry in (plan.end_of_turn, FREE_TURN):
+        if entry in (rules.end_of_turn, FREE_TURN):
             lengths.append(0)
     stopped = status in ("turn_cap", "token_cap", "context")
     return stopped and len(turns) <= len(lengths) and turns[-1].tokens <= lengths[len(turns) - 1]
 
 
 def _turn(text: str, sampler: Sampler) -> list[int]:
-    return [*sampler.tokenizer.encode([text])[0], sampler.plan.end_of_turn]
+    return [*sampler.tokenizer.encode([text])[0], sampler.rules.end_of_turn]

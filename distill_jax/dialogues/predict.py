@@ -29,7 +29,7 @@ def nothing_given(problem: Problem) -> Script:
 class StudentsAnswerer:
     """The students of one run as an `Answerer`; to be used under `jax.set_mesh`.
 
-    script  what is given of the dialogue of a problem (sampling/plan.py)
+    script  what is given of the dialogue of a problem (sampling/turn_rules.py)
     known   single predictions by (id, sample) that are not asked for again
     look    whether a Look at every dialogue comes every few tokens, and once after it has stopped
     name    what `answered_by` says
@@ -50,7 +50,7 @@ class StudentsAnswerer:
         UserError if more than `max_too_long_share` of the questions do not fit.
         """
         sampler, every = self.sampler, range(self.sampler.settings.samples)
-        context = sampler.plan.context
+        context = sampler.rules.context
         prompts = check_prompts(
             problems, sampler.scheme, sampler.tokenizer, context, self.max_too_long_share
         )
@@ -92,7 +92,7 @@ class StudentsAnswerer:
 
     def _prediction(self, problem: Problem, request: Request, dialogue: Dialogue) -> Prediction:
         graded = grade_dialogue(problem, dialogue, self.sampler, self.grade, request.script)
-        cost = dialogue_cost(self.sampler.plan, len(request.prompt), dialogue)
+        cost = dialogue_cost(self.sampler.rules, len(request.prompt), dialogue)
         return dataclasses.replace(graded, answered_by=self.name, cost=cost)
 
 
@@ -143,7 +143,7 @@ def grade_dialogue(
     """
     turns = written_turns(dialogue, sampler)
     solutions = [turn.text for turn in turns if turn.role == "solver"]
-    if ended_in_given(script, turns, dialogue.status, sampler.plan):
+    if ended_in_given(script, turns, dialogue.status, sampler.rules):
         solutions = []
     graded = grade(transcript.answer_text(solutions, sampler.scheme), problem.answer)
     status = dialogue.status

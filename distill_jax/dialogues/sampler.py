@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from distill_jax.model import sharding
 from distill_jax.model.network import NetworkConfig
 from distill_jax.sampling import pick, slots
-from distill_jax.sampling import plan as dialogue_plan
+from distill_jax.sampling import turn_rules as turn_rules
 from distill_jax.sampling.advance import Calculator
 from distill_jax.sampling.dialogues import Dialogue, Request, name_hash
 from distill_jax.sampling.schedule import Job
@@ -47,21 +47,21 @@ class Settings:
     given_steps: int
 
 
-def make_plan(
+def make_rules(
     scheme: Scheme,
     views: Sequence[View],
     models: Mapping[str, NetworkConfig],
     tokenizer: Tokenizer,
     settings: Settings,
-) -> dialogue_plan.DialoguePlan:
+) -> turn_rules.TurnRules:
     """The sampler's plan of a scheme: roles become indices, text becomes ids.
 
     A lone role cannot pass the turn: it ends the text instead.
     """
     roles = scheme.roles
-    return dialogue_plan.DialoguePlan(
+    return turn_rules.TurnRules(
         views=tuple(
-            dialogue_plan.ViewPlan(
+            turn_rules.ViewRules(
                 view.student, models[view.student], tuple(role in view.sees for role in roles)
             )
             for view in views
@@ -90,7 +90,7 @@ class Sampler:
 
     def __init__(
         self,
-        plan: dialogue_plan.DialoguePlan,
+        rules: turn_rules.TurnRules,
         scheme: Scheme,
         tokenizer: Tokenizer,
         params: Mapping[str, Any],
@@ -99,25 +99,25 @@ class Sampler:
     ):
         """`params`: {student: parameters}, float32 or as cast_params leaves them, laid out over the
         mesh; `seed`: the run's. Raises UserError where the kernel does not run here."""
-        plan.check_kernel(jax.default_backend())
-        self.plan, self.scheme, self.tokenizer = plan, scheme, tokenizer
+        rules.check_kernel(jax.default_backend())
+        self.rules, self.scheme, self.tokenizer = rules, scheme, tokenizer
         self.settings, self.seed = settings, drawing_seed(seed, settings.seed)
         self._params = {
-            student: cast_params(plan.students[student], values, plan.dtype)
+            student: cast_params(rules.students[student], values, rules.dtype)
             for student, values in params.items()
         }
-        self._calculator = calculator_table(plan, tokenizer) if settings.calculator else None
+        self._calculator = calculator_table(rules, tokenizer) if settings.calculator else None
 
     def slot_count(self, dialogues: int) -> int:
         """Slots for so many dialogues."""
         memory, platform = slots.device_memory(), jax.default_backend()
-        return slots.choose_slots(self.plan, self.settings.slots, dialogues, memory, platform)
+        return slots.choose_slots(self.rules, self.settings.slots, dialogues, memory, platform)
 
     def job(self, requests: Sequence[Request], look: bool = False) -> Job:
         """What `generate.generate` is to do for the requests; `look` as there."""
         settings = self.settings
         return Job(
-            self.plan,
+            self.rules,
             self._params,
             requests,
             pick.draw(settings.temperature, settings.top_k, settings.top_p),
@@ -137,8 +137,8 @@ class Sampler:
             value = calculator.completion(text)
             return self.tokenizer.encode([value])[0] if value else []
         if ANSWER_SIGN in text:
-            return [self.plan.end_of_text]
-        return list(empty_turn(self.plan))
+            return [self.rules.end_of_text]
+        return list(empty_turn(self.rules))
 
 
 def drawing_seed(run: int, sampling: int) -> int:
@@ -146,15 +146,15 @@ def drawing_seed(run: int, sampling: int) -> int:
     return name_hash(f"{run}/{sampling}") if sampling else run
 
 
-def empty_turn(plan: dialogue_plan.DialoguePlan) -> tuple[int, ...]:
+def empty_turn(rules: turn_rules.TurnRules) -> tuple[int, ...]:
     """A script: the decomposer says nothing, the solver what it likes; then the host is asked."""
-    return (plan.end_of_turn, dialogue_plan.FREE_TURN, dialogue_plan.HOLD)
+    return (rules.end_of_turn, turn_rules.FREE_TURN, turn_rules.HOLD)
 
 
-def calculator_table(plan: dialogue_plan.DialoguePlan, tokenizer: Tokenizer) -> Calculator:
+def calculator_table(rules: turn_rules.TurnRules, tokenizer: Tokenizer) -> Calculator:
     """When to ask for a value, for ids up to the padded vocabulary."""
     table = calculator.build_table(tokenizer.token_texts())
-    padding = ((0, 0), (0, plan.views[0].model.vocab_size - table.fires.shape[1]))
+    padding = ((0, 0), (0, rules.views[0].model.vocab_size - table.fires.shape[1]))
     return Calculator(
         jnp.pad(jnp.asarray(table.next_state), padding), jnp.pad(jnp.asarray(table.fires), padding)
     )

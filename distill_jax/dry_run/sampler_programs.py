@@ -23,8 +23,8 @@ from distill_jax.run.run import Run
 from distill_jax.sampling import decode, pick, schedule, slots
 from distill_jax.sampling import state as dialogue_state
 from distill_jax.sampling.advance import Calculator
-from distill_jax.sampling.plan import DialoguePlan
 from distill_jax.sampling.prompt_groups import MOST_GROUPS
+from distill_jax.sampling.turn_rules import TurnRules
 from distill_jax.training import step
 
 # The name of the loop over decode steps (sampling/decode.py) in a compiled chunk.
@@ -35,37 +35,37 @@ DECODE_LOOP = "while"
 class SamplerJob:
     """What is compiled: `slots` B over all devices, `prompt` P, `window` S."""
 
-    plan: DialoguePlan
+    rules: TurnRules
     slots: int
     prompt: int
     window: int
     calculator: Calculator | None = None
 
 
-def plan_job(run: Run, prepared: Prepared, target: Target) -> SamplerJob:
+def sampler_job(run: Run, prepared: Prepared, target: Target) -> SamplerJob:
     """What the evaluation of config.evaluation would run on the target, with all students of the
     scheme: its longest prompts, and caches of the longest window.
 
     Raises UserError for questions that do not fit the context and sizes that do not fit the mesh.
     """
-    plan, tokenizer = prepared.plan, prepared.tokenizer
+    rules, tokenizer = prepared.rules, prepared.tokenizer
     settings, mesh = run.sampling, target.mesh
     problems = evaluation_problems(run, prepared.data.dev)
     share = run.config.evaluation.max_too_long_share
-    prompts = check_prompts(problems, run.scheme, tokenizer, plan.context, share)
-    longest = max((len(p) for p in prompts if len(p) <= plan.context), default=plan.context)
-    for student, model in plan.students.items():
+    prompts = check_prompts(problems, run.scheme, tokenizer, rules.context, share)
+    longest = max((len(p) for p in prompts if len(p) <= rules.context), default=rules.context)
+    for student, model in rules.students.items():
         rows = mesh.shape["data"] * mesh.shape["fsdp"]  # slots are rounded up to them
         student_setup.check_mesh(mesh, student, model, rows)
     dialogues = len(problems) * settings.samples
     with jax.set_mesh(mesh):
-        count = slots.choose_slots(plan, settings.slots, dialogues, target.memory, target.platform)
+        count = slots.choose_slots(rules, settings.slots, dialogues, target.memory, target.platform)
     return SamplerJob(
-        plan,
+        rules,
         count,
-        next(length for length in slots.bucket_lengths(plan.context) if length >= longest),
-        slots.longest_window(plan),
-        sampler.calculator_table(plan, tokenizer) if settings.calculator else None,
+        next(length for length in slots.bucket_lengths(rules.context) if length >= longest),
+        slots.longest_window(rules),
+        sampler.calculator_table(rules, tokenizer) if settings.calculator else None,
     )
 
 
@@ -83,7 +83,7 @@ def measure(target: Target, job: SamplerJob) -> dict[str, Any]:
     Where the compiler gave up for lack of memory: fits false, needed_bytes, message, and neither
     peaks nor step.
     """
-    plan, shape = job.plan, target.mesh.shape
+    rules, shape = job.rules, target.mesh.shape
     with jax.set_mesh(target.mesh):
         programs = _compile(target, job)
         prompts = slots.prefill_rows(job.slots)
@@ -92,10 +92,10 @@ def measure(target: Target, job: SamplerJob) -> dict[str, Any]:
         "slots": job.slots,
         "window": job.window,
         "prompts": [prompts, job.prompt],
-        "dtype": plan.dtype,
-        "kernel": plan.kernel,
-        "parameters": sum(network.parameter_count(model) for model in plan.students.values()),
-        "cache_bytes_per_slot": plan.cache_bytes(job.window),
+        "dtype": rules.dtype,
+        "kernel": rules.kernel,
+        "parameters": sum(network.parameter_count(model) for model in rules.students.values()),
+        "cache_bytes_per_slot": rules.cache_bytes(job.window),
         "compile_seconds": round(sum(p["compile_seconds"] for p in programs.values()), 1),
         "compile_cpu_seconds": round(sum(p["compile_cpu_seconds"] for p in programs.values()), 1),
         "rematerialisations": sum(p["rematerialisations"] for p in programs.values()),
@@ -104,8 +104,8 @@ def measure(target: Target, job: SamplerJob) -> dict[str, Any]:
     for program in programs.values():
         if "memory" not in program:
             return report | {key: program[key] for key in ("fits", "needed_bytes", "message")}
-    peaks = _peaks(programs, plan, job.window, groups)
-    needs = step_needs(plan, job.slots, job.window, shape)
+    peaks = _peaks(programs, rules, job.window, groups)
+    needs = step_needs(rules, job.slots, job.window, shape)
     collectives = programs["decode_chunk"]["collectives"]
     inside = [group for group in collectives if group["loop"].split(" > ")[0] == DECODE_LOOP]
     needs["collectives"] = compiled_program.totals(inside)["kinds"]
@@ -117,7 +117,7 @@ def measure(target: Target, job: SamplerJob) -> dict[str, Any]:
     return report | {"peaks": peaks, "peak": peak, "fits": target.fits(peak), "step": needs}
 
 
-def step_needs(plan: DialoguePlan, count: int, window: int, mesh: Any) -> dict[str, Any]:
+def step_needs(rules: TurnRules, count: int, window: int, mesh: Any) -> dict[str, Any]:
     """What a decode step of `count` slots cannot do without, by our own count.
 
     filled        tokens in the caches of each slot: half of the window
@@ -130,13 +130,13 @@ def step_needs(plan: DialoguePlan, count: int, window: int, mesh: Any) -> dict[s
     A program reads more: the caches are read up to the window, activations and logits are not
     counted.
     """
-    filled, size = window // 2, jnp.dtype(plan.dtype).itemsize
+    filled, size = window // 2, jnp.dtype(rules.dtype).itemsize
     here = count // (mesh["data"] * mesh["fsdp"])
     numbers = sum(
-        network.parameter_count(view.model) - view.model.looked_up_weights for view in plan.views
+        network.parameter_count(view.model) - view.model.looked_up_weights for view in rules.views
     )
-    places = [(view.model, min(filled, view.cache_len(window))) for view in plan.views]
-    caches = sum(network.cache_bytes(model, length, plan.dtype) for model, length in places)
+    places = [(view.model, min(filled, view.cache_len(window))) for view in rules.views]
+    caches = sum(network.cache_bytes(model, length, rules.dtype) for model, length in places)
     return {
         "filled": filled,
         "flops": sum(flops.decode_flops(model, count, length) for model, length in places),
@@ -156,9 +156,7 @@ def roofline(needs: dict[str, Any], chip: Chip, devices: int) -> dict[str, float
     }
 
 
-def _peaks(
-    programs: dict[str, Any], plan: DialoguePlan, window: int, groups: int
-) -> dict[str, int]:
+def _peaks(programs: dict[str, Any], rules: TurnRules, window: int, groups: int) -> dict[str, int]:
     """Bytes per device while each program runs, with what is held beside it (schedule.py): prompts
     of `groups` groups at most.
 
@@ -172,9 +170,9 @@ def _peaks(
     state = memory["decode_chunk"]["aliased"]
     parameters = memory["decode_chunk"]["arguments"] - state
     prompts = memory["prefill"]["outputs"]
-    windows = slots.window_lengths(plan)
+    windows = slots.window_lengths(rules)
     shorter = max((length for length in windows if length < window), default=0)
-    before = state * plan.cache_bytes(shorter) // plan.cache_bytes(window)
+    before = state * rules.cache_bytes(shorter) // rules.cache_bytes(window)
     others = (groups - 1) * prompts
     return {
         "prefill": memory["prefill"]["peak"] + state + others,
@@ -186,46 +184,46 @@ def _peaks(
 
 def _compile(target: Target, job: SamplerJob) -> dict[str, dict[str, Any]]:
     """The reports of the programs, in the order in which they run; the last may have failed."""
-    plan, count = job.plan, job.slots
-    params, state = abstract_params(target, plan), _abstract_state(target, job)
+    rules, count = job.rules, job.slots
+    params, state = abstract_params(target, rules), _abstract_state(target, job)
     prompts = _shape((slots.prefill_rows(count), job.prompt))
     programs = {}
-    lowered = decode.prefill.lower(plan, params, prompts)
+    lowered = decode.prefill.lower(rules, params, prompts)
     prefill, programs["prefill"] = ahead_of_time.compile_program(target, lowered, {})
     if prefill is None:
         return programs
     caches = jax.tree.map(
         lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
-        jax.eval_shape(decode.prefill, plan, params, prompts),
+        jax.eval_shape(decode.prefill, rules, params, prompts),
         prefill.output_shardings,
     )
     numbers, names = _shape((count,)), _shape((count,), np.uint32)
     admission = decode.Admission(numbers, numbers, numbers, names, names, np.uint32(0))
-    lowered = decode.admit.lower(plan, state, caches, admission)
+    lowered = decode.admit.lower(rules, state, caches, admission)
     admit, programs["admit"] = ahead_of_time.compile_program(target, lowered, {})
     if admit is None:
         return programs
     table = jax.tree.map(lambda leaf: _shape(leaf.shape, leaf.dtype), job.calculator)
     order = decode.ChunkOrder(
-        _shape((count, plan.script_len)),
+        _shape((count, rules.script_len)),
         _shape((count,), np.bool_),
         np.int32(schedule.CHUNK),
         np.int32(count),
     )
-    lowered = decode.decode_chunk.lower(plan, params, state, order, pick.draw(), table)
+    lowered = decode.decode_chunk.lower(rules, params, state, order, pick.draw(), table)
     # As a chunk of one step.
     bounds = {DECODE_LOOP: 1}
     _, programs["decode_chunk"] = ahead_of_time.compile_program(target, lowered, bounds)
     return programs
 
 
-def abstract_params(target: Target, plan: DialoguePlan) -> dict[str, Any]:
+def abstract_params(target: Target, rules: TurnRules) -> dict[str, Any]:
     """{student: shapes, dtypes and shardings} of the parameters as the sampler holds them."""
 
     def cast(model):
         laid_out = step.abstract_params(target.mesh, model)
         shapes = jax.eval_shape(
-            lambda params: sampler.cast_params(model, params, plan.dtype), laid_out
+            lambda params: sampler.cast_params(model, params, rules.dtype), laid_out
         )
         return jax.tree.map(
             lambda leaf, place: jax.ShapeDtypeStruct(
@@ -235,11 +233,11 @@ def abstract_params(target: Target, plan: DialoguePlan) -> dict[str, Any]:
             laid_out,
         )
 
-    return {student: cast(model) for student, model in plan.students.items()}
+    return {student: cast(model) for student, model in rules.students.items()}
 
 
 def _abstract_state(target: Target, job: SamplerJob) -> dialogue_state.DialogueState:
-    empty = jax.eval_shape(lambda: dialogue_state.empty_state(job.plan, job.slots, job.window))
+    empty = jax.eval_shape(lambda: dialogue_state.empty_state(job.rules, job.slots, job.window))
     places = sharding.shardings(target.mesh, dialogue_state.layout(empty))
     return jax.tree.map(
         lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),

@@ -43,7 +43,7 @@ def run(config: Any, path: str | None, topology: str | None) -> None:
         chosen = list(config.train.students or this.students)
         desk = Desk(this, terminal, NOTHING)
         prepared = prepare(desk, chosen, Place(target.mesh, target.platform))
-        job = sampler_programs.plan_job(this, prepared, target)
+        job = sampler_programs.sampler_job(this, prepared, target)
     report: dict[str, Any] = {
         "target": target.name,
         "devices": target.mesh.size,

@@ -9,7 +9,7 @@ import numpy as np
 
 from distill_jax import records
 from distill_jax.annotations import hub
-from distill_jax.dialogues.sampler import make_plan
+from distill_jax.dialogues.sampler import make_rules
 from distill_jax.errors import UserError
 from distill_jax.export import alternate_program, gguf_export, hugging_face_export, model_card
 from distill_jax.model import sharding
@@ -152,11 +152,11 @@ def _restore(students: _Students, student: str, steps: int) -> Any:
 def _never_writes(students: _Students, student: str) -> list[int]:
     """The end marks that no role of `student` may write."""
     run = students.run
-    plan = make_plan(run.scheme, run.views, students.models, students.tokenizer, run.sampling)
-    roles = [r for r, view in enumerate(plan.role_view) if plan.views[view].student == student]
+    rules = make_rules(run.scheme, run.views, students.models, students.tokenizer, run.sampling)
+    roles = [r for r, view in enumerate(rules.role_view) if rules.views[view].student == student]
     never = []
-    if not any(plan.may_pass[role] for role in roles):
-        never.append(plan.end_of_turn)
-    if not any(plan.may_end[role] for role in roles):
-        never.append(plan.end_of_text)
+    if not any(rules.may_pass[role] for role in roles):
+        never.append(rules.end_of_turn)
+    if not any(rules.may_end[role] for role in roles):
+        never.append(rules.end_of_text)
     return never

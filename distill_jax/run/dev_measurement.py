@@ -9,7 +9,7 @@ import jax
 
 from distill_jax import errors
 from distill_jax.dialogues import predict
-from distill_jax.dialogues.sampler import Sampler, make_plan
+from distill_jax.dialogues.sampler import Sampler, make_rules
 from distill_jax.errors import UserError
 from distill_jax.evaluation import summary
 from distill_jax.model import sharding
@@ -93,8 +93,8 @@ def greedy_predictions(
         run.sampling, temperature=0.0, samples=1, given="", given_steps=0
     )
     tokenizer = prepared.tokenizer
-    plan = make_plan(run.scheme, run.views, prepared.models, tokenizer, settings)
-    sampler = Sampler(plan, run.scheme, tokenizer, params, settings, run.config.seed)
+    rules = make_rules(run.scheme, run.views, prepared.models, tokenizer, settings)
+    sampler = Sampler(rules, run.scheme, tokenizer, params, settings, run.config.seed)
     answerer = predict.StudentsAnswerer(sampler, run.task.grade, max_too_long_share=1.0)
     found: dict[str, Prediction] = {}
     with contextlib.closing(answerer.answer(problems)) as events:

@@ -13,7 +13,7 @@ from distill_jax import distributed, records
 from distill_jax.devices import size
 from distill_jax.dialogues import given, predict
 from distill_jax.dialogues.answerer import Answerer, Sampled
-from distill_jax.dialogues.sampler import Sampler, make_plan
+from distill_jax.dialogues.sampler import Sampler, make_rules
 from distill_jax.errors import Interrupted
 from distill_jax.evaluation import guessers, html_report, runs, summary
 from distill_jax.evaluation.partial import PartialPredictions
@@ -26,8 +26,8 @@ from distill_jax.run.run import Run
 from distill_jax.run.student_setup import sizes
 from distill_jax.sampling import slots
 from distill_jax.sampling.generate import Chunk
-from distill_jax.sampling.plan import DialoguePlan
 from distill_jax.sampling.schedule import Work
+from distill_jax.sampling.turn_rules import TurnRules
 from distill_jax.tracking.reporting import Reporting
 from distill_jax.tracking.terminal import Terminal
 from distill_jax.tracking.trackers import EVALUATION, Tracking
@@ -115,8 +115,8 @@ def _evaluate(
     began = time.monotonic()
     with jax.set_mesh(sharding.make_mesh(**config.mesh)):
         params = restore_params(run, models, steps)
-        plan = make_plan(run.scheme, run.views, models, tokenizer, settings)
-        sampler = Sampler(plan, run.scheme, tokenizer, params, settings, config.seed)
+        rules = make_rules(run.scheme, run.views, models, tokenizer, settings)
+        sampler = Sampler(rules, run.scheme, tokenizer, params, settings, config.seed)
         asked = given.with_scripts(problems, gold, sampler)
         what = summary.asked(len(asked), len(problems), split, settings.given)
         answered = _answer(run, terminal, sampler, asked, what, partial)
@@ -136,18 +136,18 @@ def _evaluate(
     result = summary.summarise(predictions, guesses, circumstances)
     result |= {"problems": len(problems), "evaluation": config.evaluation.to_dict()}
     if settings.given:
-        result["ended_in_given"] = _ended_in_given(asked, predictions, plan)
+        result["ended_in_given"] = _ended_in_given(asked, predictions, rules)
     if settings.calculator:
         result["values_filled_in"] = answered.filled_in
     return predictions, result
 
 
 def _ended_in_given(
-    asked: given.Problems, predictions: list[records.Prediction], plan: DialoguePlan
+    asked: given.Problems, predictions: list[records.Prediction], rules: TurnRules
 ) -> int:
     """How many dialogues, those of all samples, were stopped in what was given of them."""
     return sum(
-        given.ended_in_given(script, dialogue.turns, dialogue.status, plan)
+        given.ended_in_given(script, dialogue.turns, dialogue.status, rules)
         for (_, script), prediction in zip(asked, predictions, strict=True)
         for dialogue in prediction.samples or (prediction,)
     )
@@ -233,8 +233,8 @@ def _gather_known(
 
 def _memory_line(sampler: Sampler, dialogues: int) -> str:
     """What the caches need at most."""
-    plan, slot_count = sampler.plan, sampler.slot_count(max(1, dialogues))
-    row = plan.cache_bytes(slots.longest_window(plan))
+    rules, slot_count = sampler.rules, sampler.slot_count(max(1, dialogues))
+    row = rules.cache_bytes(slots.longest_window(rules))
     return (
         f"{slot_count} dialogues at a time, caches of at most {size(row)} each, "
         f"{size(row * slot_count)} in all (config.sampling.slots)"

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from distill_jax.dialogues.predict import check_prompts
-from distill_jax.dialogues.sampler import make_plan
+from distill_jax.dialogues.sampler import make_rules
 from distill_jax.model import cache_attention
 from distill_jax.model.network import NetworkConfig
 from distill_jax.run import from_first, training_annotations
@@ -13,7 +13,7 @@ from distill_jax.run.annotation_sources import Desk
 from distill_jax.run.evaluation_problems import evaluation_problems
 from distill_jax.run.student_setup import Place, StudentSetup, sizes, student_setup
 from distill_jax.run.training_annotations import RunData
-from distill_jax.sampling.plan import DialoguePlan, allowed_tokens
+from distill_jax.sampling.turn_rules import TurnRules, allowed_tokens
 from distill_jax.text import rows as text_rows
 from distill_jax.text import transcript
 from distill_jax.text.tokenizer import Tokenizer
@@ -25,7 +25,7 @@ class Prepared(NamedTuple):
     data: RunData
     tokenizer: Tokenizer
     models: dict[str, NetworkConfig]  # of every student of the run
-    plan: DialoguePlan  # as config.sampling says
+    rules: TurnRules  # as config.sampling says
     setups: list[StudentSetup]  # of the students that are asked for, in their order
 
 
@@ -46,16 +46,16 @@ def prepare(desk: Desk, students: list[str], place: Place) -> Prepared:
         text_rows.encode_rows(part, run.scheme, run.views, tokenizer)
         for part in (data.train, data.dev)
     )
-    plan = make_plan(run.scheme, run.views, models, tokenizer, run.sampling)
-    plan.check_kernel(place.platform)  # now, not after the training
-    allowed = np.asarray(allowed_tokens(plan))
+    rules = make_rules(run.scheme, run.views, models, tokenizer, run.sampling)
+    rules.check_kernel(place.platform)  # now, not after the training
+    allowed = np.asarray(allowed_tokens(rules))
     setups = [
         student_setup(
             run, student, (rows[student], dev_rows[student]), models[student], allowed, place
         )
         for student in students
     ]
-    return Prepared(data, tokenizer, models, plan, setups)
+    return Prepared(data, tokenizer, models, rules, setups)
 
 
 def check_questions(desk: Desk, prepared: Prepared) -> None:
@@ -64,7 +64,7 @@ def check_questions(desk: Desk, prepared: Prepared) -> None:
     run, data = desk.run, prepared.data
     asked = evaluation_problems(run, data.dev)
     share = run.config.evaluation.max_too_long_share
-    check_prompts(asked, run.scheme, prepared.tokenizer, prepared.plan.context, share)
+    check_prompts(asked, run.scheme, prepared.tokenizer, prepared.rules.context, share)
     trained_on = {annotation.question for annotation in data.train}
     known = sum(problem.question in trained_on for problem in asked)
     if known:

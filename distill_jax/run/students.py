@@ -16,7 +16,7 @@ import ml_collections
 from distill_jax import devices, records
 from distill_jax.dialogues import predict
 from distill_jax.dialogues.answerer import Event, Look
-from distill_jax.dialogues.sampler import Sampler, Settings, cast_params, make_plan
+from distill_jax.dialogues.sampler import Sampler, Settings, cast_params, make_rules
 from distill_jax.errors import UserError
 from distill_jax.evaluation import displays
 from distill_jax.model import sharding
@@ -25,7 +25,7 @@ from distill_jax.run import checks, from_first
 from distill_jax.run.restore_students import chosen_steps, restore_params
 from distill_jax.run.run import Run, stored_run
 from distill_jax.run.student_setup import sizes
-from distill_jax.sampling.plan import DialoguePlan
+from distill_jax.sampling.turn_rules import TurnRules
 from distill_jax.settings import command_line
 from distill_jax.text.rows import prompt_tokens
 from distill_jax.workdir import Workdir
@@ -91,7 +91,7 @@ class Students:
     @property
     def context(self) -> int:
         """The longest question that can be answered, in tokens; its dialogue needs room too."""
-        return self._plan(self._run.sampling).context
+        return self._rules(self._run.sampling).context
 
     @property
     def sampling(self) -> Settings:
@@ -190,29 +190,29 @@ class Students:
         )
         return _under_mesh(self._mesh, answerer.answer(problems))
 
-    def _plan(self, settings: Settings) -> DialoguePlan:
+    def _rules(self, settings: Settings) -> TurnRules:
         run = self._run
-        return make_plan(run.scheme, run.views, self._models, self._tokenizer, settings)
+        return make_rules(run.scheme, run.views, self._models, self._tokenizer, settings)
 
     def _sampler(self, changes: dict[str, Any]) -> Sampler:
         settings = changed_settings(self._run, changes)
-        plan = self._plan(settings)
+        rules = self._rules(settings)
         with jax.set_mesh(self._mesh):
             # Cast once, not for every call: that would take time and memory.
-            if plan.dtype not in self._params:
-                self._params[plan.dtype] = {
-                    student: cast_params(plan.students[student], params, plan.dtype)
+            if rules.dtype not in self._params:
+                self._params[rules.dtype] = {
+                    student: cast_params(rules.students[student], params, rules.dtype)
                     for student, params in self._params["float32"].items()
                 }
-            params = self._params[plan.dtype]
+            params = self._params[rules.dtype]
             seed = self._run.config.seed
-            return Sampler(plan, self._run.scheme, self._tokenizer, params, settings, seed)
+            return Sampler(rules, self._run.scheme, self._tokenizer, params, settings, seed)
 
     def _script(self, said: Said, sampler: Sampler) -> tuple[int, ...]:
         """The given turns as a script; the students write behind it."""
         # A lone role has no turn to pass: it goes on in its own text.
-        plan = sampler.plan
-        mark = [plan.end_of_turn] if len(self.roles) > 1 else []
+        rules = sampler.rules
+        mark = [rules.end_of_turn] if len(self.roles) > 1 else []
         script: list[int] = []
         role = 0
         for turn in said:
@@ -225,12 +225,12 @@ class Students:
             if name != self.roles[role]:
                 raise UserError(f"said: it is the turn of {self.roles[role]}, not of {name!r}")
             script += [*self._tokenizer.encode([text])[0], *mark]
-            role = plan.next_role[role]
+            role = rules.next_role[role]
         turns = len(said) if mark else 0
-        if len(script) >= plan.max_tokens or turns >= plan.max_turns:
+        if len(script) >= rules.max_tokens or turns >= rules.max_turns:
             raise UserError(
                 f"said: {len(script)} tokens in {len(said)} turns leave no room to go on: raise "
-                f"max_tokens (now {plan.max_tokens}) or max_turns (now {plan.max_turns})"
+                f"max_tokens (now {rules.max_tokens}) or max_turns (now {rules.max_turns})"
             )
         return tuple(script)
 

@@ -2,8 +2,8 @@
 
 B slots, W views, R roles, L script length, V vocabulary (padded).
 
-A row's *script* says what it writes (plan.py): ids, FREE, FREE_TURN, HOLD; behind its end a row is
-free. With the subquestion `a` given and the answer free, `A B` being what the solver chooses:
+A row's *script* says what it writes (turn_rules.py): ids, FREE, FREE_TURN, HOLD; after its end a row
+is free. With the subquestion `a` given and the answer free, `A B` being what the solver chooses:
 
     script      a    /    FREE_TURN        then free
     written     a    /    A    B    /      b ...
@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from distill_jax.sampling.plan import (
+from distill_jax.sampling.state import DialogueState
+from distill_jax.sampling.turn_rules import (
     CONTEXT,
     FINISHED,
     FREE,
@@ -25,9 +26,8 @@ from distill_jax.sampling.plan import (
     RUNNING,
     TOKEN_CAP,
     TURN_CAP,
-    DialoguePlan,
+    TurnRules,
 )
-from distill_jax.sampling.state import DialogueState
 
 
 class Calculator(NamedTuple):
@@ -45,7 +45,7 @@ def script_entry(script: jax.Array, pointer: jax.Array) -> jax.Array:
 
 
 def advance(
-    plan: DialoguePlan,
+    rules: TurnRules,
     state: DialogueState,
     script: jax.Array,
     calculator: Calculator | None,
@@ -57,29 +57,29 @@ def advance(
     Rows that do not run stay as they are. `script` int32 [B, L] is only looked at.
     """
     alive = state.status == RUNNING
-    ended = alive & (token == plan.end_of_text)
-    passed = alive & (token == plan.end_of_turn)
+    ended = alive & (token == rules.end_of_text)
+    passed = alive & (token == rules.end_of_turn)
     rows = jnp.arange(token.shape[0])
     # Rows that do not run write outside of the buffer, where the write is dropped.
-    slot = jnp.where(alive, state.written, plan.max_tokens)
-    sees = jnp.array([view.sees for view in plan.views])[:, state.writer] & alive  # [W, B]
+    slot = jnp.where(alive, state.written, rules.max_tokens)
+    sees = jnp.array([view.sees for view in rules.views])[:, state.writer] & alive  # [W, B]
     position = state.position + sees
-    contexts = jnp.array([view.model.context for view in plan.views])[:, None]
+    contexts = jnp.array([view.model.context for view in rules.views])[:, None]
     written = state.written + alive
     turns = state.turns + (ended | passed)
     entry = script_entry(script, state.pointer)
     # What is given, or filled in by the calculator, does not count against the cap of a turn.
     turn_tokens = state.turn_tokens + (alive & (entry < 0))
     pointer = state.pointer + (alive & ((entry != FREE_TURN) | ended | passed))
-    mark, fires = _marks(plan, calculator, state, token, alive, entry < 0)
+    mark, fires = _marks(rules, calculator, state, token, alive, entry < 0)
 
     status = jnp.where(fires | (script_entry(script, pointer) == HOLD), HELD, RUNNING)
     status = jnp.where(jnp.any(position >= contexts, axis=0), CONTEXT, status)
-    too_long = (turn_tokens >= plan.max_turn_tokens) & ~passed
-    status = jnp.where(too_long | (written >= plan.max_tokens), TOKEN_CAP, status)
-    status = jnp.where(passed & (turns >= plan.max_turns), TURN_CAP, status)
+    too_long = (turn_tokens >= rules.max_turn_tokens) & ~passed
+    status = jnp.where(too_long | (written >= rules.max_tokens), TOKEN_CAP, status)
+    status = jnp.where(passed & (turns >= rules.max_turns), TURN_CAP, status)
     status = jnp.where(ended, FINISHED, status)
-    following = jnp.array(plan.next_role)[state.writer]
+    following = jnp.array(rules.next_role)[state.writer]
     return state._replace(
         pending=jnp.where(sees, token, state.pending),
         position=position,
@@ -96,15 +96,15 @@ def advance(
     )
 
 
-def _marks(plan, calculator: Calculator | None, state: DialogueState, token, alive, free):
+def _marks(rules, calculator: Calculator | None, state: DialogueState, token, alive, free):
     """The automaton after `token` (int32 [B]), and whether it asks for a value (bool [B]).
 
     Only what a role writes itself asks; at the end of a turn the automaton starts anew.
     """
     if calculator is None:
         return state.mark, jnp.zeros_like(alive)
-    mine = alive & (state.writer == plan.calculator_role)
+    mine = alive & (state.writer == rules.calculator_role)
     new = jnp.asarray(calculator.next_state)[state.mark, token].astype(jnp.int32)
-    mark = jnp.where(mine & (token != plan.end_of_turn), new, 0)
+    mark = jnp.where(mine & (token != rules.end_of_turn), new, 0)
     fires = jnp.asarray(calculator.fires)[state.mark, token] & mine & free
     return jnp.where(alive, mark, state.mark), fires

@@ -29,8 +29,8 @@ from distill_jax.model.sharding import BATCH
 from distill_jax.sampling import state as dialogue_state
 from distill_jax.sampling.advance import Calculator, advance, script_entry
 from distill_jax.sampling.pick import How, pick
-from distill_jax.sampling.plan import HELD, RUNNING, DialoguePlan, allowed_tokens
 from distill_jax.sampling.state import DialogueState
+from distill_jax.sampling.turn_rules import HELD, RUNNING, TurnRules, allowed_tokens
 
 PromptCaches = dict[str, Cache]  # by student, each layer k, v [G, K, P, H]
 
@@ -80,7 +80,7 @@ class Progress(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def prefill(plan: DialoguePlan, params: dict[str, Any], prompts: jax.Array) -> PromptCaches:
+def prefill(rules: TurnRules, params: dict[str, Any], prompts: jax.Array) -> PromptCaches:
     """Keys and values of prompts int32 [G, P], right-padded, for every student, spread over the
     mesh as the slots are.
 
@@ -88,8 +88,8 @@ def prefill(plan: DialoguePlan, params: dict[str, Any], prompts: jax.Array) -> P
     """
     positions = jnp.broadcast_to(jnp.arange(prompts.shape[1]), prompts.shape)
     caches = {}
-    for student, model in plan.students.items():
-        network = model.module(jnp.dtype(plan.dtype), layout=BATCH, keep_cache=True)
+    for student, model in rules.students.items():
+        network = model.module(jnp.dtype(rules.dtype), layout=BATCH, keep_cache=True)
         _, caches[student] = network.apply({"params": params[student]}, prompts, positions)
     return jax.tree.map(
         lambda leaf: jax.lax.with_sharding_constraint(leaf, dialogue_state.CACHE), caches
@@ -98,7 +98,7 @@ def prefill(plan: DialoguePlan, params: dict[str, Any], prompts: jax.Array) -> P
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
 def admit(
-    plan: DialoguePlan, state: DialogueState, prompts: PromptCaches, admission: Admission
+    rules: TurnRules, state: DialogueState, prompts: PromptCaches, admission: Admission
 ) -> DialogueState:
     """The state with new rows in the slots where `admission.source` is not -1.
 
@@ -116,7 +116,7 @@ def admit(
         in_specs=(dialogue_state.CACHE, dialogue_state.CACHE, BATCH),
         out_specs=dialogue_state.CACHE,
         check_vma=False,
-    )(state.caches, tuple(prompts[view.student] for view in plan.views), source)
+    )(state.caches, tuple(prompts[view.student] for view in rules.views), source)
     zeros = {
         name: jnp.where(new, 0, getattr(state, name))
         for name in ("writer", "turns", "turn_tokens", "written", "pointer", "mark")
@@ -152,7 +152,7 @@ def dialogue_key(seed: Any, name: Any, sample: Any) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
 def decode_chunk(
-    plan: DialoguePlan,
+    rules: TurnRules,
     params: dict[str, Any],
     state: DialogueState,
     order: ChunkOrder,
@@ -162,10 +162,10 @@ def decode_chunk(
     """Every running row writes up to `order.steps` tokens, one a step.
 
     Rows that were HELD run again: the host has changed their script. `calculator` is None if
-    plan.calculator_role is -1.
+    rules.calculator_role is -1.
     """
     script, restart, steps, stop_at = order
-    allowed = allowed_tokens(plan)
+    allowed = allowed_tokens(rules)
     state = state._replace(
         status=jnp.where(state.status == HELD, RUNNING, state.status),
         pointer=jnp.where(restart, 0, state.pointer),
@@ -178,14 +178,14 @@ def decode_chunk(
 
     def body(carry):
         done, state = carry
-        said, caches = _feed(plan, params, state)
+        said, caches = _feed(rules, params, state)
         said = jnp.where(allowed[state.writer], said, -jnp.inf)
         entry = script_entry(script, state.pointer)
         token = jnp.where(entry >= 0, entry, pick(said, state.keys, state.written, how))
         chosen = jnp.take_along_axis(said, token[:, None], axis=1)[:, 0]
         log_prob = chosen - jax.nn.logsumexp(said, axis=-1)
         state = state._replace(caches=caches)
-        return done + 1, advance(plan, state, script, calculator, token, log_prob)
+        return done + 1, advance(rules, state, script, calculator, token, log_prob)
 
     done, state = jax.lax.while_loop(going_on, body, (jnp.int32(0), state))
     state = dialogue_state.laid_out(state)
@@ -196,16 +196,16 @@ def decode_chunk(
     return state, Progress(steps=done, **everywhere)
 
 
-def _feed(plan, params, state: DialogueState) -> tuple[jax.Array, tuple[Cache, ...]]:
+def _feed(rules, params, state: DialogueState) -> tuple[jax.Array, tuple[Cache, ...]]:
     """Feed each view its pending token; logits [B, V] of the view whose role writes, caches."""
-    role_view = jnp.array(plan.role_view)[state.writer]  # [B]
+    role_view = jnp.array(rules.role_view)[state.writer]  # [B]
     chosen: Any = None
-    caches, dtype = [], jnp.dtype(plan.dtype)
-    for index, view in enumerate(plan.views):
+    caches, dtype = [], jnp.dtype(rules.dtype)
+    for index, view in enumerate(rules.views):
         # A row that has filled its context is fed until the chunk ends. Behind the last position
         # there is only NaN, which would stay in the slot's cache: 0 x NaN is NaN in the next row.
         position = jnp.minimum(state.position[index], view.model.context - 1)
-        network = view.model.module(dtype, kernel=plan.kernel, layout=BATCH)
+        network = view.model.module(dtype, kernel=rules.kernel, layout=BATCH)
         hidden, cache = network.apply(
             {"params": params[view.student]},
             state.pending[index][:, None],
@@ -213,7 +213,7 @@ def _feed(plan, params, state: DialogueState) -> tuple[jax.Array, tuple[Cache, .
             cache=state.caches[index],
         )
         caches.append(cache)
-        if index not in plan.role_view:  # sees, and never writes
+        if index not in rules.role_view:  # sees, and never writes
             continue
         said = logits(view.model, params[view.student], hidden[:, 0])
         writes = role_view[:, None] == index

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from distill_jax.sampling import plan as dialogue_plan
-from distill_jax.sampling.plan import DialoguePlan
+from distill_jax.sampling import turn_rules as turn_rules
+from distill_jax.sampling.turn_rules import TurnRules
 
 PROMPT_TOO_LONG = "prompt_too_long"
 
@@ -18,7 +18,7 @@ class Request:
 
     id       names the problem: with the seed and the sample it decides what is drawn
     samples  numbers of the dialogues that are wanted
-    script   what is given of them (plan.py); () = nothing
+    script   what is given of them (turn_rules.py); () = nothing
     """
 
     id: str
@@ -54,7 +54,7 @@ def name_hash(name: str) -> int:
 
 
 def to_dialogue(
-    plan: DialoguePlan,
+    rules: TurnRules,
     tokens: np.ndarray,
     writers: np.ndarray,
     log_probs: np.ndarray,
@@ -63,15 +63,15 @@ def to_dialogue(
 ) -> Dialogue:
     """What a row has written, [n] each, as turns.
 
-    >>> plan = DialoguePlan((), (0, 1), (1, 0), (True,) * 2, (True, False), 10, 11, 12, 9, 9, 9)
+    >>> rules = TurnRules((), (0, 1), (1, 0), (True,) * 2, (True, False), 10, 11, 12, 9, 9, 9)
     >>> row = np.array([5, 10, 7, 8, 10, 11])
-    >>> dialogue = to_dialogue(plan, row, np.array([0, 0, 1, 1, 1, 0]), np.zeros(6), 1)
+    >>> dialogue = to_dialogue(rules, row, np.array([0, 0, 1, 1, 1, 0]), np.zeros(6), 1)
     >>> [(turn.role, turn.tokens, turn.written) for turn in dialogue.turns]
     [(0, [5], 2), (1, [7, 8], 3), (0, [], 1)]
     """
     turns, start = [], 0
     for i, token in enumerate(tokens):
-        is_mark = token in (plan.end_of_turn, plan.end_of_text)
+        is_mark = token in (rules.end_of_turn, rules.end_of_text)
         if is_mark or i == len(tokens) - 1:
             text = tokens[start : i if is_mark else i + 1].tolist()
             each = log_probs[start : i + 1]
@@ -79,4 +79,4 @@ def to_dialogue(
             written = i + 1 - start
             turns.append(WrittenTurn(int(writers[i]), text, written, total, tuple(each.tolist())))
             start = i + 1
-    return Dialogue(turns, dialogue_plan.STATUS_NAMES.get(status, "running"), filled_in)
+    return Dialogue(turns, turn_rules.STATUS_NAMES.get(status, "running"), filled_in)

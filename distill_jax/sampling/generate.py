@@ -56,7 +56,7 @@ def generate(job: Job) -> Generator[Event, None, None]:
     try:
         yield Chunk(run.work)
         for number, request in enumerate(job.requests):
-            if len(request.prompt) > job.plan.context:
+            if len(request.prompt) > job.rules.context:
                 for sample in request.samples:
                     yield Finished(number, sample, Dialogue([], PROMPT_TOO_LONG))
         # They ask before the step that finds nothing to do as well: process 0 may still be closed

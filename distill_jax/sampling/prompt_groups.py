@@ -19,7 +19,7 @@ import numpy as np
 
 from distill_jax.sampling import decode, slots
 from distill_jax.sampling.dialogues import Request
-from distill_jax.sampling.plan import DialoguePlan
+from distill_jax.sampling.turn_rules import TurnRules
 
 # Groups of which something may wait at the same time, since parts do not use theirs up at the same
 # time. One for which two wait is dealt no more until it has caught up.
@@ -54,13 +54,13 @@ class PromptGroups:
     """What was read and waits, and what has yet to be read, the longest prompts first: what is
     begun last ends soonest."""
 
-    def __init__(
-        self, plan: DialoguePlan, params: Any, requests: Sequence[Request], slot_count: int
-    ):
-        self._plan, self._params, self._requests = plan, params, requests
+    def __init__(self, rules: TurnRules, params: Any, requests: Sequence[Request], slot_count: int):
+        self._rules, self._params, self._requests = rules, params, requests
         self._size, self._parts = slots.prefill_rows(slot_count), slots.parts()
-        self._buckets = slots.bucket_lengths(plan.context)
-        fitting = [n for n, r in enumerate(requests) if len(r.prompt) <= plan.context and r.samples]
+        self._buckets = slots.bucket_lengths(rules.context)
+        fitting = [
+            n for n, r in enumerate(requests) if len(r.prompt) <= rules.context and r.samples
+        ]
         self._left = sorted(fitting, key=lambda n: (-len(requests[n].prompt), n))
         self.groups: list[Group] = []
         self.tokens_read = 0  # with padding
@@ -94,7 +94,7 @@ class PromptGroups:
                 waiting[part] += [(place, Row(number, s)) for s in request.samples[copy::times]]
                 dealt += 1
         self.tokens_read += prompts.size
-        caches = decode.prefill(self._plan, self._params, prompts.reshape(self._size, length))
+        caches = decode.prefill(self._rules, self._params, prompts.reshape(self._size, length))
         self.groups.append(Group(caches, waiting))
         return True
 

@@ -13,13 +13,13 @@ import jax
 import numpy as np
 
 from distill_jax.sampling import decode, slots
-from distill_jax.sampling import plan as dialogue_plan
 from distill_jax.sampling import state as dialogue_state
+from distill_jax.sampling import turn_rules as turn_rules
 from distill_jax.sampling.advance import Calculator
 from distill_jax.sampling.dialogues import Dialogue, Request, name_hash, to_dialogue
 from distill_jax.sampling.pick import How
-from distill_jax.sampling.plan import DialoguePlan
 from distill_jax.sampling.prompt_groups import Group, PromptGroups, Row
+from distill_jax.sampling.turn_rules import TurnRules
 
 CHUNK = 64  # most steps between two looks
 LOOK = 4  # where somebody wants to see how dialogues grow
@@ -35,13 +35,13 @@ class Job:
 
     params      {student: parameters}, laid out over the mesh that is set (`jax.set_mesh`)
     slots       rows at a time; a multiple of the devices that they are spread over
-    calculator  None if plan.calculator_role is -1
+    calculator  None if rules.calculator_role is -1
     resume      asked if a row is held: at a HOLD of its script, or by the calculator
     look        whether dialogues are shown while they grow: chunks are LOOK steps long then. The
                 dialogues are the same
     """
 
-    plan: DialoguePlan
+    rules: TurnRules
     params: Mapping[str, Any]
     requests: Sequence[Request]
     how: How
@@ -76,19 +76,19 @@ class Schedule:
     """The slots and what the host knows of them."""
 
     def __init__(self, job: Job):
-        plan, slot_count = job.plan, job.slots
-        self._job, self._plan, self._requests = job, plan, job.requests
+        rules, slot_count = job.rules, job.slots
+        self._job, self._rules, self._requests = job, rules, job.requests
         self._params = dict(job.params)
         self._most_steps = LOOK if job.look else CHUNK  # between two looks
         self.work = Work(slots=slot_count)
         self._rows: list[Row | None] = [None] * slot_count
         self._began = [0] * slot_count
         self._filled_in = [0] * slot_count  # values of the calculator
-        self._script = np.full((slot_count, plan.script_len), dialogue_plan.FREE, np.int32)
+        self._script = np.full((slot_count, rules.script_len), turn_rules.FREE, np.int32)
         self._restart = np.zeros(slot_count, bool)
-        self._prompts = PromptGroups(plan, self._params, job.requests, slot_count)
+        self._prompts = PromptGroups(rules, self._params, job.requests, slot_count)
         self._state: dialogue_state.DialogueState | None = None
-        self._position = np.zeros((len(plan.views), slot_count), np.int32)
+        self._position = np.zeros((len(rules.views), slot_count), np.int32)
         self._progress: Any = None
 
     def step(self) -> bool:
@@ -111,7 +111,7 @@ class Schedule:
             np.int32(free + patience),
         )
         self._state, progress = decode.decode_chunk(
-            self._plan, self._params, state, order, self._job.how, self._job.calculator
+            self._rules, self._params, state, order, self._job.how, self._job.calculator
         )
         self._progress = jax.device_get(progress)
         self._restart[:] = False
@@ -130,7 +130,7 @@ class Schedule:
         """Rows that have stopped; their slots are free from now on."""
         for slot, row in enumerate(self._rows):
             status = int(self._progress.status[slot])
-            if row is None or status in (dialogue_plan.RUNNING, dialogue_plan.HELD):
+            if row is None or status in (turn_rules.RUNNING, turn_rules.HELD):
                 continue
             self._rows[slot] = None
             written = int(self._progress.written[slot])
@@ -152,7 +152,7 @@ class Schedule:
         parts = (progress.tokens, progress.writers, progress.log_probs)
         tokens, writers, log_probs = (part[slot, :written] for part in parts)
         status, filled_in = int(progress.status[slot]), self._filled_in[slot]
-        return to_dialogue(self._plan, tokens, writers, log_probs, status, filled_in)
+        return to_dialogue(self._rules, tokens, writers, log_probs, status, filled_in)
 
     def _fill(self) -> None:
         """Give free slots to waiting rows, group by group, each part of the mesh its own."""
@@ -186,24 +186,24 @@ class Schedule:
                 self._set_script(slot, request.script)
         if (admission.source >= 0).any():
             state, _ = self._with_room(group.padded)
-            self._state = decode.admit(self._plan, state, group.caches, admission)
+            self._state = decode.admit(self._rules, state, group.caches, admission)
 
     def _set_script(self, slot: int, entries: Sequence[int]) -> None:
-        entries = list(entries)[: self._plan.script_len]
-        self._script[slot] = dialogue_plan.FREE
+        entries = list(entries)[: self._rules.script_len]
+        self._script[slot] = turn_rules.FREE
         self._script[slot, : len(entries)] = entries
         self._restart[slot] = True
 
     def _with_room(self, prompt: int = 0) -> tuple[dialogue_state.DialogueState, int]:
         """The state with caches that have room for a prompt and some steps of every row, and the
         steps there is room for. Caches shrink where that frees a whole size."""
-        plan, windows = self._plan, slots.window_lengths(self._plan)
+        rules, windows = self._rules, slots.window_lengths(self._rules)
         taken = [slot for slot, row in enumerate(self._rows) if row is not None]
         longest = int(self._position[:, taken].max()) + 1 if taken else 0
         most = max(longest, prompt)
         window = self.work_window
-        if most + ROOM > window or slots.window_for(plan, most + 2 * CHUNK) < window:
-            wanted = slots.window_for(plan, most + CHUNK)
+        if most + ROOM > window or slots.window_for(rules, most + 2 * CHUNK) < window:
+            wanted = slots.window_for(rules, most + CHUNK)
             if wanted != window:
                 self._resize(wanted)
         window = self.work_window
@@ -221,25 +221,25 @@ class Schedule:
 
     def _resize(self, window: int) -> None:
         if self._state is None:
-            self._state = _empty(self._plan, len(self._rows), window)
+            self._state = _empty(self._rules, len(self._rows), window)
             return
         caches = [list(layers) for layers in self._state.caches]
         self._state = self._state._replace(caches=())  # so that nothing else holds them
         self._state = self._state._replace(
-            caches=dialogue_state.resized_caches(self._plan, caches, window)
+            caches=dialogue_state.resized_caches(self._rules, caches, window)
         )
 
     def _answer_held(self) -> None:
         """Ask `resume` what the held rows go on with, before what is left of their scripts."""
         for slot, row in enumerate(self._rows):
-            if row is None or self._progress.status[slot] != dialogue_plan.HELD:
+            if row is None or self._progress.status[slot] != turn_rules.HELD:
                 continue
             assert self._job.resume is not None, "a row was held and nobody can be asked"
             self.work.held += 1
             entries = self._job.resume(row.request, self._dialogue(slot))
             pointer = int(self._progress.pointer[slot])
             left = self._script[slot, pointer:].tolist()
-            if left[:1] == [dialogue_plan.HOLD]:
+            if left[:1] == [turn_rules.HOLD]:
                 left = left[1:]
             else:  # the calculator asked; it may know no value
                 self._filled_in[slot] += bool(entries)

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from distill_jax.sampling.plan import BLOCK, DialoguePlan
+from distill_jax.sampling.turn_rules import BLOCK, TurnRules
 
 # More slots than these gain nothing on a CPU (docs/log.md); not measured elsewhere yet.
 MOST_SLOTS = {"cpu": 64}
@@ -30,21 +30,21 @@ def bucket_lengths(longest: int) -> tuple[int, ...]:
     return (*lengths, longest)
 
 
-def window_lengths(plan: DialoguePlan) -> tuple[int, ...]:
+def window_lengths(rules: TurnRules) -> tuple[int, ...]:
     """Lengths of caches, multiples of BLOCK, up to what the longest context needs."""
-    longest = max(view.cache_len(1 << 30) for view in plan.views)
+    longest = max(view.cache_len(1 << 30) for view in rules.views)
     sizes = (BLOCK * blocks for blocks in (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 48, 64))
     return (*(size for size in sizes if size < longest), longest)
 
 
-def window_for(plan: DialoguePlan, tokens: int) -> int:
+def window_for(rules: TurnRules, tokens: int) -> int:
     """The shortest window that holds `tokens`, or the longest one."""
-    windows = window_lengths(plan)
+    windows = window_lengths(rules)
     return next((window for window in windows if window >= tokens), windows[-1])
 
 
 def choose_slots(
-    plan: DialoguePlan, wanted: int, dialogues: int, memory: int | None, platform: str
+    rules: TurnRules, wanted: int, dialogues: int, memory: int | None, platform: str
 ) -> int:
     """Slots to run `dialogues` in: `wanted`, or where that is 0 as many as are useful and fit.
 
@@ -59,7 +59,7 @@ def choose_slots(
         slots = min(most, dialogues)
         if memory is not None:
             tensor = jax.sharding.get_abstract_mesh().shape["tensor"]
-            row = plan.cache_bytes(longest_window(plan)) / tensor
+            row = rules.cache_bytes(longest_window(rules)) / tensor
             share = MEMORY_SHARE.get(platform, MEMORY_SHARE_ELSEWHERE)
             slots = min(slots, int(share * memory * spread / row))
         if slots >= 8:
@@ -67,9 +67,9 @@ def choose_slots(
     return max(1, math.ceil(slots / spread)) * spread
 
 
-def longest_window(plan: DialoguePlan) -> int:
+def longest_window(rules: TurnRules) -> int:
     """Tokens of the longest window that rows of this plan can need."""
-    return window_lengths(plan)[-1]
+    return window_lengths(rules)[-1]
 
 
 def device_memory() -> int | None:

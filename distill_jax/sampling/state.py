@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec as P
 
 from distill_jax.model.network import Cache, empty_cache
 from distill_jax.model.sharding import BATCH
-from distill_jax.sampling.plan import EMPTY, DialoguePlan
+from distill_jax.sampling.turn_rules import EMPTY, TurnRules
 
 CACHE = P(("data", "fsdp"), "tensor", None, None)  # slots over data and fsdp, heads over tensor
 VIEWS = P(None, ("data", "fsdp"))
@@ -21,14 +21,14 @@ VIEWS = P(None, ("data", "fsdp"))
 class DialogueState(NamedTuple):
     """`tokens[b, :written[b]]` is what the row in slot b has written so far."""
 
-    caches: tuple[Cache, ...]  # [W] each layer k, v [B, K, S, H] of plan.dtype
+    caches: tuple[Cache, ...]  # [W] each layer k, v [B, K, S, H] of rules.dtype
     pending: jax.Array  # int32 [W, B] last token of what a view sees
     position: jax.Array  # int32 [W, B] its slot in the cache
     writer: jax.Array  # int32 [B] role whose turn it is
     turns: jax.Array  # int32 [B] turns that have ended
     turn_tokens: jax.Array  # int32 [B] of the current turn, those of the script left out
     written: jax.Array  # int32 [B]
-    status: jax.Array  # int32 [B] of plan.py
+    status: jax.Array  # int32 [B] of turn_rules.py
     pointer: jax.Array  # int32 [B] the next entry of the row's script
     mark: jax.Array  # int32 [B] state of the calculator's automaton in the current turn
     keys: jax.Array  # uint32 [B, 2]
@@ -37,16 +37,16 @@ class DialogueState(NamedTuple):
     log_probs: jax.Array  # float32 [B, M] natural log, at temperature 1
 
 
-def empty_state(plan: DialoguePlan, slots: int, window: int) -> DialogueState:
+def empty_state(rules: TurnRules, slots: int, window: int) -> DialogueState:
     """`slots` slots without a row, with caches for `window` tokens (prompt and dialogue)."""
     zeros = jnp.zeros(slots, jnp.int32)
-    by_view = jnp.zeros((len(plan.views), slots), jnp.int32)
-    written = jnp.zeros((slots, plan.max_tokens), jnp.int32)
+    by_view = jnp.zeros((len(rules.views), slots), jnp.int32)
+    written = jnp.zeros((slots, rules.max_tokens), jnp.int32)
     return laid_out(
         DialogueState(
             caches=tuple(
-                empty_cache(view.model, slots, view.cache_len(window), jnp.dtype(plan.dtype))
-                for view in plan.views
+                empty_cache(view.model, slots, view.cache_len(window), jnp.dtype(rules.dtype))
+                for view in rules.views
             ),
             pending=by_view,
             position=by_view,
@@ -60,7 +60,7 @@ def empty_state(plan: DialoguePlan, slots: int, window: int) -> DialogueState:
             keys=jnp.zeros((slots, 2), jnp.uint32),
             tokens=written,
             writers=written,
-            log_probs=jnp.zeros((slots, plan.max_tokens), jnp.float32),
+            log_probs=jnp.zeros((slots, rules.max_tokens), jnp.float32),
         )
     )
 
@@ -93,12 +93,12 @@ _resize = jax.jit(resize_cache, static_argnums=1)
 
 
 def resized_caches(
-    plan: DialoguePlan, caches: list[list[dict[str, jax.Array]]], window: int
+    rules: TurnRules, caches: list[list[dict[str, jax.Array]]], window: int
 ) -> tuple[Cache, ...]:
     """Caches for `window` tokens from those of each view. The lists are emptied array by array, so
     that each old one is freed, and not all of them are held twice."""
     resized = []
-    for view, layers in zip(plan.views, caches, strict=True):
+    for view, layers in zip(rules.views, caches, strict=True):
         length, new = view.cache_len(window), []
         while layers:
             layer = layers.pop(0)

@@ -32,7 +32,7 @@ def main(argv: list[str]) -> None:
     if arguments.jobs < 1:
         parser.error("--jobs must be at least 1")
     sweep = definition.load_sweep(arguments.config)
-    runs = definition.plan(sweep, overrides)
+    runs = definition.planned_runs(sweep, overrides)
 
     from distill_jax.sweep import run_sweep
 

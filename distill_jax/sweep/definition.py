@@ -102,7 +102,7 @@ def load_sweep(path: str) -> Sweep:
     return sweep
 
 
-def plan(sweep: Sweep, overrides: Mapping[str, str]) -> list[SweepRun]:
+def planned_runs(sweep: Sweep, overrides: Mapping[str, str]) -> list[SweepRun]:
     """The runs, arm by arm. `overrides`, of the command line, are for all of them.
 
     Raises one UserError that lists every mistake of the sweep and of its overrides.

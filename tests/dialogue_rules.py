@@ -9,7 +9,7 @@ from distill_jax.model import gpt2, llama, network
 from distill_jax.sampling import decode
 from distill_jax.sampling.advance import Calculator
 from distill_jax.sampling.dialogues import Request, name_hash
-from distill_jax.sampling.plan import FREE, FREE_TURN, HOLD, DialoguePlan, ViewPlan
+from distill_jax.sampling.turn_rules import FREE, FREE_TURN, HOLD, TurnRules, ViewRules
 
 END_OF_TURN, END_OF_TEXT, VOCAB, PADDED = 10, 11, 12, 128
 BOTH = (True, True)
@@ -32,69 +32,69 @@ def random_params(config, seed):
     return jax.tree.map(lambda leaf: leaf * 12 if leaf.ndim > 1 else leaf, params)
 
 
-def all_params(plan):
-    return {student: random_params(m, len(student)) for student, m in plan.students.items()}
+def all_params(rules):
+    return {student: random_params(m, len(student)) for student, m in rules.students.items()}
 
 
-def make_plan(views, role_view, may_end, next_role=None, may_pass=None, **more):
+def make_rules(views, role_view, may_end, next_role=None, may_pass=None, **more):
     roles = len(role_view)
     more = {"max_turns": 6, "max_turn_tokens": 12, "max_tokens": 40} | more
     next_role = next_role or tuple((role + 1) % roles for role in range(roles))
     may_pass = may_pass or (roles > 1,) * roles
     marks = (END_OF_TURN, END_OF_TEXT, VOCAB)
-    return DialoguePlan(views, role_view, next_role, may_pass, may_end, *marks, **more)
+    return TurnRules(views, role_view, next_role, may_pass, may_end, *marks, **more)
 
 
 PLANS = {
-    "both_read_both": make_plan(
-        (ViewPlan("asker", SMALL, BOTH), ViewPlan("answerer", LARGE, BOTH)), (0, 1), (True, False)
+    "both_read_both": make_rules(
+        (ViewRules("asker", SMALL, BOTH), ViewRules("answerer", LARGE, BOTH)), (0, 1), (True, False)
     ),
-    "decomposer_reads_nothing": make_plan(
-        (ViewPlan("asker", SMALL, (True, False)), ViewPlan("answerer", LARGE, BOTH)),
+    "decomposer_reads_nothing": make_rules(
+        (ViewRules("asker", SMALL, (True, False)), ViewRules("answerer", LARGE, BOTH)),
         (0, 1),
         (True, False),
     ),
-    "neither_reads": make_plan(
-        (ViewPlan("asker", SMALL, (True, False)), ViewPlan("answerer", LARGE, (False, True))),
+    "neither_reads": make_rules(
+        (ViewRules("asker", SMALL, (True, False)), ViewRules("answerer", LARGE, (False, True))),
         (0, 1),
         (True, False),
     ),
-    "one_student_one_view": make_plan((ViewPlan("asker", SMALL, BOTH),), (0, 0), (True, False)),
-    "one_student_two_views": make_plan(
-        (ViewPlan("asker", SMALL, (True, False)), ViewPlan("asker", SMALL, BOTH)),
+    "one_student_one_view": make_rules((ViewRules("asker", SMALL, BOTH),), (0, 0), (True, False)),
+    "one_student_two_views": make_rules(
+        (ViewRules("asker", SMALL, (True, False)), ViewRules("asker", SMALL, BOTH)),
         (0, 1),
         (True, False),
     ),
-    "chain": make_plan((ViewPlan("answerer", LARGE, (True,)),), (0,), (True,)),
-    "planner_speaks_once": make_plan(
+    "chain": make_rules((ViewRules("answerer", LARGE, (True,)),), (0,), (True,)),
+    "planner_speaks_once": make_rules(
         (
-            ViewPlan("planner", SMALL, (True, False, False)),
-            ViewPlan("asker", LARGE, (True, True, True)),
-            ViewPlan("answerer", model(2, 2, 32), (False, True, True)),
+            ViewRules("planner", SMALL, (True, False, False)),
+            ViewRules("asker", LARGE, (True, True, True)),
+            ViewRules("answerer", model(2, 2, 32), (False, True, True)),
         ),
         (0, 1, 2),
         (False, True, False),
         next_role=(1, 2, 1),
     ),
-    "few_turns": make_plan(
-        (ViewPlan("asker", SMALL, BOTH), ViewPlan("answerer", LARGE, BOTH)),
+    "few_turns": make_rules(
+        (ViewRules("asker", SMALL, BOTH), ViewRules("answerer", LARGE, BOTH)),
         (0, 1),
         (True, False),
         max_turns=2,
         max_turn_tokens=30,
     ),
-    "short_context": make_plan(
-        (ViewPlan("asker", model(1, 2, 32, 30), BOTH), ViewPlan("answerer", LARGE, BOTH)),
+    "short_context": make_rules(
+        (ViewRules("asker", model(1, 2, 32, 30), BOTH), ViewRules("answerer", LARGE, BOTH)),
         (0, 1),
         (True, False),
         max_tokens=64,
         max_turns=99,
     ),
     # Longer than one window of the caches, so that they grow on the way.
-    "long": make_plan(
+    "long": make_rules(
         (
-            ViewPlan("asker", model(1, 2, 32, 200), BOTH),
-            ViewPlan("answerer", model(1, 2, 32, 256), BOTH),
+            ViewRules("asker", model(1, 2, 32, 200), BOTH),
+            ViewRules("answerer", model(1, 2, 32, 256), BOTH),
         ),
         (0, 1),
         (True, False),
@@ -142,20 +142,20 @@ def slow_logits(model, params, tokens):
     return numpy_gpt2.logits(params, tokens)
 
 
-def obvious_loop(plan, params, request, sample=0, temperature=0.0, seed=3, calculator=None):
+def obvious_loop(rules, params, request, sample=0, temperature=0.0, seed=3, calculator=None):
     """One dialogue, re-running each role's whole text for every token. Returns tokens, status."""
     params = jax.device_get(params)
-    seen = [list(request.prompt) for _ in plan.views]
+    seen = [list(request.prompt) for _ in rules.views]
     written, role, turns, turn, mark, script = [], 0, 0, [], 0, list(request.script)
     own = 0  # tokens of the turn that the role wrote itself
     while True:
-        view = plan.role_view[role]
-        logits = slow_logits(plan.views[view].model, params[plan.views[view].student], seen[view])
-        logits[plan.vocab_size :] = -np.inf
-        if not plan.may_pass[role]:
-            logits[plan.end_of_turn] = -np.inf
-        if not plan.may_end[role]:
-            logits[plan.end_of_text] = -np.inf
+        view = rules.role_view[role]
+        logits = slow_logits(rules.views[view].model, params[rules.views[view].student], seen[view])
+        logits[rules.vocab_size :] = -np.inf
+        if not rules.may_pass[role]:
+            logits[rules.end_of_turn] = -np.inf
+        if not rules.may_end[role]:
+            logits[rules.end_of_text] = -np.inf
         entry = script[0] if script else FREE
         if entry >= 0:
             token = entry
@@ -167,26 +167,26 @@ def obvious_loop(plan, params, request, sample=0, temperature=0.0, seed=3, calcu
         written.append((token, role, log_prob))
         turn.append(token)
         own += entry < 0
-        ends = token in (plan.end_of_turn, plan.end_of_text)
+        ends = token in (rules.end_of_turn, rules.end_of_text)
         if script and (entry != FREE_TURN or ends):
             script.pop(0)
-        for index, other in enumerate(plan.views):
+        for index, other in enumerate(rules.views):
             if other.sees[role]:
                 seen[index].append(token)
-        if token == plan.end_of_text:
+        if token == rules.end_of_text:
             return written, "finished"
         fires = False
-        if calculator and role == plan.calculator_role:
+        if calculator and role == rules.calculator_role:
             fires = entry < 0 and bool(calculator.fires[mark, token])
             mark = int(calculator.next_state[mark, token]) if not ends else 0
-        if token == plan.end_of_turn:
+        if token == rules.end_of_turn:
             turns, turn, mark, own = turns + 1, [], 0, 0
-            role = plan.next_role[role]
-            if turns >= plan.max_turns:
+            role = rules.next_role[role]
+            if turns >= rules.max_turns:
                 return written, "turn_cap"
-        if own >= plan.max_turn_tokens or len(written) >= plan.max_tokens:
+        if own >= rules.max_turn_tokens or len(written) >= rules.max_tokens:
             return written, "token_cap"
-        if any(len(s) > v.model.context for s, v in zip(seen, plan.views, strict=True)):
+        if any(len(s) > v.model.context for s, v in zip(seen, rules.views, strict=True)):
             return written, "context"
         if fires:
             script = calculator.value(turn) + script
@@ -207,10 +207,10 @@ def toy_resume(request, dialogue):
     return held_script([None] * sum(turn.written for turn in dialogue.turns))
 
 
-def expected_dialogue(written, plan):
+def expected_dialogue(written, rules):
     """The obvious loop's tokens as (role, tokens without end mark, written) per turn."""
     turns, current = [], []
-    marks = (plan.end_of_turn, plan.end_of_text)
+    marks = (rules.end_of_turn, rules.end_of_text)
     for i, (token, role, _) in enumerate(written):
         current.append(token)
         if token in marks or i == len(written) - 1:

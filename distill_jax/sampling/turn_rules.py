@@ -30,7 +30,7 @@ BLOCK = cache_attention.BLOCK  # lengths of caches are multiples of it
 
 
 @dataclasses.dataclass(frozen=True)
-class ViewPlan:
+class ViewRules:
     """One view: a student (key of `params`), its size, and which roles' turns it sees."""
 
     student: str
@@ -43,10 +43,10 @@ class ViewPlan:
 
 
 @dataclasses.dataclass(frozen=True)
-class DialoguePlan:
+class TurnRules:
     """Hashable: one compilation per plan, number of slots, and length of cache."""
 
-    views: tuple[ViewPlan, ...]
+    views: tuple[ViewRules, ...]
     role_view: tuple[int, ...]  # [R] the view in which a role writes
     next_role: tuple[int, ...]  # [R] whose turn follows; role 0 begins
     may_pass: tuple[bool, ...]  # [R] may write end_of_turn
@@ -89,9 +89,9 @@ class DialoguePlan:
         )
 
 
-def allowed_tokens(plan: DialoguePlan) -> jax.Array:
+def allowed_tokens(rules: TurnRules) -> jax.Array:
     """bool [R, V]: what each role may write; never padding, end marks only where it may."""
-    size = plan.views[0].model.vocab_size
-    allowed = jnp.broadcast_to(jnp.arange(size) < plan.vocab_size, (len(plan.role_view), size))
-    allowed = allowed.at[:, plan.end_of_turn].set(jnp.array(plan.may_pass))
-    return allowed.at[:, plan.end_of_text].set(jnp.array(plan.may_end))
+    size = rules.views[0].model.vocab_size
+    allowed = jnp.broadcast_to(jnp.arange(size) < rules.vocab_size, (len(rules.role_view), size))
+    allowed = allowed.at[:, rules.end_of_turn].set(jnp.array(rules.may_pass))
+    return allowed.at[:, rules.end_of_text].set(jnp.array(rules.may_end))
