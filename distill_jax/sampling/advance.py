@@ -3,7 +3,8 @@
 B slots, W views, R roles, L script length, V vocabulary (padded).
 
 A row's *script* says what it writes (turn_rules.py): ids, FREE, FREE_TURN, HOLD; after its end a
-row is free. With the subquestion `a` given and the answer free, `A B` being what the solver chooses:
+row is free. With the subquestion `a` given and the answer free, `A B` being what the solver
+chooses:
 
     script      a    /    FREE_TURN        then free
     written     a    /    A    B    /      b ...
