@@ -1,4 +1,4 @@
-"""Distil step-by-step reasoning from a large teacher into small GPT-2 students.
+"""Distil step-by-step reasoning from a large teacher into small students.
 
 import distill_jax
 
