@@ -5,6 +5,7 @@ The format is llama.cpp's: https://github.com/ggml-org/ggml/blob/master/docs/ggu
 
 import contextlib
 import functools
+import mmap
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -43,9 +44,10 @@ class GGUFFile:
         if magic != b"GGUF":
             raise UserError(f"{path} is not a GGUF file: it does not start with the letters GGUF")
         with self._damage():
+            # First: the package reads on after the end of a file for as long as a length says.
+            if _is_big_endian(self.path):
+                raise UserError(f"{path} was written for big-endian machines: convert it again")
             self._reader = gguf.GGUFReader(self.path)
-        if self._reader.byte_order == "S":
-            raise UserError(f"{path} was written for big-endian machines: convert it again")
         self.tensors = {tensor.name: tensor for tensor in self._reader.tensors}
         parts = self.value("split.count", int, 1)
         if parts > 1:
@@ -95,6 +97,65 @@ class GGUFFile:
             raise UserError(
                 f"{self.path} is truncated or damaged ({reason}): download or copy it again"
             ) from None
+
+
+# Bytes of the scalar types, by their numbers in a file: integers, floats and bool.
+_SCALARS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+_STRING, _ARRAY = 8, 9
+
+
+class _Header:
+    """Walks through the header of a file and refuses lengths that lead out of it."""
+
+    def __init__(self, data: mmap.mmap):
+        self._data, self._at = data, 4  # after the magic letters
+
+    def number(self, size: int) -> int:
+        """The next unsigned integer of `size` bytes."""
+        start = self.skip(size)
+        return int.from_bytes(self._data[start : start + size], "little")
+
+    def skip(self, size: int) -> int:
+        """Where the next `size` bytes begin. Raises ValueError if the file ends before they do."""
+        start = self._at
+        self._at += size
+        if self._at > len(self._data):
+            raise ValueError("a length leads out of the file")
+        return start
+
+    def value(self, kind: int) -> None:
+        """Skip a value of this type."""
+        if kind == _STRING:
+            self.skip(self.number(8))
+        elif kind == _ARRAY:
+            kind, count = self.number(4), self.number(8)
+            if kind in _SCALARS:
+                self.skip(_SCALARS[kind] * count)
+            else:
+                for _ in range(count):
+                    self.value(kind)
+        else:
+            self.skip(_SCALARS[kind])
+
+
+def _is_big_endian(path: pathlib.Path) -> bool:
+    """Whether the file is; of others the whole header is walked through.
+
+    Raises ValueError or KeyError if a length or a type in it makes no sense.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        header = _Header(data)
+        if not header.number(4) & 0xFFFF:  # the version
+            return True
+        tensors, keys = header.number(8), header.number(8)
+        for _ in range(keys):
+            header.value(_STRING)
+            header.value(header.number(4))
+        for _ in range(tensors):
+            header.value(_STRING)
+            header.skip(8 * header.number(4))  # its axes
+            header.skip(4 + 8)  # type and place
+    return False
 
 
 def opened(path: pathlib.Path | str) -> GGUFFile:

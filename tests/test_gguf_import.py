@@ -275,6 +275,17 @@ def test_files_that_are_not_gguf(tmp_path):
         GGUFFile(tmp_path / "other.gguf")
 
 
+@pytest.mark.parametrize("length", [2**20, 2**40, 2**62])
+def test_a_length_that_leads_out_of_the_file_costs_nothing(tmp_path, length):
+    """gguf's reader would go on for so many items, and hold each."""
+    content = bytearray(tiny_gguf.write(tmp_path / "m.gguf").read_bytes())
+    key = content.index(b"tokenizer.ggml.tokens") + len("tokenizer.ggml.tokens")
+    content[key + 8 : key + 16] = length.to_bytes(8, "little")  # after the types of list and item
+    (tmp_path / "m.gguf").write_bytes(content)
+    with pytest.raises(UserError, match="is truncated or damaged"):
+        GGUFFile(tmp_path / "m.gguf")
+
+
 def test_weights_that_are_not_finite(tmp_path):
     stored = tiny_gguf.weights()
     stored[DOWN][3, 4] = np.nan
