@@ -100,7 +100,7 @@ def test_a_kernel_that_does_not_run_here_is_refused_before_the_training(tmp_path
 
 COMPILED = """
 import json, sys
-from distill_jax import ahead_of_time, dry_run_sampler
+from distill_jax.dry_run import ahead_of_time, sampler_programs
 from distill_jax.model import gpt2
 from distill_jax.sampling.turn_rules import TurnRules, ViewRules
 
@@ -111,7 +111,7 @@ plan = TurnRules(
     max_tokens=64, dtype="bfloat16", kernel=sys.argv[2],
 )
 target = ahead_of_time.topology_target(sys.argv[1], {"data": 8, "fsdp": 1, "tensor": 1})
-report = dry_run_sampler.measure(target, dry_run_sampler.SamplerJob(plan, 512, 64, 512))
+report = sampler_programs.measure(target, sampler_programs.SamplerJob(plan, 512, 64, 512))
 print(json.dumps(report["programs"]["decode_chunk"]["memory"]))
 """
 

@@ -138,7 +138,7 @@ def test_a_real_dry_run_on_eight_devices(tmp_path):
     state = state_bytes(vocabulary, width, context=256)
     memory = student["memory"]
     assert memory["aliased"] == state
-    assert memory["arguments"] == state + 4 * (batch // 4) * (tokens + 3 * slots)
+    assert memory["arguments"] == state + 4 * (batch // 4) * (tokens + 4 * slots)
     assert student["fits"] is True and memory["peak"] > memory["arguments"]
 
     kinds = student["collective_totals"]["kinds"]

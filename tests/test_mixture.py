@@ -281,9 +281,9 @@ DATA = os.environ.get("DISTILL_JAX_DATA", "")
 @pytest.mark.parametrize(
     ("config", "names", "common", "long"),
     [
-        ("mix_long_svamp", ("ChatGPT_level5", "ChatGPT_level1"), 485, 87),
-        ("mix_large_svamp", ("ChatGPT_level3", "llama_level2"), 490, 88),
-        ("mix_large_svamp", ("gemini_level2", "llama_level2"), 495, 89),
+        ("mix_long_svamp", ("ChatGPT_level5", "ChatGPT_level1"), 477, 86),
+        ("mix_large_svamp", ("ChatGPT_level3", "llama_level2"), 489, 88),
+        ("mix_large_svamp", ("gemini_level2", "llama_level2"), 491, 88),
     ],
 )
 def test_real_chains_of_svamp(config, names, common, long, tmp_path):

@@ -276,7 +276,7 @@ def _solution(prediction: Prediction) -> Solution:
 def changed_settings(run: Run, changes: dict[str, Any]) -> Settings:
     """config.sampling of a run with other values of some keys. Raises UserError for unknown keys
     and values that make no sense."""
-    config: Any = ml_collections.ConfigDict(run.config)
+    config: Any = ml_collections.ConfigDict(run.config.to_dict())
     texts = {f"sampling.{key}": command_line.as_text(value) for key, value in changes.items()}
     checks.set_and_check(config, texts)
     return Settings(**config.sampling)
