@@ -333,4 +333,4 @@ def test_greedy_tokens_are_those_of_transformers(source, params, tokenizer, prom
         (turn,) = dialogue.turns
         assert turn.tokens == [token for token in output if token not in ends]
         lengths.append(len(output))
-    assert len(lengths) == 10 and sorted(lengths)[3] == 64
+    assert len(lengths) == 4 and sorted(lengths)[1] == 64
