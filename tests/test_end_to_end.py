@@ -491,8 +491,6 @@ def test_real_gsm8k_from_files(tmp_path):
     done = run("main", *arguments, "--workdir", tmp_path / "w", flags="")
     assert done.returncode == 0, done.stderr
     facts = json.loads((tmp_path / "w" / "training_data.json").read_text())
-    # 7,473 training problems, less the 200 that are held out as dev.
-    assert (
-        facts["decomposer"]["rows"] == facts["solver"]["rows"] == 7252
-    )  # without 21 whose equations are false
+    # 7,473 training problems, less 21 with a false equation and the 200 that are held out as dev.
+    assert facts["decomposer"]["rows"] == facts["solver"]["rows"] == 7252
     assert json.loads((tmp_path / "w" / "report.json").read_text())["n"] == 8
