@@ -305,7 +305,9 @@ def test_of_a_gpu_the_share_counts_that_jax_takes(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["B200:8", "h100:8", "L4", ""])
-def test_what_is_neither_tpu_nor_gpu(name):
+def test_what_is_neither_tpu_nor_gpu(name, monkeypatch):
+    # libtpu's settings are for this test alone: programs that others start would log more.
+    monkeypatch.setattr(topologies.os, "environ", os.environ.copy())
     with pytest.raises(UserError, match=f"^--topology={name} is neither .* v5e:2x4, .*, H100:8, "):
         topologies.topology_devices(name)
 

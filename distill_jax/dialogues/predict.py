@@ -69,7 +69,7 @@ class StudentsAnswerer:
             for problem, prompt, known in zip(problems, prompts, singles, strict=True)
         ]
         with contextlib.closing(generate.generate(sampler.job(requests, self.look))) as events:
-            # The sampler begins before anything is told, so that it hears of a consumer who stops.
+            # The sampler begins first: only then does it notice a consumer that stops.
             beginning = next(events)
             assert isinstance(beginning, generate.Chunk)
             yield beginning

@@ -282,8 +282,8 @@ def _ballots(predictions: Sequence[Prediction]) -> str:
     ballots = len(predictions[0].samples)
     if ballots < 2:
         raise UserError(
-            "one evaluation with one sample per problem is no vote: give several evaluations, or "
-            "one with config.sampling.samples above 1"
+            "one evaluation with one sample per problem is not a vote: give several evaluations, "
+            "or one with config.sampling.samples above 1"
         )
     return f"{ballots} ballots"
 

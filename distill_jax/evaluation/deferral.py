@@ -51,7 +51,7 @@ def of_votes(prediction: Prediction) -> float:
     The samples are those of one student, or a committee's. Raises ValueError without samples.
     """
     if not prediction.samples:
-        raise ValueError(f"{prediction.id}: one sample is no vote")
+        raise ValueError(f"{prediction.id}: one sample is not a vote")
     if prediction.prediction is None:
         return 1.0
     answers = collections.Counter(sample.prediction for sample in prediction.samples)

@@ -86,7 +86,7 @@ def asked(n: int, problems: int, split: str, given: str) -> str:
 
 def closing_lines(result: Mapping[str, Any]) -> list[str]:
     """What the terminal says of a report.json: accuracy, pass@k of several samples, the cost of a
-    problem, the values of the calculator, dialogues that found no room behind what was given."""
+    problem, the values of the calculator, dialogues without room after what was given."""
     low, high = result["accuracy_interval"]
     what = asked(result["n"], result["problems"], result["split"], result["sampling"]["given"])
     line = f"accuracy {result['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) on {what}"

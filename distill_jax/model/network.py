@@ -148,7 +148,7 @@ class NetworkConfig(Protocol):
 
     @property
     def hugging_face_ignored(self) -> Pattern[str]:
-        """Matches names, without prefix, of tensors in old files that are no parameters."""
+        """Matches names, without prefix, of tensors in old files that are not parameters."""
         ...
 
     def hugging_face_layout(self) -> dict[str, Tensor]:

@@ -98,7 +98,7 @@ def _size(section: Any, student: str, tokenizer: Tokenizer) -> NetworkConfig:
 def _hugging_face_size(name: str, tokenizer: Tokenizer, key: str) -> NetworkConfig:
     size = hugging_face.find(name, f"{key}.init_from").model
     # The end marks are ours: a tokenizer that came with the weights may lack them. And published
-    # weights may have rows that are no id's (Qwen 2.5 has 271 of them in 151,936).
+    # weights may have rows that belong to no id (Qwen 2.5 has 271 of them in 151,936).
     if not size.vocab_size - size.vocab_size // SPARE_ROWS <= tokenizer.size <= size.vocab_size + 2:
         raise UserError(
             f"{key}.init_from={name} has {size.vocab_size} words, the tokenizer "

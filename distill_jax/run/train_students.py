@@ -25,7 +25,7 @@ from distill_jax.workdir import write_json
 
 
 class Training:
-    """The stages of training share what is made before the first of them: see `prepared`."""
+    """The stages of training share what `begin` makes before the first of them."""
 
     def __init__(self, desk: Desk, reporting: Reporting):
         """`desk.run` is the run of all stages until its directory is written to."""
