@@ -72,12 +72,19 @@ class Run:
 
     def arm(self) -> str:
         """Equal for runs that differ in nothing but their seed, and for combinations of such runs
-        by one rule with the same settings."""
+        by one rule with the same settings. Two evaluations of one run have one, too: `arms`."""
         combined = self.report.get("combination")
-        members = combined["members"] if combined else [self.report]
         rule = [combined["rule"], combined["settings"]] if combined else []
         evaluation = [self.report[key] for key in ("task", "split")]
-        return json.dumps([[_but_for_the_seed(m) for m in members], evaluation, rule])
+        return json.dumps([[_but_for_the_seed(m) for m in self._members()], evaluation, rule])
+
+    def trained(self) -> set[str]:
+        """Which trainings the students are from: one, or those of a combination's members."""
+        return {json.dumps(m["identity"], sort_keys=True) for m in self._members()}
+
+    def _members(self) -> list[dict[str, Any]]:
+        combined = self.report.get("combination")
+        return combined["members"] if combined else [self.report]
 
 
 def _but_for_the_seed(report: Mapping[str, Any]) -> str:
@@ -132,13 +139,20 @@ def on_common_problems(runs: Sequence[Run]) -> list[Run]:
 def arms(runs: Sequence[Run]) -> dict[str, list[Run]]:
     """{name: runs} of the runs that differ only in their seed, in the order of the runs.
 
-    An arm is called after what the names of its runs begin with in common.
+    A training counts once in an arm: another evaluation of the same run, or of a copy of it, is no
+    further seed, and goes into an arm of its own. An arm is called after what the names of its runs
+    begin with in common.
     """
-    groups: dict[str, list[Run]] = collections.defaultdict(list)
+    groups: dict[str, list[list[Run]]] = collections.defaultdict(list)
     for run in runs:
-        groups[run.arm()].append(run)
+        parts = groups[run.arm()]
+        free = [part for part in parts if all(run.trained().isdisjoint(m.trained()) for m in part)]
+        if free:  # evaluations in the same settings belong together
+            min(free, key=lambda part: _asked_as(part[0]) != _asked_as(run)).append(run)
+        else:
+            parts.append([run])
     named: dict[str, list[Run]] = {}
-    for members in groups.values():
+    for members in itertools.chain.from_iterable(groups.values()):
         name = members[0].name
         if len(members) > 1:
             ending = f": {members[0].variant}" if members[0].variant else ""
@@ -148,6 +162,11 @@ def arms(runs: Sequence[Run]) -> dict[str, list[Run]]:
             name += "'"
         named[name] = members
     return named
+
+
+def _asked_as(run: Run) -> list[Any]:
+    sampling = {key: value for key, value in run.report["sampling"].items() if key != "slots"}
+    return [sampling, run.report["evaluation"]]
 
 
 def _shared_beginning(names: Sequence[str]) -> str:
