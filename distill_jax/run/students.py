@@ -27,6 +27,7 @@ from distill_jax.run.run import Run, stored_run
 from distill_jax.run.student_setup import sizes
 from distill_jax.sampling.turn_rules import TurnRules
 from distill_jax.settings import command_line
+from distill_jax.tasks.written_answers import Reader
 from distill_jax.text.rows import prompt_tokens
 from distill_jax.workdir import Workdir
 
@@ -72,11 +73,9 @@ class Students:
         self._models = sizes(run, self._tokenizer, known.facts)
         with jax.set_mesh(self._mesh):
             self._params = {"float32": restore_params(run, self._models, self._steps)}
-        # Which kind of answer the task's own grader looks for: a number, yes or no, text.
-        first = next(iter(records.read_json_lines(run.workdir.annotations)), None)
-        annotation = records.annotation_from_dict(first[1]) if first else None
-        self._known_answer = annotation.answer if annotation else "0"
-        self.example = annotation.question if annotation else ""
+        rows = [row for _, row in records.read_json_lines(run.workdir.annotations)]
+        self._reader = Reader(run.task.grade, (row["answer"] for row in rows))
+        self.example = rows[0]["question"] if rows else ""
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -178,12 +177,12 @@ class Students:
         scripts = [self._script(beginning, sampler) for beginning in beginnings]
         # A question decides by its text what is drawn, and may be asked twice: its place tells.
         problems = [
-            Problem(question, question, self._known_answer, "asked", {PLACE: place})
+            Problem(question, question, "", "asked", {PLACE: place})
             for place, question in enumerate(questions)
         ]
         answerer = predict.StudentsAnswerer(
             sampler,
-            self._run.task.grade,
+            self._reader,
             max_too_long_share=1.0,
             script=lambda problem: scripts[problem.attributes[PLACE]],
             look=look,
