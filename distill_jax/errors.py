@@ -25,6 +25,10 @@ class UserError(Exception):
         return [f"error: {' '.join(str(self).split())}"]
 
 
+class NoSplit(UserError):
+    """A task has no split of this name; raised by its load(), so that one may ask for it."""
+
+
 class PeerGone(Exception):
     """A server or process that is gone; nobody here did anything wrong. The message is one line."""
 

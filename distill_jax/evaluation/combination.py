@@ -7,7 +7,7 @@ that of everyone who was asked.
 import collections
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from distill_jax.dialogues import votes
 from distill_jax.records import Cost, Prediction, Sample
@@ -67,11 +67,12 @@ def switch(
     """
     _one_problem([small, large])
     if uncertainty <= threshold:
-        return dataclasses.replace(small, samples=())
+        return dataclasses.replace(small, samples=(), trained_on=_trained_on([small, large]))
     return dataclasses.replace(
         large,
         samples=(),
         answered_by=who(large_name, large.answered_by),
+        trained_on=_trained_on([small, large]),
         cost=small.cost + large.cost,
     )
 
@@ -122,8 +123,14 @@ def _elected(
         status=winner.status,
         samples=tuple(samples),
         answered_by=winner.answered_by,
+        trained_on=_trained_on(members.values()),
         cost=sum((prediction.cost for prediction in members.values()), Cost()),
     )
+
+
+def _trained_on(members: Iterable[Prediction]) -> str:
+    """One row with the question that any of them was trained on."""
+    return next((each.trained_on for each in members if each.trained_on), "")
 
 
 def _one_problem(predictions: Sequence[Prediction]) -> None:

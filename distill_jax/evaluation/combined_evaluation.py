@@ -199,6 +199,8 @@ def _report(members: Sequence[Run], combined: Combined) -> dict[str, Any]:
         checkpoint_rule=_agreed([report["checkpoint_rule"] for report in reports]),
         sampling=_joined([report["sampling"] for report in reports]) | {"samples": samples},
     )
+    training = any(report.get("training_problems") for report in reports)
+    circumstances = dataclasses.replace(circumstances, training_problems=training)
     result = summary.summarise(predictions, _guessers(reports), circumstances)
     written = result["cost"]["tokens"]
     answered = collections.Counter(p.answered_by for p in predictions)

@@ -21,7 +21,13 @@ NOT_IDENTITY_KEYS = (
 )
 # A mechanism that is off is not part of the identity: {key: the value that switches it off}. A run
 # from before there was the mechanism is then the same run.
-OFF = {"teacher.reasoning": "drop", "tokenizer.end_of_turn": "", "tokenizer.end_of_text": ""}
+OFF = {
+    "teacher.reasoning": "drop",
+    "tokenizer.end_of_turn": "",
+    "tokenizer.end_of_text": "",
+    # As it was before there was the key, but for runs that were evaluated on another split.
+    "data.test_split": "test",
+}
 
 
 def identity_of(config: Any, students: Collection[str], roles: Sequence[str]) -> dict[str, Any]:

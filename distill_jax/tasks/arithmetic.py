@@ -25,7 +25,7 @@ import math
 import random
 from collections.abc import Iterator
 
-from distill_jax.errors import UserError
+from distill_jax.errors import NoSplit, UserError
 from distill_jax.records import Annotation, Grade, Problem, Step
 from distill_jax.tasks.grading import grade_number
 
@@ -211,7 +211,7 @@ def _generate(
     split: str, difficulty: str, seed: int, counts: dict[str, int], style: str
 ) -> tuple[tuple[Problem, tuple[Step, ...]], ...]:
     if split not in counts:
-        raise UserError(f"arithmetic has no split {split!r}: choose train, dev or test")
+        raise NoSplit(f"arithmetic has no split {split!r}: choose train, dev or test")
     if difficulty not in DIFFICULTIES:
         raise UserError(
             f"config.task_options.difficulty={difficulty!r}: choose {', '.join(DIFFICULTIES)}"

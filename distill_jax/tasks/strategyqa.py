@@ -127,7 +127,7 @@ def _rows(
     split: str, directory: str, hub_id: str, protocol: str
 ) -> list[tuple[Problem, str, dict[str, Any]]]:
     """(problem, place to name in an error, raw row) of a split."""
-    upstream.choose(split, SPLITS, "strategyqa has no split")
+    upstream.choose_split(split, SPLITS, "strategyqa")
     upstream.choose(protocol, PROTOCOLS, "config.task_options.protocol: strategyqa has no protocol")
     if directory:
         folder = upstream.folder(directory, _FILES)
