@@ -10,23 +10,31 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from distill_jax.dialogues import votes
-from distill_jax.records import Cost, Prediction, Sample
+from distill_jax.records import Cost, Grade, Prediction, Sample
 
 ALONE = ("", "students")  # who answers if a member is asked by itself
 
 
-def vote(members: Mapping[str, Prediction]) -> Prediction:
+Grader = Callable[[str, str], Grade]
+
+
+def vote(members: Mapping[str, Prediction], grade: Grader | None = None) -> Prediction:
     """The answer of most ballots; every sample of every member is a ballot.
 
-    `members` are predictions of one problem by name. Ties are broken as `votes.majority` does.
+    `members` are predictions of one problem by name. With the task's `grade`, answers that are the
+    same to it are one answer. Ties are broken as `votes.majority` does.
     Raises ValueError if there is no member, or if the predictions are of several problems.
     """
-    samples = ballots(members)
+    samples = ballots(members, grade)
     return _elected(members, samples, samples[votes.majority_sample(samples)])
 
 
 def length_vote(
-    members: Mapping[str, Prediction], length: Callable[[Sample], int], width: int, buckets: int
+    members: Mapping[str, Prediction],
+    length: Callable[[Sample], int],
+    width: int,
+    buckets: int,
+    grade: Grader | None = None,
 ) -> Prediction:
     """The answer of most ballots among those of the lengths that agree most.
 
@@ -44,7 +52,7 @@ def length_vote(
 
     Raises ValueError as `vote` does.
     """
-    samples = ballots(members)
+    samples = ballots(members, grade)
     read = [sample for sample in samples if sample.prediction is not None] or samples
     groups: dict[int, list[Sample]] = collections.defaultdict(list)
     for sample in read:
@@ -77,8 +85,10 @@ def switch(
     )
 
 
-def ballots(members: Mapping[str, Prediction]) -> tuple[Sample, ...]:
+def ballots(members: Mapping[str, Prediction], grade: Grader | None = None) -> tuple[Sample, ...]:
     """All samples of all members, numbered from 0; each says which member wrote it.
+
+    With the task's `grade` the same answer is written in the same way in all of them.
 
     Raises ValueError as `vote` does.
     """
@@ -88,9 +98,14 @@ def ballots(members: Mapping[str, Prediction]) -> tuple[Sample, ...]:
         for name, prediction in members.items()
         for sample in prediction.samples or (votes.as_sample(0, prediction),)
     ]
+    answers = [sample.prediction for _, sample in drawn]
+    if grade is not None:
+        answers = votes.one_spelling(answers, grade)
     return tuple(
-        dataclasses.replace(sample, index=index, answered_by=who(name, sample.answered_by))
-        for index, (name, sample) in enumerate(drawn)
+        dataclasses.replace(
+            sample, index=index, prediction=answer, answered_by=who(name, sample.answered_by)
+        )
+        for index, ((name, sample), answer) in enumerate(zip(drawn, answers, strict=True))
     )
 
 

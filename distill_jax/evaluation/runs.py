@@ -7,12 +7,13 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from distill_jax.errors import UserError
 from distill_jax.records import (
     Annotation,
+    Grade,
     Prediction,
     annotation_from_dict,
     prediction_from_dict,
@@ -192,16 +193,34 @@ def gold_annotations(run: Run) -> dict[str, Annotation]:
             rows = read_json_lines(workdir.dev_annotations)
             annotations = [annotation_from_dict(row) for _, row in rows]
         else:
-            prefix = "task_options."
-            options = {
-                key.removeprefix(prefix): value
-                for key, value in run.identity.items()
-                if key.startswith(prefix)
-            }
-            task = task_module.import_task(run.report["task"])
-            options = task_module.check_options(task, run.report["task"], options)
+            task, options = _own_task(run)
             annotations = task.load_annotations(split, **options)
     return {a.id: a for a in annotations if asked.get(a.id) == a.question}
+
+
+def grader(run: Run) -> Callable[[str, str], Grade] | None:
+    """The grade() of the task that a run was asked; None where it cannot be imported."""
+    name, settings = run.report["task"], run.report["evaluation"]
+    try:
+        if run.identity["task"] == name and not settings.get("task"):
+            return task_module.grader(*_own_task(run))
+        task = task_module.import_task(name)
+        options = task_module.parse_options(task, name, settings.get("task_options", ()))
+        return task_module.grader(task, options)
+    except UserError:
+        return None
+
+
+def _own_task(run: Run) -> tuple[Any, dict[str, Any]]:
+    """(module, options) of the task that a run was trained on. UserError."""
+    prefix, name = "task_options.", run.identity["task"]
+    options = {
+        key.removeprefix(prefix): value
+        for key, value in run.identity.items()
+        if key.startswith(prefix)
+    }
+    task = task_module.import_task(name)
+    return task, task_module.check_options(task, name, options)
 
 
 def with_gold_steps(run: Run, gold: Mapping[str, Annotation]) -> Run:
