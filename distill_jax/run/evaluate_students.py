@@ -62,8 +62,9 @@ def evaluate_students(run: Run, reporting: Reporting, *, headline: bool) -> dict
     first, say = distributed.is_first(), reporting.terminal.say
     stands = Standing(*distributed.from_first(lambda: standing(run, directory, known.facts)))
     old = read_json(directory / "report.json") if first and stands.word != MISSING else None
+    shown = headline
     if first and run.workdir.report_json.exists():
-        headline = headline or read_json(run.workdir.report_json) == old
+        shown = headline or read_json(run.workdir.report_json) == old
     predictions: list[records.Prediction] = []
     if stands.word in (MISSING, OTHER_QUESTIONS):
         if stands.word == OTHER_QUESTIONS:
@@ -92,7 +93,7 @@ def evaluate_students(run: Run, reporting: Reporting, *, headline: bool) -> dict
             return result
 
         result = distributed.from_first(stored)
-    if headline and first:
+    if shown and first:
         write_headline(run, reporting, predictions, result)
     return result
 
