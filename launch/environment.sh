@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 #
 # Sourced by run.sh: makes VENV with distill_jax and JAX for EXTRA, unless it is there already.
+# shellcheck source=launch/steps.sh
 [[ $0 != "${BASH_SOURCE[0]}" ]] || { source "${0%/*}/steps.sh" && only_sourced "$@"; }
 
 # Python 3.11 or newer that can make virtual environments; prints nothing where there is none

@@ -17,7 +17,7 @@ fail() {
 
 # The comment at the top of the script that was called.
 show_help() {
-  sed -nE '1,/^[^#]/{2{/^#$/d;};s/^#( |$)//p;}' "$0"
+  sed -nE '1,/^[^#]/{2{/^#$/d;};/^# shellcheck/d;s/^#( |$)//p;}' "$0"
 }
 
 # For a file that is only sourced, where someone runs it.
