@@ -23,6 +23,7 @@ show_help() {
 options() {
   local known=" $1 " name
   shift
+  store_place
   while (($#)); do
     case $1 in
       --help | -h)
@@ -40,11 +41,21 @@ options() {
         name=${name#--}
         [[ $known == *" ${name^^} "* ]] || fail "unknown option --$name (see $0 --help)"
         printf -v "${name^^}" '%s' "${1#*=}"
+        store_place
         ;;
       *) fail "unknown argument $1 (see $0 --help; keys of the config come behind --)" ;;
     esac
     shift
   done
+}
+
+# STORE, if it is set, is a place that there can be, without slashes at its end: gs://B/DIR//workdir
+# is another object than gs://B/DIR/workdir.
+store_place() {
+  [[ -n ${STORE:-} ]] || return 0
+  [[ $STORE != *:/* || $STORE == gs://[a-z0-9]* ]] ||
+    fail "STORE=$STORE: gs://BUCKET/DIR or a directory is expected"
+  while [[ $STORE == ?*/ ]]; do STORE=${STORE%/}; done
 }
 
 # need NAMES: every one of these variables has a value.
