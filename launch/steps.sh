@@ -31,6 +31,7 @@ only_sourced() {
 options() {
   local known=" $1 " name
   shift
+  store_place
   while (($#)); do
     case $1 in
       --help | -h)
@@ -54,6 +55,7 @@ options() {
         name=${name#--}
         [[ $known == *" ${name^^} "* ]] || fail "unknown option --$name (see $0 --help)"
         printf -v "${name^^}" '%s' "${1#*=}"
+        store_place
         ;;
       --*)
         name=${1#--}
@@ -64,6 +66,15 @@ options() {
     esac
     shift
   done
+}
+
+# STORE, if it is set, is a place that there can be, without slashes at its end: gs://B/DIR//workdir
+# is another object than gs://B/DIR/workdir.
+store_place() {
+  [[ -n ${STORE:-} ]] || return 0
+  [[ $STORE != *:/* || $STORE == gs://[a-z0-9]* ]] ||
+    fail "STORE=$STORE: gs://BUCKET/DIR or a directory is expected"
+  while [[ $STORE == ?*/ ]]; do STORE=${STORE%/}; done
 }
 
 # need NAMES: every one of these variables has a value.

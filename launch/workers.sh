@@ -65,5 +65,5 @@ fetch_store() {
       ;;
     *) fail "$STORE is a disk: its files are in $STORE/workdir and $STORE/checkpoints" ;;
   esac
-  echo "launch: evaluate it here with --workdir $DEST --config.checkpoint_dir=$DEST/checkpoints"
+  echo "launch: evaluate it here with $(quoted --workdir "$DEST" "--config.checkpoint_dir=$DEST/checkpoints")"
 }

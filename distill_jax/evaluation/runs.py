@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from distill_jax.records import (
     read_json_lines,
 )
 from distill_jax.settings import task_module
-from distill_jax.workdir import Workdir, read_json
+from distill_jax.workdir import Workdir, local_path, read_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,8 +104,9 @@ def read_runs(paths: Sequence[str], names: Sequence[str] = ()) -> list[Run]:
     """
     if names and len(names) != len(paths):
         raise UserError(f"--names has {len(names)} names for {len(paths)} runs: give one each")
-    labels = names or [_label(pathlib.Path(path).resolve()) for path in paths]
-    runs = [_read_run(path, label) for path, label in zip(paths, labels, strict=True)]
+    places = [local_path(path, "RUN") for path in paths]
+    labels = names or [_label(place.resolve()) for place in places]
+    runs = [_read_run(place, label) for place, label in zip(places, labels, strict=True)]
     if len({os.path.realpath(run.evaluation) for run in runs}) < len(runs):
         raise UserError("a run is given twice: name every directory once")
     counts = collections.Counter(run.name for run in runs)
@@ -224,12 +226,13 @@ def _is_evaluation(path: pathlib.Path) -> bool:
     return path.parent.name == "evaluations" and (path / "predictions.jsonl").exists()
 
 
-def _read_run(path: str, name: str) -> Run:
+def _read_run(path: pathlib.Path, name: str) -> Run:
     workdir = Workdir(path)
     if (workdir.path / "predictions.jsonl").exists():
         return read_evaluation(pathlib.Path(os.path.abspath(path)), name)
     if not workdir.report_json.exists():
-        finish = f"its own command, python -m distill_jax.main --config ... --workdir {path}"
+        quoted = shlex.quote(str(path))
+        finish = f"its own command, python -m distill_jax.main --config ... --workdir {quoted}"
         what = f"is not evaluated yet: finish it ({finish})" if workdir.config.exists() else (
             "holds no run: give the --workdir of one"
         )  # fmt: skip
@@ -242,7 +245,8 @@ def _read_run(path: str, name: str) -> Run:
     if directory is None:
         raise UserError(
             f"{workdir.report_json} is that of none of {workdir.evaluations}/*: run "
-            f"python -m distill_jax.main with its --config and --workdir {path} again"
+            f"python -m distill_jax.main with its --config and --workdir {shlex.quote(str(path))} "
+            "again"
         )
     return read_evaluation(directory, name)
 
