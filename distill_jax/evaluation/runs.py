@@ -8,7 +8,7 @@ import os
 import pathlib
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from distill_jax.errors import UserError
@@ -61,11 +61,7 @@ class Run:
 
     def trained_tokens(self) -> int:
         """Non-padding tokens fed, summed over students, up to where each of them stopped."""
-        facts = [self.facts[student] for student in self.students]
-        return sum(
-            round(each["tokens"] * each.get("finished_at", each["steps"]) / each["steps"])
-            for each in facts
-        )
+        return trained_tokens(self.facts[student] for student in self.students)
 
     def generated_tokens(self) -> int:
         """Tokens written for the predictions by everyone who was asked, in all samples."""
@@ -88,10 +84,20 @@ class Run:
         return combined["members"] if combined else [self.report]
 
 
+def trained_tokens(facts: Iterable[Mapping[str, Any]]) -> int:
+    """Tokens fed to students, up to where each of them stopped; `facts` of training_data.json."""
+    return sum(
+        round(each["tokens"] * each.get("finished_at", each["steps"]) / each["steps"])
+        for each in facts
+    )
+
+
 def _but_for_the_seed(report: Mapping[str, Any]) -> str:
     identity = {key: value for key, value in report["identity"].items() if key != "seed"}
     sampling = {k: v for k, v in report["sampling"].items() if k not in ("slots", "seed")}
-    return json.dumps([identity, sampling, report["checkpoint_rule"]], sort_keys=True)
+    text = json.dumps([identity, sampling, report["checkpoint_rule"]], sort_keys=True)
+    # A run that goes on from another one of its sweep names its directory, ARM-seedN.
+    return text.replace(f"-seed{report['seed']}/", "-seed/")
 
 
 def read_runs(paths: Sequence[str], names: Sequence[str] = ()) -> list[Run]:
