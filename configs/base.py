@@ -51,9 +51,9 @@ def get_config() -> ConfigDict:
     """The base config."""
     config = ConfigDict()
 
-    # The task: a module with load, load_annotations and grade (see tasks/arithmetic.py), yours too.
+    # The task: a module with load and grade (see docs/adding_a_task.md), yours too.
     config.task = "distill_jax.tasks.arithmetic"
-    # Keyword arguments of its load() and load_annotations().
+    # Keyword arguments of its load().
     config.task_options = ConfigDict(
         {
             "difficulty": "easy",  # easy, medium, hard

@@ -208,7 +208,8 @@ def gold_annotations(run: Run) -> dict[str, Annotation]:
             }
             task = task_module.import_task(run.report["task"])
             options = task_module.check_options(task, run.report["task"], options)
-            annotations = task.load_annotations(split, **options)
+            problems = task.load(split, **options)
+            annotations = task_module.gold_annotations(task, options, split, problems)
     return {a.id: a for a in annotations if asked.get(a.id) == a.question}
 
 

@@ -50,7 +50,7 @@ def annotations_of(desk: Desk, split: str, most: int = 0) -> Source:
         return _from_files(run, desk.terminal, problems)
     if config.teacher.model:
         return _from_teacher(desk, split, problems[:most] if most else problems)
-    annotations = task.load_annotations(split)
+    annotations = task.gold(split, problems)
     records.refuse_duplicates(annotations, f"the annotations of {config.task}")
     return Source(problems, annotations, [], f"{len(annotations)} with steps, ")
 
@@ -107,7 +107,7 @@ def _from_teacher(desk: Desk, split: str, problems: list[records.Problem]) -> So
     data = run.config.data
     settings = TeacherSettings(**run.config.teacher)
     conversation = make_conversation(settings, run.config.task, run.scheme)
-    gold = run.task.load_annotations(split)
+    gold = run.task.gold(split, problems)
     asked = [problem.question for problem in problems]
     if split == data.dev_split:
         dev = set(asked)
@@ -135,4 +135,4 @@ def leak_problems(run: Run) -> list[records.Problem]:
     if own and config.evaluation.split in (config.data.train_split, config.data.dev_split, "dev"):
         return []
     problems = run.evaluated.load(config.evaluation.split)
-    return [replace(problem, attributes={}) for problem in problems]
+    return [replace(problem, attributes={}, gold=None) for problem in problems]

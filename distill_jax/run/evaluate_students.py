@@ -109,7 +109,7 @@ def _evaluate(
     config, split, settings = run.config, run.config.evaluation.split, run.sampling
     held_out = training_annotations.collect(run, terminal).dev
     problems = evaluation_problems(run, held_out)
-    gold = gold_annotations(run, held_out) if given.needs_gold(settings) else {}
+    gold = gold_annotations(run, problems) if given.needs_gold(settings) else {}
     tokenizer = from_first.tokenizer(run)
     models = sizes(run, tokenizer, known.facts)
     began = time.monotonic()

@@ -1,7 +1,7 @@
 """A run as a value: its checked config, and what follows from the config alone."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import ml_collections
@@ -33,14 +33,19 @@ class Task(NamedTuple):
         """The problems of a split."""
         return self.module.load(split, **self.options)
 
-    def load_annotations(self, split: str) -> list[Annotation]:
-        """The gold annotations of a split."""
-        return self.module.load_annotations(split, **self.options)
+    def gold(self, split: str, problems: Sequence[Problem]) -> list[Annotation]:
+        """The gold annotations of the problems of a split; see `task_module.gold_annotations`."""
+        return task_module.gold_annotations(self.module, self.options, split, problems)
 
     @property
     def grade(self) -> Callable[[str, str], Grade]:
         """(completion, answer) -> Grade."""
         return task_module.grader(self.module, self.options)
+
+    @property
+    def read_answer(self) -> Callable[[str], str | None] | None:
+        """completion -> its final answer; None if the task does not say how."""
+        return task_module.answer_reader(self.module, self.options)
 
 
 @dataclasses.dataclass(frozen=True)

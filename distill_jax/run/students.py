@@ -7,7 +7,7 @@ students.solve(["Ann has 4 cups. Ann wins 8 cups. ..."], samples=5, temperature=
 import contextlib
 import dataclasses
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import jax
@@ -20,7 +20,7 @@ from distill_jax.dialogues.sampler import Sampler, Settings, cast_params, make_r
 from distill_jax.errors import UserError
 from distill_jax.evaluation import displays
 from distill_jax.model import sharding
-from distill_jax.records import Prediction, Problem, Turn, shorten
+from distill_jax.records import Grade, Prediction, Problem, Turn, shorten
 from distill_jax.run import checks, from_first
 from distill_jax.run.restore_students import chosen_steps, restore_params
 from distill_jax.run.run import Run, stored_run
@@ -72,10 +72,9 @@ class Students:
         self._models = sizes(run, self._tokenizer, known.facts)
         with jax.set_mesh(self._mesh):
             self._params = {"float32": restore_params(run, self._models, self._steps)}
-        # Which kind of answer the task's own grader looks for: a number, yes or no, text.
         first = next(iter(records.read_json_lines(run.workdir.annotations)), None)
         annotation = records.annotation_from_dict(first[1]) if first else None
-        self._known_answer = annotation.answer if annotation else "0"
+        self._grade = _ungraded(run, annotation.answer if annotation else "0")
         self.example = annotation.question if annotation else ""
 
     @property
@@ -179,12 +178,12 @@ class Students:
         scripts = [self._script(beginning, sampler) for beginning in beginnings]
         # A question decides by its text what is drawn, and may be asked twice: its place tells.
         problems = [
-            Problem(question, question, self._known_answer, "asked", {PLACE: place})
+            Problem(question, question, "", "asked", {PLACE: place})
             for place, question in enumerate(questions)
         ]
         answerer = predict.StudentsAnswerer(
             sampler,
-            self._run.task.grade,
+            self._grade,
             max_too_long_share=1.0,
             script=lambda problem: scripts[problem.attributes[PLACE]],
             look=look,
@@ -235,6 +234,22 @@ class Students:
                 f"max_tokens (now {rules.max_tokens}) or max_turns (now {rules.max_turns})"
             )
         return tuple(script)
+
+
+def _ungraded(run: Run, example: str) -> Callable[[str, str], Grade]:
+    """Reads the answer of a question of which none is known; nothing is right.
+
+    A task without read_answer() is asked what it reads if `example`, an answer of its training
+    problems, is the known one: then it looks for a number, yes or no, or text.
+    """
+    read, grade = run.task.read_answer, run.task.grade
+
+    def ungraded(completion: str, answer: str) -> Grade:
+        del answer
+        found = grade(completion, example).prediction if read is None else read(completion)
+        return Grade(found, {"normalised": False})
+
+    return ungraded
 
 
 def _under_mesh(

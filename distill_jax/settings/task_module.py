@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from distill_jax.errors import UserError
-from distill_jax.records import Grade
+from distill_jax.records import Annotation, Grade, Problem
 from distill_jax.settings import command_line
 
 
@@ -27,7 +27,7 @@ def import_task(name: str, key: str = "config.task") -> Any:
         raise UserError(f"{key}={name!r} needs {error.name!r}: install it") from None
     finally:
         sys.path.pop(0)
-    for function in ("load", "load_annotations", "grade"):
+    for function in ("load", "grade"):
         if not hasattr(module, function):
             raise UserError(f"{key}={name!r} has no function {function}()")
     return module
@@ -57,9 +57,34 @@ def parse_options(task: Any, name: str, texts: Sequence[str]) -> dict[str, Any]:
 
 def grader(task: Any, options: Mapping[str, Any]) -> Callable[[str, str], Grade]:
     """The task's grade() with those of its options that grade() takes as well as load()."""
-    names = list(inspect.signature(task.grade).parameters)[2:]
+    return _with_options(task.grade, 2, options)
+
+
+def answer_reader(task: Any, options: Mapping[str, Any]) -> Callable[[str], str | None] | None:
+    """The task's read_answer(), as `grader` its grade(); None if it has none."""
+    return _with_options(task.read_answer, 1, options) if hasattr(task, "read_answer") else None
+
+
+def gold_annotations(
+    task: Any, options: Mapping[str, Any], split: str, problems: Sequence[Problem]
+) -> list[Annotation]:
+    """The gold annotations of the problems of a split, in their order.
+
+    If no problem brings its own, they are those of the task's load_annotations(), if it has that:
+    a module may keep them apart, and a task whose gold data cannot be read says there what is wrong
+    with it.
+    """
+    found = [problem.gold for problem in problems if problem.gold is not None]
+    if found or not hasattr(task, "load_annotations"):
+        return found
+    return task.load_annotations(split, **options)
+
+
+def _with_options(function: Callable, given: int, options: Mapping[str, Any]) -> Callable:
+    """`function` with the options that it takes after so many arguments."""
+    names = list(inspect.signature(function).parameters)[given:]
     taken = {name: options[name] for name in names if name in options}
-    return functools.partial(task.grade, **taken) if taken else task.grade
+    return functools.partial(function, **taken) if taken else function
 
 
 def check_options(

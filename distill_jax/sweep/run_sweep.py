@@ -1,5 +1,6 @@
 """A sweep from its checks to its report."""
 
+import pathlib
 import sys
 
 from distill_jax import errors
