@@ -162,7 +162,7 @@ def gold_annotations(run: Run) -> dict[str, Annotation]:
     """{id: gold annotation} of the problems of a run, as far as question and id fit.
 
     From the run's held-out dev annotations, or else from its task; {} where the evaluation was of
-    a task whose options the run does not record. Raises UserError where the task cannot be read.
+    another task. Raises UserError where the task cannot be read.
     """
     workdir, split = Workdir(run.path), run.report["split"]
     asked = {p.id: p.question for p in run.predictions}
@@ -180,6 +180,9 @@ def gold_annotations(run: Run) -> dict[str, Annotation]:
                 if key.startswith(prefix)
             }
             task = task_module.import_task(run.report["task"])
+            changed = run.report["evaluation"].get("task_options", ())
+            if not isinstance(changed, str):  # members of a combination that differ are a text
+                options |= task_module.parse_options(task, changed)
             options = task_module.check_options(task, run.report["task"], options)
             annotations = task.load_annotations(split, **options)
     return {a.id: a for a in annotations if asked.get(a.id) == a.question}

@@ -95,6 +95,7 @@ def evaluate(path: str, overrides: Mapping[str, Any]) -> pathlib.Path:
         directory = evaluation_directory(this, from_first.known_students(this))
     for line in closing_lines(result):
         reporting.terminal.say(line)
+    reporting.terminal.say(f"report: {directory / 'report.html'}")
     reporting.terminal.say(
         f"all evaluations of the run: python -m distill_jax.evaluate --workdir {path} --list"
     )

@@ -16,6 +16,7 @@ import ml_collections
 from distill_jax.errors import UserError
 
 PREFIX = "--config."
+OPTIONS = "evaluation.task_options"  # ("key=value", ...): each can be set by itself, too
 PACKAGED_CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 _COMMANDS = {"get_config": "main", "get_sweep": "sweep"}  # by what a file has
 
@@ -106,10 +107,18 @@ def _filled(stored: dict[str, Any], base: Any) -> dict[str, Any]:
 
 
 def apply_overrides(config: ml_collections.ConfigDict, overrides: dict[str, str]) -> None:
-    """Set every override in `config`; raises one UserError that lists all mistakes."""
+    """Set every override in `config`; raises one UserError that lists all mistakes.
+
+    `evaluation.task_options.KEY` sets one of these options, and leaves the others.
+    """
     known = flatten(config)
     mistakes = []
     for key, text in overrides.items():
+        section, _, option = key.rpartition(".")
+        if section == OPTIONS:
+            others = [each for each in config.evaluation.task_options if _name(each) != option]
+            config.evaluation.task_options = tuple(sorted([*others, f"{option}={text}"]))
+            continue
         if key not in known:
             close = difflib.get_close_matches(key, known, n=1)
             inside = [k for k in known if k.startswith(f"{key}.")]
@@ -127,6 +136,10 @@ def apply_overrides(config: ml_collections.ConfigDict, overrides: dict[str, str]
         config.update_from_flattened_dict({key: value})
     if mistakes:
         raise UserError("; ".join(mistakes))
+
+
+def _name(option: str) -> str:
+    return option.partition("=")[0].strip()
 
 
 def set_values(config: ml_collections.ConfigDict, values: Mapping[str, Any]) -> None:
