@@ -8,7 +8,6 @@ import ml_collections
 from etils import epath
 
 from distill_jax.dialogues.sampler import Settings
-from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Grade, Problem
 from distill_jax.run import checks
 from distill_jax.settings import command_line, task_module

@@ -13,7 +13,6 @@ from distill_jax.errors import UserError
 from distill_jax.records import Grade
 from distill_jax.settings import command_line
 
-
 SHIPPED = "distill_jax.tasks."
 
 
