@@ -213,7 +213,7 @@ def _read_run(path: str, name: str) -> Run:
     if (workdir.path / "predictions.jsonl").exists():
         return read_evaluation(pathlib.Path(os.path.abspath(path)), name)
     if not workdir.report_json.exists():
-        finish = f"its own command, python -m distill_jax.main --config ... --workdir {path}"
+        finish = f"its own command, python -m distill_jax.main --workdir {path}"
         what = f"is not evaluated yet: finish it ({finish})" if workdir.config.exists() else (
             "holds no run: give the --workdir of one"
         )  # fmt: skip

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import ml_collections
 
 from distill_jax.errors import UserError
+from distill_jax.workdir import Workdir
 
 PREFIX = "--config."
 OPTIONS = "evaluation.task_options"  # ("key=value", ...): each can be set by itself, too
@@ -49,6 +50,18 @@ def load_config(path: str) -> ml_collections.ConfigDict:
     config = from_file(path, "get_config", PACKAGED_CONFIGS)
     config.lock()
     return config
+
+
+def chosen_config(file: str | None, workdir: str | None) -> ml_collections.ConfigDict:
+    """The config of a file, or without one that of the run in a working directory. Raises UserError
+    if there is neither."""
+    if file:
+        return load_config(file)
+    stored = Workdir(workdir) if workdir else None
+    if stored is None or not stored.config.exists():
+        where = f"--workdir={workdir} holds no run" if workdir else "there is no --workdir"
+        raise UserError(f"--config=FILE is needed: {where} that it could be taken from")
+    return config_from_dict(stored.stored_config())
 
 
 def from_file(path: str, function: str, shipped: pathlib.Path) -> Any:
