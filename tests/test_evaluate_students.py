@@ -2,10 +2,12 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from experiment_runs import ROOT, command, environment, run
 
@@ -13,6 +15,7 @@ import distill_jax
 from distill_jax.dialogues.sampler import drawing_seed
 from distill_jax.errors import UserError
 from distill_jax.evaluation import results
+from distill_jax.evaluation.familiarity import mean_log_probability, percentile
 from distill_jax.run import experiment
 from distill_jax.run.run import stored_run
 from distill_jax.sampling.dialogues import Dialogue, WrittenTurn
@@ -171,6 +174,29 @@ def test_another_task_and_another_checkpoint(workdir, tmp_path):
     )
     assert report["checkpoint_steps"] == steps and report["task"] == "distill_jax.tasks.jsonl"
     assert [p["question"] for p in predictions] == ["What is 2 and 3?"]
+
+
+def test_how_sure_they_are_among_what_was_evaluated(workdir, tmp_path):
+    report = json.loads((workdir / "report.json").read_text())
+    problems = arithmetic.load("test", **options(workdir))[: report["n"]]
+    questions = [p.question for p in problems]
+    students = distill_jax.load(workdir, mesh__data=8)
+    solutions = students.solve(questions)
+    shares = sorted(s.percentile for s in solutions)
+    # Between two of 12 dialogues lie 100 / 11 per cent, give or take one for rounding.
+    np.testing.assert_allclose(shares, np.linspace(0, 100, report["n"]), atol=1.01)
+    least = min(solutions, key=lambda s: s.percentile)
+    assert least.unfamiliar and least.unfamiliar in least._repr_html_()
+    assert not max(solutions, key=lambda s: s.percentile).unfamiliar
+    # What was given is left out: the rest of the same dialogue.
+    [rest] = students.solve([least.question], said=[least.turns[:1]])
+    mean = mean_log_probability(least.turns, given=1)
+    assert rest.percentile == percentile(mean, report["log_probability_quantiles"])
+    [drawn] = students.solve(questions[:1], temperature=0.7)
+    assert drawn.percentile is None and not drawn.unfamiliar
+    copy = shutil.copytree(workdir, tmp_path / "w", ignore=shutil.ignore_patterns("report.json"))
+    [unknown] = distill_jax.load(copy, mesh__data=8).solve(questions[:1])
+    assert unknown.percentile is None and not unknown.unfamiliar
 
 
 def test_harder_problems_of_the_own_task(workdir):

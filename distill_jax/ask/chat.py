@@ -2,8 +2,9 @@
 
 The last message, of the user, is the question; messages before it are not read, since students
 were trained on single questions. The assistant's message is the dialogue, a turn a line; beside it
-stands `dialogue`: {"answer", "status", "note", "turns": [records.Turn]}. Streamed, a chunk is a
-turn, and the last one has `dialogue`.
+stands `dialogue`: {"answer", "status", "note", "turns": [records.Turn], "percentile",
+"unfamiliar"}, the last two as in `run.students.Solution`. Streamed, a chunk is a turn, and the last
+one has `dialogue`.
 """
 
 import dataclasses
@@ -192,7 +193,8 @@ def _finish(end: Event) -> str:
 
 
 def _dialogue(end: Event) -> dict[str, Any]:
-    return {key: end[key] for key in ("answer", "status", "note", "turns")}
+    keys = ("answer", "status", "note", "turns", "percentile", "unfamiliar")
+    return {key: end[key] for key in keys}
 
 
 def _sent(value: dict[str, Any]) -> str:
