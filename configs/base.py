@@ -268,7 +268,8 @@ def get_config() -> ConfigDict:
     config.evaluation = ConfigDict(
         {
             "task": "",  # another task than the run's; "" = config.task with its options
-            "task_options": (),  # of that task: directory=DIR,difficulty=hard
+            # Of that task, or instead of the run's own: --config.evaluation.task_options.KEY=VALUE
+            "task_options": (),
             "split": "test",
             "checkpoint": "last",  # last, best on dev, a step, or solver=400,decomposer=200
             "problems": 200,  # use the first N; 0 = all

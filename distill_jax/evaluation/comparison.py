@@ -123,7 +123,7 @@ def _about_problems(all_runs: Sequence[Run], common: Sequence[Run]) -> list[str]
     n = len(common[0].predictions)
     sizes = {len(run.predictions) for run in all_runs}
     if sizes == {n}:
-        return [f"All runs answered the same {n} problems."]
+        return [f"All runs answered the same {html_report.counted(n, 'problem')}."]
     own = ", ".join(f"{run.name} {len(run.predictions)}" for run in all_runs)
     return [
         f"The runs answered different problems ({own}): everything here is about the {n} that all "
@@ -145,8 +145,9 @@ def _protocol(
         return []
     papers = list({result.paper.title: result.paper for result in results}.values())
     ours = [
-        f"{run.name}: scheme {run.identity['scheme']}, {len(set(run.students))} student(s), "
-        f"{100 * run.accuracy:.1f} % of {len(run.predictions)} {run.report['split']} problems, "
+        f"{run.name}: scheme {run.identity['scheme']}, "
+        f"{html_report.counted(len(set(run.students)), 'student')}, {100 * run.accuracy:.1f} % of "
+        f"{html_report.counted(len(run.predictions), run.report['split'] + ' problem')}, "
         f"extractor {run.report['headline_extractor']}, checkpoint {run.report['checkpoint_rule']},"
         f" calculator {'on' if run.report['sampling']['calculator'] else 'off'}."
         for run in runs

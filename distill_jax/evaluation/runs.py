@@ -189,7 +189,7 @@ def gold_annotations(run: Run) -> dict[str, Annotation]:
     """{id: gold annotation} of the problems of a run, as far as question and id fit.
 
     From the run's held-out dev annotations, or else from its task; {} where the evaluation was of
-    a task whose options the run does not record. Raises UserError where the task cannot be read.
+    another task. Raises UserError where the task cannot be read.
     """
     workdir, split = Workdir(run.path), run.report["split"]
     asked = {p.id: p.question for p in run.predictions}
@@ -207,6 +207,9 @@ def gold_annotations(run: Run) -> dict[str, Annotation]:
                 if key.startswith(prefix)
             }
             task = task_module.import_task(run.report["task"])
+            changed = run.report["evaluation"].get("task_options", ())
+            if not isinstance(changed, str):  # members of a combination that differ are a text
+                options |= task_module.parse_options(task, changed)
             options = task_module.check_options(task, run.report["task"], options)
             problems = task.load(split, **options)
             annotations = task_module.gold_annotations(task, options, split, problems)
@@ -239,7 +242,7 @@ def _read_run(path: pathlib.Path, name: str) -> Run:
         return read_evaluation(pathlib.Path(os.path.abspath(path)), name)
     if not workdir.report_json.exists():
         quoted = shlex.quote(str(path))
-        finish = f"its own command, python -m distill_jax.main --config ... --workdir {quoted}"
+        finish = f"its own command, python -m distill_jax.main --workdir {quoted}"
         what = f"is not evaluated yet: finish it ({finish})" if workdir.config.exists() else (
             "holds no run: give the --workdir of one"
         )  # fmt: skip

@@ -130,9 +130,11 @@ def leak_problems(run: Run) -> list[records.Problem]:
     on it. None where the evaluation asks what is trained on, or the dev problems of the run, which
     are left out by other means.
     """
-    config = run.config
-    own = not config.evaluation.task
-    if own and config.evaluation.split in (config.data.train_split, config.data.dev_split, "dev"):
+    asked, data = run.config.evaluation, run.config.data
+    if not asked.task and asked.split == data.train_split:
         return []
-    problems = run.evaluated.load(config.evaluation.split)
+    own = not asked.task and not asked.task_options
+    if own and asked.split in (data.dev_split, "dev"):
+        return []
+    problems = run.evaluated.load(asked.split)
     return [replace(problem, attributes={}, gold=None) for problem in problems]

@@ -29,5 +29,6 @@ def gold_annotations(run: Run, problems: Sequence[Problem]) -> dict[str, Annotat
 
 def _is_held_out(run: Run, held_out: Sequence[Annotation]) -> bool:
     """Whether the dev problems were held out of the run's training problems."""
-    own = not run.config.evaluation.task and not run.config.data.dev_split
+    settings = run.config.evaluation
+    own = not settings.task and not settings.task_options and not run.config.data.dev_split
     return bool(held_out) and own
