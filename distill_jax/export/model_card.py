@@ -134,11 +134,11 @@ def _prompting(
     else:
         how = (
             "A prompt is the question and the turns so far, each followed by "
-            f"`{marks.turn}`; there is no system message and nothing else in between. The chat template writes just that: "
-            "the question and the turns of others are messages of the user, its own turns those of "
-            f"the assistant. A reply ends with `{marks.turn}`, or with `{marks.text}` where the "
-            "dialogue is over. Text that spells one of these marks is taken for the mark: remove "
-            "it first.\n"
+            f"`{marks.turn}`; there is no system message and nothing else in between. The chat "
+            "template writes just that: the question and the turns of others are messages of the "
+            f"user, its own turns those of the assistant. A reply ends with `{marks.turn}`, or "
+            f"with `{marks.text}` where the dialogue is over. Text that spells one of these marks "
+            "is taken for the mark: remove it first.\n"
         )
     parts = [f"## How to prompt it\n\n{how}"]
     for view in views:
