@@ -47,6 +47,21 @@ def optimizer() -> ConfigDict:
     )
 
 
+def adapter() -> ConfigDict:
+    """LoRA of one student: its base, which config.model names, is frozen (model/lora.py)."""
+    return ConfigDict(
+        {
+            "rank": 0,  # 0 = off: every parameter is trained
+            "alpha": 16.0,  # the product of the two matrices is scaled by alpha / rank
+            # Modules by the last part of their name, such as ("q_proj", "v_proj"); () = all
+            # matrices of the blocks.
+            "targets": (),
+            "base_dtype": "float32",  # in which the base is held: float32, bfloat16
+            "init_from": "",  # a directory in PEFT's format to begin with
+        }
+    )
+
+
 def get_config() -> ConfigDict:
     """The base config."""
     config = ConfigDict()
@@ -192,6 +207,7 @@ def get_config() -> ConfigDict:
     students = ("planner", "decomposer", "solver")
     config.model = ConfigDict({student: model_size() for student in students})
     config.optimizer = ConfigDict({student: optimizer() for student in students})
+    config.lora = ConfigDict({student: adapter() for student in students})
 
     config.train = ConfigDict(
         {

@@ -65,6 +65,7 @@ def _student(setup: StudentSetup, target: Target) -> dict[str, Any]:
     facts, computation = setup.facts, setup.trainer.computation
     report = {
         "parameters": facts["parameters"],
+        "trained_parameters": facts["trained_parameters"],
         "rows": setup.data.batch_size,
         "seq_len": facts["seq_len"],
         **dataclasses.asdict(computation),
@@ -77,9 +78,11 @@ def measure(target: Target, trainer: step.Trainer, batch: dict[str, Any]) -> dic
     """Compile `train_step` for a global batch of these shapes; what it needs, as
     `ahead_of_time.compile_program` says."""
     mesh = target.mesh
-    abstract = step.abstract_state(mesh, trainer.config, trainer.optimizer)
+    adapter = trainer.adapter
+    abstract = step.abstract_state(mesh, trainer.config, trainer.optimizer, adapter)
     with jax.set_mesh(mesh):
-        lowered = step.lower_step(mesh, abstract, batch, {}, trainer)
+        frozen = step.abstract_frozen(mesh, adapter)
+        lowered = step.lower_step(mesh, abstract, batch, frozen, trainer)
     bounds = {LOSS_LOOP: loss_loop_trips(mesh, trainer, batch)}
     return ahead_of_time.compile_program(target, lowered, bounds)[1]
 

@@ -10,6 +10,7 @@ from typing import Any
 from distill_jax.annotations import duplicates, harvest, mixture, subsets, verify
 from distill_jax.dialogues import sampler
 from distill_jax.errors import UserError
+from distill_jax.model import lora
 from distill_jax.run import student_source
 from distill_jax.settings import command_line, ranges
 from distill_jax.teacher import settings as teacher
@@ -56,6 +57,7 @@ def mistakes(config: Any) -> list[str]:
         *teacher.mistakes(config.teacher),
         *(m for name, size in config.model.items() for m in student_source.mistakes(size, name)),
         *(m for name, each in config.optimizer.items() for m in optimizer.mistakes(each, name)),
+        *_adapters(config),
         *hooks.mistakes(config.train),
         *step.mistakes(config.train),
         *sampler.mistakes(config.sampling),
@@ -81,6 +83,15 @@ def _paths(config: Any) -> list[str]:
     found = [path_mistake(path, f"config.{key}") for key, path in given]
     found += [path_mistake(path, f"config.{key}", model) for key, path in models]
     return [mistake for mistake in found if mistake]
+
+
+def _adapters(config: Any) -> list[str]:
+    sources = {name: size.init_from for name, size in config.model.items()}
+    return [
+        mistake
+        for name, section in config.lora.items()
+        for mistake in lora.mistakes(section, name, sources.get(name, ""))
+    ]
 
 
 def _evaluation(evaluation: Any) -> list[str]:

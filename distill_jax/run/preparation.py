@@ -8,7 +8,7 @@ from distill_jax.dialogues.predict import check_prompts
 from distill_jax.dialogues.sampler import make_rules
 from distill_jax.model import cache_attention
 from distill_jax.model.network import NetworkConfig
-from distill_jax.run import from_first, training_annotations
+from distill_jax.run import adapters, from_first, training_annotations
 from distill_jax.run.annotation_sources import Desk
 from distill_jax.run.evaluation_problems import evaluation_problems
 from distill_jax.run.student_setup import Place, StudentSetup, sizes, student_setup
@@ -51,7 +51,13 @@ def prepare(desk: Desk, students: list[str], place: Place) -> Prepared:
     allowed = np.asarray(allowed_tokens(rules))
     setups = [
         student_setup(
-            run, student, (rows[student], dev_rows[student]), models[student], allowed, place
+            run,
+            student,
+            (rows[student], dev_rows[student]),
+            models[student],
+            allowed,
+            place,
+            adapters.make(run, student, models[student], tokenizer),
         )
         for student in students
     ]

@@ -10,6 +10,7 @@ import jax
 
 from distill_jax.errors import UserError
 from distill_jax.model import attention, families, flops, network
+from distill_jax.model.lora import Adapter
 from distill_jax.model.network import Divided, NetworkConfig
 from distill_jax.run import student_source
 from distill_jax.run.run import Run
@@ -48,6 +49,7 @@ def student_setup(
     model: NetworkConfig,
     allowed: Any,
     place: Place,
+    adapter: Adapter | None = None,
 ) -> StudentSetup:
     """`rows` to train on and to measure on. Raises UserError for what does not fit: rows and
     context, sizes and mesh, kernel."""
@@ -83,9 +85,12 @@ def student_setup(
         config.train.loss_chunk,
     )
     facts = _facts(run, source, data, model)
+    facts["trained_parameters"] = facts["parameters"] if adapter is None else adapter.count()
+    if adapter is not None:
+        facts["lora"] = adapter.to_json()
     optimizer_, schedule = make_optimizer(run, student, facts["steps"])
     seed = student_seed(config, student)
-    trainer = step.Trainer(model, optimizer_, computation, allowed, seed, Likelihood())
+    trainer = step.Trainer(model, optimizer_, computation, allowed, seed, Likelihood(), adapter)
     dev = _dev_batches(run, student, dev_rows, limit, processes)
     return StudentSetup(student, trainer, schedule, data, dev, facts, reason)
 
@@ -195,8 +200,13 @@ def say_setup(run: Run, setup: StudentSetup, mesh: jax.sharding.Mesh, terminal: 
     """What will be trained, on the terminal."""
     facts, computation = setup.facts, setup.trainer.computation
     dropped = f" ({facts['dropped_rows']} too long, dropped)" if facts["dropped_rows"] else ""
+    adapter, trained = setup.trainer.adapter, ""
+    if adapter is not None:
+        count = facts["trained_parameters"]
+        trained = f" ({count:,} of them trained, LoRA of rank {adapter.rank})"
     terminal.say(
-        f"student {setup.student}: {facts['parameters']:,} parameters, {facts['rows']:,} rows"
+        f"student {setup.student}: {facts['parameters']:,} parameters{trained}, "
+        f"{facts['rows']:,} rows"
         f"{dropped}, {facts['steps']:,} steps of {run.config.train.batch_size} x "
         f"{facts['seq_len']} tokens ({facts['useful_share']:.0%} useful), "
         f"{facts['epochs']:.2f} epochs"

@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import ml_collections
 import numpy as np
 from etils import epath
 
 from distill_jax.errors import UserError
 from distill_jax.gguf_file import GGUFFile
-from distill_jax.model import families, gguf_source, hugging_face, network, presets
+from distill_jax.model import families, gguf_source, hugging_face, lora, network, presets
 from distill_jax.model.network import NetworkConfig
 from distill_jax.settings import ranges
 from distill_jax.text.tokenizer import EndMarks, Tokenizer, load_tokenizer
@@ -130,15 +131,33 @@ def given_params(section: Any, student: str, model: NetworkConfig) -> tuple[Any,
     if _other_run(section.init_from) is None:
         source = hugging_face.find(section.init_from, f"config.model.{student}.init_from")
         return hugging_face.load_params(source, model.vocab_size), source.dtype
+    return _of_other_run(section, student, model), "float32"
+
+
+def _of_other_run(section: Any, student: str, model: NetworkConfig) -> Any:
+    """Host parameters of a student of another run; those of its base and its adapter together, if
+    it has one."""
+    run, other = _other_run(section.init_from) or (pathlib.Path(), "")
     step = _other_step(section.init_from, student)
-    shapes = jax.eval_shape(lambda: network.init_params(model, jax.random.key(0)))
+    stored = read_json(run / "training_data.json")[other].get("lora")
+    adapter = None if stored is None else lora.from_json(stored, model)
+    if adapter is None:
+        shapes = jax.eval_shape(lambda: network.init_params(model, jax.random.key(0)))
+    else:
+        shapes = adapter.shapes()
     place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     abstract = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes
     )
     with contextlib.closing(checkpoint.Checkpoints(step.parent, keep=1)) as checkpoints:
         params = checkpoints.restore_params(int(step.name), abstract)
-    return jax.tree.map(np.asarray, params), "float32"
+    if adapter is not None:
+        of_base = ml_collections.ConfigDict(
+            read_json(run / "config.json")["config"]["model"][other]
+        )
+        base, _ = given_params(of_base, other, model)
+        params = adapter.merge(adapter.hold(base), params)
+    return jax.tree.map(np.asarray, params)
 
 
 def _other_run(name: str) -> tuple[pathlib.Path, str] | None:

@@ -114,6 +114,9 @@ def _filled(stored: dict[str, Any], base: Any) -> dict[str, Any]:
             found.setdefault(key, default)
         elif key in ("model", "optimizer"):  # a section for each student
             found[key] = {name: _filled(each, default.solver) for name, each in found[key].items()}
+        elif key == "lora":
+            there = found.get(key, {})
+            found[key] = {n: _filled(there.get(n, {}), default.solver) for n in found["model"]}
         elif key != "task_options":  # what a task takes is its own affair
             found[key] = _filled(found.get(key, {}), default)
     return found

@@ -51,7 +51,10 @@ def identity_of(config: Any, students: Collection[str], roles: Sequence[str]) ->
     found = {}
     for key, value in flat.items():
         section, _, name = key.partition(".")
-        if section in ("model", "optimizer") and name.partition(".")[0] not in students:
+        student = name.partition(".")[0]
+        if section in ("model", "optimizer", "lora") and student not in students:
+            continue
+        if section == "lora" and config.lora[student].rank == 0:  # off
             continue
         if section in ("students", "reads") and name not in roles:
             continue

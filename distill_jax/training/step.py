@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, PartitionSpec
 
-from distill_jax.model import attention, network, sharding
+from distill_jax.model import attention, lora, network, sharding
 from distill_jax.model.network import NetworkConfig
 from distill_jax.settings import ranges
 from distill_jax.training import loss
@@ -23,7 +23,7 @@ class TrainState(flax.struct.PyTreeNode):
     """Everything a checkpoint holds. `step` counts completed updates."""
 
     step: jax.Array  # int32 []
-    params: Any  # float32
+    params: Any  # float32; of a student with an adapter only what is trained, see model/lora.py
     opt_state: Any
     measured_step: jax.Array  # int32 [] the last step measured on dev, -1 = none yet
     best_step: jax.Array  # int32 [] the one with the best dev value so far, -1 = none yet
@@ -92,6 +92,11 @@ class Trainer:
     allowed: Any
     seed: int  # of dropout
     objective: Objective
+    adapter: lora.Adapter | None = None
+
+    def whole(self, params: Any, frozen: dict[str, Any]) -> Any:
+        """The parameters of the network: with an adapter, those of the base in `frozen` too."""
+        return params if self.adapter is None else self.adapter.merge(frozen[lora.BASE], params)
 
 
 def loss_tokens(
@@ -119,7 +124,7 @@ def train_step(
     trainer: Trainer,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """One update of the mean loss (see `Objective`). `frozen` holds the parameters of students
-    that the objective only reads, by name.
+    that the objective only reads, by name, and the base of an adapter.
 
     Micro-batch i of A takes the rows i, i + A, i + 2 A, ...: each device then cuts its own rows.
     """
@@ -129,7 +134,8 @@ def train_step(
     )
 
     def mean_loss(params, micro_batch, key):
-        sums = trainer.objective.sums(trainer, params, frozen, micro_batch, key)
+        whole = trainer.whole(params, frozen)
+        sums = trainer.objective.sums(trainer, whole, frozen, micro_batch, key)
         means = jax.tree.map(jnp.divide, sums, counts)
         return functools.reduce(jnp.add, means.values())
 
@@ -189,26 +195,43 @@ def init_state(params: Any, optimizer: optax.GradientTransformation) -> TrainSta
 
 
 def abstract_state(
-    mesh: Mesh, config: NetworkConfig, optimizer: optax.GradientTransformation
+    mesh: Mesh,
+    config: NetworkConfig,
+    optimizer: optax.GradientTransformation,
+    adapter: lora.Adapter | None = None,
 ) -> TrainState:
     """Shapes, dtypes and shardings of `init_state`, without any memory."""
-    return _laid_out(
-        mesh,
-        config,
-        jax.eval_shape(
-            lambda key: init_state(network.init_params(config, key), optimizer), jax.random.key(0)
-        ),
-    )
+    trained = adapter.shapes() if adapter else _param_shapes(config)
+    shapes = jax.eval_shape(lambda params: init_state(params, optimizer), trained)
+    return _laid_out(mesh, (adapter or config).partition_rules, shapes)
 
 
 def abstract_params(mesh: Mesh, config: NetworkConfig) -> Any:
     """Shapes, dtypes and shardings of a student's parameters alone."""
-    shapes = jax.eval_shape(lambda: network.init_params(config, jax.random.key(0)))
-    return _laid_out(mesh, config, shapes)
+    return _laid_out(mesh, config.partition_rules, _param_shapes(config))
 
 
-def _laid_out(mesh: Mesh, config: NetworkConfig, shapes: Any) -> Any:
-    layout = sharding.shardings(mesh, sharding.match_rules(config.partition_rules, shapes))
+def abstract_trained(mesh: Mesh, adapter: lora.Adapter) -> Any:
+    """The same of what is trained beside a base."""
+    return _laid_out(mesh, adapter.partition_rules, adapter.shapes())
+
+
+def abstract_base(mesh: Mesh, adapter: lora.Adapter) -> Any:
+    """The same of the base, as it is held during training."""
+    return _laid_out(mesh, adapter.model.partition_rules, adapter.base_shapes())
+
+
+def abstract_frozen(mesh: Mesh, adapter: lora.Adapter | None) -> dict[str, Any]:
+    """What a step of a likelihood only reads."""
+    return {} if adapter is None else {lora.BASE: abstract_base(mesh, adapter)}
+
+
+def _param_shapes(config: NetworkConfig) -> Any:
+    return jax.eval_shape(lambda: network.init_params(config, jax.random.key(0)))
+
+
+def _laid_out(mesh: Mesh, rules: sharding.Rules, shapes: Any) -> Any:
+    layout = sharding.shardings(mesh, sharding.match_rules(rules, shapes))
     return jax.tree.map(
         lambda shape, place: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=place),
         shapes,
@@ -231,15 +254,26 @@ def state_from_params(
     abstract: TrainState, optimizer: optax.GradientTransformation, params: Any
 ) -> TrainState:
     """The first state of given parameters (host arrays float32), each device gets its part."""
-    placed = jax.tree.map(
+    places = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+    init = jax.jit(lambda params: init_state(params, optimizer), out_shardings=places)
+    return init(placed(abstract.params, params))
+
+
+def placed(abstract: Any, values: Any) -> Any:
+    """Host arrays, the same in every process, laid out as `abstract` says."""
+    return jax.tree.map(
         lambda value, leaf: jax.make_array_from_callback(
             leaf.shape, leaf.sharding, functools.partial(_part, value)
         ),
-        params,
-        abstract.params,
+        values,
+        abstract,
     )
-    places = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-    return jax.jit(lambda params: init_state(params, optimizer), out_shardings=places)(placed)
+
+
+def merge_on(mesh: Mesh, adapter: lora.Adapter) -> Callable[[Any, Any], Any]:
+    """`Adapter.merge` jitted, with the parameters laid out over the mesh."""
+    places = jax.tree.map(lambda leaf: leaf.sharding, abstract_params(mesh, adapter.model))
+    return jax.jit(adapter.merge, out_shardings=places)
 
 
 def _part(value, index):
