@@ -4,6 +4,8 @@ import errno
 import fcntl
 import os
 import pathlib
+import re
+import shlex
 import shutil
 
 import pytest
@@ -241,3 +243,17 @@ def test_places_that_cannot_be_written_are_one_line_of_every_command(home, capsy
         assert isinstance(errors.of_the_system(error), UserError)
     assert errors.of_the_system(OSError(errno.EACCES, "not of a file")) is None
     assert errors.of_the_system(FileNotFoundError(errno.ENOENT, "ours", "some/place")) is None
+
+
+def test_commands_that_are_shown_can_be_pasted(home):
+    place = home / "it's a run"
+    write_json(place / "config.json", {})
+    with pytest.raises(UserError, match="is not evaluated yet") as raised:
+        runs.read_runs([str(place)])
+    assert shlex.quote(str(place)) in str(raised.value)
+    words = shlex.split(command_line.to_type("evaluate", "--workdir", place, "--list"))
+    assert words == ["python", "-m", "distill_jax.evaluate", "--workdir", str(place), "--list"]
+    # What is shown with a value in it is made by to_type().
+    for path in pathlib.Path(errors.__file__).parent.rglob("*.py"):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            assert not re.search(r"python -m distill_jax\.\w+ [^`\"]*\{", line), f"{path}: {line}"

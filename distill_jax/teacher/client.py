@@ -6,6 +6,7 @@ are ignored by some, so that several samples are several requests and texts are 
 
 import asyncio
 import email.utils
+import os
 import random
 import re
 import time
@@ -19,6 +20,11 @@ from distill_jax.teacher.pace import Pace
 from distill_jax.teacher.response import NoAnswer, Written, one_line, read_response
 from distill_jax.teacher.settings import NO_KEY, TeacherSettings
 
+# Variables that the HTTP library reads, whatever their case.
+_FOR_CONNECTIONS = (
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"),
+)
 LONGEST_WAIT_S = 600.0  # that a server may ask for
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0  # between attempts
 _UNASKED_REFUSALS = 3  # so many requests refused or not understood, none answered: a wrong config
@@ -80,6 +86,30 @@ class _NotUnderstood(_Passing):
     """Status 200 with something that is no answer."""
 
 
+def _connections(settings: TeacherSettings) -> openai.AsyncOpenAI:
+    """Raises UserError if a variable cannot be a header, or names no proxy or certificate."""
+    url, key = settings.url(), settings.key()
+    for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+        if not all(" " <= character <= "~" for character in os.environ.get(name, "")):
+            raise UserError(
+                f"{name} holds a line break or a character that is not ASCII: export it again, or "
+                "unset it"
+            )
+    try:
+        return openai.AsyncOpenAI(
+            base_url=url,
+            api_key=key,
+            timeout=settings.timeout_s,
+            max_retries=0,  # ours know of the other requests
+        )
+    except Exception as error:  # of ssl, of an address, of a package that a proxy needs
+        names = [name for name in os.environ if name.upper() in _FOR_CONNECTIONS]
+        raise UserError(
+            f"no connection to a teacher can be made ({one_line(str(error))}): mend or unset "
+            f"{', '.join(names) or 'the variables for proxies and certificates'}"
+        ) from None
+
+
 class Client:
     """Sends requests, as fast as it may; tries again what may pass.
 
@@ -90,12 +120,7 @@ class Client:
     def __init__(self, settings: TeacherSettings, say: Callable[[str], None]):
         """`say` hears of requests that time out."""
         self._settings, self._say = settings, say
-        self._openai = openai.AsyncOpenAI(
-            base_url=settings.url(),
-            api_key=settings.key(),
-            timeout=settings.timeout_s,
-            max_retries=0,  # ours know of the other requests
-        )
+        self._openai = _connections(settings)
         chat, text = self._openai.chat.completions, self._openai.completions
         self._create: Any = (chat if settings.api == "chat" else text).with_raw_response.create
         self._pace = Pace(settings.requests_per_minute, settings.tokens_per_minute)
