@@ -46,12 +46,11 @@ def export(path: str, options: Options, overrides: dict[str, str]) -> None:
     directories are written by then).
     """
     workdir = Workdir(path)
-    run = stored_run(workdir, overrides)
+    run = from_first.checked(stored_run(workdir, overrides))
     if options.push_to_hub and not re.fullmatch(r"[\w.-]+/[\w.-]+", options.push_to_hub):
         raise UserError(f"--push_to_hub={options.push_to_hub}: give NAME/PREFIX, such as me/pair")
     terminal = Terminal()
     with workdir.locked():
-        workdir.check_identity(run.identity())
         if run.scheme.text_format is not TURNS:
             raise UserError(
                 f"config.text_format={run.scheme.text_format.name!r}: only students of the "
