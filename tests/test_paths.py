@@ -21,7 +21,7 @@ from distill_jax.run import annotation_sources, checks, from_first, restore_stud
 from distill_jax.run.output_check import check_outputs
 from distill_jax.run.run import make_run, stored_run
 from distill_jax.settings import command_line
-from distill_jax.sweep import run_sweep
+from distill_jax.sweep import __main__ as sweep
 from distill_jax.tasks import jsonl, upstream
 from distill_jax.teacher import prompt
 from distill_jax.teacher.cache import AnswerCache
@@ -62,7 +62,7 @@ READERS = {
     "run of a report": lambda path: runs.read_runs([path]),
     "--output of combine": combined_evaluation.check_output,
     "--output of export": lambda path: export(["--workdir", "w", "--output", path]),
-    "--workdir of a sweep": lambda path: run_sweep.show([], path),
+    "--workdir of a sweep": lambda path: sweep.main(["--config=schemes.py", "--workdir", path]),
     "task_options.directory": lambda path: jsonl.load("train", directory=path),
     "directory of published data": lambda path: upstream.folder(path, "files"),
     "teacher.prompt": lambda path: prompt.load_prompt(path, "arithmetic"),

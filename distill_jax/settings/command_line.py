@@ -15,9 +15,10 @@ from typing import Any, NoReturn
 import ml_collections
 
 from distill_jax.errors import UserError
-from distill_jax.workdir import local_path
+from distill_jax.workdir import Workdir, local_path
 
 PREFIX = "--config."
+OPTIONS = "evaluation.task_options"  # ("key=value", ...): each can be set by itself, too
 PACKAGED_CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 _COMMANDS = {"get_config": "main", "get_sweep": "sweep"}  # by what a file has
 
@@ -50,6 +51,28 @@ def load_config(path: str) -> ml_collections.ConfigDict:
     config = from_file(path, "get_config", PACKAGED_CONFIGS)
     config.lock()
     return config
+
+
+def chosen_config(file: str | None, workdir: str | None) -> ml_collections.ConfigDict:
+    """The config of a file, or without one that of the run in a working directory. Raises UserError
+    if there is neither."""
+    if file:
+        return load_config(file)
+    stored = Workdir(workdir) if workdir else None
+    if stored is None or not stored.config.exists():
+        where = f"--workdir={workdir} holds no run" if workdir else "there is no --workdir"
+        raise UserError(f"--config=FILE is needed: {where} that it could be taken from")
+    return run_config(stored)
+
+
+def run_config(workdir: Workdir) -> ml_collections.ConfigDict:
+    """The config of the run in a directory. Raises UserError if there is none, and as
+    `config_from_dict` does."""
+    stored = workdir.stored_config()
+    try:
+        return config_from_dict(stored)
+    except UserError as error:
+        raise UserError(f"{workdir.config}: {error}: the file is damaged") from None
 
 
 def from_file(path: str, function: str, shipped: pathlib.Path) -> Any:
@@ -97,7 +120,7 @@ def config_from_dict(stored: dict[str, Any]) -> ml_collections.ConfigDict:
 
 def _filled(stored: Any, base: Any, where: str = "config") -> dict[str, Any]:
     if not isinstance(stored, dict):
-        raise UserError(f"config.json: {where} is not a section: the file is damaged")
+        raise UserError(f"{where} is not a section")
     found = dict(stored)
     for key, default in base.items():
         name = f"{where}.{key}"
@@ -105,7 +128,7 @@ def _filled(stored: Any, base: Any, where: str = "config") -> dict[str, Any]:
             value = found.setdefault(key, default)
             if type(value) is not type(default) and (type(value), type(default)) != (int, float):
                 kind = type(default).__name__
-                raise UserError(f"config.json: {name}={value!r} is not of type {kind}: damaged")
+                raise UserError(f"{name}={value!r} is not of type {kind}")
         elif key in ("model", "optimizer"):  # a section for each student
             found[key] = {
                 student: _filled(each, default.solver, f"{name}.{student}")
@@ -117,10 +140,18 @@ def _filled(stored: Any, base: Any, where: str = "config") -> dict[str, Any]:
 
 
 def apply_overrides(config: ml_collections.ConfigDict, overrides: dict[str, str]) -> None:
-    """Set every override in `config`; raises one UserError that lists all mistakes."""
+    """Set every override in `config`; raises one UserError that lists all mistakes.
+
+    `evaluation.task_options.KEY` sets one of these options, and leaves the others.
+    """
     known = flatten(config)
     mistakes = []
     for key, text in overrides.items():
+        section, _, option = key.rpartition(".")
+        if section == OPTIONS:
+            others = [each for each in config.evaluation.task_options if _name(each) != option]
+            config.evaluation.task_options = tuple(sorted([*others, f"{option}={text}"]))
+            continue
         if key not in known:
             close = difflib.get_close_matches(key, known, n=1)
             inside = [k for k in known if k.startswith(f"{key}.")]
@@ -138,6 +169,10 @@ def apply_overrides(config: ml_collections.ConfigDict, overrides: dict[str, str]
         config.update_from_flattened_dict({key: value})
     if mistakes:
         raise UserError("; ".join(mistakes))
+
+
+def _name(option: str) -> str:
+    return option.partition("=")[0].strip()
 
 
 def set_values(config: ml_collections.ConfigDict, values: Mapping[str, Any]) -> None:
