@@ -149,7 +149,13 @@ def test_any_attribute_steps_can_be_reported(value):
     told = [Problem("p3", "How many?", "7", "test", {"steps": value}), *PROBLEMS]
     predictions = [solved(problem, [("How?", "7")]) for problem in told]
     circumstances = Circumstances(
-        "t", "test", {"solver": 1}, identity=identity(), seed=0, seconds=1.0, sampling={}
+        "t",
+        "test",
+        {"solver": 1},
+        identity=identity(),
+        seed=0,
+        seconds=1.0,
+        sampling={"temperature": 0.0},
     )
     by_steps = summarise(predictions, {}, circumstances)["by_steps"]
     counted = isinstance(value, int | str) or value == 2.5

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distill_jax.ask import question
 from distill_jax.dialogues.sampler import LEAST_TOP_P, TEMPERATURES, mistakes
 from distill_jax.sampling import pick
 from distill_jax.settings import command_line
@@ -125,6 +126,14 @@ def test_every_value_that_is_allowed_draws_what_may_be_drawn():
             assert (drawn < 200).all()
             if temperature == TEMPERATURES[0] or top_p == LEAST_TOP_P:
                 assert (drawn == logits.argmax(-1)).all()
+
+
+def test_programs_may_write_next_to_nothing_for_the_most_likely_token():
+    assert question.drawing({"temperature": 1e-8, "top_p": 1e-9}) == {
+        "temperature": 0.0, "top_p": LEAST_TOP_P,
+    }  # fmt: skip
+    assert question.drawing({"temperature": 0.7}) == {"temperature": 0.7}
+    assert question.drawing({}) == {}
 
 
 @pytest.mark.parametrize(
