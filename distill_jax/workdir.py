@@ -49,11 +49,18 @@ def path_mistake(name: str | os.PathLike[str], key: str, expected: str = LOCAL) 
 
 def write_text(path: pathlib.Path, text: str) -> None:
     """Write `text` to `path` so that a reader sees the old file or the new one, never a part."""
+    try:
+        data = text.encode()
+    except UnicodeEncodeError as error:
+        half = text[max(0, error.start - 30) : error.end]
+        raise UserError(
+            f"{path} cannot be written: half a character in {half!r}: remove it where it comes from"
+        ) from None
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(temporary, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

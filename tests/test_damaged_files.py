@@ -112,6 +112,12 @@ def test_half_a_character_in_other_files(tmp_path):
         upstream.json_rows(tmp_path / "SVAMP.json", "URL")
 
 
+def test_half_a_character_from_anywhere_else_is_not_written(tmp_path):
+    with pytest.raises(UserError, match=r"a.txt cannot .*: half a character in 'So \\ud83d'"):
+        write_text(tmp_path / "a.txt", "So \ud83d!")
+    assert not any(tmp_path.iterdir())
+
+
 def test_rows_that_are_no_annotations(tmp_path):
     whole = Annotation("a", "Q?", "7", (Step(None, "7"),), {"kind": "gold"})
     path = tmp_path / "annotations.jsonl"

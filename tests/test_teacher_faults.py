@@ -162,3 +162,11 @@ def test_variables_that_name_nothing_are_named_themselves(name, value, tmp_path,
             ask(server, tmp_path, problems_of(1))
         assert server.requests == 0
     assert "\n" not in str(raised.value) and "secret" not in str(raised.value)
+
+
+def test_no_password_of_an_address_is_printed(tmp_path):
+    with ScriptedServer(lambda r, _: Act(status=402)) as server:
+        address = server.url.replace("http://", "http://me:sk-secret@") + "?key=sk-other"
+        with pytest.raises(UserError, match=server.url) as raised:
+            ask(server, tmp_path, problems_of(1), base_url=address)
+    assert "sk-" not in str(raised.value)

@@ -178,7 +178,7 @@ class Client:
         if isinstance(last, _TimedOut):
             remedy = f"run the same command again when it is quicker, or {self._for_slow_ones()}"
         return PeerGone(
-            f"the teacher at {self._settings.url()} does not answer ({last}; "
+            f"the teacher at {self._settings.shown_url()} does not answer ({last}; "
             f"{self._settings.retries + 1} attempts in {time.monotonic() - began:.0f} s): what "
             f"it answered is kept; {remedy}"
         )
@@ -246,7 +246,7 @@ class Client:
 
     def _no_openai_server(self, detail: object) -> UserError:
         return UserError(
-            f"the teacher at {self._settings.url()} does not answer as an OpenAI server does "
+            f"the teacher at {self._settings.shown_url()} does not answer as an OpenAI server does "
             f"({detail}): look at config.teacher.base_url, which usually ends in /v1, and api"
         )
 
@@ -255,8 +255,8 @@ class Client:
         used_up = status == 402 or code in _NO_CREDIT_CODES
         if used_up or (status < 500 and _NO_CREDIT.search(message)):
             return UserError(
-                f"the account at {self._settings.url()} is used up ({detail}): what was answered "
-                "is kept; add credit and run the same command again"
+                f"the account at {self._settings.shown_url()} is used up ({detail}): what was "
+                "answered is kept; add credit and run the same command again"
             )
         if status in (408, 409, 425, 429) or status >= 500:
             return _Passing(detail, wait_s)
@@ -267,8 +267,9 @@ class Client:
         unasked = not self.answers and (status == 404 or self._refused >= _UNASKED_REFUSALS)
         if unasked or self._refused >= _REFUSALS_IN_A_ROW:
             return UserError(
-                f"the teacher at {self._settings.url()} refuses the requests ({detail}): look at "
-                "config.teacher.model, base_url, api, max_tokens_name, temperature, top_p and extra"
+                f"the teacher at {self._settings.shown_url()} refuses the requests ({detail}): "
+                "look at config.teacher.model, base_url, api, max_tokens_name, temperature, top_p "
+                "and extra"
             )
         return AskingFailed("refused", detail)
 
