@@ -240,7 +240,8 @@ def get_config() -> ConfigDict:
             "profile_last": 0,
         }
     )
-    config.checkpoint_dir = ""  # local or gs://; "" = WORKDIR/checkpoints
+    # Local or gs://BUCKET/DIR; "" = WORKDIR/checkpoints. ~ is the home directory, as anywhere.
+    config.checkpoint_dir = ""
     # Besides metrics.jsonl, and TensorBoard where tensorboardX is installed: wandb, trackio.
     config.tracking = ()
     # Devices per axis; -1 = all that are left.
@@ -258,7 +259,7 @@ def get_config() -> ConfigDict:
 
     config.sampling = ConfigDict(
         {
-            "temperature": 0.0,  # 0 = greedy
+            "temperature": 0.0,  # 0 = greedy, else from 1e-6 to 1e6
             "top_k": 0,  # draw from the k most likely tokens; 0 = all
             "top_p": 1.0,  # draw from the fewest tokens that together have p; 1 = all
             "samples": 1,  # dialogues per problem; their most frequent answer counts

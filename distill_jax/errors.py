@@ -5,6 +5,7 @@ server or peer that is gone; 75 (EX_TEMPFAIL) interrupted with the state saved: 
 command again.
 """
 
+import atexit
 import contextlib
 import errno
 import os
@@ -188,6 +189,8 @@ def leave(code: int) -> NoReturn:
     """
     main = threading.main_thread()
     waiting = any(thread is not main and not thread.daemon for thread in threading.enumerate())
+    if code and code != EXIT_INTERRUPTED and waiting:
+        atexit._run_exitfuncs()  # those of jax.distributed end together
     if code == EXIT_INTERRUPTED or (code and waiting):
         sys.stdout.flush()
         sys.stderr.flush()

@@ -63,12 +63,13 @@ def test_our_own_bugs_keep_their_traceback(error, capsys):
 def test_after_an_error_nobody_waits_for_threads():
     """Those of orbax wait for ever for a checkpoint that could not be begun."""
     script = (
-        "import threading; from distill_jax import errors\n"
+        "import atexit, threading; from distill_jax import errors\n"
+        "atexit.register(print, ' and closed', end='')\n"
         "threading.Thread(target=threading.Event().wait).start(); print('said', end='')\n"
         "errors.leave(errors.run_command(lambda argv: 1 / 0, []))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (1, "said") and "ZeroDivisionError" in done.stderr
+    assert (done.returncode, done.stdout) == (1, "said and closed") and "ZeroDivisionError" in done.stderr
 
 
 def test_an_argument_that_is_not_utf8_is_refused(capsys):

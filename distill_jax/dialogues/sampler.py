@@ -25,6 +25,9 @@ from distill_jax.text.tokenizer import Tokenizer
 from distill_jax.text.transcript import Scheme
 
 ANSWER_SIGN = "####"
+# In float32 logits over less than this overflow, over more their differences are lost.
+TEMPERATURES = (1e-6, 1e6)
+LEAST_TOP_P = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,9 +194,19 @@ def mistakes(sampling: Any) -> list[str]:
         "attention": ("xla", "triton"),
         "given": ("", "plan", "subquestions", "shuffled", "nothing", "history"),
     }
-    found = ranges.mistakes("sampling", sampling, least=least, choices=choices)
-    if not 0.0 < sampling.top_p <= 1.0:
-        found.append(f"config.sampling.top_p={sampling.top_p}: above 0, at most 1")
+    whole = ("top_k", "max_turns", "max_turn_tokens", "max_tokens")  # int32 on the device
+    below = dict.fromkeys(whole, 1 << 31)
+    found = ranges.mistakes("sampling", sampling, least=least, below=below, choices=choices)
+    low, high = TEMPERATURES
+    if sampling.temperature > 0.0 and not low <= sampling.temperature <= high:
+        found.append(
+            f"config.sampling.temperature={sampling.temperature}: 0 (the most likely token), or "
+            f"from {low:g} to {high:g}"
+        )
+    if not LEAST_TOP_P <= sampling.top_p <= 1.0:
+        found.append(
+            f"config.sampling.top_p={sampling.top_p}: from {LEAST_TOP_P:g} to 1 (1 leaves it out)"
+        )
     if sampling.given_steps and sampling.given != "subquestions":
         found.append("config.sampling.given_steps needs config.sampling.given=subquestions")
     if sampling.samples > 1 and sampling.temperature == 0.0:

@@ -49,12 +49,11 @@ def export(path: str, options: Options, overrides: dict[str, str]) -> None:
     (the directories are written by then).
     """
     workdir = Workdir(path)
-    run = stored_run(workdir, overrides)
+    run = from_first.checked(stored_run(workdir, overrides))
     if options.push_to_hub and not re.fullmatch(r"[\w.-]+/[\w.-]+", options.push_to_hub):
         raise UserError(f"--push_to_hub={options.push_to_hub}: give NAME/PREFIX, such as me/pair")
     terminal = Terminal()
     with workdir.locked():
-        workdir.check_identity(run.identity())
         form = run.scheme.text_format
         if form is not TURNS and not (form is CHATML and run.scheme.alone):
             raise UserError(

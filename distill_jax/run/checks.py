@@ -43,6 +43,8 @@ def check_values(config: Any) -> None:
 
 def mistakes(config: Any) -> list[str]:
     """What is wrong with a ConfigDict, one line each."""
+    if found := _no_texts(config):
+        return found
     found = [
         *ranges.mistakes("", {"seed": config.seed}, least={"seed": 0}),
         *transcript.mistakes(config.scheme, config.text_format),
@@ -68,6 +70,18 @@ def mistakes(config: Any) -> list[str]:
     ]
     # What follows from several sections is only looked at if each by itself is possible.
     return found or [*_one_source(config), *_students(config), *_without_dev(config)]
+
+
+def _no_texts(config: Any) -> list[str]:
+    """Lists that hold something else than texts; shares are looked at by mixture.py."""
+    return [
+        f"config.{key}={value!r}: texts are expected, such as ('a', 'b')"
+        for key, value in command_line.flatten(config).items()
+        if isinstance(value, tuple)
+        and key != "data.mixture"
+        and not key.startswith("task_options.")
+        and not all(isinstance(each, str) for each in value)
+    ]
 
 
 def _paths(config: Any) -> list[str]:

@@ -23,7 +23,7 @@ from distill_jax.model.network import NetworkConfig
 from distill_jax.settings import ranges
 from distill_jax.text.tokenizer import EndMarks, Tokenizer, load_tokenizer
 from distill_jax.training import checkpoint, manifest
-from distill_jax.workdir import local_path, read_json
+from distill_jax.workdir import local_path, read_facts
 
 SPARE_ROWS = 200  # an embedding may have one row in so many more than its tokenizer has ids
 _SIZE = ("layers", "heads", "width", "context")
@@ -82,7 +82,7 @@ def _size(section: Any, student: str, tokenizer: Tokenizer) -> NetworkConfig:
     other = _other_run(section.init_from)
     if other is not None:
         run, other_student = other
-        facts = read_json(run / "training_data.json")
+        facts = read_facts(run / "training_data.json")
         if other_student not in facts:
             raise UserError(f"{key}.init_from: {run} has no student {other_student!r}")
         _check_same_tokenizer(run, tokenizer, key)

@@ -86,10 +86,7 @@ def _read(run: Run, terminal: Terminal, spending: Spending) -> RunData:
         raise UserError(
             f"{workdir.dev_annotations} is missing: put it back, or start a new --workdir"
         )
-    train, dev = (
-        [records.annotation_from_dict(row) for _, row in records.read_json_lines(path)]
-        for path in (workdir.annotations, workdir.dev_annotations)
-    )
+    train, dev = map(records.read_annotations, (workdir.annotations, workdir.dev_annotations))
     return RunData(train, dev, [], [])
 
 

@@ -84,7 +84,7 @@ def _has_data(workdir: Workdir) -> bool:
 
 
 def _stored(workdir: Workdir) -> Any:
-    return command_line.config_from_dict(workdir.stored_config())
+    return command_line.run_config(workdir)
 
 
 def _copy(source: Workdir, target: Workdir) -> None:
