@@ -166,8 +166,8 @@ def _name_importer(row: dict[str, Any], where: str) -> None:
         if all(key in row for key in keys):
             raise UserError(
                 f"{where}: a row of the layout {layout} ({', '.join(keys)}): give the file another "
-                f"name and import it with --config.data.annotations=FILE; here belong its problems, "
-                f"as {ROW}"
+                f"name and import it with --config.data.annotations=FILE; here belong its "
+                f"problems, as {ROW}"
             )
 
 
