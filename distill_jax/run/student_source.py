@@ -23,7 +23,7 @@ from distill_jax.model.network import NetworkConfig
 from distill_jax.settings import ranges
 from distill_jax.text.tokenizer import EndMarks, Tokenizer, load_tokenizer
 from distill_jax.training import checkpoint, manifest
-from distill_jax.workdir import local_path, read_facts
+from distill_jax.workdir import Workdir, local_path, read_facts
 
 SPARE_ROWS = 200  # an embedding may have one row in so many more than its tokenizer has ids
 _SIZE = ("layers", "heads", "width", "context")
@@ -139,7 +139,7 @@ def _of_other_run(section: Any, student: str, model: NetworkConfig) -> Any:
     it has one."""
     run, other = _other_run(section.init_from) or (pathlib.Path(), "")
     step = _other_step(section.init_from, student)
-    stored = read_json(run / "training_data.json")[other].get("lora")
+    stored = read_facts(run / "training_data.json")[other].get("lora")
     adapter = None if stored is None else lora.from_json(stored, model)
     if adapter is None:
         shapes = jax.eval_shape(lambda: network.init_params(model, jax.random.key(0)))
@@ -152,9 +152,7 @@ def _of_other_run(section: Any, student: str, model: NetworkConfig) -> Any:
     with contextlib.closing(checkpoint.Checkpoints(step.parent, keep=1)) as checkpoints:
         params = checkpoints.restore_params(int(step.name), abstract)
     if adapter is not None:
-        of_base = ml_collections.ConfigDict(
-            read_json(run / "config.json")["config"]["model"][other]
-        )
+        of_base = ml_collections.ConfigDict(Workdir(run).stored_config()["model"][other])
         base, _ = given_params(of_base, other, model)
         params = adapter.merge(adapter.hold(base), params)
     return jax.tree.map(np.asarray, params)
