@@ -27,8 +27,9 @@ from collections.abc import Mapping, Sequence
 
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Problem, shorten
+from distill_jax.text.formats import FORMATS
 from distill_jax.text.tokenizer import Tokenizer
-from distill_jax.text.transcript import SCHEMES, Scheme, render
+from distill_jax.text.transcript import SCHEMES, Scheme, before_answer, render
 
 NO_LOSS = -1
 
@@ -52,6 +53,8 @@ class Row:
     name: str = dataclasses.field(default="", compare=False)
     problem: str = dataclasses.field(default="", compare=False)  # its id
     origin: str = dataclasses.field(default="", compare=False)  # Annotation.origin
+    # Which tokens may be taken away while it is trained on (training/removal.py); [] = none.
+    removable: list[bool] = dataclasses.field(default_factory=list)
 
 
 def make_views(
@@ -163,9 +166,11 @@ def encode_rows(
     scheme: Scheme,
     views: Sequence[View],
     tokenizer: Tokenizer,
+    removed_role: str = "",
 ) -> dict[str, list[Row]]:
     """The training rows of every student: one per annotation and view of this student.
 
+    The words of `removed_role` are removable, but for end marks and the answer with its mark.
     Raises UserError, which names the row, for text that the tokenizer cannot hold.
     """
     prompts = encode_prompts(annotations, scheme, tokenizer)
@@ -181,12 +186,43 @@ def encode_rows(
     for annotation, prompt, turns in zip(annotations, prompts, transcripts, strict=True):
         name = f"{annotation.id} ({shorten(annotation.question)!r})"
         encoded = [(writer, next(texts)) for writer, _ in turns]
+        words = [
+            _words(text, ids, tokenizer) if writer == removed_role else 0
+            for (writer, text), (_, ids) in zip(turns, encoded, strict=True)
+        ]
         for view in views:
             marks = tokenizer.end_of_turn, tokenizer.end_of_text
             row = build_row(prompt, encoded, view, scheme, *marks)
-            of = {"name": name, "problem": annotation.id, "origin": annotation.origin}
+            of: dict = {"name": name, "problem": annotation.id, "origin": annotation.origin}
+            if removed_role:
+                of["removable"] = _removable(row, len(prompt), encoded, view, words)
             rows[view.student].append(dataclasses.replace(row, **of))
     return rows
+
+
+def _words(text: str, ids: list[int], tokenizer: Tokenizer) -> int:
+    """How many of the tokens of a turn are not its answer with the mark."""
+    if not (reasoning := before_answer(text)):
+        return 0 if any(form.before_answer in text for form in FORMATS.values()) else len(ids)
+    count = len(ids)
+    while len(tokenizer.decode(ids[:count])) > len(reasoning):
+        count -= 1
+    return count
+
+
+def _removable(
+    row: Row,
+    prompt: int,
+    turns: Sequence[tuple[str, list[int]]],
+    view: View,
+    words: Sequence[int],
+) -> list[bool]:
+    """`Row.removable`: of each turn that the view sees the first so many `words`."""
+    flags = [False] * prompt
+    for (writer, ids), count in zip(turns, words, strict=True):
+        if writer in view.sees:
+            flags += [place < count for place in range(len(ids) + 1)]
+    return flags + [False] * (len(row.tokens) - len(flags))
 
 
 def show_row(row: Row, tokenizer: Tokenizer, roles: Sequence[str]) -> str:
