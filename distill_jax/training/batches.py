@@ -277,10 +277,8 @@ def dev_batches(
     batches = []
     for start in range(0, len(rows), batch_size):
         first = start + process * share
-        members = [
-            assemble(rows, [index][: len(rows) - index], shape, [removed][: len(rows) - index])
-            for index in range(first, first + share)
-        ]
+        there = ([n] if n < len(rows) else [] for n in range(first, first + share))
+        members = [assemble(rows, index, shape, [removed] * len(index)) for index in there]
         batches.append({name: np.stack([row[name] for row in members]) for name in members[0]})
     return batches
 
