@@ -51,9 +51,9 @@ def get_config() -> ConfigDict:
     """The base config."""
     config = ConfigDict()
 
-    # The task: a module with load, load_annotations and grade (see tasks/arithmetic.py), yours too.
+    # The task: a module with load and grade (see docs/adding_a_task.md), yours too.
     config.task = "distill_jax.tasks.arithmetic"
-    # Keyword arguments of its load() and load_annotations().
+    # Keyword arguments of its load().
     config.task_options = ConfigDict(
         {
             "difficulty": "easy",  # easy, medium, hard
@@ -75,7 +75,8 @@ def get_config() -> ConfigDict:
     # How question and answer are written, text/formats.py. turns: our own. fine_tune_cot: that of
     # Ho et al., "question ###", " reasoning --> answer", for answer_only and chain. sert: that of
     # self-enhanced reasoning training, "Question: ... Answer:", " ... So the answer is 72."; and
-    # sert_teacher the same after "Let's think step by step."
+    # sert_teacher the same after "Let's think step by step." chatml: that of SmolLM2's and Qwen's
+    # own chats, every turn a message (text/messages.py).
     config.text_format = "turns"
     # Which student plays a role. Give two roles one student for the unified strategy.
     config.students = ConfigDict(
@@ -283,7 +284,8 @@ def get_config() -> ConfigDict:
     config.evaluation = ConfigDict(
         {
             "task": "",  # another task than the run's; "" = config.task with its options
-            "task_options": (),  # of that task: directory=DIR,difficulty=hard
+            # Of that task, or instead of the run's own: --config.evaluation.task_options.KEY=VALUE
+            "task_options": (),
             "split": "test",
             "checkpoint": "last",  # last, best on dev, a step, or solver=400,decomposer=200
             "problems": 200,  # use the first N; 0 = all

@@ -11,13 +11,13 @@ from distill_jax.sweep.outcomes import DONE, FAILED, INTERRUPTED, Outcomes, colu
 from distill_jax.sweep.plan import Plan, SweepStep
 from distill_jax.sweep.processes import StepProcess, run_all
 from distill_jax.tracking.terminal import Terminal
-from distill_jax.workdir import Workdir, some_of
+from distill_jax.workdir import Workdir, local_path, some_of
 
 
 def show(plan: Plan, path: str) -> None:
     """Every step, how far it is, and what it changes of the base; needs no lock."""
     checks.leave_devices_alone()
-    directory = pathlib.Path(path)
+    directory = local_path(path, "--workdir")
     runs = checks.check(plan.steps, directory)
     rows = [
         [
@@ -35,7 +35,7 @@ def show(plan: Plan, path: str) -> None:
 def dry_run(plan: Plan, path: str) -> None:
     """Only the checks."""
     checks.leave_devices_alone()
-    checks.check(plan.steps, pathlib.Path(path))
+    checks.check(plan.steps, local_path(path, "--workdir"))
     print(f"{len(plan.steps)} runs: nothing wrong with their configs")
 
 
@@ -46,7 +46,7 @@ def run(sweep: Sweep, plan: Plan, path: str, *, jobs: int, yes: bool) -> None:
     where all failures are of another kind, and as `errors.Interrupted` where one was stopped.
     """
     checks.leave_devices_alone()
-    directory, terminal = pathlib.Path(path), Terminal()
+    directory, terminal = local_path(path, "--workdir"), Terminal()
     runs = checks.check(plan.steps, directory)
     with Workdir(directory).locked() as lock:
         states = {

@@ -1,4 +1,4 @@
-"""How question, reasoning and answer are joined: our own format, and those of papers.
+"""How question, reasoning and answer are joined: our own format, papers', that of chat models.
 
 For the question `Q`, the reasoning `R` and the answer `A`:
 
@@ -7,9 +7,11 @@ For the question `Q`, the reasoning `R` and the answer `A`:
     fine_tune_cot  Q ###               R --> A          A
     sert           Question: Q Answer:  R So the answer is A.   So the answer is A.
     sert_teacher   Question: Q Answer: Let's think step by step.   (as sert)
+    chatml         see messages.py     R \\n#### A      #### A
 
-and the end of text behind both. The second is that of Ho et al. (2022), Large Language Models Are
-Reasoning Teachers, for GPT-2: class Formatter, templates ft_cot_token and ft_token, in
+and the end of text behind them (in chatml the end of a message). The second is that of Ho et al.
+(2022), Large Language Models Are Reasoning Teachers, for GPT-2: class Formatter, templates
+ft_cot_token and ft_token, in
 https://github.com/itsnamgyu/reasoning-teacher/blob/main/src/data/format.py. Question, reasoning and
 answer are stripped there, so that ` ###` and ` -->` are one token of GPT-2's each. Prompt and
 target are encoded apart: no token crosses the border. The others are the two prompts of
@@ -36,6 +38,7 @@ class TextFormat:
     before_lone_answer: str  # in answer_only
     after_answer: str
     strips: bool
+    messages: bool = False  # every turn has a header, see messages.py
 
     def question(self, text: str) -> str:
         """The text of a prompt, an end of turn aside."""
@@ -101,4 +104,16 @@ SERT = TextFormat(
 SERT_TEACHER = dataclasses.replace(
     SERT, name="sert_teacher", after_question=" Answer: Let's think step by step."
 )
-FORMATS = {each.name: each for each in (TURNS, FINE_TUNE_COT, SERT, SERT_TEACHER)}
+CHATML = TextFormat(
+    "chatml",
+    before_question="",
+    after_question="",
+    question_is_a_turn=True,
+    before_reasoning="",
+    before_answer=ANSWER_MARK,
+    before_lone_answer=f"{MARKER} ",
+    after_answer="",
+    strips=True,
+    messages=True,
+)
+FORMATS = {each.name: each for each in (TURNS, FINE_TUNE_COT, SERT, SERT_TEACHER, CHATML)}
