@@ -17,7 +17,7 @@ from distill_jax.tracking.terminal import Terminal
 from distill_jax.workdir import Workdir
 
 TINY = OVERRIDES | {"data.dev_problems": "0", "train.eval_every": "0"}
-FIRST = Run({"scheme": "chain", "data.fold": "1/2", "train.steps": 100})
+FIRST = Run({"scheme": "chain", "data.fold": "1/2", "train.steps": 60})
 BRANCHES = {
     "workdir": "{0}", "branches": 2, "config.evaluation.problems": 6,
     "config.sampling.samples": 2, "config.sampling.temperature": 1.0,
@@ -32,7 +32,7 @@ ARMS = {
     "first": (FIRST,),
     "own": (
         FIRST,
-        Ask({"evaluation.split": "train", "evaluation.problems": 150, "sampling.samples": 4,
+        Ask({"evaluation.split": "train", "evaluation.problems": 60, "sampling.samples": 4,
              "sampling.temperature": 1.0}),
         Run(OWN | {"data.annotations": ("{0}/annotations.jsonl", "{1}/predictions.jsonl")}),
     ),
@@ -84,7 +84,7 @@ def test_steps_are_done_once_in_their_order(staged):
     asked = directory / "own-seed0" / "1"
     assert asked.is_symlink() and asked.resolve().parents[1] == directory / "first-seed0"
     rows = [row for _, row in read_json_lines(asked / "predictions.jsonl")]
-    assert [len(row["samples"]) for row in rows] == [4] * 150
+    assert [len(row["samples"]) for row in rows] == [4] * 60
     assert all(row["id"].startswith("arithmetic/train/") for row in rows)
     assert not list(asked.glob("partial*"))
     assert len(list_evaluations(Workdir(directory / "first-seed0"))) >= 2

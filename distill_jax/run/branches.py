@@ -93,11 +93,11 @@ def _run(path: str, overrides: Mapping[str, str]) -> tuple[Run, Harvest]:
     run = from_first.checked(stored_run(Workdir(path), others))
     if not run.scheme.alone:
         raise UserError(f"--workdir={path}: a run of one student, --config.scheme=chain, is needed")
-    config = command_line.load_config("base.py")
+    config: Any = command_line.load_config("base.py")
     command_line.apply_overrides(config, of_harvest)
     if found := harvest.mistakes(config.harvest):
         raise UserError("; ".join(found))
-    return run, Harvest(**dict(config.harvest))
+    return run, Harvest(**config.harvest)
 
 
 def training_problems(run: Run, terminal: Terminal) -> list[Problem]:
