@@ -88,8 +88,10 @@ def get_config() -> ConfigDict:
     # that a planner says, once, which equations or operators will be needed.
     config.scheme = "socratic"
     # How question and answer are written, text/formats.py. turns: our own. fine_tune_cot: that of
-    # Ho et al., "question ###", " reasoning --> answer", for answer_only and chain. chatml: that of
-    # SmolLM2's and Qwen's own chats, every turn a message (text/messages.py).
+    # Ho et al., "question ###", " reasoning --> answer", for answer_only and chain. sert: that of
+    # self-enhanced reasoning training, "Question: ... Answer:", " ... So the answer is 72."; and
+    # sert_teacher the same after "Let's think step by step." chatml: that of SmolLM2's and Qwen's
+    # own chats, every turn a message (text/messages.py).
     config.text_format = "turns"
     # Which student plays a role. Give two roles one student for the unified strategy.
     config.students = ConfigDict(
@@ -120,6 +122,8 @@ def get_config() -> ConfigDict:
             # Or use this share of what dev leaves, whatever the order of the data: chosen by a hash
             # of the question, so a smaller share is part of a larger one. A teacher annotates all.
             "train_share": 1.0,
+            # Or only one of so many folds, by a hash of the question: 1/2 is what 2/2 leaves.
+            "fold": "",
             # Of the dev split: dev loss, best checkpoint, early stopping. Never the test split.
             "dev_split": "",  # one of the task; "" = held out of the training problems, by a hash
             # At most; held out: at most a tenth, or what train_problems leaves. 0 = no dev split
@@ -149,6 +153,18 @@ def get_config() -> ConfigDict:
             # such as 2*2*3 = 8*4: reject, or count (train on them and say how many there are).
             # Those with a false calculator mark <<48/2=25>> are rejected in any case.
             "false_equations": "reject",
+            # Take the words of a role away from its turns while students train, from the left,
+            # until they do without: its end marks stay (training/removal.py).
+            "removal": ConfigDict(
+                {
+                    "role": "",  # decomposer, planner, or solver (whose answer stays); "" = off
+                    "per_epoch": 8.0,  # tokens by which more are removed; 0 = always `start`
+                    "all_beyond": 0,  # where so many are removed, all are; 0 = never at once
+                    "smoothing": 4.0,  # a row lacks o more with probability ~ e^(-o x this); 0 = no
+                    "start": 0,  # tokens that are removed from the first step on
+                    "reset_optimizer": True,  # AdamW forgets its moments when more are removed
+                }
+            ),
             # Drop training questions of which a larger share lies in 8 words and more in common
             # with one evaluation question; 1 = none (all are listed).
             "max_overlap": 1.0,

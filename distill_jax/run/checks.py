@@ -16,7 +16,7 @@ from distill_jax.settings import command_line, ranges
 from distill_jax.teacher import settings as teacher
 from distill_jax.text import rows, tokenizer, transcript
 from distill_jax.tracking import trackers
-from distill_jax.training import batches, checkpoint_place, hooks, optimizer, step
+from distill_jax.training import batches, checkpoint_place, hooks, optimizer, removal, step
 from distill_jax.workdir import path_mistake
 
 
@@ -69,7 +69,13 @@ def mistakes(config: Any) -> list[str]:
         *checkpoint_place.mistakes(config.checkpoint_dir),
     ]
     # What follows from several sections is only looked at if each by itself is possible.
-    return found or [*_one_source(config), *_students(config), *_without_dev(config)]
+    roles = transcript.SCHEMES[config.scheme].roles if not found else ()
+    return found or [
+        *_one_source(config),
+        *removal.mistakes(config.data.removal, roles),
+        *_students(config),
+        *_without_dev(config),
+    ]
 
 
 def _no_texts(config: Any) -> list[str]:

@@ -96,4 +96,4 @@ def _texts(annotations: Sequence[records.Annotation], text_format: TextFormat) -
         yield text_format.question(annotation.question)
         for step in annotation.steps:
             yield from (step.subquestion or "", step.solution)
-        yield f"{text_format.before_answer}{annotation.answer}"
+        yield f"{text_format.before_answer}{annotation.answer}{text_format.after_answer}"

@@ -43,7 +43,7 @@ def prepare(desk: Desk, students: list[str], place: Place) -> Prepared:
     tokenizer = from_first.tokenizer(run, data.train)
     models = sizes(run, tokenizer, from_first.known_students(run).facts)
     rows, dev_rows = (
-        text_rows.encode_rows(part, run.scheme, run.views, tokenizer)
+        text_rows.encode_rows(part, run.scheme, run.views, tokenizer, run.config.data.removal.role)
         for part in (data.train, data.dev)
     )
     rules = make_rules(run.scheme, run.views, models, tokenizer, run.sampling)

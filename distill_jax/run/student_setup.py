@@ -19,6 +19,7 @@ from distill_jax.text.tokenizer import Tokenizer
 from distill_jax.tracking.terminal import Terminal
 from distill_jax.training import batches, optimizer, step
 from distill_jax.training.objective import Likelihood
+from distill_jax.training.removal import ALL, Removal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +68,12 @@ def student_setup(
     check_mesh(place.mesh, student, model, config.train.batch_size // config.train.accumulation)
     processes: Any = {"process": jax.process_index(), "processes": jax.process_count()}
     data = batches.Batches(
-        source, shape, seed=config.seed, batch_size=config.train.batch_size, **processes
+        source,
+        shape,
+        seed=config.seed,
+        batch_size=config.train.batch_size,
+        **processes,
+        removal=_removal(config),
     )
     kernel, reason = attention.choose_kernel(
         config.train.attention,
@@ -161,12 +167,16 @@ def _facts(
     share = settings.batch_size / epoch_rows  # of an epoch, per step
     budget = settings.token_budget / len(run.students)
     asked = settings.steps or (settings.epochs and epoch_end(settings.epochs, share))
-    steps = asked or max(1, round(budget / (share * rows.tokens)))
+    if data.removal is None:
+        steps = asked or max(1, round(budget / (share * rows.tokens)))
+        fed = round(steps * share * rows.tokens), round(steps * share * rows.loss_tokens)
+    else:
+        steps, *fed = _fed(data, asked, budget)
     pairs = sum(flops.causal_pairs(rows.length(index)) for index in range(len(rows)))
     return {
         "steps": steps,
-        "tokens": round(steps * share * rows.tokens),
-        "loss_tokens": round(steps * share * rows.loss_tokens),
+        "tokens": fed[0],
+        "loss_tokens": fed[1],
         "epochs": steps * share,
         "rows": len(rows),
         "dropped_rows": rows.dropped,
@@ -181,6 +191,21 @@ def _facts(
     }
 
 
+def _removal(config: Any) -> Removal | None:
+    """What config.data.removal says; None if nothing is removed."""
+    settings = dict(config.data.removal)
+    return Removal(**settings, seed=config.seed) if settings.pop("role") else None
+
+
+def _fed(data: batches.Batches, asked: int, budget: float) -> tuple[int, int, int]:
+    """(steps, tokens, loss tokens): as many steps as are asked for, or as the budget pays for."""
+    steps = tokens = losses = 0
+    while steps < asked or (not asked and (steps == 0 or tokens < budget)):
+        more, learned = data.fed(steps)
+        steps, tokens, losses = steps + 1, tokens + more, losses + learned
+    return steps, tokens, losses
+
+
 def epoch_end(epoch: int, share: float) -> int:
     """The step after which so many epochs are over; `share`: of an epoch, per step."""
     return max(1, round(epoch / share))
@@ -193,7 +218,9 @@ def _dev_batches(run, student, rows, limit, processes) -> list[dict[str, Any]]:
     # Whole rows, each by itself: what is exact is counted row by row.
     dev_shape = batches.row_shape(source, 0, packed=False)
     size = run.config.train.batch_size
-    return batches.dev_batches(source, dev_shape, size, **processes)
+    # Where words are removed, dev is what is left of it in the end.
+    removed = ALL if run.config.data.removal.role else 0
+    return batches.dev_batches(source, dev_shape, size, **processes, removed=removed)
 
 
 def say_setup(run: Run, setup: StudentSetup, mesh: jax.sharding.Mesh, terminal: Terminal) -> None:

@@ -27,7 +27,7 @@ from distill_jax.run.run import Run
 from distill_jax.run.student_setup import Place, StudentSetup, say_setup, student_seed
 from distill_jax.tracking.reporting import Reporting
 from distill_jax.tracking.terminal import Terminal
-from distill_jax.training import checkpoint, hooks, loop, step
+from distill_jax.training import checkpoint, hooks, loop, removal, step
 from distill_jax.training.loop import Hook
 from distill_jax.training.profile import ProfileWindow
 from distill_jax.workdir import write_json
@@ -150,6 +150,7 @@ def _train(
                     *measuring,
                     Hook(config.train.log_every if several else 1, hooks.StopWhenAsked()),
                     Hook(1, hooks.Saving(student, config.train.save_every, checkpoints, logging)),
+                    *_beginning_anew(setup),
                     Hook(1, profile.before_step),
                 ],
             )
@@ -166,6 +167,13 @@ def _train(
         terminal.say(
             f"student {student}: stopped at step {last}, no better on dev than at step {best}"
         )
+
+
+def _beginning_anew(setup: StudentSetup) -> list[Hook]:
+    """What the optimizer forgets where words are removed from rows, after what is saved."""
+    if setup.data.removal is None:
+        return []
+    return [Hook(1, removal.BeginAnew(setup.data.removal, setup.data.most_removable))]
 
 
 def _measuring(

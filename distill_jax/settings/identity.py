@@ -25,6 +25,7 @@ OFF = {
     "teacher.reasoning": "drop",
     "tokenizer.end_of_turn": "",
     "tokenizer.end_of_text": "",
+    "data.fold": "",
     "data.near": 0.8,
     "data.near_words": 2,
     "harvest.unwanted": [],
@@ -59,6 +60,8 @@ def identity_of(config: Any, students: Collection[str], roles: Sequence[str]) ->
         if section in ("students", "reads") and name not in roles:
             continue
         if section == "teacher" and not config.teacher.model and key not in OFF:
+            continue
+        if key.startswith("data.removal.") and not config.data.removal.role:
             continue
         if key in OFF and value == OFF[key]:
             continue
