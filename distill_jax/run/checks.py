@@ -15,7 +15,7 @@ from distill_jax.settings import command_line, ranges
 from distill_jax.teacher import settings as teacher
 from distill_jax.text import rows, tokenizer, transcript
 from distill_jax.tracking import trackers
-from distill_jax.training import batches, hooks, optimizer, step
+from distill_jax.training import batches, hooks, objective, optimizer, step
 
 
 def set_and_check(config: Any, overrides: dict[str, str]) -> None:
@@ -55,6 +55,7 @@ def mistakes(config: Any) -> list[str]:
         *(m for name, each in config.optimizer.items() for m in optimizer.mistakes(each, name)),
         *hooks.mistakes(config.train),
         *step.mistakes(config.train),
+        *objective.mistakes(config.loss),
         *sampler.mistakes(config.sampling),
         *_evaluation(config.evaluation),
         *trackers.mistakes(config.tracking),

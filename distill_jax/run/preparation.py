@@ -51,7 +51,13 @@ def prepare(desk: Desk, students: list[str], place: Place) -> Prepared:
     allowed = np.asarray(allowed_tokens(rules))
     setups = [
         student_setup(
-            run, student, (rows[student], dev_rows[student]), models[student], allowed, place
+            run,
+            student,
+            (rows[student], dev_rows[student]),
+            models[student],
+            tokenizer,
+            allowed,
+            place,
         )
         for student in students
     ]

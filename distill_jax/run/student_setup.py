@@ -11,13 +11,13 @@ import jax
 from distill_jax.errors import UserError
 from distill_jax.model import attention, families, flops, network
 from distill_jax.model.network import Divided, NetworkConfig
-from distill_jax.run import student_source
+from distill_jax.run import student_objective, student_source
 from distill_jax.run.run import Run
+from distill_jax.run.student_objective import Frozen
 from distill_jax.text.rows import Row
 from distill_jax.text.tokenizer import Tokenizer
 from distill_jax.tracking.terminal import Terminal
 from distill_jax.training import batches, optimizer, step
-from distill_jax.training.objective import Likelihood
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +31,7 @@ class StudentSetup:
     dev: list[dict[str, Any]]  # this process's part of the dev batches
     facts: dict[str, Any]  # for training_data.json
     kernel_reason: str
+    frozen: dict[str, Frozen]  # the students that its objective only reads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,11 +47,12 @@ def student_setup(
     student: str,
     rows: tuple[Sequence[Row], Sequence[Row]],
     model: NetworkConfig,
+    tokenizer: Tokenizer,
     allowed: Any,
     place: Place,
 ) -> StudentSetup:
     """`rows` to train on and to measure on. Raises UserError for what does not fit: rows and
-    context, sizes and mesh, kernel."""
+    context, sizes and mesh, kernel, teacher."""
     train_rows, dev_rows = rows
     config = run.config
     limit, limit_key = model.context, f"config.model.{student}.context"
@@ -82,12 +84,15 @@ def student_setup(
         config.train.accumulation,
         config.train.loss_chunk,
     )
-    facts = _facts(run, source, data, model)
+    objective, frozen = student_objective.make(
+        run, student, model, tokenizer, (place.platform, shape.seq_len)
+    )
+    facts = _facts(run, source, data, model, frozen)
     optimizer_, schedule = make_optimizer(run, student, facts["steps"])
     seed = student_seed(config, student)
-    trainer = step.Trainer(model, optimizer_, computation, allowed, seed, Likelihood())
+    trainer = step.Trainer(model, optimizer_, computation, allowed, seed, objective)
     dev = _dev_batches(run, student, dev_rows, limit, processes)
-    return StudentSetup(student, trainer, schedule, data, dev, facts, reason)
+    return StudentSetup(student, trainer, schedule, data, dev, facts, reason, frozen)
 
 
 def sizes(run: Run, tokenizer: Tokenizer, facts: Mapping[str, Any]) -> dict[str, NetworkConfig]:
@@ -147,7 +152,11 @@ def check_mesh(
 
 
 def _facts(
-    run: Run, rows: batches.StudentRows, data: batches.Batches, model: NetworkConfig
+    run: Run,
+    rows: batches.StudentRows,
+    data: batches.Batches,
+    model: NetworkConfig,
+    frozen: Mapping[str, Frozen],
 ) -> dict[str, Any]:
     """What a student trains on. Its steps are given, or so many epochs, or what its share of the
     budget pays for."""
@@ -158,6 +167,9 @@ def _facts(
     asked = settings.steps or (settings.epochs and epoch_end(settings.epochs, share))
     steps = asked or max(1, round(budget / (share * rows.tokens)))
     pairs = sum(flops.causal_pairs(rows.length(index)) for index in range(len(rows)))
+    needed = flops.train_flops(model, rows.tokens, pairs, rows.loss_tokens)
+    for each in frozen.values():
+        needed += flops.forward_flops(each.model, rows.tokens, pairs, rows.loss_tokens)
     return {
         "steps": steps,
         "tokens": round(steps * share * rows.tokens),
@@ -169,8 +181,7 @@ def _facts(
         "seq_len": data.shape.seq_len,
         "packed": data.shape.packed,
         "useful_share": rows.tokens / (epoch_rows * data.shape.seq_len),
-        "flops_per_token": flops.train_flops(model, rows.tokens, pairs, rows.loss_tokens)
-        / rows.tokens,
+        "flops_per_token": needed / rows.tokens,
         "parameters": network.parameter_count(model),
         "model": network.to_json(model),
     }

@@ -9,7 +9,13 @@ import jax
 from distill_jax import distributed, errors
 from distill_jax.errors import UserError
 from distill_jax.model import sharding
-from distill_jax.run import dev_measurement, from_first, student_source, training_annotations
+from distill_jax.run import (
+    dev_measurement,
+    from_first,
+    student_objective,
+    student_source,
+    training_annotations,
+)
 from distill_jax.run.annotation_sources import Desk
 from distill_jax.run.dev_measurement import DevMeasurement
 from distill_jax.run.parity_test_selection import ParityTestSelection
@@ -96,7 +102,7 @@ def _train(
     }
     _write_facts(run, student, setup.facts | made_from)
     terminal.say(f"student {student}: compiling the training step")
-    frozen: dict[str, Any] = {}  # its objective reads no other student
+    frozen = student_objective.load(setup.frozen, mesh, terminal)
     shapes = setup.data.global_shapes()
     compiled = step.lower_step(mesh, abstract, shapes, frozen, setup.trainer).compile()
     steps, first = setup.facts["steps"], int(state.step)
@@ -199,12 +205,13 @@ def _first_state(
         terminal.say(f"student {student}: going on from step {restored[0]}")
         return restored[1], facts[student]["weights_dtype"]
     section = run.config.model[student]
-    params, weights_dtype = student_source.given_params(section, student, trainer.config)
-    if params is not None:
+    if section.init_from:
+        key = f"config.model.{student}.init_from"
+        params, weights_dtype = student_source.given_params(section.init_from, key, trainer.config)
         terminal.say(f"student {student}: starting from {section.init_from}")
         return step.state_from_params(abstract, trainer.optimizer, params), weights_dtype
-    key = jax.random.key(student_seed(run.config, student))
-    return step.random_state(abstract, trainer.config, trainer.optimizer, key), weights_dtype
+    random = jax.random.key(student_seed(run.config, student))
+    return step.random_state(abstract, trainer.config, trainer.optimizer, random), "float32"
 
 
 def _write_facts(run: Run, student: str, facts: dict[str, Any]) -> None:

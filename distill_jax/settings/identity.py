@@ -21,7 +21,16 @@ NOT_IDENTITY_KEYS = (
 )
 # A mechanism that is off is not part of the identity: {key: the value that switches it off}. A run
 # from before there was the mechanism is then the same run.
-OFF = {"teacher.reasoning": "drop", "tokenizer.end_of_turn": "", "tokenizer.end_of_text": ""}
+OFF = {
+    "teacher.reasoning": "drop",
+    "tokenizer.end_of_turn": "",
+    "tokenizer.end_of_text": "",
+    "loss.likelihood": 1.0,
+    "loss.divergence": 0.0,
+    "loss.teacher": "",
+    "loss.beta": 0.0,
+    "loss.temperature": 1.0,
+}
 
 
 def identity_of(config: Any, students: Collection[str], roles: Sequence[str]) -> dict[str, Any]:
