@@ -21,7 +21,7 @@ from distill_jax.evaluation.calibration import calibration
 from distill_jax.evaluation.runs import Run
 from distill_jax.evaluation.statistics import wilson_interval
 from distill_jax.records import Annotation, Prediction
-from distill_jax.workdir import write_text
+from distill_jax.workdir import local_path, write_text
 
 Gold = Mapping[str, Annotation]
 
@@ -75,7 +75,7 @@ def write_comparison(
         "protocol": _protocol(results, runs),
     }
     html = _html(facts, shown, runs, gold, dialogues)
-    directory = pathlib.Path(output)
+    directory = local_path(output, "--output")
     written = {directory / "comparison.html": html, directory / "comparison.md": _md(facts, shown)}
     for table in shown:
         written[directory / "tables" / f"{table.name}.csv"] = tables.to_csv(table)
@@ -94,8 +94,9 @@ def _write(files: Mapping[pathlib.Path, str], directory: pathlib.Path) -> None:
 def _position(baseline: str, paths: Sequence[str], runs: Sequence[Run]) -> int:
     if not baseline:
         return 0
+    place = local_path(baseline, "--baseline").resolve()
     for index, (path, run) in enumerate(zip(paths, runs, strict=True)):
-        if baseline == run.name or pathlib.Path(baseline).resolve() == pathlib.Path(path).resolve():
+        if baseline == run.name or place == local_path(path, "RUN").resolve():
             return index
     known = ", ".join(run.name for run in runs)
     raise UserError(f"--baseline={baseline}: not one of the runs: choose {known}")

@@ -107,8 +107,9 @@ def arms_table(arms: Mapping[str, Sequence[Run]]) -> Table | None:
         tables.share("highest"),
     )
     note = (
-        "Runs that differ only in their seed. sd is the standard deviation of single runs (n - 1): "
-        "how much another seed may differ."
+        "Runs that differ only in their seed. A run counts once: another evaluation of it is in an "
+        "arm of its own. sd is the standard deviation of single runs (n - 1): how much another "
+        "seed may differ."
     )
     return Table("seeds", "Over seeds", columns, rows, note)
 

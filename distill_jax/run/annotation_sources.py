@@ -1,6 +1,5 @@
 """Where the annotations of a run come from: the task itself, files, or a teacher."""
 
-import pathlib
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from distill_jax.errors import UserError
 from distill_jax.run.run import Run
 from distill_jax.teacher.settings import Spending
 from distill_jax.tracking.terminal import Terminal
+from distill_jax.workdir import local_path
 
 
 class Desk(NamedTuple):
@@ -65,8 +65,10 @@ def _from_files(run: Run, terminal: Terminal, problems: list[records.Problem]) -
     rejected: list[Rejected] = []
     names = run.config.data.annotations
     for name, label in zip(names, file_labels(names), strict=True):
-        hosted = name.startswith(hub.PREFIX)
-        path = hub.fetch(name.removeprefix(hub.PREFIX)) if hosted else pathlib.Path(name)
+        if name.startswith(hub.PREFIX):
+            path = hub.fetch(name.removeprefix(hub.PREFIX))
+        else:
+            path = local_path(name, "config.data.annotations")
         try:
             found = import_file(path, problems, reasoning)
         except UserError as error:

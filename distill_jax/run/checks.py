@@ -15,7 +15,15 @@ from distill_jax.settings import command_line, ranges
 from distill_jax.teacher import settings as teacher
 from distill_jax.text import rows, tokenizer, transcript
 from distill_jax.tracking import trackers
-from distill_jax.training import batches, hooks, objective, optimizer, step
+from distill_jax.training import (
+    batches,
+    checkpoint_place,
+    hooks,
+    objective,
+    optimizer,
+    step,
+)
+from distill_jax.workdir import path_mistake
 
 
 def set_and_check(config: Any, overrides: dict[str, str]) -> None:
@@ -59,9 +67,26 @@ def mistakes(config: Any) -> list[str]:
         *sampler.mistakes(config.sampling),
         *_evaluation(config.evaluation),
         *trackers.mistakes(config.tracking),
+        *_paths(config),
+        *checkpoint_place.mistakes(config.checkpoint_dir),
     ]
     # What follows from several sections is only looked at if each by itself is possible.
     return found or [*_one_source(config), *_students(config), *_without_dev(config)]
+
+
+def _paths(config: Any) -> list[str]:
+    """Every path of this machine that is none; what may be a Hub id, too, is no address either."""
+    given = [
+        ("teacher.prompt", config.teacher.prompt),
+        ("teacher.cache_dir", config.teacher.cache_dir),
+        *(("data.annotations", name) for name in config.data.annotations),
+    ]
+    models = [("tokenizer.name", config.tokenizer.name)]
+    models += [(f"model.{name}.init_from", each.init_from) for name, each in config.model.items()]
+    model = "a Hub id such as openai-community/gpt2, or a path on this machine,"
+    found = [path_mistake(path, f"config.{key}") for key, path in given]
+    found += [path_mistake(path, f"config.{key}", model) for key, path in models]
+    return [mistake for mistake in found if mistake]
 
 
 def _evaluation(evaluation: Any) -> list[str]:

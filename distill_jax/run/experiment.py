@@ -5,13 +5,14 @@ annotations.jsonl -> tokenizer/ -> rows -> checkpoints/<student>/ -> evaluations
 
 import contextlib
 import pathlib
+import shlex
 import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from distill_jax import devices, distributed
 from distill_jax.evaluation.summary import closing_lines
-from distill_jax.run import from_first, training_annotations
+from distill_jax.run import from_first, output_check, training_annotations
 from distill_jax.run.annotation_sources import Desk
 from distill_jax.run.evaluate_students import evaluate_students
 from distill_jax.run.restore_students import forget_damaged
@@ -39,6 +40,7 @@ def run(config: Any, path: str, yes: bool = False) -> None:
         if distributed.is_first() and workdir.config.exists():
             reporting.terminal.keep_log(workdir.log)
         if not is_evaluated(this):
+            output_check.check_outputs(this)
             forget_damaged(this, reporting.terminal)
         desk = Desk(this, reporting.terminal, Spending(allowed=True, yes=yes))
         with contextlib.closing(reporting.tracking):
@@ -96,6 +98,7 @@ def evaluate(path: str, overrides: Mapping[str, Any]) -> pathlib.Path:
     for line in closing_lines(result):
         reporting.terminal.say(line)
     reporting.terminal.say(
-        f"all evaluations of the run: python -m distill_jax.evaluate --workdir {path} --list"
+        "all evaluations of the run: python -m distill_jax.evaluate --workdir "
+        f"{shlex.quote(str(workdir.path))} --list"
     )
     return directory

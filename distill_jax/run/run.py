@@ -18,6 +18,7 @@ from distill_jax.text import transcript
 from distill_jax.text.formats import FORMATS
 from distill_jax.text.rows import View
 from distill_jax.text.transcript import Scheme
+from distill_jax.training import checkpoint_place
 from distill_jax.workdir import Workdir
 
 
@@ -71,16 +72,23 @@ class Run:
         """The flat part of the config that decides what the students are."""
         return identity_of(self.config, self.students, self.scheme.roles)
 
+    @property
+    def checkpoints(self) -> epath.Path:
+        """Where the checkpoints of all students lie."""
+        return epath.Path(self.config.checkpoint_dir or self.workdir.checkpoints)
+
     def checkpoint_directory(self, student: str) -> epath.Path:
         """Where the student's checkpoints lie."""
-        base = self.config.checkpoint_dir or self.workdir.checkpoints
-        return epath.Path(base) / student
+        return self.checkpoints / student
 
 
 def make_run(config: Any, workdir: Workdir) -> Run:
     """`config` is a ConfigDict. Raises UserError for everything in it that can be checked without
     data."""
     checks.check_values(config)
+    config = config.copy_and_resolve_references()
+    # Later commands may run in another directory.
+    config.checkpoint_dir = checkpoint_place.whole(config.checkpoint_dir)
     module = task_module.import_task(config.task)
     options = task_module.check_options(module, config.task, config.task_options)
     task = Task(config.task, module, options)

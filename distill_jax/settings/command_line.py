@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import ml_collections
 
 from distill_jax.errors import UserError
+from distill_jax.workdir import local_path
 
 PREFIX = "--config."
 PACKAGED_CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
@@ -53,7 +54,7 @@ def load_config(path: str) -> ml_collections.ConfigDict:
 def from_file(path: str, function: str, shipped: pathlib.Path) -> Any:
     """What a function of a Python file returns; a file that does not exist here is looked up by
     its name in the directory `shipped`. Raises UserError where there is none or it does not run."""
-    file = pathlib.Path(path)
+    file = local_path(path, "--config")
     if not file.exists() and file.parent.name in ("", shipped.name):
         file = shipped / file.name
     if not file.is_file():

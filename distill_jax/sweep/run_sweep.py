@@ -11,13 +11,13 @@ from distill_jax.sweep.definition import Sweep, SweepRun
 from distill_jax.sweep.outcomes import DONE, FAILED, INTERRUPTED, Outcomes, columns
 from distill_jax.sweep.processes import RunProcess, run_all
 from distill_jax.tracking.terminal import Terminal
-from distill_jax.workdir import Workdir, some_of
+from distill_jax.workdir import Workdir, local_path, some_of
 
 
 def show(runs: Sequence[SweepRun], path: str) -> None:
     """Every run, how far it is, and what it changes of the base; needs no lock."""
     checks.leave_devices_alone()
-    inputs = checks.check(runs, pathlib.Path(path))
+    inputs = checks.check(runs, local_path(path, "--workdir"))
     rows = [
         [
             run.name,
@@ -32,7 +32,7 @@ def show(runs: Sequence[SweepRun], path: str) -> None:
 def dry_run(runs: Sequence[SweepRun], path: str) -> None:
     """Only the checks."""
     checks.leave_devices_alone()
-    checks.check(runs, pathlib.Path(path))
+    checks.check(runs, local_path(path, "--workdir"))
     print(f"{len(runs)} runs: nothing wrong with their configs")
 
 
@@ -43,7 +43,7 @@ def run(sweep: Sweep, runs: Sequence[SweepRun], path: str, *, jobs: int, yes: bo
     where all failures are of another kind, and as `errors.Interrupted` where a run was stopped.
     """
     checks.leave_devices_alone()
-    directory, terminal = pathlib.Path(path), Terminal()
+    directory, terminal = local_path(path, "--workdir"), Terminal()
     inputs = checks.check(runs, directory)
     with Workdir(directory).locked() as lock:
         states = {name: checks.state(each) for name, each in inputs.items()}

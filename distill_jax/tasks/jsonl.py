@@ -31,6 +31,7 @@ from distill_jax.tasks.math_answers import check_installed, grade_math
 from distill_jax.text import yes_no
 from distill_jax.text.answer_extractors import gold_quantity
 from distill_jax.text.exact_values import format_value
+from distill_jax.workdir import local_path
 
 ANNOTATION_ROW = '{"id": "a", "answer": "7", "steps": [{"subquestion": null, "solution": "3+4=7"}]}'
 
@@ -108,7 +109,7 @@ def _check_answers(answers: str) -> None:
 def _folder(directory: str) -> pathlib.Path:
     if not directory:
         raise UserError("set --config.task_options.directory to the folder of your JSONL files")
-    folder = pathlib.Path(directory).expanduser()
+    folder = local_path(directory, "config.task_options.directory")
     if not folder.is_dir():
         raise UserError(
             f"{folder}: no such directory: set --config.task_options.directory to the folder of "
