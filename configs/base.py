@@ -73,7 +73,8 @@ def get_config() -> ConfigDict:
     # that a planner says, once, which equations or operators will be needed.
     config.scheme = "socratic"
     # How question and answer are written, text/formats.py. turns: our own. fine_tune_cot: that of
-    # Ho et al., "question ###", " reasoning --> answer", for answer_only and chain.
+    # Ho et al., "question ###", " reasoning --> answer", for answer_only and chain. chatml: that of
+    # SmolLM2's and Qwen's own chats, every turn a message (text/messages.py).
     config.text_format = "turns"
     # Which student plays a role. Give two roles one student for the unified strategy.
     config.students = ConfigDict(

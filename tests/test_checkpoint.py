@@ -66,8 +66,39 @@ def test_checkpoints_come_back_bit_for_bit_and_old_ones_go(tmp_path):
     )
 
 
-def test_the_best_checkpoint_stays(tmp_path):
-    assert saved(tmp_path, (1, 2, 3, 4), keep=1, best_step=2).steps() == [2, 4]
+def test_of_the_best_checkpoint_the_parameters_stay(tmp_path):
+    kept = saved(tmp_path, (1, 2, 3, 4), keep=1, best_step=2)
+    assert kept.steps() == [2, 4]
+    assert [kept.resumable(step) for step in (2, 4)] == [False, True]
+    assert not kept.damaged(2) and not (tmp_path / "s" / "2" / "training").exists()
+    params = abstract(small_state()).params
+    assert_equal_states(kept.restore_params(2, params), small_state(2).params)
+
+
+def test_a_finished_student_keeps_parameters_whenever_it_is_killed(tmp_path, monkeypatch):
+    kept = saved(tmp_path, (1, 2), keep=2)
+    training = tmp_path / "s" / "1" / "training"
+    with monkeypatch.context() as killed:
+
+        def kill(path):
+            (path / "_METADATA").unlink()
+            raise KeyboardInterrupt
+
+        killed.setattr(type(kept._directory), "rmtree", kill)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoint.keep_parameters(tmp_path / "s")
+    assert training.exists() and not kept.damaged(1) and not kept.resumable(1)
+    assert kept.restore_latest(abstract(small_state()))[0] == 2
+    checkpoint.keep_parameters(tmp_path / "s")
+    checkpoint.keep_parameters(tmp_path / "s")
+    assert not training.exists() and not any(map(kept.damaged, kept.steps()))
+    for step_ in (1, 2):
+        params = kept.restore_params(step_, abstract(small_state()).params)
+        assert_equal_states(params, small_state(step_).params)
+    with pytest.raises(UserError, match=r"or holds parameters only \(1, 2\): delete it"):
+        kept.restore_latest(abstract(small_state()))
+    (tmp_path / "s" / "2" / "params" / "_METADATA").write_text("")
+    assert kept.damaged(2) and not kept.damaged(1)
 
 
 def test_a_save_does_not_see_what_is_trained_after_it(tmp_path):

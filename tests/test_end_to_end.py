@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -117,16 +118,36 @@ def test_students_can_be_trained_one_at_a_time(tiny_run, tmp_path):
     assert first.returncode == 0 and "still to train before the evaluation: decomposer" in (
         first.stdout
     )
-    # A checkpoint that is damaged meanwhile is made again from the one before.
-    damaged = tmp_path / "w" / "checkpoints" / "solver" / "60" / "arrays.json"
+    solver = tmp_path / "w" / "checkpoints" / "solver"
+    assert not list(solver.glob("*/training")) and len(list(solver.glob("*/params"))) == 2
+    # A checkpoint that is damaged meanwhile cannot be made again from the one before.
+    damaged = solver / "60" / "arrays.json"
     whole = damaged.read_bytes()
     damaged.write_bytes(whole[:-5])
+    message = one_error_line(run("main", *TINY, "--workdir", tmp_path / "w"))
+    assert "60 is damaged, and no other checkpoint has the optimizer's state" in message
+    assert f"delete {solver} to train student solver anew" in message
+    shutil.rmtree(solver)
     second = run("main", *TINY, "--workdir", tmp_path / "w")
     assert second.returncode == 0, second.stderr
-    assert "solver/60 is damaged: student solver is trained again" in second.stdout
-    assert "student solver: going on from step 40" in second.stdout and second.stderr == ""
     assert damaged.read_bytes() == whole
     assert states(tmp_path / "w") == states(tiny_run[0])
+
+
+def test_a_disk_that_is_too_small_is_refused_before_anything_is_trained(tiny_run, tmp_path):
+    said = tiny_run[1]
+    assert "disk: up to " in said and said.index("disk: up to ") < said.index("student decomposer")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", disk]).returncode:
+        pytest.skip("this machine does not allow mounting a small disk")
+    try:
+        done = run("main", *TINY, f"--config.checkpoint_dir={disk}", "--workdir", tmp_path / "w")
+        message = one_error_line(done)
+        assert f"{disk}: checkpoints need at least" in message and "config.train.keep" in message
+        assert not list(disk.iterdir()) and not (tmp_path / "w" / "config.json").exists()
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

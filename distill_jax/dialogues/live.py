@@ -41,7 +41,7 @@ def live_turns(dialogue: Dialogue, sampler: Sampler) -> tuple[LiveTurn, ...]:
     """The turns so far; the last one may not have ended."""
     turns = []
     for turn in dialogue.turns:
-        ended = turn.written > len(turn.tokens)
+        ended = turn.ended
         whole = ended or dialogue.status != "running"
         pieces = _pieces(turn, sampler.tokenizer, whole)
         if ended:

@@ -12,10 +12,9 @@ from typing import Any
 
 from distill_jax import devices, distributed
 from distill_jax.evaluation.summary import closing_lines
-from distill_jax.run import from_first, output_check, training_annotations
+from distill_jax.run import from_first, output_check, restore_students, training_annotations
 from distill_jax.run.annotation_sources import Desk
 from distill_jax.run.evaluate_students import evaluate_students
-from distill_jax.run.restore_students import forget_damaged
 from distill_jax.run.run import make_run, stored_run
 from distill_jax.run.stages import evaluation_directory, is_evaluated, stages
 from distill_jax.settings import command_line
@@ -41,7 +40,8 @@ def run(config: Any, path: str, yes: bool = False) -> None:
             reporting.terminal.keep_log(workdir.log)
         if not is_evaluated(this):
             output_check.check_outputs(this)
-            forget_damaged(this, reporting.terminal)
+            restore_students.forget_damaged(this, reporting.terminal)
+            restore_students.keep_parameters(this)
         desk = Desk(this, reporting.terminal, Spending(allowed=True, yes=yes))
         with contextlib.closing(reporting.tracking):
             for stage in stages(desk, reporting):

@@ -20,14 +20,14 @@ from distill_jax.dialogues.sampler import Sampler, Settings, cast_params, make_r
 from distill_jax.errors import UserError
 from distill_jax.evaluation import displays
 from distill_jax.model import sharding
-from distill_jax.records import Prediction, Problem, Turn
+from distill_jax.records import Prediction, Problem, Turn, shorten
 from distill_jax.run import checks, from_first
 from distill_jax.run.restore_students import chosen_steps, restore_params
 from distill_jax.run.run import Run, stored_run
 from distill_jax.run.student_setup import sizes
 from distill_jax.sampling.turn_rules import TurnRules
 from distill_jax.settings import command_line
-from distill_jax.text.rows import prompt_tokens
+from distill_jax.text.rows import encode_prompts
 from distill_jax.workdir import Workdir
 
 PLACE = "place"  # attribute of what is asked: its number among the questions
@@ -100,8 +100,9 @@ class Students:
 
     def count_tokens(self, question: str) -> int:
         """Tokens of a question as the students read it. UserError where it is not unicode."""
-        [tokens] = self._tokenizer.encode([question])
-        return len(prompt_tokens(tokens, self._tokenizer.end_of_turn))
+        asked = Problem(repr(shorten(question)), question, "", "")
+        [prompt] = encode_prompts([asked], self._run.scheme, self._tokenizer)
+        return len(prompt)
 
     def solve(
         self,
@@ -214,7 +215,7 @@ class Students:
         rules = sampler.rules
         mark = [rules.end_of_turn] if len(self.roles) > 1 else []
         script: list[int] = []
-        role = 0
+        role = headers = 0
         for turn in said:
             try:
                 name, text = (turn.role, turn.text) if isinstance(turn, Turn) else turn
@@ -225,9 +226,10 @@ class Students:
             if name != self.roles[role]:
                 raise UserError(f"said: it is the turn of {self.roles[role]}, not of {name!r}")
             script += [*self._tokenizer.encode([text])[0], *mark]
+            headers += len(rules.opening(role))
             role = rules.next_role[role]
         turns = len(said) if mark else 0
-        if len(script) >= rules.max_tokens or turns >= rules.max_turns:
+        if len(script) + headers >= rules.max_tokens or turns >= rules.max_turns:
             raise UserError(
                 f"said: {len(script)} tokens in {len(said)} turns leave no room to go on: raise "
                 f"max_tokens (now {rules.max_tokens}) or max_turns (now {rules.max_turns})"

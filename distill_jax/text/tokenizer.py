@@ -138,6 +138,11 @@ class Tokenizer:
                     "or replace what it lacks"
                 )
 
+    def special(self, text: str) -> int | None:
+        """The id of a special token; None if there is no such token, or text can spell it."""
+        tokens = self._backend.get_added_tokens_decoder().items()
+        return next((n for n, token in tokens if token.special and token.content == text), None)
+
     def decode(self, tokens: Iterable[int]) -> str:
         """The text of ids; special tokens are spelt out, bytes that are no UTF-8 become U+FFFD."""
         return self._backend.decode(list(tokens), skip_special_tokens=False)
