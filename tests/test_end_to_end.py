@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import re
 import shutil
 import signal
@@ -22,7 +23,7 @@ from experiment_runs import (
     states,
 )
 
-from distill_jax import errors, main
+from distill_jax import annotate, errors, main
 
 
 def test_a_run_leaves_what_the_design_says(tiny_run):
@@ -291,7 +292,31 @@ def test_unknown_flags_are_usage_errors():
     assert done.returncode == 2 and "unrecognized arguments: --nonsense" in done.stderr
     assert "(a config key is set by --config.key=value)" in done.stderr
     assert "--workdir is required" in run("main", "--config=configs/demo.py").stderr
-    assert "required: --config" in run("main").stderr
+    assert "--workdir is required" in run("main").stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [(main.main, "training solver: nothing left to do"), (annotate.main, ": nothing to do\n")],
+)
+def test_without_a_config_that_of_the_directory_is_taken(command, said, tiny_run, tmp_path, capsys):
+    workdir = str(shutil.copytree(tiny_run[0], tmp_path / "w"))
+    before = contents(pathlib.Path(workdir))
+    assert errors.run_command(command, ["--workdir", workdir]) == 0
+    assert said in capsys.readouterr().out
+    assert contents(pathlib.Path(workdir)) == before
+    # Whose run it is is decided as with a file.
+    changed = ["--workdir", workdir, "--config.seed=7"]
+    assert errors.run_command(command, changed) == 2
+    assert "holds another run (config.seed was 0, now 7)" in capsys.readouterr().err
+    assert contents(pathlib.Path(workdir)) == before
+    nowhere = str(tmp_path / "nowhere")
+    assert errors.run_command(command, ["--workdir", nowhere]) == 2
+    assert capsys.readouterr().err == (
+        f"error: --config=FILE is needed: --workdir={nowhere} holds no run that it could be taken "
+        "from\n"
+    )
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_misspelt_key_in_a_config_file_is_refused(tmp_path):

@@ -2,9 +2,10 @@
 
 The last message, of the user, is the question: the students were trained on single questions. The
 assistant's message is the dialogue (choice.py); beside it stands `dialogue`: {"answer", "status",
-"note", "turns": [records.Turn]}, `dialogues` if several were asked for, and `warnings` about what
-of the request has no effect. Streamed, a chunk is a token, the first has the warnings, and the last
-one of a dialogue has `dialogue`.
+"note", "turns": [records.Turn], "percentile", "unfamiliar"}, the last two as in
+`run.students.Solution`, `dialogues` if several were asked for, and `warnings` about what of the
+request has no effect. Streamed, a chunk is a token, the first has the warnings, and the last one of
+a dialogue has `dialogue`.
 """
 
 import contextlib
@@ -151,7 +152,8 @@ def _refused(error: Event) -> Refused:
 
 
 def _dialogue(end: Event) -> dict[str, Any]:
-    return {key: end[key] for key in ("answer", "status", "note", "turns")}
+    keys = ("answer", "status", "note", "turns", "percentile", "unfamiliar")
+    return {key: end[key] for key in keys}
 
 
 def _logprob(token: Token) -> dict[str, Any]:

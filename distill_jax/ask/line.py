@@ -6,7 +6,8 @@ Events, as dicts that become JSON:
     {"event": "turn", "index": 0, "role": "solver", "pieces": [["4", -0.1, 1], ...], "ended": false}
                                                       a turn so far; told again as it grows; a piece
                                                       has text, log-probability, number of tokens
-    {"event": "end", "answer": "12" or null, "status": ..., "note": ..., "turns": [records.Turn]}
+    {"event": "end", "answer": "12" or null, "status": ..., "note": ..., "turns": [records.Turn],
+     "percentile": 40 or null, "unfamiliar": ""}      the last two as in Solution
     {"event": "error", "message": ..., "user": true}  user: what was asked must change
 """
 
@@ -152,6 +153,8 @@ def _end_event(solution: Solution, note: str) -> Event:
         "status": solution.status,
         "note": note,
         "turns": [dataclasses.asdict(turn) for turn in solution.turns],
+        "percentile": solution.percentile,
+        "unfamiliar": solution.unfamiliar,
     }
 
 

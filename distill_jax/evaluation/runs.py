@@ -8,7 +8,7 @@ import os
 import pathlib
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from distill_jax.errors import UserError
@@ -61,11 +61,7 @@ class Run:
 
     def trained_tokens(self) -> int:
         """Non-padding tokens fed, summed over students, up to where each of them stopped."""
-        facts = [self.facts[student] for student in self.students]
-        return sum(
-            round(each["tokens"] * each.get("finished_at", each["steps"]) / each["steps"])
-            for each in facts
-        )
+        return trained_tokens(self.facts[student] for student in self.students)
 
     def generated_tokens(self) -> int:
         """Tokens written for the predictions by everyone who was asked, in all samples."""
@@ -88,10 +84,20 @@ class Run:
         return combined["members"] if combined else [self.report]
 
 
+def trained_tokens(facts: Iterable[Mapping[str, Any]]) -> int:
+    """Tokens fed to students, up to where each of them stopped; `facts` of training_data.json."""
+    return sum(
+        round(each["tokens"] * each.get("finished_at", each["steps"]) / each["steps"])
+        for each in facts
+    )
+
+
 def _but_for_the_seed(report: Mapping[str, Any]) -> str:
     identity = {key: value for key, value in report["identity"].items() if key != "seed"}
     sampling = {k: v for k, v in report["sampling"].items() if k not in ("slots", "seed")}
-    return json.dumps([identity, sampling, report["checkpoint_rule"]], sort_keys=True)
+    text = json.dumps([identity, sampling, report["checkpoint_rule"]], sort_keys=True)
+    # A run that goes on from another one of its sweep names its directory, ARM-seedN.
+    return text.replace(f"-seed{report['seed']}/", "-seed/")
 
 
 def read_runs(paths: Sequence[str], names: Sequence[str] = ()) -> list[Run]:
@@ -183,7 +189,7 @@ def gold_annotations(run: Run) -> dict[str, Annotation]:
     """{id: gold annotation} of the problems of a run, as far as question and id fit.
 
     From the run's held-out dev annotations, or else from its task; {} where the evaluation was of
-    a task whose options the run does not record. Raises UserError where the task cannot be read.
+    another task. Raises UserError where the task cannot be read.
     """
     workdir, split = Workdir(run.path), run.report["split"]
     asked = {p.id: p.question for p in run.predictions}
@@ -201,8 +207,12 @@ def gold_annotations(run: Run) -> dict[str, Annotation]:
                 if key.startswith(prefix)
             }
             task = task_module.import_task(run.report["task"])
+            changed = run.report["evaluation"].get("task_options", ())
+            if not isinstance(changed, str):  # members of a combination that differ are a text
+                options |= task_module.parse_options(task, changed)
             options = task_module.check_options(task, run.report["task"], options)
-            annotations = task.load_annotations(split, **options)
+            problems = task.load(split, **options)
+            annotations = task_module.gold_annotations(task, options, split, problems)
     return {a.id: a for a in annotations if asked.get(a.id) == a.question}
 
 
@@ -232,7 +242,7 @@ def _read_run(path: pathlib.Path, name: str) -> Run:
         return read_evaluation(pathlib.Path(os.path.abspath(path)), name)
     if not workdir.report_json.exists():
         quoted = shlex.quote(str(path))
-        finish = f"its own command, python -m distill_jax.main --config ... --workdir {quoted}"
+        finish = f"its own command, python -m distill_jax.main --workdir {quoted}"
         what = f"is not evaluated yet: finish it ({finish})" if workdir.config.exists() else (
             "holds no run: give the --workdir of one"
         )  # fmt: skip

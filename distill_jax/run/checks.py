@@ -7,7 +7,7 @@ What a value may be is said by the module of the constructor that takes it, in a
 import re
 from typing import Any
 
-from distill_jax.annotations import mixture, subsets, verify
+from distill_jax.annotations import duplicates, harvest, mixture, subsets, verify
 from distill_jax.dialogues import sampler
 from distill_jax.errors import UserError
 from distill_jax.run import student_source
@@ -56,6 +56,8 @@ def mistakes(config: Any) -> list[str]:
         *tokenizer.mistakes(config.tokenizer),
         *subsets.mistakes(config.data),
         *verify.mistakes(config.data),
+        *duplicates.mistakes(config.data),
+        *harvest.mistakes(config.harvest),
         *mixture.mistakes(config.data.annotations, config.data.mixture),
         *batches.mistakes(config.data),
         *teacher.mistakes(config.teacher),

@@ -97,6 +97,7 @@ def evaluate(path: str, overrides: Mapping[str, Any]) -> pathlib.Path:
         directory = evaluation_directory(this, from_first.known_students(this))
     for line in closing_lines(result):
         reporting.terminal.say(line)
+    reporting.terminal.say(f"report: {directory / 'report.html'}")
     reporting.terminal.say(
         "all evaluations of the run: python -m distill_jax.evaluate --workdir "
         f"{shlex.quote(str(workdir.path))} --list"

@@ -30,6 +30,15 @@ OFF = {
     "loss.teacher": "",
     "loss.beta": 0.0,
     "loss.temperature": 1.0,
+    "data.near": 0.8,
+    "data.near_words": 2,
+    "harvest.unwanted": [],
+    "harvest.least_tokens": 0,
+    "harvest.most_tokens": 0,
+    "harvest.most_repetition": 1.0,
+    "harvest.least_perplexity": 0.0,
+    "harvest.most_perplexity": 0.0,
+    "harvest.keep": "all",
 }
 
 
