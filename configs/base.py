@@ -225,6 +225,22 @@ def get_config() -> ConfigDict:
     config.optimizer = ConfigDict({student: optimizer() for student in students})
     config.lora = ConfigDict({student: adapter() for student in students})
 
+    # What training makes smaller: a sum of terms with these weights; 0 = without the term.
+    config.loss = ConfigDict(
+        {
+            "likelihood": 1.0,  # cross entropy with the rows
+            # Divergence between the next-token probabilities of a frozen student and the student's
+            # own, at the same tokens (docs/objectives.md).
+            "divergence": 0.0,
+            # The frozen student: the directory of a finished run, whose students teach those of the
+            # same name, or what model.init_from takes. It has the same tokenizer.
+            "teacher": "",
+            # 0 = KL(teacher || student), 1 = KL(student || teacher), between: Jensen-Shannon.
+            "beta": 0.0,
+            "temperature": 1.0,  # both students' logits are divided by it
+        }
+    )
+
     config.train = ConfigDict(
         {
             "steps": 0,  # per student; 0 = as many as epochs or else token_budget ask for

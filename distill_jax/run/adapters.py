@@ -66,8 +66,8 @@ def _updated(values: Any, given: Any) -> Any:
 def base(run: Run, student: str, adapter: Adapter, facts: Mapping[str, Any]) -> tuple[Any, str]:
     """(host parameters, dtype of their files) of the base; UserError if they are not those that
     the student was trained on, where that has begun."""
-    section = run.config.model[student]
-    params, dtype = student_source.given_params(section, student, adapter.model)
+    section, key = run.config.model[student], f"config.model.{student}.init_from"
+    params, dtype = student_source.given_params(section.init_from, key, adapter.model)
     known = facts.get(student, {}).get("base_sha256")
     if known not in (None, lora.digest(params)):
         raise UserError(

@@ -16,7 +16,15 @@ from distill_jax.settings import command_line, ranges
 from distill_jax.teacher import settings as teacher
 from distill_jax.text import rows, tokenizer, transcript
 from distill_jax.tracking import trackers
-from distill_jax.training import batches, checkpoint_place, hooks, optimizer, removal, step
+from distill_jax.training import (
+    batches,
+    checkpoint_place,
+    hooks,
+    objective,
+    optimizer,
+    removal,
+    step,
+)
 from distill_jax.workdir import path_mistake
 
 
@@ -62,6 +70,7 @@ def mistakes(config: Any) -> list[str]:
         *_adapters(config),
         *hooks.mistakes(config.train),
         *step.mistakes(config.train),
+        *objective.mistakes(config.loss),
         *sampler.mistakes(config.sampling),
         *_evaluation(config.evaluation),
         *trackers.mistakes(config.tracking),

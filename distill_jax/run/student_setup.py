@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -12,13 +12,13 @@ from distill_jax.errors import UserError
 from distill_jax.model import attention, families, flops, network
 from distill_jax.model.lora import Adapter
 from distill_jax.model.network import Divided, NetworkConfig
-from distill_jax.run import student_source
+from distill_jax.run import student_objective, student_source
 from distill_jax.run.run import Run
+from distill_jax.run.student_objective import Frozen
 from distill_jax.text.rows import Row
 from distill_jax.text.tokenizer import Tokenizer
 from distill_jax.tracking.terminal import Terminal
 from distill_jax.training import batches, optimizer, step
-from distill_jax.training.objective import Likelihood
 from distill_jax.training.removal import ALL, Removal
 
 
@@ -33,6 +33,7 @@ class StudentSetup:
     dev: list[dict[str, Any]]  # this process's part of the dev batches
     facts: dict[str, Any]  # for training_data.json
     kernel_reason: str
+    frozen: dict[str, Frozen]  # the students that its objective only reads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,19 +44,26 @@ class Place:
     platform: str  # "cpu", "gpu" or "tpu"
 
 
+class Made(NamedTuple):
+    """What a student is, and whom it learns from, before its rows are known."""
+
+    model: NetworkConfig
+    allowed: Any  # bool [R, V], what each role may write
+    adapter: Adapter | None
+    teacher: Frozen | None
+
+
 def student_setup(
     run: Run,
     student: str,
     rows: tuple[Sequence[Row], Sequence[Row]],
-    model: NetworkConfig,
-    allowed: Any,
+    made: Made,
     place: Place,
-    adapter: Adapter | None = None,
 ) -> StudentSetup:
     """`rows` to train on and to measure on. Raises UserError for what does not fit: rows and
-    context, sizes and mesh, kernel."""
+    context, sizes and mesh, kernel, teacher."""
     train_rows, dev_rows = rows
-    config = run.config
+    config, model, adapter = run.config, made.model, made.adapter
     limit, limit_key = model.context, f"config.model.{student}.context"
     if config.data.seq_len and config.data.seq_len < limit:
         limit, limit_key = config.data.seq_len, "config.data.seq_len"
@@ -90,15 +98,16 @@ def student_setup(
         config.train.accumulation,
         config.train.loss_chunk,
     )
-    facts = _facts(run, source, data, model)
+    objective, frozen = student_objective.make(run, made.teacher, place.platform, shape.seq_len)
+    facts = _facts(run, source, data, model, frozen)
     facts["trained_parameters"] = facts["parameters"] if adapter is None else adapter.count()
     if adapter is not None:
         facts["lora"] = adapter.to_json()
     optimizer_, schedule = make_optimizer(run, student, facts["steps"])
     seed = student_seed(config, student)
-    trainer = step.Trainer(model, optimizer_, computation, allowed, seed, Likelihood(), adapter)
+    trainer = step.Trainer(model, optimizer_, computation, made.allowed, seed, objective, adapter)
     dev = _dev_batches(run, student, dev_rows, limit, processes)
-    return StudentSetup(student, trainer, schedule, data, dev, facts, reason)
+    return StudentSetup(student, trainer, schedule, data, dev, facts, reason, frozen)
 
 
 def sizes(run: Run, tokenizer: Tokenizer, facts: Mapping[str, Any]) -> dict[str, NetworkConfig]:
@@ -158,7 +167,11 @@ def check_mesh(
 
 
 def _facts(
-    run: Run, rows: batches.StudentRows, data: batches.Batches, model: NetworkConfig
+    run: Run,
+    rows: batches.StudentRows,
+    data: batches.Batches,
+    model: NetworkConfig,
+    frozen: Mapping[str, Frozen],
 ) -> dict[str, Any]:
     """What a student trains on. Its steps are given, or so many epochs, or what its share of the
     budget pays for."""
@@ -173,6 +186,9 @@ def _facts(
     else:
         steps, *fed = _fed(data, asked, budget)
     pairs = sum(flops.causal_pairs(rows.length(index)) for index in range(len(rows)))
+    needed = flops.train_flops(model, rows.tokens, pairs, rows.loss_tokens)
+    for each in frozen.values():
+        needed += flops.forward_flops(each.model, rows.tokens, pairs, rows.loss_tokens)
     return {
         "steps": steps,
         "tokens": fed[0],
@@ -184,8 +200,7 @@ def _facts(
         "seq_len": data.shape.seq_len,
         "packed": data.shape.packed,
         "useful_share": rows.tokens / (epoch_rows * data.shape.seq_len),
-        "flops_per_token": flops.train_flops(model, rows.tokens, pairs, rows.loss_tokens)
-        / rows.tokens,
+        "flops_per_token": needed / rows.tokens,
         "parameters": network.parameter_count(model),
         "model": network.to_json(model),
     }

@@ -16,6 +16,7 @@ from distill_jax.run import (
     disk,
     from_first,
     restore_students,
+    student_objective,
     student_source,
     training_annotations,
 )
@@ -109,6 +110,7 @@ def _train(
     }
     _write_facts(run, student, setup.facts | made_from)
     terminal.say(f"student {student}: compiling the training step")
+    frozen |= student_objective.load(setup.frozen, mesh, terminal)
     shapes = setup.data.global_shapes()
     compiled = step.lower_step(mesh, abstract, shapes, frozen, setup.trainer).compile()
     steps, first = setup.facts["steps"], int(state.step)
@@ -256,12 +258,13 @@ def _first_state(
         terminal.say(f"student {student}: an adapter of {section.init_from}")
         values = adapters.first_values(run, student, trainer.adapter, base[0], seed)
         return step.state_from_params(abstract, trainer.optimizer, values), base[1]
-    params, weights_dtype = student_source.given_params(section, student, trainer.config)
-    if params is not None:
+    if section.init_from:
+        key = f"config.model.{student}.init_from"
+        params, weights_dtype = student_source.given_params(section.init_from, key, trainer.config)
         terminal.say(f"student {student}: starting from {section.init_from}")
         return step.state_from_params(abstract, trainer.optimizer, params), weights_dtype
     key = jax.random.key(seed)
-    return step.random_state(abstract, trainer.config, trainer.optimizer, key), weights_dtype
+    return step.random_state(abstract, trainer.config, trainer.optimizer, key), "float32"
 
 
 def _write_facts(run: Run, student: str, facts: dict[str, Any]) -> None:
