@@ -50,11 +50,12 @@ from distill_jax.workdir import read_json, write_json, write_text
 def evaluate_students(run: Run, reporting: Reporting, *, headline: bool) -> dict[str, Any]:
     """Evaluate the students as config.evaluation and config.sampling say.
 
-    Writes evaluations/<name>/{predictions.jsonl, report.json}. Answers that are there already are
-    kept; if the known answers or the grader have changed they are graded again, if the questions
-    have changed the students are asked again, and if the data cannot be read the old report is
-    shown. With `headline` the report also becomes the run's report.json and report.html, and a
-    new version of the report that is there replaces it. Returns the content of report.json.
+    Writes evaluations/<name>/{predictions.jsonl, report.json, report.html}. Answers that are there
+    already are kept; if the known answers or the grader have changed they are graded again, if the
+    questions have changed the students are asked again, and if the data cannot be read the old
+    report is shown. With `headline` the report becomes the run's report.json, and report.html lies
+    there; a new version of the report that is there replaces it. Returns the content of
+    report.json.
     """
     known = from_first.known_students(run)
     steps = chosen_steps(run, known)
@@ -63,7 +64,7 @@ def evaluate_students(run: Run, reporting: Reporting, *, headline: bool) -> dict
     stands = Standing(*distributed.from_first(lambda: standing(run, directory, known.facts)))
     old = read_json(directory / "report.json") if first and stands.word != MISSING else None
     shown = headline
-    if first and run.workdir.report_json.exists():
+    if first and not stands.stays and run.workdir.report_json.exists():
         shown = headline or read_json(run.workdir.report_json) == old
     predictions: list[records.Prediction] = []
     if stands.word in (MISSING, OTHER_QUESTIONS):
@@ -95,6 +96,8 @@ def evaluate_students(run: Run, reporting: Reporting, *, headline: bool) -> dict
         result = distributed.from_first(stored)
     if shown and first:
         write_headline(run, reporting, predictions, result)
+    elif distributed.is_first():
+        write_html(directory / "report.html", run, reporting, predictions, result)
     return result
 
 
@@ -286,16 +289,29 @@ def write_headline(
 ) -> None:
     """report.json and report.html of the run, and the result on the terminal."""
     write_json(run.workdir.report_json, result)
+    write_html(run.workdir.report_html, run, reporting, predictions, result)
+    _say_result(run, reporting.terminal, predictions, result)
+
+
+def write_html(
+    path: pathlib.Path,
+    run: Run,
+    reporting: Reporting,
+    predictions: list[records.Prediction],
+    result: dict[str, Any],
+) -> None:
+    """The page of one evaluation, at `path`."""
     curve = reporting.metrics_file.curve
+    options = ", ".join(run.config.evaluation.task_options)
     html_report.write_report(
-        run.workdir.report_html,
+        path,
         summary=result,
         predictions=predictions,
         loss_curves={student: curve(f"train/{student}/loss") for student in run.students},
-        title=f"{run.config.scheme} on {run.config.task.rpartition('.')[2]}",
+        title=f"{run.config.scheme} on {result['task'].rpartition('.')[2]}"
+        + (f", {options}" if options else ""),
         training=read_json(run.workdir.training_data),
     )
-    _say_result(run, reporting.terminal, predictions, result)
 
 
 def _say_result(
