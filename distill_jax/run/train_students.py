@@ -205,7 +205,8 @@ def _base(
     adapter, student = setup.trainer.adapter, setup.student
     if adapter is None:
         return None, {}, {}
-    params, dtype = adapters.base(run, student, adapter, facts)
+    section, known = run.config.model[student], facts.get(student, {})
+    params, dtype = student_source.adapted_base(section, student, adapter.model, known)
     frozen = {lora.BASE: step.placed(step.abstract_base(mesh, adapter), adapter.hold(params))}
     return (params, dtype), frozen, {"base_sha256": lora.digest(params)}
 
