@@ -16,6 +16,7 @@ import transformers
 from experiment_runs import TINY, one_error_line, run
 
 import distill_jax
+from distill_jax.dry_run import ahead_of_time, whole_run
 from distill_jax.errors import UserError
 from distill_jax.model import gpt2, llama, lora, network, peft_files, sharding
 from distill_jax.model.lora import BASE, Adapter
@@ -152,6 +153,20 @@ def test_its_gradient_is_that_of_the_merged_network():
         np.testing.assert_allclose(got["lora_b"], 4 * a.T @ d_w, atol=2e-4)
     rows = dense["embed_tokens"]["embedding"][7]
     np.testing.assert_allclose(mine["embed_tokens"]["rows"][0], rows, atol=1e-5)
+
+
+def test_a_dry_run_counts_what_is_held():
+    adapter = Adapter(UNTIED, rank=2, alpha=8.0, rows=(3,), base_dtype="bfloat16")
+    made = dataclasses.replace(tiny_student.trainer(model=UNTIED), adapter=adapter)
+    data = tiny_student.make_batches(tiny_student.ragged_rows(64), seq_len=24)
+    target = ahead_of_time.Target("here", "cpu", tiny_student.make_mesh(), None, None)
+    memory = whole_run.measure(target, made, data.global_shapes())["memory"]
+    norms = 5 * 32
+    base = 2 * (network.parameter_count(UNTIED) - norms) + 4 * norms
+    state = 3 * 4 * adapter.count() + 6 * 4  # two moments, and six counters
+    batch = sum(each.nbytes for each in data[0].values())
+    # The lengths of rows, which a step does not look at, are left out.
+    assert memory["arguments"] == pytest.approx(base + state + batch, rel=2e-3)
 
 
 def theirs(model, base, directory):
