@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -195,6 +196,23 @@ def test_restoring_leaves_no_thread_and_no_open_file_even_without_close(tmp_path
         del reader
     wait_for_threads_to_end(threads)
     assert len(os.listdir("/proc/self/fd")) <= files
+
+
+def test_a_place_that_cannot_be_written_to_is_one_line_and_the_process_ends(tmp_path):
+    """In a process of its own, since the threads of such a save wait for ever."""
+    (tmp_path / "file").write_text("")
+    script = (
+        "import sys, test_checkpoint as t\n"
+        "from distill_jax import errors\n"
+        "save = lambda argv: t.saved(t.pathlib.Path(argv[0]), (1,), keep=1)\n"
+        "errors.leave(errors.run_command(save, sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "file"],
+        cwd=pathlib.Path(__file__).parent, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert done.stderr.startswith(f"error: {tmp_path}/file") and done.stderr.count("\n") == 1
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="mounting a small disk needs root")

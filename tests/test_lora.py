@@ -343,6 +343,6 @@ def test_a_changed_base_is_refused(finished, tmp_path):
     try:
         tiny_gguf.write(base, values=values, tensors=changed)
         done = run("evaluate", "--workdir", workdir, "--config.sampling.temperature=0.5")
-        assert "is not what the adapter of student" in one_error_line(done)
+        assert "is not what the adapter was trained on" in one_error_line(done)
     finally:
         shutil.copy(kept, base)

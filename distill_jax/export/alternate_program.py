@@ -8,10 +8,14 @@ from distill_jax.text.transcript import Scheme
 # Ids, not text, travel from turn to turn: cut into tokens anew, text may give others.
 _CODE = '''\
 """The students take turns on a question: python alternate.py "How many ...?" """
-import sys, torch
+import os, sys
+if len(sys.argv) != 2:
+    sys.exit('usage: python alternate.py "QUESTION"')
+import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, logging
 
 logging.disable_progress_bar()
+os.chdir(os.path.dirname(os.path.abspath(__file__)))  # the students lie beside this file
 students = {students}
 sees = {sees}
 tokenizer = AutoTokenizer.from_pretrained(students[{first!r}])

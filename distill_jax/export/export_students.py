@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import shlex
 from typing import Any, NamedTuple
 
 import jax
@@ -16,7 +17,7 @@ from distill_jax.model import sharding
 from distill_jax.model.lora import Adapter
 from distill_jax.model.network import NetworkConfig
 from distill_jax.run import adapters, from_first
-from distill_jax.run.restore_students import chosen_steps, restore_params
+from distill_jax.run.restore_students import check_finished, chosen_steps, restore_params
 from distill_jax.run.run import Run, stored_run
 from distill_jax.run.student_setup import sizes
 from distill_jax.text import messages
@@ -48,12 +49,11 @@ def export(path: str, options: Options, overrides: dict[str, str]) -> None:
     (the directories are written by then).
     """
     workdir = Workdir(path)
-    run = stored_run(workdir, overrides)
+    run = from_first.checked(stored_run(workdir, overrides))
     if options.push_to_hub and not re.fullmatch(r"[\w.-]+/[\w.-]+", options.push_to_hub):
         raise UserError(f"--push_to_hub={options.push_to_hub}: give NAME/PREFIX, such as me/pair")
     terminal = Terminal()
     with workdir.locked():
-        workdir.check_identity(run.identity())
         form = run.scheme.text_format
         if form is not TURNS and not (form is CHATML and run.scheme.alone):
             raise UserError(
@@ -63,10 +63,7 @@ def export(path: str, options: Options, overrides: dict[str, str]) -> None:
         known = from_first.known_students(run)
         finished = known.finished
         if not finished:
-            raise UserError(
-                f"--workdir={path}: no student is trained to the end: run "
-                "`python -m distill_jax.main` with the same config and workdir first"
-            )
+            check_finished(run, known)
         for student in finished:  # before the first of them is written
             hugging_face_export.check_target(options.output, student)
         tokenizer = from_first.tokenizer(run)
@@ -82,7 +79,8 @@ def export(path: str, options: Options, overrides: dict[str, str]) -> None:
     if not unfinished:
         places = {student: f"./{student}" for student in run.students}
         write_text(options.output / EXAMPLE, _example(run, tokenizer, places))
-        terminal.say(f'try them: cd {options.output} && python {EXAMPLE} "QUESTION"')
+        program = shlex.quote(str(options.output / EXAMPLE))
+        terminal.say(f'try them: python {program} "QUESTION"')
     else:
         terminal.say(f"not trained to the end, left out: {', '.join(unfinished)}")
     if options.push_to_hub:

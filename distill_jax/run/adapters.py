@@ -79,7 +79,7 @@ def merged(
 ) -> Any:
     """The whole parameters of a checkpoint, laid out over `mesh`."""
     values = restore(run, student, number, step.abstract_trained(mesh, adapter))
-    section, known = run.config.model[student], facts[student]
-    base, _ = student_source.adapted_base(section, student, adapter.model, known)
+    name, key = run.config.model[student].init_from, f"config.model.{student}.init_from"
+    base, _ = student_source.adapted_base(name, key, adapter.model, facts[student])
     placed = step.placed(step.abstract_base(mesh, adapter), adapter.hold(base))
     return step.merge_on(mesh, adapter)(placed, values)

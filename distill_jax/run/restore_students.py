@@ -79,6 +79,12 @@ def check_finished(run: Run, known: KnownStudents) -> dict[str, int]:
     """`known.finished`; UserError if a student is missing."""
     missing = [student for student in run.students if student not in known.finished]
     if missing:
+        begun = [student for student in missing if "finished_at" in known.facts.get(student, {})]
+        if begun and not run.checkpoint_directory(begun[0]).exists():
+            raise UserError(
+                f"{run.checkpoint_directory(begun[0])}: no such directory, but student {begun[0]} "
+                "was trained: set --config.checkpoint_dir to where its checkpoints are now"
+            )
         raise UserError(
             f"{run.workdir.path}: student {', '.join(missing)} is not trained to the end: run "
             "`python -m distill_jax.main` with the same config and workdir first"

@@ -16,6 +16,7 @@ from distill_jax.run import (
     disk,
     from_first,
     restore_students,
+    student_objective,
     student_source,
     training_annotations,
 )
@@ -27,7 +28,7 @@ from distill_jax.run.run import Run
 from distill_jax.run.student_setup import Place, StudentSetup, say_setup, student_seed
 from distill_jax.tracking.reporting import Reporting
 from distill_jax.tracking.terminal import Terminal
-from distill_jax.training import checkpoint, hooks, loop, step
+from distill_jax.training import checkpoint, hooks, loop, removal, step
 from distill_jax.training.loop import Hook
 from distill_jax.training.profile import ProfileWindow
 from distill_jax.workdir import write_json
@@ -109,6 +110,7 @@ def _train(
     }
     _write_facts(run, student, setup.facts | made_from)
     terminal.say(f"student {student}: compiling the training step")
+    frozen |= student_objective.load(setup.frozen, mesh, terminal)
     shapes = setup.data.global_shapes()
     compiled = step.lower_step(mesh, abstract, shapes, frozen, setup.trainer).compile()
     steps, first = setup.facts["steps"], int(state.step)
@@ -150,6 +152,7 @@ def _train(
                     *measuring,
                     Hook(config.train.log_every if several else 1, hooks.StopWhenAsked()),
                     Hook(1, hooks.Saving(student, config.train.save_every, checkpoints, logging)),
+                    *_beginning_anew(setup),
                     Hook(1, profile.before_step),
                 ],
             )
@@ -166,6 +169,13 @@ def _train(
         terminal.say(
             f"student {student}: stopped at step {last}, no better on dev than at step {best}"
         )
+
+
+def _beginning_anew(setup: StudentSetup) -> list[Hook]:
+    """What the optimizer forgets where words are removed from rows, after what is saved."""
+    if setup.data.removal is None:
+        return []
+    return [Hook(1, removal.BeginAnew(setup.data.removal, setup.data.most_removable))]
 
 
 def _measuring(
@@ -201,12 +211,13 @@ def _base(
     run: Run, setup: StudentSetup, mesh: jax.sharding.Mesh, facts: Mapping[str, Any]
 ) -> tuple[Any, dict[str, Any], dict[str, Any]]:
     """(host parameters of the base and dtype of their files, what a step only reads, facts) of a
-    student with an adapter; (None, {}, {}) of others: their objective reads no other student."""
+    student with an adapter; (None, {}, {}) of others."""
     adapter, student = setup.trainer.adapter, setup.student
     if adapter is None:
         return None, {}, {}
-    section, known = run.config.model[student], facts.get(student, {})
-    params, dtype = student_source.adapted_base(section, student, adapter.model, known)
+    name, key = run.config.model[student].init_from, f"config.model.{student}.init_from"
+    known = facts.get(student, {})
+    params, dtype = student_source.adapted_base(name, key, adapter.model, known)
     frozen = {lora.BASE: step.placed(step.abstract_base(mesh, adapter), adapter.hold(params))}
     return (params, dtype), frozen, {"base_sha256": lora.digest(params)}
 
@@ -249,12 +260,13 @@ def _first_state(
         terminal.say(f"student {student}: an adapter of {section.init_from}")
         values = adapters.first_values(run, student, trainer.adapter, base[0], seed)
         return step.state_from_params(abstract, trainer.optimizer, values), base[1]
-    params, weights_dtype = student_source.given_params(section, student, trainer.config)
-    if params is not None:
+    if section.init_from:
+        key = f"config.model.{student}.init_from"
+        params, weights_dtype = student_source.given_params(section.init_from, key, trainer.config)
         terminal.say(f"student {student}: starting from {section.init_from}")
         return step.state_from_params(abstract, trainer.optimizer, params), weights_dtype
     key = jax.random.key(seed)
-    return step.random_state(abstract, trainer.config, trainer.optimizer, key), weights_dtype
+    return step.random_state(abstract, trainer.config, trainer.optimizer, key), "float32"
 
 
 def _write_facts(run: Run, student: str, facts: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ import jax
 from etils import epath
 
 from distill_jax import distributed
-from distill_jax.errors import UserError
+from distill_jax.errors import UserError, of_the_system
 from distill_jax.training import manifest, quiet_saves
 from distill_jax.training.manifest import MANIFEST, complete_steps
 
@@ -236,10 +236,11 @@ def _split(state: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def _readable(error: Exception, target: epath.Path) -> Exception:
-    """The error itself, or one line if the disk is full."""
+    """The error itself, or one line if the user can mend it."""
     if quiet_saves.says_disk_full(str(error)):
         return UserError(
             f"no space left on the disk of {target}: free some and run the same command again "
             "(older checkpoints are intact)"
         )
-    return error
+    mended = of_the_system(error, str(target)) if isinstance(error, OSError) else None
+    return mended or error

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import flax.linen as nn
@@ -54,12 +54,17 @@ class Computation:
 
 
 class Objective(Protocol):
-    """What a step makes smaller: the sum over its terms of sum / count.
+    """What a step makes smaller: the sum over its terms of weight * sum / count.
 
     A term's count is that of the whole batch, over all micro-batches and devices, and its sum is
     added up over micro-batches: so the mean is taken once. Counts therefore need nothing but the
-    batch. Both methods give float32 [] for each term, by the same names.
+    batch. Both methods give float32 [] for each term, by the names of `weights`.
     """
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """Of each term. A term whose weight is 0 is left out, here and in what is computed."""
+        ...
 
     def counts(self, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
         """What each term's sum is divided by (0: nothing to learn from, the term is 0)."""
@@ -126,6 +131,9 @@ def train_step(
     """One update of the mean loss (see `Objective`). `frozen` holds the parameters of students
     that the objective only reads, by name, and the base of an adapter.
 
+    The metrics are the loss, the norm of its gradient and, if there are several terms, the mean of
+    each without its weight, as `loss_NAME`.
+
     Micro-batch i of A takes the rows i, i + A, i + 2 A, ...: each device then cuts its own rows.
     """
     parts = trainer.computation.accumulation
@@ -137,13 +145,15 @@ def train_step(
         whole = trainer.whole(params, frozen)
         sums = trainer.objective.sums(trainer, whole, frozen, micro_batch, key)
         means = jax.tree.map(jnp.divide, sums, counts)
-        return functools.reduce(jnp.add, means.values())
+        weighted = (weight * means[name] for name, weight in trainer.objective.weights.items())
+        return functools.reduce(jnp.add, weighted), means
 
+    gradient = jax.value_and_grad(mean_loss, has_aux=True)
     key = None
     if network.drops(trainer.config):
         key = jax.random.fold_in(jax.random.key(trainer.seed), state.step)
     if parts == 1:
-        value, grads = jax.value_and_grad(mean_loss)(state.params, batch, key)
+        (value, means), grads = gradient(state.params, batch, key)
     else:
         split = jax.tree.map(
             lambda x: jnp.moveaxis(x.reshape(-1, parts, *x.shape[1:]), 1, 0), batch
@@ -152,14 +162,17 @@ def train_step(
         def add(sums, numbered):
             number, micro_batch = numbered
             micro_key = None if key is None else jax.random.fold_in(key, number)
-            new = jax.value_and_grad(mean_loss)(state.params, micro_batch, micro_key)
+            new = gradient(state.params, micro_batch, micro_key)
             return jax.tree.map(jnp.add, sums, new), None
 
-        zeros = (jnp.float32(0.0), jax.tree.map(jnp.zeros_like, state.params))
-        (value, grads), _ = jax.lax.scan(add, zeros, (jnp.arange(parts), split))
+        nothing = dict.fromkeys(counts, jnp.float32(0.0))
+        zeros = ((jnp.float32(0.0), nothing), jax.tree.map(jnp.zeros_like, state.params))
+        ((value, means), grads), _ = jax.lax.scan(add, zeros, (jnp.arange(parts), split))
     updates, opt_state = trainer.optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     metrics = {"loss": value, "grad_norm": optax.tree.norm(grads)}
+    if len(means) > 1:
+        metrics |= {f"loss_{name}": mean for name, mean in means.items()}
     return state.replace(step=state.step + 1, params=params, opt_state=opt_state), metrics
 
 
