@@ -155,8 +155,9 @@ def apply_overrides(config: ml_collections.ConfigDict, overrides: dict[str, str]
     for key, text in overrides.items():
         section, _, option = key.rpartition(".")
         if section == OPTIONS:
-            others = [each for each in config.evaluation.task_options if _name(each) != option]
-            config.evaluation.task_options = tuple(sorted([*others, f"{option}={text}"]))
+            others = [each for each in known[OPTIONS] if _name(each) != option]
+            known[OPTIONS] = tuple(sorted([*others, f"{option}={text}"]))
+            config.update_from_flattened_dict({OPTIONS: known[OPTIONS]})
             continue
         if key not in known:
             close = difflib.get_close_matches(key, known, n=1)
@@ -166,7 +167,7 @@ def apply_overrides(config: ml_collections.ConfigDict, overrides: dict[str, str]
             mistakes.append(f"unknown key config.{key}{hint}")
             continue
         try:
-            value = parse_value(text, known[key])
+            value = known[key] = parse_value(text, known[key])
         except ValueError:
             kind = type(known[key]).__name__
             kind = f"not of type {kind}" if kind != "bool" else "neither True nor False"
