@@ -1,15 +1,16 @@
 """The records that travel between stages, one JSON line each. Field names are public API."""
 
 import dataclasses
+import functools
 import json
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from distill_jax.errors import UserError
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Step:
     """One reasoning step. `subquestion` is None where a source gives plain steps."""
 
@@ -17,7 +18,7 @@ class Step:
     solution: str
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Annotation:
     """A problem solved step by step, by the data set itself or by a teacher."""
 
@@ -33,7 +34,7 @@ class Annotation:
         return self.source.get("file") or self.source.get("model") or self.source["kind"]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Problem:
     """A question with its known answer. `answer` is one line: a number as text, yes/no, or text."""
 
@@ -125,7 +126,19 @@ class Grade:
 
 def to_json(record: Any) -> str:
     """One line of JSON for any record of this module (no newline at the end)."""
-    return json.dumps(dataclasses.asdict(record), ensure_ascii=False)
+    return _ENCODER.encode(record)
+
+
+@functools.cache
+def _field_names(record: type) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(record))
+
+
+# The same as of dataclasses.asdict(record), which copies all of it first: a fifth of the time.
+_ENCODER = json.JSONEncoder(
+    ensure_ascii=False,
+    default=lambda record: {name: getattr(record, name) for name in _field_names(type(record))},
+)
 
 
 def problem_from_dict(row: dict[str, Any]) -> Problem:
@@ -170,21 +183,19 @@ def _turns(rows: Iterable[dict[str, Any]]) -> tuple[Turn, ...]:
 
 
 def read_json_lines(path: str | pathlib.Path) -> list[tuple[int, dict[str, Any]]]:
-    """All rows of a JSON-lines file as (line number from 1, object); blank lines are skipped.
+    """All rows of a JSON-lines file, as `json_lines` gives them one by one."""
+    return list(json_lines(path))
 
-    Raises UserError naming file and line where a line is not a JSON object, and where the file is
-    missing or not UTF-8.
+
+def json_lines(path: str | pathlib.Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a JSON-lines file as (line number from 1, object); blank lines are skipped.
+
+    One line at a time is held. Raises UserError naming file and line where a line is not a JSON
+    object, and where the file is missing or not UTF-8.
     """
     path = pathlib.Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # a byte order mark is read over
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 at byte {error.start}: save it as UTF-8") from None
-    rows = []
-    # split("\n"), not splitlines(): U+2028 and the like may stand inside a JSON string.
-    for number, line in enumerate(text.split("\n"), start=1):
+    # Lines of a file, not splitlines(): U+2028 and the like may stand inside a JSON string.
+    for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
             continue
         try:
@@ -196,8 +207,32 @@ def read_json_lines(path: str | pathlib.Path) -> list[tuple[int, dict[str, Any]]
             raise UserError(f"{path}:{number}: JSON that cannot be read ({error})") from None
         if not isinstance(row, dict):
             raise UserError(f"{path}:{number}: a JSON object is expected, not {type(row).__name__}")
-        rows.append((number, row))
-    return rows
+        yield number, row
+
+
+def count_lines(path: str | pathlib.Path) -> int:
+    """How many lines a file has, about: for a bar. 0 if it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return sum(part.count(b"\n") for part in iter(lambda: file.read(2**20), b""))
+    except OSError:
+        return 0
+
+
+def _lines(path: pathlib.Path) -> Iterator[str]:
+    try:
+        with open(path, encoding="utf-8-sig") as file:  # a byte order mark is read over
+            for line in file:
+                yield line.rstrip("\n")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except UnicodeDecodeError:
+        # It says where in the piece that was being read: of all the bytes it is asked again.
+        try:
+            path.read_bytes().decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path}: not UTF-8 at byte {error.start}: save it as UTF-8") from None
+        raise
 
 
 def shorten(text: str, characters: int = 50) -> str:

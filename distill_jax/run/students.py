@@ -72,7 +72,7 @@ class Students:
         self._models = sizes(run, self._tokenizer, known.facts)
         with jax.set_mesh(self._mesh):
             self._params = {"float32": restore_params(run, self._models, self._steps)}
-        first = next(iter(records.read_json_lines(run.workdir.annotations)), None)
+        first = next(iter(records.json_lines(run.workdir.annotations)), None)
         annotation = records.annotation_from_dict(first[1]) if first else None
         self._grade = _ungraded(run, annotation.answer if annotation else "0")
         self.example = annotation.question if annotation else ""

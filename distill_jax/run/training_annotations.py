@@ -15,7 +15,7 @@ import jax
 from distill_jax import distributed, records
 from distill_jax.annotations import mixture
 from distill_jax.annotations.duplicates import drop_duplicates
-from distill_jax.annotations.leaks import Leaks, Overlap
+from distill_jax.annotations.leaks import LISTED, Leaks, Overlap, most_alike
 from distill_jax.annotations.subsets import first_problems, hold_out, share_of_questions
 from distill_jax.annotations.summary import summarise, table
 from distill_jax.annotations.verify import (
@@ -35,8 +35,9 @@ from distill_jax.run.annotation_sources import (
 from distill_jax.run.run import Run
 from distill_jax.teacher.settings import NOTHING, Spending
 from distill_jax.text import tokenizer as text_tokenizer
+from distill_jax.tracking import progress
 from distill_jax.tracking.terminal import Terminal
-from distill_jax.workdir import some_of, write_json, write_text
+from distill_jax.workdir import some_of, write_json, write_parts
 
 
 class RunData(NamedTuple):
@@ -83,11 +84,14 @@ def _read(run: Run, terminal: Terminal, spending: Spending) -> RunData:
         raise UserError(
             f"{workdir.dev_annotations} is missing: put it back, or start a new --workdir"
         )
-    train, dev = (
-        [records.annotation_from_dict(row) for _, row in records.read_json_lines(path)]
-        for path in (workdir.annotations, workdir.dev_annotations)
-    )
+    train, dev = (_stored(path) for path in (workdir.annotations, workdir.dev_annotations))
     return RunData(train, dev, [], [])
+
+
+def _stored(path: pathlib.Path) -> list[records.Annotation]:
+    rows = records.json_lines(path)
+    shown = progress.each(rows, f"reading {path.name}", records.count_lines(path))
+    return [records.annotation_from_dict(row) for _, row in shown]
 
 
 def annotate(run: Run, terminal: Terminal, spending: Spending) -> RunData:
@@ -232,7 +236,7 @@ def write_annotations(run: Run, data: RunData, terminal: Terminal) -> Run:
     if data.usage:  # collected now, not read from here
         workdir.annotations.unlink(missing_ok=True)
         write_lines(workdir.rejected_annotations, data.rejected)
-        write_lines(workdir.overlaps, data.overlaps)
+        write_lines(workdir.overlaps, most_alike(data.overlaps))
         write_lines(workdir.dev_annotations, data.dev)
         summary = summarise([*data.train, *data.dev], data.rejected)
         write_json(workdir.summary, summary)
@@ -249,27 +253,36 @@ def _say_what_became_of_rows(run: Run, data: RunData, terminal: Terminal) -> Non
     say(f"{run.config.task}: {data.usage}")
     if data.rejected:
         say(f"{len(data.rejected)} annotations were rejected: {workdir.rejected_annotations}")
-    if doubtful := [each for each in data.train if names_no_answer(each)]:
+    doubtful, false = [], 0
+    for each in progress.each(data.train, "checking equations", len(data.train)):
+        if names_no_answer(each):
+            doubtful.append(each)
+        false += has_false_equation(each)
+    if doubtful:
         first = doubtful[0]
         say(
             f"{len(doubtful)} of {len(data.train)} end in a step that does not name the answer, "
             f"and are trained on: look at {first.id} (answer {records.shorten(first.answer)})"
         )
-    if false := sum(map(has_false_equation, data.train)):
+    if false:
         say(
             f"{false} of {len(data.train)} hold an equation that is false, and are trained on: "
             "--config.data.false_equations=reject leaves them out"
         )
     if data.overlaps:
+        listed = "they are listed in"
+        if len(data.overlaps) > LISTED:
+            listed = f"the {LISTED} that share most are listed in"
         say(
             f"{len(data.overlaps)} training questions share 8 words or more in a row with one of "
-            f"the evaluation; they are listed in {workdir.overlaps}"
+            f"the evaluation; {listed} {workdir.overlaps}"
         )
 
 
 def write_lines(path: pathlib.Path, rows: Sequence[Any]) -> None:
     """A file of JSON lines, one per record."""
-    write_text(path, "".join(records.to_json(row) + "\n" for row in rows))
+    shown = progress.each(rows, f"writing {path.name}", len(rows))
+    write_parts(path, (records.to_json(row) + "\n" for row in shown))
 
 
 def _environment() -> dict[str, Any]:
