@@ -61,7 +61,7 @@ class Leaks:
         self._stretches = {
             stretch: shared.setdefault(
                 tuple(problem.id for problem in found),
-                tuple(sorted(found, key=lambda problem: problem.id)),
+                tuple(sorted(found, key=lambda problem: problem.id) if found[1:] else found),
             )
             for stretch, found in stretches.items()
         }

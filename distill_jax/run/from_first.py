@@ -84,12 +84,12 @@ def _own_tokenizer(run: Run, annotations: Sequence[records.Annotation]) -> text_
     given = student_source.first_tokenizer(run.config, run.students)
     if given is not None:
         return given
-    texts = _texts(_evenly_spaced(annotations), run.scheme.text_format)
+    texts = _texts(evenly_spaced(annotations), run.scheme.text_format)
     marks = student_source.end_marks(run.config)
     return text_tokenizer.train_tokenizer(texts, run.config.tokenizer.vocab_size, marks)
 
 
-def _evenly_spaced(annotations: Sequence[records.Annotation]) -> Sequence[records.Annotation]:
+def evenly_spaced(annotations: Sequence[records.Annotation]) -> Sequence[records.Annotation]:
     """All of them, or TOKENIZER_ROWS of them from all over: more do not change the tokens."""
     count = len(annotations)
     if count <= TOKENIZER_ROWS:

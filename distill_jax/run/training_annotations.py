@@ -253,18 +253,14 @@ def _say_what_became_of_rows(run: Run, data: RunData, terminal: Terminal) -> Non
     say(f"{run.config.task}: {data.usage}")
     if data.rejected:
         say(f"{len(data.rejected)} annotations were rejected: {workdir.rejected_annotations}")
-    doubtful, false = [], 0
-    for each in progress.each(data.train, "checking equations", len(data.train)):
-        if names_no_answer(each):
-            doubtful.append(each)
-        false += has_false_equation(each)
-    if doubtful:
+    kept = progress.each(data.train, "reading last steps", len(data.train))
+    if doubtful := [each for each in kept if names_no_answer(each)]:
         first = doubtful[0]
         say(
             f"{len(doubtful)} of {len(data.train)} end in a step that does not name the answer, "
             f"and are trained on: look at {first.id} (answer {records.shorten(first.answer)})"
         )
-    if false:
+    if false := _count_false_equations(run, data.train):
         say(
             f"{false} of {len(data.train)} hold an equation that is false, and are trained on: "
             "--config.data.false_equations=reject leaves them out"
@@ -277,6 +273,13 @@ def _say_what_became_of_rows(run: Run, data: RunData, terminal: Terminal) -> Non
             f"{len(data.overlaps)} training questions share 8 words or more in a row with one of "
             f"the evaluation; {listed} {workdir.overlaps}"
         )
+
+
+def _count_false_equations(run: Run, annotations: Sequence[records.Annotation]) -> int:
+    if run.config.data.false_equations == "reject":
+        return 0  # they were
+    kept = progress.each(annotations, "checking equations", len(annotations))
+    return sum(map(has_false_equation, kept))
 
 
 def write_lines(path: pathlib.Path, rows: Sequence[Any]) -> None:

@@ -29,10 +29,12 @@ _UNIT = re.compile(
 )
 # `12 + 30 = 42` alone: two letters or nothing before it, the end or two letters behind it, so that
 # neither `4 x 5 + 3 = 8` nor `5 + 3 = 8 x 2` is one.
+_WHOLE = "[1-9][0-9]{0,8}"
 _PLAIN_EQUATION = re.compile(
-    r"(?:(?<=[A-Za-z]{2} )|\A)([1-9][0-9]{0,8}) ([-+*]) ([1-9][0-9]{0,8}) = ([1-9][0-9]{0,8})"
-    r"(?=\.?\Z| [A-Za-z]{2})"
+    rf"(?:(?<=[A-Za-z]{{2}} )|\A)\$?({_WHOLE}) ?([-+*/]) ?\$?({_WHOLE}) ?= ?\$?({_WHOLE})"
+    r"(?=[.,;]?(?:\Z| [A-Za-z]{2}))"
 )
+_PLAIN_MARK = re.compile(rf"<<({_WHOLE})([-+*/])({_WHOLE})=({_WHOLE})>>")
 _SIGNS = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 _CONVERSIONS = frozenset(
     [
@@ -75,13 +77,22 @@ def false_equations(text: str) -> list[str]:
 
 def _are_plainly_true(text: str) -> bool:
     """Whether every `=` of a text is that of a true equation of two whole numbers that stands alone
-    among words: then nothing is false, and it need not be taken apart. False: not known."""
-    found = 0
-    for left, sign, right, value in _PLAIN_EQUATION.findall(text):
-        if _SIGNS[sign](int(left), int(right)) != int(value):
+    among words, or that of such a mark: then nothing is false, and it need not be taken apart.
+    False: not known."""
+    if "<<" in text:
+        found = _PLAIN_MARK.findall(text)
+        if len(found) != text.count("<<") or not all(map(_is_true, found)):
             return False
-        found += 1
-    return found == text.count("=")
+        text = _PLAIN_MARK.sub("", text)
+    found = _PLAIN_EQUATION.findall(text)
+    return len(found) == text.count("=") and all(map(_is_true, found))
+
+
+def _is_true(equation: tuple[str, str, str, str]) -> bool:
+    left, right, value = int(equation[0]), int(equation[2]), int(equation[3])
+    if equation[1] == "/":
+        return left == right * value
+    return _SIGNS[equation[1]](left, right) == value
 
 
 def is_false(expression: str, written: str) -> bool:

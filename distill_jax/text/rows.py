@@ -23,11 +23,13 @@ end of text; the others, and enders between turns, write the end of turn.
 """
 
 import collections
+import contextlib
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -88,15 +90,11 @@ class Rows(Sequence[Row]):
         """The same rows; they themselves if they are held so already."""
         if isinstance(rows, Rows):
             return rows
-        made = _Growing()
-        for row in rows:
-            made.tokens += row.tokens
-            made.writers += row.writers
-            made.counts += [1] * len(row.tokens)
-            made.lengths.append(len(row.tokens))
-        made.close()
+        tokens = np.array([token for row in rows for token in row.tokens], np.int32)
+        writers = np.array([writer for row in rows for writer in row.writers], np.int8)
+        offsets = _offsets([len(row.tokens) for row in rows])
         problems, origins = [row.problem for row in rows], [row.origin for row in rows]
-        return cls(made.arrays(), problems, origins, lambda index: rows[index].name)
+        return cls((tokens, writers, offsets), problems, origins, lambda index: rows[index].name)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -110,38 +108,10 @@ class Rows(Sequence[Row]):
         return Row(tokens, writers, self.name(index), self.problems[index], self.origins[index])
 
 
-class _Growing:
-    """Rows of a student while they are made. Lists hold what is not in arrays yet: the tokens, the
-    length of each row, and who writes how many tokens in a row."""
-
-    def __init__(self) -> None:
-        self.tokens: list[int] = []
-        self.writers: list[int] = []
-        self.counts: list[int] = []
-        self.lengths: list[int] = []
-        self._parts: list[tuple[np.ndarray, np.ndarray]] = []
-
-    def close(self) -> None:
-        """What was added becomes arrays."""
-        counts = np.array(self.counts, np.int64)
-        writers = np.repeat(np.array(self.writers, np.int8), counts)
-        self._parts.append((np.array(self.tokens, np.int32), writers))
-        for part in (self.tokens, self.writers, self.counts):
-            part.clear()
-
-    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Tokens, writers, offsets of all that was closed; nothing is left here."""
-        offsets = np.zeros(len(self.lengths) + 1, np.int64)
-        np.cumsum(self.lengths, out=offsets[1:])
-        tokens, writers = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.int8)
-        place = 0
-        self._parts.reverse()
-        while self._parts:  # each is freed before the next is copied
-            some, theirs = self._parts.pop()
-            tokens[place : place + len(some)] = some
-            writers[place : place + len(some)] = theirs
-            place += len(some)
-        return tokens, writers, offsets
+def _offsets(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
 
 
 def make_views(
@@ -199,72 +169,6 @@ def encode_prompts(
     return [prompt_tokens(question, tokenizer.end_of_turn) for question in encoded]
 
 
-def build_row(
-    prompt: list[int],
-    turns: Sequence[tuple[str, list[int]]],
-    view: View,
-    scheme: Scheme,
-    end_of_turn: int,
-    end_of_text: int,
-) -> Row:
-    """The row of one view, behind its prompt.
-
-    `turns` holds (writer, ids of the text) in order. With end of turn 1 and end of text 0:
-
-    >>> from distill_jax.text.transcript import SCHEMES
-    >>> socratic = SCHEMES["socratic"]
-    >>> turns = [("decomposer", [7]), ("solver", [8, 9])]
-    >>> both = frozenset(["decomposer", "solver"])
-    >>> row = build_row([5, 6, 1], turns, View("asker", both, (0,)), socratic, 1, 0)
-    >>> row.tokens
-    [5, 6, 1, 7, 1, 8, 9, 1, 0]
-    >>> row.writers
-    [-1, -1, -1, 0, 0, -1, -1, -1, 0]
-    >>> row = build_row([5, 6, 1], turns, View("answerer", both, (1,)), socratic, 1, 0)
-    >>> row.tokens
-    [5, 6, 1, 7, 1, 8, 9, 1]
-    >>> row.writers
-    [-1, -1, -1, -1, -1, 1, 1, 1]
-    >>> chain = SCHEMES["chain"]
-    >>> alone = View("s", frozenset(["solver"]), (0,))
-    >>> row = build_row([5, 6, 1], [("solver", [8, 9])], alone, chain, 1, 0)
-    >>> row.tokens, row.writers
-    ([5, 6, 1, 8, 9, 0], [-1, -1, -1, 0, 0, 0])
-    """
-    tokens = list(prompt)
-    writers, counts = [NO_LOSS], [len(prompt)]
-    _add_turns((tokens, writers, counts), turns, view, scheme, (end_of_turn, end_of_text))
-    by_token = [writer for writer, count in zip(writers, counts, strict=True) for _ in range(count)]
-    return Row(tokens, by_token)
-
-
-def _add_turns(
-    row: tuple[list[int], list[int], list[int]],
-    turns: Sequence[tuple[str, list[int]]],
-    view: View,
-    scheme: Scheme,
-    marks: tuple[int, int],
-) -> None:
-    """Append to a row (its tokens, who writes, how many of them) what follows its prompt."""
-    tokens, writers, counts = row
-    end_of_turn, end_of_text = marks
-    ender_spoke_last = bool(turns) and turns[-1][0] == scheme.ender
-    last = len(turns) - 1 if ender_spoke_last else -1
-    for index, (writer, text) in enumerate(turns):
-        if writer not in view.sees:
-            continue
-        role = scheme.roles.index(writer)
-        tokens += text
-        tokens.append(end_of_text if index == last else end_of_turn)
-        writers.append(role if role in view.writes else NO_LOSS)
-        counts.append(len(text) + 1)
-    ender = scheme.roles.index(scheme.ender)
-    if not ender_spoke_last and ender in view.writes:
-        tokens.append(end_of_text)
-        writers.append(ender)
-        counts.append(1)
-
-
 def encode_rows(
     annotations: Sequence[Annotation],
     scheme: Scheme,
@@ -276,34 +180,20 @@ def encode_rows(
     While one part of the annotations becomes rows, the tokenizer, which needs no Python, is at work
     on the next. Raises UserError, which names the row, for text that the tokenizer cannot hold.
     """
-    of = list(dict.fromkeys(view.student for view in views))
-    seen_as = {student: [view for view in views if view.student == student] for student in of}
-    made = {student: _Growing() for student in of}
-    marks = tokenizer.end_of_turn, tokenizer.end_of_text
-    encoded = _encoded(annotations, scheme, tokenizer)
-    for count, (prompt, turns) in enumerate(
-        progress.each(encoded, "making training rows", len(annotations)), start=1
-    ):
-        for student, own_views in seen_as.items():
-            rows = made[student]
-            for view in own_views:
-                before = len(rows.tokens)
-                rows.tokens += prompt
-                rows.writers.append(NO_LOSS)
-                rows.counts.append(len(prompt))
-                row = rows.tokens, rows.writers, rows.counts
-                _add_turns(row, turns, view, scheme, marks)
-                rows.lengths.append(len(rows.tokens) - before)
-        if count % _AT_ONCE == 0:
-            for rows in made.values():
-                rows.close()
+    own = {view.student: [v for v in views if v.student == view.student] for view in views}
+    parts: dict[str, list[_Part]] = {student: [] for student in own}
+    with contextlib.closing(_encoded(annotations, scheme, tokenizer)) as encoded:
+        title, parts_of_all = "making training rows", -(-len(annotations) // _AT_ONCE)
+        for pieces in progress.each(encoded, title, parts_of_all, of_each=_AT_ONCE):
+            for student, some in own.items():
+                parts[student].append(_interleaved([pieces.of_view(view, scheme) for view in some]))
     found = {}
-    for student, rows in made.items():
-        rows.close()
-        each = len(seen_as[student])  # rows of one annotation
-        of_row = annotations if each == 1 else [a for a in annotations for _ in range(each)]
+    for student, some in own.items():
+        of_row = annotations
+        if len(some) > 1:
+            of_row = [annotation for annotation in annotations for _ in some]
         found[student] = Rows(
-            rows.arrays(),
+            _joined(parts.pop(student)),
             [annotation.id for annotation in of_row],
             [annotation.origin for annotation in of_row],
             functools.partial(_name, of_row),
@@ -311,40 +201,138 @@ def encode_rows(
     return found
 
 
-_Encoded = tuple[list[int], list[tuple[str, list[int]]]]  # (prompt, [(writer, text)])
+_Part = tuple[np.ndarray, np.ndarray, np.ndarray]  # tokens, writers, length of each row
+_PROMPT = -1
+
+
+class _Pieces(NamedTuple):
+    """Dialogues as arrays: their pieces, a prompt or a turn each, one after the other.
+
+    For the question `5 6`, a turn `7` of role 0 and a turn `8 9` of role 1, where role 0 may end
+    the text, with end of turn 1 and end of text 0:
+
+        tokens  5 6 1  7 1  8 9 1  0
+        counts      3    2      3  1
+        roles      -1    0      1  2    2 = the end of text, which has no turn
+        first       0                   piece with which each dialogue begins
+    """
+
+    tokens: np.ndarray
+    counts: np.ndarray
+    roles: np.ndarray
+    first: np.ndarray
+
+    def of_view(self, view: View, scheme: Scheme) -> _Part:
+        """What one view has of every dialogue.
+
+        >>> from distill_jax.text.transcript import SCHEMES
+        >>> pieces = _Pieces(*map(np.array, ([5, 6, 1, 7, 1, 8, 9, 1, 0], [3, 2, 3, 1],
+        ...                                  [-1, 0, 1, 2], [0])))
+        >>> both = frozenset(["decomposer", "solver"])
+        >>> for writes in (0,), (1,):
+        ...     part = pieces.of_view(View("s", both, writes), SCHEMES["socratic"])
+        ...     print(*(array.tolist() for array in part))
+        [5, 6, 1, 7, 1, 8, 9, 1, 0] [-1, -1, -1, 0, 0, -1, -1, -1, 0] [9]
+        [5, 6, 1, 7, 1, 8, 9, 1] [-1, -1, -1, -1, -1, 1, 1, 1] [8]
+        """
+        # By role, then the end of text, then (at -1) the prompt.
+        ender = scheme.roles.index(scheme.ender)
+        ends = ender in view.writes
+        seen = np.array([role in view.sees for role in scheme.roles] + [ends, True])
+        roles = range(len(scheme.roles))
+        learned = [role if role in view.writes else NO_LOSS for role in roles]
+        writers = np.array([*learned, ender, NO_LOSS], np.int8)[self.roles]
+        shown = seen[self.roles]
+        counts = self.counts * shown
+        tokens = self.tokens if shown.all() else self.tokens[np.repeat(shown, self.counts)]
+        return tokens, np.repeat(writers, counts), np.add.reduceat(counts, self.first)
 
 
 def _encoded(
     annotations: Sequence[Annotation], scheme: Scheme, tokenizer: Tokenizer
-) -> Iterator[_Encoded]:
-    """Prompt and turns of every annotation as ids, one part of them ahead of what is asked for."""
+) -> Iterator[_Pieces]:
+    """The annotations part by part; the next part is encoded while one is looked at."""
     parts = [annotations[i : i + _AT_ONCE] for i in range(0, len(annotations), _AT_ONCE)]
     with futures.ThreadPoolExecutor(1) as pool:
-        waiting = collections.deque[futures.Future[list[_Encoded]]]()
+        waiting = collections.deque[futures.Future[_Pieces]]()
         for part in parts:
             waiting.append(pool.submit(_encode_part, part, scheme, tokenizer))
             if len(waiting) == 2:
-                yield from waiting.popleft().result()
+                yield waiting.popleft().result()
         while waiting:
-            yield from waiting.popleft().result()
+            yield waiting.popleft().result()
 
 
 def _encode_part(
     annotations: Sequence[Annotation], scheme: Scheme, tokenizer: Tokenizer
-) -> list[_Encoded]:
-    prompts = encode_prompts(annotations, scheme, tokenizer)
-    transcripts = [render(annotation, scheme) for annotation in annotations]
+) -> _Pieces:
+    form, number = scheme.text_format, {role: i for i, role in enumerate(scheme.roles)}
+    texts: list[str] = []
+    roles: list[int] = []  # of every piece
+    first: list[int] = []
+    of: list[int] = []  # every text's annotation
+    for index, annotation in enumerate(annotations):
+        turns = render(annotation, scheme)
+        first.append(len(roles))
+        texts.append(form.question(annotation.question))
+        roles.append(_PROMPT)
+        for writer, text in turns:
+            texts.append(text)
+            roles.append(number[writer])
+        of += [index] * (len(turns) + 1)
+        if turns[-1][0] != scheme.ender:
+            texts.append("")
+            roles.append(len(scheme.roles))
+            of.append(index)
 
     def place(index: int) -> str:
-        both = zip(annotations, transcripts, strict=True)
-        return [f"{row.id}: {writer}" for row, turns in both for writer, _ in turns][index]
+        writer = "question" if roles[index] == _PROMPT else scheme.roles[roles[index]]
+        return f"{annotations[of[index]].id}: {writer}"
 
-    said = [text for turns in transcripts for _, text in turns]
-    texts = iter(tokenizer.encode(said, place))
-    return [
-        (prompt, [(writer, next(texts)) for writer, _ in turns])
-        for prompt, turns in zip(prompts, transcripts, strict=True)
+    ids = tokenizer.encode(texts, place)
+    lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+    role, starts = np.array(roles), np.array(first)
+    marks = np.full(len(ids), tokenizer.end_of_turn, np.int32)
+    ender = number[scheme.ender]
+    last = np.append(starts[1:], len(ids)) - 1
+    marks[last[(role[last] == ender) | (role[last] == len(scheme.roles))]] = tokenizer.end_of_text
+    marked = np.full(len(ids), True)
+    if not form.question_is_a_turn:
+        marked[starts] = False
+    counts = lengths + marked
+    is_mark = np.full(counts.sum(), False)
+    is_mark[(np.cumsum(counts) - 1)[marked]] = True
+    tokens = np.empty(len(is_mark), np.int32)
+    tokens[is_mark] = marks[marked]
+    tokens[~is_mark] = np.fromiter(itertools.chain.from_iterable(ids), np.int32, lengths.sum())
+    return _Pieces(tokens, counts, role, starts)
+
+
+def _interleaved(views: list[_Part]) -> _Part:
+    """The rows of several views of the same dialogues, those of a dialogue side by side."""
+    if len(views) == 1:
+        return views[0]
+    split = [
+        [np.split(array, np.cumsum(lengths)[:-1]) for array in (tokens, writers)]
+        for tokens, writers, lengths in views
     ]
+    tokens, writers = (
+        np.concatenate([row for rows in zip(*arrays, strict=True) for row in rows])
+        for arrays in zip(*split, strict=True)
+    )
+    return tokens, writers, np.stack([lengths for _, _, lengths in views], axis=1).ravel()
+
+
+def _joined(parts: list[_Part]) -> _Part:
+    """Tokens, writers and offsets of all; each part is freed before the next is copied."""
+    offsets = _offsets(np.concatenate([lengths for _, _, lengths in parts]) if parts else [])
+    tokens, writers = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.int8)
+    end = int(offsets[-1])
+    while parts:
+        some, theirs, _ = parts.pop()
+        tokens[end - len(some) : end], writers[end - len(some) : end] = some, theirs
+        end -= len(some)
+    return tokens, writers, offsets
 
 
 def _name(annotations: Sequence[Annotation], index: int) -> str:

@@ -38,14 +38,17 @@ def watched(watcher: Watcher) -> Iterator[None]:
         _watcher.reset(token)
 
 
-def each(items: Iterable[_Item], title: str, total: int) -> Iterator[_Item]:
-    """The items, of which there are `total`; whoever watches is told how many are done."""
-    watcher = _watcher.get()
-    if watcher is None or total < _EVERY:
+def each(items: Iterable[_Item], title: str, total: int, *, of_each: int = 1) -> Iterator[_Item]:
+    """The items, of which there are `total`; whoever watches is told how many are done.
+
+    An item that stands for many says so with `of_each`, and so many are counted.
+    """
+    watcher, every = _watcher.get(), max(1, _EVERY // of_each)
+    if watcher is None or total < every:
         yield from items
         return
-    with watcher(title, total) as shown:
+    with watcher(title, total * of_each) as shown:
         for done, item in enumerate(items):
-            if done % _EVERY == 0:
-                shown.update(done)
+            if done % every == 0:
+                shown.update(done * of_each)
             yield item
