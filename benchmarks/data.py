@@ -117,7 +117,6 @@ def ours(directory: pathlib.Path, scheme: str) -> dict[str, Any]:
 
 def peer(directory: pathlib.Path, processes: int) -> dict[str, Any]:
     """The training set of TRL's SFTTrainer from the same file."""
-    os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": str(directory / "cache")}
     import datasets
     import transformers
     import trl
@@ -138,7 +137,8 @@ def peer(directory: pathlib.Path, processes: int) -> dict[str, Any]:
     parts, before = Parts(), _memory_now()
     with parts.part("read"):
         file = str(directory / "train.jsonl")
-        rows = datasets.load_dataset("json", data_files=file, split="train")
+        cache = str(directory / "cache")
+        rows = datasets.load_dataset("json", data_files=file, split="train", cache_dir=cache)
     with parts.part("columns"):
         rows = rows.map(
             columns, remove_columns=rows.column_names, num_proc=arguments.dataset_num_proc
@@ -190,7 +190,7 @@ MEASURED = {"ours": ours, "peer": peer, "encoding": encoding}
 def _measure(name: str, directory: pathlib.Path, argument: Any) -> dict[str, Any]:
     """One measurement in a process of its own."""
     command = [sys.executable, __file__, "--measure", name, str(directory), json.dumps(argument)]
-    environment = os.environ | {"JAX_PLATFORMS": "cpu", "TOKENIZERS_PARALLELISM": "true"}
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "HF_HUB_OFFLINE": "1"}
     load = os.getloadavg()[0]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT)
     if done.returncode:

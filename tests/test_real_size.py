@@ -64,7 +64,7 @@ def _cases():
 
 @pytest.mark.parametrize("at_once", [1, 3, 2048])
 @pytest.mark.parametrize(
-    "scheme", _cases(), ids=lambda each: f"{each.name}-{each.text_format.name}"
+    "scheme", list(_cases()), ids=lambda each: f"{each.name}-{each.text_format.name}"
 )
 def test_rows_equal_those_that_are_made_token_by_token(trained, scheme, at_once, monkeypatch):
     monkeypatch.setattr(rows, "_AT_ONCE", at_once)
@@ -178,7 +178,7 @@ def test_the_benchmark_measures_both_sides_on_the_same_rows(tmp_path):
     assert ours["problems"] + ours["dropped"] == 60 and ours["overlaps"] >= 2
     assert set(ours["seconds"]) == {"read_and_check", "write", "train_bpe", "encode"}
     bare = data.encoding(pathlib.Path(tmp_path), "chain")
-    assert bare["texts"] == 2 * (ours["problems"] - 6)  # without those of dev
+    assert bare["texts"] == 2 * (ours["problems"] - ours["problems"] // 10)  # without those of dev
     if importlib.util.find_spec("trl") is None:
         pytest.skip("TRL is missing: the peer was not run (extra [trl])")
     peer = data.peer(pathlib.Path(tmp_path), 1)
