@@ -151,7 +151,7 @@ def peer(directory: pathlib.Path, processes: int) -> dict[str, Any]:
     made: Any = trainer.train_dataset
     some = made.select(range(0, len(made), max(1, len(made) // 1000)))
     tokens = [len(row["input_ids"]) for row in some]
-    assert all(any(row["completion_mask"]) for row in some)
+    assert all(-100 == row["labels"][0] and -100 != row["labels"][-1] for row in some)
     return {
         "problems": len(made),
         "processes": processes,

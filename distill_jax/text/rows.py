@@ -40,7 +40,7 @@ from distill_jax.text.transcript import SCHEMES, Scheme, render
 from distill_jax.tracking import progress
 
 NO_LOSS = -1
-_AT_ONCE = 2048  # annotations that are encoded together
+_AT_ONCE = 1024  # annotations that are encoded together
 
 
 @dataclasses.dataclass(frozen=True)
