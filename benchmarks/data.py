@@ -123,7 +123,10 @@ def peer(directory: pathlib.Path, processes: int) -> dict[str, Any]:
 
     datasets.disable_progress_bars()
     tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(directory / "tokenizer")
-    size = transformers.GPT2Config(n_layer=1, n_embd=8, n_head=1, vocab_size=len(tokenizer))
+    size = transformers.GPT2Config(
+        n_layer=1, n_embd=8, n_head=1, vocab_size=len(tokenizer),
+        bos_token_id=tokenizer.eos_token_id, eos_token_id=tokenizer.eos_token_id,
+    )  # fmt: skip
     model = transformers.GPT2LMHeadModel(size)
     arguments = trl.SFTConfig(
         output_dir=str(directory / "trl"), use_cpu=True, bf16=False, report_to="none",
@@ -151,7 +154,7 @@ def peer(directory: pathlib.Path, processes: int) -> dict[str, Any]:
     made: Any = trainer.train_dataset
     some = made.select(range(0, len(made), max(1, len(made) // 1000)))
     tokens = [len(row["input_ids"]) for row in some]
-    assert all(-100 == row["labels"][0] and -100 != row["labels"][-1] for row in some)
+    assert all(row["labels"][0] == -100 and row["labels"][-1] != -100 for row in some)
     return {
         "problems": len(made),
         "processes": processes,

@@ -107,8 +107,9 @@ def _evaluate(
     partial: PartialPredictions,
 ) -> tuple[list[records.Prediction], dict[str, Any]]:
     config, split, settings = run.config, run.config.evaluation.split, run.sampling
-    held_out = training_annotations.collect(run, terminal).dev
-    problems = evaluation_problems(run, held_out)
+    with terminal.watching():
+        held_out = training_annotations.collect(run, terminal).dev
+        problems = evaluation_problems(run, held_out)
     gold = gold_annotations(run, problems) if given.needs_gold(settings) else {}
     tokenizer = from_first.tokenizer(run)
     models = sizes(run, tokenizer, known.facts)

@@ -31,7 +31,8 @@ _UNIT = re.compile(
 # neither `4 x 5 + 3 = 8` nor `5 + 3 = 8 x 2` is one.
 _WHOLE = "[1-9][0-9]{0,8}"
 _PLAIN_EQUATION = re.compile(
-    rf"(?:(?<=[A-Za-z]{{2}} )|(?<=[A-Za-z]{{2}}[,.:;] )|\A)\$?({_WHOLE}) ?([-+*/]) ?\$?({_WHOLE}) ?= ?\$?({_WHOLE})"
+    r"(?:(?<=[A-Za-z]{2} )|(?<=[A-Za-z]{2}[,.:;] )|\A)"
+    rf"\$?({_WHOLE}) ?([-+*/]) ?\$?({_WHOLE}) ?= ?\$?({_WHOLE})"
     r"(?=[.,;]?(?:\Z| [A-Za-z]{2}))"
 )
 _PLAIN_MARK = re.compile(rf"<<({_WHOLE})([-+*/])({_WHOLE})=({_WHOLE})>>")
