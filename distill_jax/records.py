@@ -4,10 +4,13 @@ import dataclasses
 import functools
 import json
 import pathlib
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from distill_jax.errors import UserError
+
+_HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -114,6 +117,7 @@ class Prediction:
     samples: tuple[Sample, ...] = ()  # all of them, or () where one was drawn
     answered_by: str = ""  # who gave this answer: "students", or a member of several answerers
     cost: Cost = Cost()  # of all samples, and of everyone who was asked before
+    trained_on: str = ""  # the annotation with this question that the students learned from
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,10 +161,11 @@ def annotation_from_dict(row: dict[str, Any]) -> Annotation:
 def prediction_from_dict(row: dict[str, Any]) -> Prediction:
     """Build a Prediction from parsed JSON.
 
-    Raises KeyError on a missing field but "samples", TypeError on an unknown field inside of it and
-    on costs that are not whole numbers from 0.
+    Raises KeyError on a missing field but "samples" and "trained_on", TypeError on an unknown field
+    inside of "samples" and on costs that are not whole numbers from 0.
     """
-    row = {"samples": (), **row}  # rows written before there were several samples
+    # Rows may be older than these fields.
+    row = {"samples": (), "trained_on": "", **row}
     fields = {f.name: row[f.name] for f in dataclasses.fields(Prediction)}
     samples = tuple(
         Sample(**{**s, "turns": _turns(s["turns"]), "cost": _cost(s["cost"])})
@@ -182,16 +187,21 @@ def _turns(rows: Iterable[dict[str, Any]]) -> tuple[Turn, ...]:
     return tuple(Turn(**row) for row in rows)
 
 
-def read_json_lines(path: str | pathlib.Path) -> list[tuple[int, dict[str, Any]]]:
+def read_json_lines(
+    path: str | pathlib.Path, *, mend: bool = False
+) -> list[tuple[int, dict[str, Any]]]:
     """All rows of a JSON-lines file, as `json_lines` gives them one by one."""
-    return list(json_lines(path))
+    return list(json_lines(path, mend=mend))
 
 
-def json_lines(path: str | pathlib.Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def json_lines(
+    path: str | pathlib.Path, *, mend: bool = False
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """The rows of a JSON-lines file as (line number from 1, object); blank lines are skipped.
 
     One line at a time is held. Raises UserError naming file and line where a line is not a JSON
-    object, and where the file is missing or not UTF-8.
+    object, and where the file is missing or not UTF-8. Half a surrogate pair, which JSON can spell
+    and UTF-8 cannot, is refused too, unless `mend`: then it becomes `?`.
     """
     path = pathlib.Path(path)
     # Lines of a file, not splitlines(): U+2028 and the like may stand inside a JSON string.
@@ -207,6 +217,10 @@ def json_lines(path: str | pathlib.Path) -> Iterator[tuple[int, dict[str, Any]]]
             raise UserError(f"{path}:{number}: JSON that cannot be read ({error})") from None
         if not isinstance(row, dict):
             raise UserError(f"{path}:{number}: a JSON object is expected, not {type(row).__name__}")
+        if mend:
+            row = without_half_pairs(row)
+        elif _HALF_PAIR.search(line):  # or a whole one
+            refuse_half_pairs(row, f"{path}:{number}")
         yield number, row
 
 
@@ -235,9 +249,48 @@ def _lines(path: pathlib.Path) -> Iterator[str]:
         raise
 
 
+def read_annotations(path: pathlib.Path) -> list[Annotation]:
+    """The annotations of a file that this project wrote, as `annotations_in` gives them."""
+    return list(annotations_in(path))
+
+
+def annotations_in(path: pathlib.Path) -> Iterator[Annotation]:
+    """The annotations of a file that this project wrote, one by one. Raises UserError as
+    `json_lines` does, and for a row that is none."""
+    for number, row in json_lines(path):
+        try:
+            yield annotation_from_dict(row)
+        except (KeyError, TypeError) as error:
+            raise UserError(
+                f"{path}:{number}: not an annotation ({error}): put back a copy of the file"
+            ) from None
+
+
 def shorten(text: str, characters: int = 50) -> str:
     """How `text` begins, for messages: enough to find it by."""
     return text if len(text) <= characters else text[:characters] + "..."
+
+
+def without_half_pairs(value: Any) -> Any:
+    """Parsed JSON with `?` for every half of a surrogate pair."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [without_half_pairs(each) for each in value]
+    if isinstance(value, dict):
+        return {without_half_pairs(key): without_half_pairs(each) for key, each in value.items()}
+    return value
+
+
+def refuse_half_pairs(value: Any, where: str) -> None:
+    """Raise UserError, which begins with `where`, if parsed JSON holds half a surrogate pair."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(error.object[error.start]):04x}"
+        raise UserError(
+            f"{where}: {half} is half a character (a surrogate without the other one): remove it"
+        ) from None
 
 
 def refuse_duplicates(records: Iterable[Any], where: str) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any
@@ -13,6 +14,37 @@ from typing import IO, Any
 from distill_jax.errors import UserError
 
 FORMAT_VERSION = 7
+_DAMAGED = "the file is damaged: put back a copy, or delete what it belongs to and start it again"
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # gs://bucket/run, file:///tmp/run
+
+
+def local_path(name: str | os.PathLike[str], key: str) -> pathlib.Path:
+    """The path on this machine that the user gave as `key`, such as --workdir; a `~` at its
+    beginning is the home directory. Raises UserError as `path_mistake` describes."""
+    if mistake := path_mistake(name, key):
+        raise UserError(mistake)
+    return pathlib.Path(name).expanduser()
+
+
+LOCAL = "a path on this machine (only config.checkpoint_dir may be gs://BUCKET/DIRECTORY)"
+
+
+def path_mistake(name: str | os.PathLike[str], key: str, expected: str = LOCAL) -> str:
+    """What is wrong with the path that the user gave as `key`; "" = nothing.
+
+    An address such as gs://BUCKET/RUN is wrong: it would become a directory called `gs:`.
+    """
+    text = os.fspath(name)
+    if _ADDRESS.match(text):
+        return f"{key}={text}: {expected} is expected"
+    try:
+        text.encode()
+        pathlib.Path(text).expanduser()
+    except UnicodeEncodeError:
+        return f"{key}={text!r} is not UTF-8: choose another name"
+    except RuntimeError:
+        return f"{key}={text}: this user has no home directory here: write the whole path"
+    return ""
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
@@ -25,8 +57,9 @@ def write_parts(path: pathlib.Path, parts: Iterable[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.writelines(parts)
+        with open(temporary, "wb") as file:
+            for part in parts:
+                file.write(_encoded(part, path))
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -48,8 +81,9 @@ def some_of(items: Sequence[str], count: int = 4) -> str:
 class Workdir:
     """One run's directory; docs/working_directory.md says what lies where."""
 
-    def __init__(self, path: str | pathlib.Path):
-        self.path = pathlib.Path(path)
+    def __init__(self, path: str | os.PathLike[str]):
+        """Raises UserError if `path` is not one of this machine."""
+        self.path = local_path(path, "--workdir")
         self.config = self.path / "config.json"
         self.format_version = self.path / "format_version"
         self.environment = self.path / "environment.json"
@@ -79,11 +113,11 @@ class Workdir:
         passed the file to that is returned. A directory that was made for it and in which nothing
         was written is deleted again.
         """
-        made = not self.path.exists()
         try:
+            made = not self.path.exists()
             self.path.mkdir(parents=True, exist_ok=True)
             file = open(self.path / ".lock", "a+", encoding="utf-8")  # noqa: SIM115
-        except (NotADirectoryError, FileExistsError, PermissionError) as error:
+        except OSError as error:
             reason = error.strerror or type(error).__name__
             raise UserError(f"--workdir={self.path}: {reason}: choose another") from None
         with file:
@@ -95,6 +129,12 @@ class Workdir:
                 raise UserError(
                     f"--workdir={self.path} is in use by {owner}: wait for it, or choose another"
                 ) from None
+            except OSError as error:  # Lustre without the mount option flock, some network disks
+                self._forget(made)
+                raise UserError(
+                    f"--workdir={self.path}: files cannot be locked there ({error.strerror}): "
+                    "choose a directory on another disk; only config.checkpoint_dir may be there"
+                ) from None
             file.seek(0)
             file.truncate()
             file.write(f"process {os.getpid()}")
@@ -102,9 +142,13 @@ class Workdir:
             try:
                 yield file
             finally:
-                if made and [path.name for path in self.path.iterdir()] == [".lock"]:
-                    (self.path / ".lock").unlink()
-                    self.path.rmdir()
+                self._forget(made)
+
+    def _forget(self, made: bool) -> None:
+        """Delete a directory that was made for the lock and holds nothing else."""
+        if made and [path.name for path in self.path.iterdir()] == [".lock"]:
+            (self.path / ".lock").unlink()
+            self.path.rmdir()
 
     def write_config(self, config: dict[str, Any], identity: dict[str, Any]) -> None:
         """Keep `config` in the directory; refuse where it holds a run of another identity.
@@ -182,7 +226,8 @@ class Workdir:
 
     def check_version(self) -> None:
         """Raise UserError where the directory was written in a format this code does not read."""
-        version = self.format_version.read_text().strip() if self.format_version.exists() else "?"
+        path = self.format_version
+        version = path.read_text(errors="replace").strip() if path.exists() else "?"
         if version != str(FORMAT_VERSION):
             raise UserError(
                 f"{self.path} has format version {version}, this code reads {FORMAT_VERSION}: "
@@ -190,16 +235,56 @@ class Workdir:
             )
 
 
+def _encoded(text: str, path: pathlib.Path) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        half = text[max(0, error.start - 30) : error.end]
+        raise UserError(
+            f"{path} cannot be written: half a character in {half!r}: remove it where it comes from"
+        ) from None
+
+
 def _sha256(path: pathlib.Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+class _Stored(dict[str, Any]):
+    """An object in a file that this project wrote: what it lacks, it was damaged by."""
+
+    path: pathlib.Path
+
+    def __missing__(self, key: str) -> Any:
+        raise UserError(f"{self.path}: {key!r} is missing: {_DAMAGED}")
+
+
+def read_facts(path: pathlib.Path) -> dict[str, dict[str, Any]]:
+    """training_data.json, {student: facts}; raises as `read_json` does."""
+    facts = read_json(path)
+    for student, each in facts.items():
+        if not isinstance(each, dict):
+            raise UserError(f"{path}: {student!r} is not an object: {_DAMAGED}")
+    return facts
+
+
 def read_json(path: pathlib.Path) -> Any:
-    """Parsed JSON of a file that this project wrote; UserError where it is missing or damaged."""
+    """The object in a JSON file that this project wrote; UserError if the file is missing or
+    damaged, and later if a key is looked up that the object, or one inside of it, lacks."""
+
+    def stored(value: dict[str, Any]) -> _Stored:
+        made = _Stored(value)
+        made.path = path
+        return made
+
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        value = json.loads(path.read_text(encoding="utf-8"), object_hook=stored)
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{path}: no such file: is this the directory of a run?") from None
     except json.JSONDecodeError as error:
-        raise UserError(f"{path}:{error.lineno}: not JSON ({error.msg})") from None
+        raise UserError(f"{path}:{error.lineno}: not JSON ({error.msg}): {_DAMAGED}") from None
+    except (ValueError, RecursionError) as error:  # not UTF-8, or numbers and depths of no file
+        raise UserError(f"{path} cannot be read ({error}): {_DAMAGED}") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: a JSON object is expected: {_DAMAGED}")
+    return value

@@ -2,7 +2,9 @@
 
 import json
 import os
+import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +23,10 @@ from experiment_runs import (
     states,
 )
 
-from distill_jax import errors, main
+import distill_jax
+from distill_jax import annotate, errors, main
+from distill_jax.__main__ import COMMANDS
+from distill_jax.settings import command_line
 
 
 def test_a_run_leaves_what_the_design_says(tiny_run):
@@ -117,16 +122,36 @@ def test_students_can_be_trained_one_at_a_time(tiny_run, tmp_path):
     assert first.returncode == 0 and "still to train before the evaluation: decomposer" in (
         first.stdout
     )
-    # A checkpoint that is damaged meanwhile is made again from the one before.
-    damaged = tmp_path / "w" / "checkpoints" / "solver" / "60" / "arrays.json"
+    solver = tmp_path / "w" / "checkpoints" / "solver"
+    assert not list(solver.glob("*/training")) and len(list(solver.glob("*/params"))) == 2
+    # A checkpoint that is damaged meanwhile cannot be made again from the one before.
+    damaged = solver / "60" / "arrays.json"
     whole = damaged.read_bytes()
     damaged.write_bytes(whole[:-5])
+    message = one_error_line(run("main", *TINY, "--workdir", tmp_path / "w"))
+    assert "60 is damaged, and no other checkpoint has the optimizer's state" in message
+    assert f"delete {solver} to train student solver anew" in message
+    shutil.rmtree(solver)
     second = run("main", *TINY, "--workdir", tmp_path / "w")
     assert second.returncode == 0, second.stderr
-    assert "solver/60 is damaged: student solver is trained again" in second.stdout
-    assert "student solver: going on from step 40" in second.stdout and second.stderr == ""
     assert damaged.read_bytes() == whole
     assert states(tmp_path / "w") == states(tiny_run[0])
+
+
+def test_a_disk_that_is_too_small_is_refused_before_anything_is_trained(tiny_run, tmp_path):
+    said = tiny_run[1]
+    assert "disk: up to " in said and said.index("disk: up to ") < said.index("student decomposer")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", disk]).returncode:
+        pytest.skip("this machine does not allow mounting a small disk")
+    try:
+        done = run("main", *TINY, f"--config.checkpoint_dir={disk}", "--workdir", tmp_path / "w")
+        message = one_error_line(done)
+        assert f"{disk}: checkpoints need at least" in message and "config.train.keep" in message
+        assert not list(disk.iterdir()) and not (tmp_path / "w" / "config.json").exists()
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
@@ -270,7 +295,31 @@ def test_unknown_flags_are_usage_errors():
     assert done.returncode == 2 and "unrecognized arguments: --nonsense" in done.stderr
     assert "(a config key is set by --config.key=value)" in done.stderr
     assert "--workdir is required" in run("main", "--config=configs/demo.py").stderr
-    assert "required: --config" in run("main").stderr
+    assert "--workdir is required" in run("main").stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [(main.main, "training solver: nothing left to do"), (annotate.main, ": nothing to do\n")],
+)
+def test_without_a_config_that_of_the_directory_is_taken(command, said, tiny_run, tmp_path, capsys):
+    workdir = str(shutil.copytree(tiny_run[0], tmp_path / "w"))
+    before = contents(pathlib.Path(workdir))
+    assert errors.run_command(command, ["--workdir", workdir]) == 0
+    assert said in capsys.readouterr().out
+    assert contents(pathlib.Path(workdir)) == before
+    # Whose run it is is decided as with a file.
+    changed = ["--workdir", workdir, "--config.seed=7"]
+    assert errors.run_command(command, changed) == 2
+    assert "holds another run (config.seed was 0, now 7)" in capsys.readouterr().err
+    assert contents(pathlib.Path(workdir)) == before
+    nowhere = str(tmp_path / "nowhere")
+    assert errors.run_command(command, ["--workdir", nowhere]) == 2
+    assert capsys.readouterr().err == (
+        f"error: --config=FILE is needed: --workdir={nowhere} holds no run that it could be taken "
+        "from\n"
+    )
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_misspelt_key_in_a_config_file_is_refused(tmp_path):
@@ -285,12 +334,14 @@ def test_a_misspelt_key_in_a_config_file_is_refused(tmp_path):
     assert "mine.py" in message and "stepz" in message
 
 
-@pytest.mark.parametrize("module", ["main", "evaluate", "sweep.__main__", "ask.__main__"])
-def test_help_imports_nothing_heavy(module):
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_imports_nothing_heavy(name):
+    """By the console command, which calls the `main` of each."""
     script = (
-        f"import sys, distill_jax.{module} as command\n"
-        f"code = 'no exit'\n"
-        f"try: command.main(['--help'])\n"
+        "import sys, distill_jax.__main__ as console\n"
+        "code = 'no exit'\n"
+        "console.main(['--help'])\n"
+        f"try: console.main([{name!r}, '--help'])\n"
         "except SystemExit as exit: code = exit.code\n"
         "heavy = {'jax', 'flax', 'numpy', 'transformers', 'datasets', 'grain'} & set(sys.modules)\n"
         "print(repr((code, sorted(heavy))))\n"
@@ -299,7 +350,22 @@ def test_help_imports_nothing_heavy(module):
         [sys.executable, "-c", script], env=environment(), capture_output=True, text=True
     )
     assert done.stdout.strip().endswith("(0, [])"), done.stdout + done.stderr
-    assert "--workdir" in done.stdout
+    assert f"usage: python -m distill_jax.{name} " in done.stdout
+    assert all(f"\n  {each} " in done.stdout for each in COMMANDS)
+
+
+def test_the_console_command_calls_the_others():
+    """As `python -m distill_jax`, which is the same function."""
+    for arguments, said in (
+        (["main", "--config=configs/demo.py"], "--workdir is required"),
+        (["anotate"], "there is no command 'anotate' (did you mean annotate?)"),
+        ([], "name a command: main, annotate,"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "distill_jax", *arguments],
+            env=environment(), capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 2 and said in done.stderr, done.stderr
 
 
 def write_jsonl(path, rows):
@@ -372,6 +438,21 @@ def test_a_broken_row_is_named_by_file_and_line(tmp_path):
     assert f"{train}:50" in message and "answer" in message
 
 
+def test_train_from_python_is_the_command(tiny_copy, capsys):
+    """What a finished run does; notebooks/evaluate.ipynb trains one."""
+    _, overrides = command_line.split_overrides(TINY)
+    keys = {key.replace(".", "__"): value for key, value in overrides.items()}
+    config = command_line.load_config("configs/demo.py")
+    results = distill_jax.train(config, tiny_copy, **keys)
+    assert "training solver: nothing left to do" in capsys.readouterr().out
+    assert results.report == distill_jax.read_run(tiny_copy).report
+    assert config == command_line.load_config("configs/demo.py")
+    with pytest.raises(errors.UserError, match="seed"):  # another run's directory
+        distill_jax.train("configs/demo.py", tiny_copy, **keys, seed=7)
+    with pytest.raises(errors.UserError, match=r"unknown key config.train.stepz.*scheme='x'"):
+        distill_jax.train("configs/demo.py", tiny_copy, train__stepz=1, scheme="x")
+
+
 def test_show_batch_marks_the_loss_and_writes_nothing(tmp_path):
     done = run("main", *TINY, "--show_batch", "--workdir", tmp_path / "w")
     assert run("main", *TINY, "--show_batch").stdout == done.stdout
@@ -397,6 +478,8 @@ def test_a_wheel_works_from_another_directory(tmp_path):
     where = [sys.executable, "-c", "import distill_jax; print(distill_jax.__file__)"]
     found = subprocess.run(where, cwd=elsewhere, env=env, capture_output=True, text=True).stdout
     assert found.startswith(str(site))
+    said = subprocess.run([site / "bin" / "distill-jax", "--help"], env=env, capture_output=True)
+    assert said.returncode == 0 and said.stdout.startswith(b"usage: distill-jax COMMAND")
     # A prompt, a split, a template, the page and a config: what is not Python comes along.
     script = (
         "from distill_jax.settings import command_line\n"

@@ -49,7 +49,7 @@ def mixed(n):
 
 
 def write(path, predictions, **changes):
-    guessers = changes.pop("guessers", {})
+    guessers, without = changes.pop("guessers", {}), changes.pop("without", ())
     circumstances = Circumstances(
         task=changes.pop("task", "my_task"),
         split="test",
@@ -60,7 +60,13 @@ def write(path, predictions, **changes):
         sampling={"temperature": 0.0},
     )
     arguments = {
-        "summary": summarise(predictions, guessers, circumstances),
+        "summary": {
+            key: value
+            for key, value in (
+                summarise(predictions, guessers, circumstances) | changes.pop("more", {})
+            ).items()
+            if key not in without
+        },
         "loss_curves": {"decomposer": [(1, 2.0), (2, 1.5)], "solver": [(1, 3.0), (2, 1.0)]},
         "title": "A run",
         "training": {"solver": {"steps": 1234, "tokens": {"fed": 99}}, "decomposer": {"steps": 20}},
@@ -86,6 +92,80 @@ def test_headline_and_facts(tmp_path):
     assert "solver at step 1\u202f234" in text
     for fact in ("tokens.fed", "data.file", "a.jsonl", "temperature", "Turns per problem"):
         assert fact in text
+
+
+def test_what_was_trained_on_is_named(tmp_path):
+    known = {2: "train/7", 5: f"train/8 {INJECTION}"}
+    predictions = [
+        dataclasses.replace(prediction(i), trained_on=known.get(i, "")) for i in range(6)
+    ]
+    page = write(tmp_path / "report.html", predictions)
+    text = re.sub(r"[ \n]+", " ", page.find("main")[0]["text"])
+    assert "trained on 2 of these 6 questions" in text
+    assert f"test/2 is train/7, test/5 is train/8 {INJECTION}" in text
+    assert "training problems" not in text
+
+
+def test_training_problems_are_called_so(tmp_path):
+    predictions = [prediction(i) for i in range(3)]
+    facts = {"training_problems": True, "trained_on": {}}
+    page = write(tmp_path / "a.html", predictions, more=facts)
+    assert "of the 3 training problems of" in re.sub(r"[ \n]+", " ", page.source)
+    # A report of before says nothing of it.
+    page = write(tmp_path / "b.html", predictions, without=facts)
+    assert "of the 3 problems of" in re.sub(r"[ \n]+", " ", page.source)
+    assert "trained on" not in page.source
+
+
+def test_facts_of_the_training_have_words_and_the_rest_is_folded(tmp_path):
+    """What a person reads first has no key; every key and hash is there, one click away."""
+    solver = {
+        "steps": 1200, "finished_at": 40_000, "best_step": -1, "useful_share": 0.735,
+        "flops_per_token": 3_833_663.98, "model": {"layers": 3, "embedding_dropout": 0.0},
+        "origins": {"gold": {"row_tokens": 12}}, "sha256": {"annotations.jsonl": 64 * "a"},
+    }  # fmt: skip
+    page = write(tmp_path / "report.html", [prediction(0)], training={"solver": solver})
+    [card] = [p for p in page.find("section", "card") if p["text"].strip().startswith("Training\n")]
+    rows = [
+        [cell["text"] for tag in ("th", "td") for cell in page.find(tag, inside=row)]
+        for row in page.find("tr", inside=card)
+    ]
+    assert rows[1:] == [
+        ["steps planned", "1\u202f200"],
+        ["steps trained", "40\u202f000"],
+        ["best step on dev", "not measured"],
+        ["share of the batches that is not padding", "73.5\u202f%"],
+        ["layers", "3"],
+    ]
+    folded = [d["text"] for d in page.find("details") if "dialogue" not in d["class"]]
+    [facts] = [text for text in folded if "All facts of the training" in text]
+    for key in (
+        "origins.gold.row_tokens",
+        "sha256.annotations.jsonl",
+        64 * "a",
+        "3\u202f833\u202f664",
+    ):
+        assert key in facts and page.source.count(key) == 1
+    assert all("open" not in d for d in page.find("details") if "dialogue" not in d["class"])
+
+
+def test_one_of_a_thing_is_not_several(tmp_path):
+    one = dataclasses.replace(prediction(0), turns=(Turn("solver", "4", 1, -1.0),))
+    text = write(tmp_path / "report.html", [one]).find("main")[0]["text"]
+    assert "1 token\n" in text and "the 1 problem of" in " ".join(text.split())
+    assert not re.search(r"\b1 (tokens|problems|samples)\b", text)
+    assert html_report.counted(2000, "token") == "2\u202f000 tokens"
+
+
+def test_wide_tables_say_that_they_scroll(tmp_path):
+    page = write(tmp_path / "report.html", mixed(8))
+    tables = page.find("table")
+    assert tables and all(
+        any("scroll" in parent.get("class", "") for parent in table["parents"]) for table in tables
+    )
+    for place in page.find("div", "scroll"):
+        assert place["tabindex"] == "0"  # by the arrow keys as well
+        assert "Scroll sideways" in page.find("p", "hint", inside=place)[0]["text"]
 
 
 def test_guesser_sentences(tmp_path):

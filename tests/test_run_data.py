@@ -1,12 +1,14 @@
 """Annotations of a run: what is said of them, and rows that can be found by what messages say."""
 
+import importlib
 import json
+from collections import Counter
 
 import pytest
 
 from distill_jax.annotations.subsets import held_out_questions, hold_out
-from distill_jax.errors import UserError
-from distill_jax.records import Annotation, Step
+from distill_jax.errors import NoSplit, UserError
+from distill_jax.records import Annotation, Prediction, Sample, Step, Turn, to_json
 from distill_jax.run import from_first, training_annotations
 from distill_jax.run.run import make_run
 from distill_jax.settings import command_line
@@ -118,6 +120,51 @@ def test_questions_of_the_evaluation_are_not_trained_on(templated, test, reasons
     assert left == {frozenset(): 31, frozenset({"leak"}): 30}.get(frozenset(reasons), 1)
 
 
+@pytest.mark.parametrize("evaluated", ["dev", "train", "test"])
+def test_no_question_of_the_test_split_is_trained_on_whatever_is_evaluated(evaluated, tmp_path):
+    overrides = {"evaluation.split": evaluated, "data.templated": "True"}
+    inputs = inputs_of(tmp_path, own_rows(30), **overrides)
+    (tmp_path / "test.jsonl").write_text('{"question": "what is  7 + 1?", "answer": 8}\n')
+    data = training_annotations.collect(inputs, Terminal())
+    assert [(each.reason, each.id) for each in data.rejected] == [("leak", "jsonl/train/7")]
+    assert len(data.train) + len(data.dev) == 29
+
+
+def test_no_question_of_the_test_split_is_trained_on_if_another_task_is_evaluated(tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "test.jsonl").write_text('{"question": "What is 3 + 1?", "answer": 4}\n')
+    overrides = {"data.templated": "True", "evaluation.task": "distill_jax.tasks.jsonl"}
+    overrides["evaluation.task_options"] = f"directory={other}"
+    inputs = inputs_of(tmp_path, own_rows(30), **overrides)
+    (tmp_path / "test.jsonl").write_text('{"question": "What is 7 + 1?", "answer": 8}\n')
+    data = training_annotations.collect(inputs, Terminal())
+    assert {each.id for each in data.rejected} == {"jsonl/train/3", "jsonl/train/7"}
+
+
+def test_a_test_split_may_be_missing_but_not_unreadable(tmp_path):
+    overrides = {"evaluation.split": "dev", "data.templated": "True"}
+    inputs = inputs_of(tmp_path, own_rows(30), **overrides)
+    (tmp_path / "test.jsonl").write_text("{]\n")
+    with pytest.raises(UserError, match=r"test\.jsonl:1: not JSON .* --config\.data\.test_split="):
+        training_annotations.collect(inputs, Terminal())
+    (tmp_path / "test.jsonl").unlink()
+    assert training_annotations.collect(inputs, Terminal()).rejected == []
+    with pytest.raises(UserError, match=r"config\.data\.test_split='train' is what is trained on"):
+        inputs_of(tmp_path, own_rows(30), **{"data.test_split": "train"})
+    off = inputs_of(tmp_path, own_rows(30), **overrides, **{"data.test_split": ""})
+    (tmp_path / "test.jsonl").write_text("{]\n")
+    assert training_annotations.collect(off, Terminal()).rejected == []
+    assert off.identity()["data.test_split"] == "" and "data.test_split" not in inputs.identity()
+
+
+@pytest.mark.parametrize("task", ["arithmetic", "gsm8k", "strategyqa", "svamp"])
+def test_tasks_say_that_they_have_no_such_split(task):
+    module = importlib.import_module(f"distill_jax.tasks.{task}")
+    with pytest.raises(NoSplit, match=f"^{task} has no split 'exam': choose "):
+        module.load("exam")
+
+
 def test_what_is_written_says_what_was_kept_and_why_not(tmp_path):
     wrong = {"question": "What is 2 * 2?", "answer": 4}
     inputs = inputs_of(tmp_path, [*own_rows(30), wrong], scheme="chain")
@@ -224,3 +271,99 @@ def test_thoughts_of_files_are_the_chain_if_the_config_says_so(tmp_path):
     overrides |= {"scheme": "socratic", "teacher.reasoning": "steps"}
     with pytest.raises(UserError, match=r"chains without subquestions, which scheme 'socratic'"):
         training_annotations.collect(inputs_of(tmp_path, own_rows(5), **overrides), Terminal())
+
+
+def students_answers(directory, rows, split="train"):
+    """predictions.jsonl with these samples: {question: [(solution, answer), ...]}."""
+    lines = []
+    for number, (question, answers) in enumerate(rows.items()):
+        samples = tuple(
+            Sample(
+                place,
+                f"{solution}\n#### {answer}",
+                (Turn("solver", f"{solution}\n#### {answer}", tokens, -0.5 * tokens),),
+                answer,
+                answer == rows[question][0][1],
+                {},
+                "finished",
+                -0.5 * tokens,
+                tokens,
+            )
+            for place, (solution, answer, tokens) in enumerate(answers)
+        )
+        first = samples[0]
+        lines.append(
+            Prediction(
+                f"jsonl/{split}/{number}", question, answers[0][1], first.completion, first.turns,
+                first.prediction, True, {}, "finished", samples=samples,
+            )
+        )  # fmt: skip
+    path = directory / "predictions.jsonl"
+    path.write_text("".join(to_json(line) + "\n" for line in lines))
+    return str(path)
+
+
+def test_own_samples_are_sifted_and_counted_beside_gold_ones(tmp_path):
+    """Gold comes first, so that a sample which says the same is its copy."""
+    gold = [
+        {"question": f"What is {n} + 1?", "answer": str(n + 1), "steps": own_rows(1)[0]["steps"]}
+        for n in range(12)
+    ]
+    (tmp_path / "gold.jsonl").write_text("".join(json.dumps(row) + "\n" for row in gold))
+    samples = students_answers(
+        tmp_path,
+        {
+            "What is 0 + 1?": [("0 + 1 = 1", "1", 20), ("0 + 1 = 1 now", "1", 21), ("4", "1", 20)],
+            "What is 1 + 1?": [("1 + 1 = 2", "2", 9), ("Why? 1 + 1 = 2", "2", 20), ("3", "3", 20)],
+            "What is 2 + 1?": [("2 + 1 = 4", "3", 20), ("a b a b a b", "3", 20)],
+        },
+    )
+    overrides = {
+        "scheme": "chain",
+        "data.dev_problems": "0",
+        "data.annotations": f"{tmp_path / 'gold.jsonl'},{samples}",
+        "harvest.keep": "different",
+        "harvest.least_tokens": "10",
+        "harvest.most_repetition": "0.3",
+        "harvest.unwanted": "Why",
+    }
+    data = training_annotations.collect(inputs_of(tmp_path, own_rows(12), **overrides), Terminal())
+    assert len(data.train) == 12 + 1
+    [own] = [each for each in data.train if each.source["kind"] == "student"]
+    assert (own.steps[0].solution, own.source["sample"]) == ("0 + 1 = 1", 0)
+    assert Counter(each.reason for each in data.rejected) == {
+        "another of the problem kept": 1,  # the same equation
+        "duplicate": 1,  # of the gold one
+        "too short": 1,
+        "unwanted pattern": 1,
+        "wrong answer": 1,
+        "false calculation": 1,
+        "repetitive": 1,
+    }
+    # All of it is off by default, and then no part of what the run is.
+    overrides = {key: overrides[key] for key in ("scheme", "data.dev_problems", "data.annotations")}
+    run = inputs_of(tmp_path, own_rows(12), **overrides)
+    assert not [key for key in run.identity() if key.startswith(("harvest.", "data.near"))]
+    assert (
+        len(training_annotations.collect(run, Terminal()).train) == 12 + 3
+    )  # near copies are dropped
+
+
+def test_how_alike_is_a_copy_is_a_key(tmp_path):
+    rows = {"What is 1 + 1?": [("a b c", "2", 9), ("b c d", "2", 9), ("c b a", "2", 9)]}
+    overrides = {"scheme": "chain", "data.annotations": students_answers(tmp_path, rows)}
+    overrides |= {"data.near": "0.5", "data.near_words": "1", "data.dev_problems": "0"}
+    # {a, b, c} and {b, c, d} have half of their union in common.
+    run = inputs_of(tmp_path, own_rows(3), **overrides)
+    assert len(training_annotations.collect(run, Terminal()).train) == 1
+    run = inputs_of(tmp_path, own_rows(3), **overrides | {"data.near": "0.51"})
+    assert len(training_annotations.collect(run, Terminal()).train) == 2
+    run = inputs_of(tmp_path, own_rows(3), **overrides | {"data.near": "1.1"})
+    assert len(training_annotations.collect(run, Terminal()).train) == 3  # no copies
+
+
+def test_answers_to_the_evaluation_are_refused(tmp_path):
+    rows = {"Is ice cold?": [("It is.", "yes", 9)], "What is 1 + 1?": [("1 + 1 = 2", "2", 9)]}
+    overrides = {"scheme": "chain", "data.annotations": students_answers(tmp_path, rows, "test")}
+    with pytest.raises(UserError, match=r"the evaluation \(the first is jsonl/test/0\): ask the"):
+        training_annotations.collect(inputs_of(tmp_path, own_rows(9), **overrides), Terminal())

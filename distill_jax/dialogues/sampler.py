@@ -10,21 +10,25 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from distill_jax.model import sharding
 from distill_jax.model.network import NetworkConfig
-from distill_jax.sampling import pick, slots
+from distill_jax.sampling import first_tokens, pick, slots
 from distill_jax.sampling import turn_rules as turn_rules
 from distill_jax.sampling.advance import Calculator
 from distill_jax.sampling.dialogues import Dialogue, Request, name_hash
 from distill_jax.sampling.schedule import Job
 from distill_jax.settings import ranges
-from distill_jax.text import calculator
+from distill_jax.text import calculator, messages
 from distill_jax.text.rows import View
 from distill_jax.text.tokenizer import Tokenizer
 from distill_jax.text.transcript import Scheme
 
 ANSWER_SIGN = "####"
+# In float32 logits over less than this overflow, over more their differences are lost.
+TEMPERATURES = (1e-6, 1e6)
+LEAST_TOP_P = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +63,7 @@ def make_rules(
     A lone role cannot pass the turn: it ends the text instead.
     """
     roles = scheme.roles
+    end_of_turn, end_of_text = messages.end_marks(scheme, tokenizer)
     return turn_rules.TurnRules(
         views=tuple(
             turn_rules.ViewRules(
@@ -73,8 +78,8 @@ def make_rules(
         next_role=(*range(1, len(roles)), roles.index(scheme.ender)),
         may_pass=(len(roles) > 1,) * len(roles),
         may_end=tuple(role == scheme.ender for role in roles),
-        end_of_turn=tokenizer.end_of_turn,
-        end_of_text=tokenizer.end_of_text,
+        end_of_turn=end_of_turn,
+        end_of_text=end_of_text,
         vocab_size=tokenizer.size,
         max_turns=settings.max_turns,
         max_turn_tokens=settings.max_turn_tokens,
@@ -82,6 +87,7 @@ def make_rules(
         dtype=settings.dtype,
         kernel=settings.attention,
         calculator_role=roles.index("solver") if settings.calculator else -1,
+        openings=messages.openings(scheme, tokenizer),
     )
 
 
@@ -113,6 +119,10 @@ class Sampler:
         memory, platform = slots.device_memory(), jax.default_backend()
         return slots.choose_slots(self.rules, self.settings.slots, dialogues, memory, platform)
 
+    def first_tokens(self, prompts: Sequence[Sequence[int]], count: int) -> np.ndarray:
+        """int32 [prompts, count]; see sampling/first_tokens.py."""
+        return first_tokens.first_tokens(self.rules, self._params, prompts, count)
+
     def job(self, requests: Sequence[Request], look: bool = False) -> Job:
         """What `generate.generate` is to do for the requests; `look` as there."""
         settings = self.settings
@@ -133,7 +143,7 @@ class Sampler:
         del request
         last = dialogue.turns[-1]
         text = self.tokenizer.decode(last.tokens)
-        if last.written == len(last.tokens):  # no end mark yet: the calculator asks
+        if not last.ended:  # the calculator asks
             value = calculator.completion(text)
             return self.tokenizer.encode([value])[0] if value else []
         if ANSWER_SIGN in text:
@@ -189,9 +199,19 @@ def mistakes(sampling: Any) -> list[str]:
         "attention": ("xla", "triton"),
         "given": ("", "plan", "subquestions", "shuffled", "nothing", "history"),
     }
-    found = ranges.mistakes("sampling", sampling, least=least, choices=choices)
-    if not 0.0 < sampling.top_p <= 1.0:
-        found.append(f"config.sampling.top_p={sampling.top_p}: above 0, at most 1")
+    whole = ("top_k", "max_turns", "max_turn_tokens", "max_tokens")  # int32 on the device
+    below = dict.fromkeys(whole, 1 << 31)
+    found = ranges.mistakes("sampling", sampling, least=least, below=below, choices=choices)
+    low, high = TEMPERATURES
+    if sampling.temperature > 0.0 and not low <= sampling.temperature <= high:
+        found.append(
+            f"config.sampling.temperature={sampling.temperature}: 0 (the most likely token), or "
+            f"from {low:g} to {high:g}"
+        )
+    if not LEAST_TOP_P <= sampling.top_p <= 1.0:
+        found.append(
+            f"config.sampling.top_p={sampling.top_p}: from {LEAST_TOP_P:g} to 1 (1 leaves it out)"
+        )
     if sampling.given_steps and sampling.given != "subquestions":
         found.append("config.sampling.given_steps needs config.sampling.given=subquestions")
     if sampling.samples > 1 and sampling.temperature == 0.0:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distill_jax.dialogues.votes import pass_at_k
+from distill_jax.evaluation import familiarity
+from distill_jax.evaluation.breakdowns import is_value, order
 from distill_jax.evaluation.statistics import wilson_interval
 from distill_jax.records import Cost, Prediction
 
@@ -26,6 +28,7 @@ class Circumstances:
     seconds: float  # that it took
     sampling: Mapping[str, Any]
     checkpoint_rule: str = "last"
+    training_problems: bool = False  # the split is what the students were trained on
 
 
 def summarise(
@@ -39,7 +42,8 @@ def summarise(
     interval excludes the guesser's accuracy and lies above it. Without predictions the accuracies
     are 0.0 with the interval [0.0, 1.0].
 
-    "cost" holds the sums of the predictions' costs, by name (records.Cost). Where the predictions
+    "cost" holds the sums of the predictions' costs, by name (records.Cost),
+    "log_probability_quantiles" what greedy dialogues have (familiarity.py). Where the predictions
     are votes, `_voting` adds its keys; "tokens" and "cost" are then those of all samples, while
     everything else is about the samples that stand for the votes. Raises ValueError where
     predictions have different numbers of samples.
@@ -52,12 +56,15 @@ def summarise(
     return {
         "task": circumstances.task,
         "split": circumstances.split,
+        "training_problems": circumstances.training_problems,
         "n": n,
+        "trained_on": {p.id: p.trained_on for p in predictions if p.trained_on},
         "accuracy": headline["accuracy"],
         "accuracy_interval": headline["interval"],
         "accuracy_interval_method": INTERVAL_METHOD,
         "headline_extractor": HEADLINE_EXTRACTOR,
         **_voting(predictions, headline),
+        **_familiar(predictions, circumstances.sampling),
         "scores": scores(predictions),
         "guessers": {
             name: {**result, "excluded": low > result["accuracy"]}
@@ -84,17 +91,38 @@ def asked(n: int, problems: int, split: str, given: str) -> str:
     return f"{steps}{problems} {split} problems"
 
 
+def split_name(result: Mapping[str, Any]) -> str:
+    """What a report calls its problems: the split, or "training" if that is trained on."""
+    return "training" if result.get("training_problems") else result["split"]
+
+
+def trained_on_lines(result: Mapping[str, Any]) -> list[str]:
+    """A warning if the students were trained on some of what they were asked.
+
+    Reports of before say nothing of it.
+    """
+    found = result.get("trained_on", {})
+    if not found:
+        return []
+    some = ", ".join(f"{asked} = {known}" for asked, known in list(found.items())[:3])
+    more = f", and {len(found) - 3} more" if len(found) > 3 else ""
+    return [
+        f"warning: the students were trained on {len(found)} of these {result['n']} questions: "
+        f"{some}{more} (trained_on in predictions.jsonl)"
+    ]
+
+
 def closing_lines(result: Mapping[str, Any]) -> list[str]:
     """What the terminal says of a report.json: accuracy, pass@k of several samples, the cost of a
     problem, the values of the calculator, dialogues without room after what was given."""
     low, high = result["accuracy_interval"]
-    what = asked(result["n"], result["problems"], result["split"], result["sampling"]["given"])
+    what = asked(result["n"], result["problems"], split_name(result), result["sampling"]["given"])
     line = f"accuracy {result['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) on {what}"
     if "samples" in result:
         shares = ", ".join(f"pass@{k} {share:.1%}" for k, share in result["pass_at_k"].items())
         rule = result["combination"]["rule"] if "combination" in result else "majority"
         line += f", {rule} of {result['samples']} dialogues each; {shares}"
-    lines = [line, cost_line(result)]
+    lines = [line, *trained_on_lines(result), cost_line(result)]
     if "values_filled_in" in result:
         lines.append(f"calculator: {result['values_filled_in']} values filled in")
     if result.get("ended_in_given"):
@@ -155,6 +183,13 @@ def _voting(predictions: Sequence[Prediction], headline: dict[str, Any]) -> dict
     }
 
 
+def _familiar(
+    predictions: Sequence[Prediction], sampling: Mapping[str, Any]
+) -> dict[str, list[float]]:
+    known = familiarity.quantiles(predictions) if familiarity.is_greedy(sampling) else []
+    return {"log_probability_quantiles": known} if known else {}
+
+
 def _tokens(prediction: Prediction) -> int:
     if prediction.samples:
         return sum(sample.tokens for sample in prediction.samples)
@@ -182,9 +217,9 @@ def _by_steps(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
     groups = collections.defaultdict(list)
     for prediction in predictions:
         steps = prediction.attributes.get("steps")
-        if steps is not None:
+        if is_value(steps):
             groups[steps].append(prediction.correct)
     return [
         {"steps": steps, "n": len(outcomes), "correct": sum(outcomes), **_accuracy(outcomes)}
-        for steps, outcomes in sorted(groups.items())
+        for steps, outcomes in sorted(groups.items(), key=lambda item: order(item[0]))
     ]

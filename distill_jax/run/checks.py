@@ -7,15 +7,25 @@ What a value may be is said by the module of the constructor that takes it, in a
 import re
 from typing import Any
 
-from distill_jax.annotations import mixture, subsets, verify
+from distill_jax.annotations import duplicates, harvest, mixture, subsets, verify
 from distill_jax.dialogues import sampler
 from distill_jax.errors import UserError
+from distill_jax.model import lora
 from distill_jax.run import student_source
 from distill_jax.settings import command_line, ranges
 from distill_jax.teacher import settings as teacher
 from distill_jax.text import rows, tokenizer, transcript
 from distill_jax.tracking import trackers
-from distill_jax.training import batches, hooks, optimizer, step
+from distill_jax.training import (
+    batches,
+    checkpoint_place,
+    hooks,
+    objective,
+    optimizer,
+    removal,
+    step,
+)
+from distill_jax.workdir import path_mistake
 
 
 def set_and_check(config: Any, overrides: dict[str, str]) -> None:
@@ -41,6 +51,8 @@ def check_values(config: Any) -> None:
 
 def mistakes(config: Any) -> list[str]:
     """What is wrong with a ConfigDict, one line each."""
+    if found := _no_texts(config):
+        return found
     found = [
         *ranges.mistakes("", {"seed": config.seed}, least={"seed": 0}),
         *transcript.mistakes(config.scheme, config.text_format),
@@ -48,19 +60,67 @@ def mistakes(config: Any) -> list[str]:
         *tokenizer.mistakes(config.tokenizer),
         *subsets.mistakes(config.data),
         *verify.mistakes(config.data),
+        *duplicates.mistakes(config.data),
+        *harvest.mistakes(config.harvest),
         *mixture.mistakes(config.data.annotations, config.data.mixture),
         *batches.mistakes(config.data),
         *teacher.mistakes(config.teacher),
         *(m for name, size in config.model.items() for m in student_source.mistakes(size, name)),
         *(m for name, each in config.optimizer.items() for m in optimizer.mistakes(each, name)),
+        *_adapters(config),
         *hooks.mistakes(config.train),
         *step.mistakes(config.train),
+        *objective.mistakes(config.loss),
         *sampler.mistakes(config.sampling),
         *_evaluation(config.evaluation),
         *trackers.mistakes(config.tracking),
+        *_paths(config),
+        *checkpoint_place.mistakes(config.checkpoint_dir),
     ]
     # What follows from several sections is only looked at if each by itself is possible.
-    return found or [*_one_source(config), *_students(config), *_without_dev(config)]
+    roles = transcript.SCHEMES[config.scheme].roles if not found else ()
+    return found or [
+        *_one_source(config),
+        *removal.mistakes(config.data.removal, roles),
+        *_students(config),
+        *_without_dev(config),
+    ]
+
+
+def _no_texts(config: Any) -> list[str]:
+    """Lists that hold something else than texts; shares are looked at by mixture.py."""
+    return [
+        f"config.{key}={value!r}: texts are expected, such as ('a', 'b')"
+        for key, value in command_line.flatten(config).items()
+        if isinstance(value, tuple)
+        and key != "data.mixture"
+        and not key.startswith("task_options.")
+        and not all(isinstance(each, str) for each in value)
+    ]
+
+
+def _paths(config: Any) -> list[str]:
+    """Every path of this machine that is none; what may be a Hub id, too, is no address either."""
+    given = [
+        ("teacher.prompt", config.teacher.prompt),
+        ("teacher.cache_dir", config.teacher.cache_dir),
+        *(("data.annotations", name) for name in config.data.annotations),
+    ]
+    models = [("tokenizer.name", config.tokenizer.name)]
+    models += [(f"model.{name}.init_from", each.init_from) for name, each in config.model.items()]
+    model = "a Hub id such as openai-community/gpt2, or a path on this machine,"
+    found = [path_mistake(path, f"config.{key}") for key, path in given]
+    found += [path_mistake(path, f"config.{key}", model) for key, path in models]
+    return [mistake for mistake in found if mistake]
+
+
+def _adapters(config: Any) -> list[str]:
+    sources = {name: size.init_from for name, size in config.model.items()}
+    return [
+        mistake
+        for name, section in config.lora.items()
+        for mistake in lora.mistakes(section, name, sources.get(name, ""))
+    ]
 
 
 def _evaluation(evaluation: Any) -> list[str]:

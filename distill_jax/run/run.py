@@ -8,7 +8,6 @@ import ml_collections
 from etils import epath
 
 from distill_jax.dialogues.sampler import Settings
-from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Grade, Problem
 from distill_jax.run import checks
 from distill_jax.settings import command_line, task_module
@@ -18,6 +17,7 @@ from distill_jax.text import transcript
 from distill_jax.text.formats import FORMATS
 from distill_jax.text.rows import View
 from distill_jax.text.transcript import Scheme
+from distill_jax.training import checkpoint_place
 from distill_jax.workdir import Workdir
 
 
@@ -76,19 +76,30 @@ class Run:
         """The flat part of the config that decides what the students are."""
         return identity_of(self.config, self.students, self.scheme.roles)
 
+    @property
+    def checkpoints(self) -> epath.Path:
+        """Where the checkpoints of all students lie."""
+        return epath.Path(self.config.checkpoint_dir or self.workdir.checkpoints)
+
     def checkpoint_directory(self, student: str) -> epath.Path:
         """Where the student's checkpoints lie."""
-        base = self.config.checkpoint_dir or self.workdir.checkpoints
-        return epath.Path(base) / student
+        return self.checkpoints / student
 
 
 def make_run(config: Any, workdir: Workdir) -> Run:
     """`config` is a ConfigDict. Raises UserError for everything in it that can be checked without
     data."""
     checks.check_values(config)
+    config = ml_collections.ConfigDict(config).copy_and_resolve_references()
+    # Later commands may run in another directory.
+    config.checkpoint_dir = checkpoint_place.whole(config.checkpoint_dir)
     module = task_module.import_task(config.task)
+    config.task = module.__name__  # one name for one task, in its identity too
     options = task_module.check_options(module, config.task, config.task_options)
     task = Task(config.task, module, options)
+    evaluated = _evaluated_task(config, task)
+    if config.evaluation.task:
+        config.evaluation.task = evaluated.name
     scheme = dataclasses.replace(
         transcript.SCHEMES[config.scheme], text_format=FORMATS[config.text_format]
     )
@@ -96,7 +107,7 @@ def make_run(config: Any, workdir: Workdir) -> Run:
         config=ml_collections.FrozenConfigDict(config),
         workdir=workdir,
         task=task,
-        evaluated=_evaluated_task(config, task),
+        evaluated=evaluated,
         scheme=scheme,
         views=tuple(text_rows.make_views(scheme, config.students, config.reads)),
     )
@@ -105,17 +116,20 @@ def make_run(config: Any, workdir: Workdir) -> Run:
 def stored_run(workdir: Workdir, overrides: dict[str, str]) -> Run:
     """The run of a directory, with these overrides of its config. Raises UserError as `make_run`
     does, and if the directory holds no run."""
-    config = command_line.config_from_dict(workdir.stored_config())
+    config = command_line.run_config(workdir)
     checks.set_and_check(config, overrides)
     return make_run(config, workdir)
 
 
 def _evaluated_task(config: Any, own: Task) -> Task:
-    settings = config.evaluation
-    if not settings.task:
-        if settings.task_options:
-            raise UserError("config.evaluation.task_options is set: set config.evaluation.task too")
-        return own
-    module = task_module.import_task(settings.task, "config.evaluation.task")
-    options = task_module.parse_options(module, settings.task, settings.task_options)
-    return Task(settings.task, module, options)
+    """The run's own task with its options, but for those that are set for the evaluation; or
+    another one, with these alone."""
+    name, section = config.evaluation.task, f"config.{command_line.OPTIONS}"
+    module = task_module.import_task(name, "config.evaluation.task") if name else own.module
+    options = task_module.parse_options(module, config.evaluation.task_options)
+    options = options if name else own.options | options
+    return Task(
+        module.__name__,
+        module,
+        task_module.check_options(module, module.__name__, options, section),
+    )

@@ -8,14 +8,17 @@ import ast
 import difflib
 import importlib.util
 import pathlib
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import ml_collections
 
 from distill_jax.errors import UserError
+from distill_jax.workdir import Workdir, local_path
 
 PREFIX = "--config."
+OPTIONS = "evaluation.task_options"  # ("key=value", ...): each can be set by itself, too
 PACKAGED_CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 _COMMANDS = {"get_config": "main", "get_sweep": "sweep"}  # by what a file has
 
@@ -50,10 +53,32 @@ def load_config(path: str) -> ml_collections.ConfigDict:
     return config
 
 
+def chosen_config(file: str | None, workdir: str | None) -> ml_collections.ConfigDict:
+    """The config of a file, or without one that of the run in a working directory. Raises UserError
+    if there is neither."""
+    if file:
+        return load_config(file)
+    stored = Workdir(workdir) if workdir else None
+    if stored is None or not stored.config.exists():
+        where = f"--workdir={workdir} holds no run" if workdir else "there is no --workdir"
+        raise UserError(f"--config=FILE is needed: {where} that it could be taken from")
+    return run_config(stored)
+
+
+def run_config(workdir: Workdir) -> ml_collections.ConfigDict:
+    """The config of the run in a directory. Raises UserError if there is none, and as
+    `config_from_dict` does."""
+    stored = workdir.stored_config()
+    try:
+        return config_from_dict(stored)
+    except UserError as error:
+        raise UserError(f"{workdir.config}: {error}: the file is damaged") from None
+
+
 def from_file(path: str, function: str, shipped: pathlib.Path) -> Any:
     """What a function of a Python file returns; a file that does not exist here is looked up by
     its name in the directory `shipped`. Raises UserError where there is none or it does not run."""
-    file = pathlib.Path(path)
+    file = local_path(path, "--config")
     if not file.exists() and file.parent.name in ("", shipped.name):
         file = shipped / file.name
     if not file.is_file():
@@ -82,7 +107,7 @@ def config_from_dict(stored: dict[str, Any]) -> ml_collections.ConfigDict:
     """A locked config from the `config` part of a run's config.json; JSON lists become tuples.
 
     A key that did not exist when the run began has the value of configs/base.py, which leaves what
-    is new switched off.
+    is new switched off. Raises UserError for a value of another type than there.
     """
 
     def tuples(value: Any) -> Any:
@@ -93,23 +118,46 @@ def config_from_dict(stored: dict[str, Any]) -> ml_collections.ConfigDict:
     return ml_collections.ConfigDict(_filled(tuples(stored), load_config("base.py"))).lock()
 
 
-def _filled(stored: dict[str, Any], base: Any) -> dict[str, Any]:
+def _filled(stored: Any, base: Any, where: str = "config") -> dict[str, Any]:
+    if not isinstance(stored, dict):
+        raise UserError(f"{where} is not a section")
     found = dict(stored)
     for key, default in base.items():
+        name = f"{where}.{key}"
         if not isinstance(default, ml_collections.ConfigDict):
-            found.setdefault(key, default)
+            value = found.setdefault(key, default)
+            if type(value) is not type(default) and (type(value), type(default)) != (int, float):
+                kind = type(default).__name__
+                raise UserError(f"{name}={value!r} is not of type {kind}")
         elif key in ("model", "optimizer"):  # a section for each student
-            found[key] = {name: _filled(each, default.solver) for name, each in found[key].items()}
+            found[key] = {
+                student: _filled(each, default.solver, f"{name}.{student}")
+                for student, each in dict(found.get(key, {})).items()
+            }
+        elif key == "lora":  # one for each student too, which older runs do not have
+            there = found.get(key, {})
+            found[key] = {
+                student: _filled(there.get(student, {}), default.solver, f"{name}.{student}")
+                for student in found["model"]
+            }
         elif key != "task_options":  # what a task takes is its own affair
-            found[key] = _filled(found.get(key, {}), default)
+            found[key] = _filled(found.get(key, {}), default, name)
     return found
 
 
 def apply_overrides(config: ml_collections.ConfigDict, overrides: dict[str, str]) -> None:
-    """Set every override in `config`; raises one UserError that lists all mistakes."""
+    """Set every override in `config`; raises one UserError that lists all mistakes.
+
+    `evaluation.task_options.KEY` sets one of these options, and leaves the others.
+    """
     known = flatten(config)
     mistakes = []
     for key, text in overrides.items():
+        section, _, option = key.rpartition(".")
+        if section == OPTIONS:
+            others = [each for each in config.evaluation.task_options if _name(each) != option]
+            config.evaluation.task_options = tuple(sorted([*others, f"{option}={text}"]))
+            continue
         if key not in known:
             close = difflib.get_close_matches(key, known, n=1)
             inside = [k for k in known if k.startswith(f"{key}.")]
@@ -127,6 +175,10 @@ def apply_overrides(config: ml_collections.ConfigDict, overrides: dict[str, str]
         config.update_from_flattened_dict({key: value})
     if mistakes:
         raise UserError("; ".join(mistakes))
+
+
+def _name(option: str) -> str:
+    return option.partition("=")[0].strip()
 
 
 def set_values(config: ml_collections.ConfigDict, values: Mapping[str, Any]) -> None:
@@ -152,9 +204,11 @@ def parse_value(text: str, current: Any) -> Any:
     if isinstance(current, tuple):
         if text.strip().startswith(("(", "[")):
             try:
-                return tuple(ast.literal_eval(text))
-            except (SyntaxError, TypeError) as error:
+                value = ast.literal_eval(text)
+            except (SyntaxError, TypeError, MemoryError, RecursionError) as error:
                 raise ValueError(text) from error
+            # In Python ("FILE") is a text, whose letters nobody means.
+            return tuple(value) if isinstance(value, tuple | list) else (value,)
         kind = type(current[0]) if current else str
         return tuple(kind(part.strip()) for part in text.split(",") if part.strip())
     return text
@@ -169,6 +223,15 @@ def flatten(config: ml_collections.ConfigDict, prefix: str = "") -> dict[str, An
         else:
             flat[f"{prefix}{key}"] = value
     return flat
+
+
+def to_type(module: str, *words: object) -> str:
+    """A command as one types it.
+
+    >>> to_type("evaluate", "--workdir", "my run", "--list")
+    "python -m distill_jax.evaluate --workdir 'my run' --list"
+    """
+    return shlex.join(["python", "-m", f"distill_jax.{module}", *map(str, words)])
 
 
 class _Parser(argparse.ArgumentParser):

@@ -6,53 +6,74 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Grade, Problem
 from distill_jax.settings import command_line
 
+SHIPPED = "distill_jax.tasks."
+
 
 def import_task(name: str, key: str = "config.task") -> Any:
-    """The module of config.task; UserError where it is none, or lacks one of its functions."""
+    """The module of config.task; UserError where it is none, or lacks one of its functions.
+
+    A task of this package also goes by its short name, unless a module of yours is called so.
+    """
     sys.path.insert(0, os.getcwd())
     try:
-        module = importlib.import_module(name)
+        module = _import(name) or ("." not in name and _import(SHIPPED + name)) or None
     except ModuleNotFoundError as error:
-        if error.name and (name == error.name or name.startswith(error.name + ".")):
-            raise UserError(
-                f"{key}={name!r}: no such module; give distill_jax.tasks.arithmetic, "
-                "gsm8k or jsonl, or a module of yours in this directory or on PYTHONPATH"
-            ) from None
         raise UserError(f"{key}={name!r} needs {error.name!r}: install it") from None
     finally:
         sys.path.pop(0)
+    if module is None:
+        raise UserError(
+            f"{key}={name!r}: no such module; give arithmetic, gsm8k, svamp, strategyqa or jsonl, "
+            "or a module of yours in this directory or on PYTHONPATH"
+        )
     for function in ("load", "grade"):
         if not hasattr(module, function):
             raise UserError(f"{key}={name!r} has no function {function}()")
     return module
 
 
-def parse_options(task: Any, name: str, texts: Sequence[str]) -> dict[str, Any]:
+def _import(name: str) -> ModuleType | None:
+    """None if there is no such module; ModuleNotFoundError if one that it needs is missing."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(error.name + ".")):
+            return None
+        raise
+
+
+def parse_options(task: Any, texts: Sequence[str]) -> dict[str, Any]:
     """config.evaluation.task_options, ("key=value", ...), as keyword arguments of load().
 
-    Values have the types of its defaults (or are text). UserError where one does not fit.
+    Values have the types of its defaults (or are text). UserError where one does not fit; which
+    there may be is asked by `check_options`.
     """
     parameters = inspect.signature(task.load).parameters
     options: dict[str, Any] = {}
     for text in texts:
         key, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(
+                f"config.{command_line.OPTIONS} has {text!r}: write key=value,key=value, or set "
+                f"config.{command_line.OPTIONS}.KEY"
+            )
         default = parameters[key].default if key in parameters else ""
+        known = "" if default is inspect.Parameter.empty else default
         try:
-            if not equals:
-                raise ValueError(text)
-            known = "" if default is inspect.Parameter.empty else default
             options[key] = command_line.parse_value(value, known)
         except ValueError:
             raise UserError(
-                f"config.evaluation.task_options has {text!r}: write key=value,key=value"
+                f"config.{command_line.OPTIONS}.{key}={value!r} is not of type "
+                f"{type(known).__name__}"
             ) from None
-    return check_options(task, name, options, "config.evaluation.task_options")
+    return options
 
 
 def grader(task: Any, options: Mapping[str, Any]) -> Callable[[str, str], Grade]:

@@ -26,7 +26,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any, NamedTuple, TypeVar
 
-from distill_jax.errors import UserError
+from distill_jax.errors import NoSplit, UserError
 from distill_jax.records import Annotation, Grade, Problem, Step, count_lines, json_lines
 from distill_jax.tasks.gold import gold_of, with_gold
 from distill_jax.tasks.grading import (
@@ -43,6 +43,7 @@ from distill_jax.text import yes_no
 from distill_jax.text.answer_extractors import final_line, gold_quantity
 from distill_jax.text.exact_values import format_value
 from distill_jax.tracking import progress
+from distill_jax.workdir import local_path
 
 ANNOTATION_ROW = '{"id": "a", "answer": "7", "steps": [{"subquestion": null, "solution": "3+4=7"}]}'
 
@@ -60,6 +61,19 @@ ANSWERS = ("plain", "math")
 _ANNOTATIONS = ".annotations.jsonl"
 _FIELDS = ("question", "answer", "id", "steps", "attributes")
 _ANNOTATION_FIELDS = ("question", "answer", "id", "steps", "source")
+
+# Layouts that hold questions and answers too, by their keys: annotations/import_formats.py, which
+# stands above this module, reads them.
+IMPORTED = {
+    ("messages",): "chat messages",
+    ("conversations",): "ShareGPT",
+    ("instruction", "output"): "alpaca",
+    ("instruction", "generation"): "distilabel",
+    ("prompt", "completion"): "prompt and completion",
+    ("problem", "generations"): "open-r1",
+    ("problem", "generation"): "NeMo-Skills",
+    ("input", "chain", "answer"): "Mentor-KD",
+}
 
 
 def load(split: str, *, directory: str, answers: str = "plain") -> list[Problem]:
@@ -162,7 +176,7 @@ def _check_answers(answers: str) -> None:
 def _folder(directory: str) -> pathlib.Path:
     if not directory:
         raise UserError("set --config.task_options.directory to the folder of your JSONL files")
-    folder = pathlib.Path(directory).expanduser()
+    folder = local_path(directory, "config.task_options.directory")
     if not folder.is_dir():
         raise UserError(
             f"{folder}: no such directory: set --config.task_options.directory to the folder of "
@@ -190,10 +204,11 @@ def _read(split: str, directory: str, gold: _GoldReader) -> _Problems:
         names = sorted(p.name for p in path.parent.glob("*.jsonl"))
         splits = [name[: -len(".jsonl")] for name in names if not name.endswith(_ANNOTATIONS)]
         there = f" (splits there: {', '.join(splits)})" if splits else ""
-        raise UserError(f"{path}: no such file{there}: its rows look like {ROW}")
+        raise NoSplit(f"{path}: no such file{there}: its rows look like {ROW}")
     lines: list[int] = []
 
     def problem(where: str, line: int, row: dict[str, Any]) -> Problem:
+        _name_importer(row, where)
         refuse_misspelt(row, _FIELDS, where)
         attributes = row.get("attributes")
         if attributes is not None and not isinstance(attributes, dict):
@@ -213,6 +228,19 @@ def _read(split: str, directory: str, gold: _GoldReader) -> _Problems:
     return result
 
 
+def _name_importer(row: dict[str, Any], where: str) -> None:
+    """Raise UserError for a row of a layout that is imported, saying how."""
+    if "question" in row or "steps" in row:
+        return
+    for keys, layout in IMPORTED.items():
+        if all(key in row for key in keys):
+            raise UserError(
+                f"{where}: a row of the layout {layout} ({', '.join(keys)}): give the file another "
+                f"name and import it with --config.data.annotations=FILE; here belong its "
+                f"problems, as {ROW}"
+            )
+
+
 def _from_file(path: pathlib.Path, problems: _Problems) -> list[Annotation]:
     by_id = {problem.id: (where, problem) for where, problem in problems.places()}
     by_question: dict[str, list[Problem]] = {}
@@ -221,6 +249,7 @@ def _from_file(path: pathlib.Path, problems: _Problems) -> list[Annotation]:
     lines: list[int] = []
 
     def annotation(where: str, line: int, row: dict[str, Any]) -> Annotation:
+        _name_importer(row, where)
         refuse_misspelt(row, _ANNOTATION_FIELDS, where)
         problem = _match(row, where, by_id, by_question)
         source = row.get("source", _GOLD)

@@ -10,14 +10,16 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from distill_jax.errors import UserError
+from distill_jax.errors import NoSplit, UserError
+from distill_jax.records import refuse_half_pairs
+from distill_jax.workdir import local_path
 
 Row = tuple[str, dict[str, Any]]
 
 
 def folder(directory: str, files: str) -> pathlib.Path:
     """The folder of a task's files; raises UserError, naming the `files` it needs."""
-    path = pathlib.Path(directory).expanduser()
+    path = local_path(directory, "config.task_options.directory")
     if not path.is_dir():
         raise UserError(
             f"{path}: no such directory: set --config.task_options.directory to one with {files}"
@@ -40,6 +42,7 @@ def json_rows(path: pathlib.Path, url: str) -> list[Row]:
     for where, row in result:
         if not isinstance(row, dict):
             raise UserError(f"{where}: not a JSON object: download it from {url}")
+        refuse_half_pairs(row, where)
     return result
 
 
@@ -95,6 +98,12 @@ def choose(value: str, choices: Sequence[str], what: str) -> None:
     """Raise UserError where `value` is none of the `choices`; `what` begins the message."""
     if value not in choices:
         raise UserError(f"{what} {value!r}: choose {' or '.join(choices)}")
+
+
+def choose_split(split: str, splits: Sequence[str], task: str) -> None:
+    """Raise NoSplit where the task has no such split."""
+    if split not in splits:
+        raise NoSplit(f"{task} has no split {split!r}: choose {' or '.join(splits)}")
 
 
 def _text(path: pathlib.Path, url: str) -> str:

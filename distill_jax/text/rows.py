@@ -19,7 +19,8 @@ and end marks `/` (end of turn) and `.` (end of text), the rows of a socratic an
         its loss              ^ ^     ^ ^     ^
 
 The prompt of sampling, `Q R /`, is a prefix of every row. Only the ender of a scheme writes the
-end of text; the others, and enders between turns, write the end of turn.
+end of text; the others, and enders between turns, write the end of turn. Where turns have
+headers: messages.py.
 """
 
 import collections
@@ -29,18 +30,23 @@ import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Problem, shorten
+from distill_jax.text import messages
+from distill_jax.text.formats import FORMATS
+from distill_jax.text.row_arrays import NO_LOSS, Row, RowArrays, Rows, interleaved, joined
 from distill_jax.text.tokenizer import Tokenizer
-from distill_jax.text.transcript import SCHEMES, Scheme, render
+from distill_jax.text.transcript import SCHEMES, Scheme, Turns, before_answer, render
 from distill_jax.tracking import progress
 
-NO_LOSS = -1
+__all__ = ["NO_LOSS", "Row", "Rows", "View", "encode_prompts", "encode_rows", "make_views"]
+
 _AT_ONCE = 1024  # annotations that are encoded together
+_PROMPT = -1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,68 +56,6 @@ class View:
     student: str
     sees: frozenset[str]
     writes: tuple[int, ...]  # indices into scheme.roles of the roles that write in this view
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One training row. `writers[i]` is the role index whose loss counts at token i, or NO_LOSS."""
-
-    tokens: list[int]
-    writers: list[int]
-    # Which annotation it is of, for messages: its id and how its question begins.
-    name: str = dataclasses.field(default="", compare=False)
-    problem: str = dataclasses.field(default="", compare=False)  # its id
-    origin: str = dataclasses.field(default="", compare=False)  # Annotation.origin
-
-
-class Rows(Sequence[Row]):
-    """All rows of a student: a sequence of `Row` that takes no more memory than their numbers.
-
-    tokens    int32 [all tokens]  the rows one after the other
-    writers   int8 [all tokens]
-    offsets   int64 [rows + 1]    row i is tokens[offsets[i]:offsets[i + 1]]
-    problems  of each row the id of its problem
-    origins   of each row `Annotation.origin`
-    """
-
-    def __init__(
-        self,
-        arrays: tuple[np.ndarray, np.ndarray, np.ndarray],
-        problems: Sequence[str],
-        origins: Sequence[str],
-        name: Callable[[int], str],
-    ):
-        """`arrays` are tokens, writers and offsets; `name` says which annotation a row is of."""
-        self.tokens, self.writers, self.offsets = arrays
-        self.problems, self.origins, self.name = problems, origins, name
-
-    @classmethod
-    def of(cls, rows: Sequence[Row]) -> "Rows":
-        """The same rows; they themselves if they are held so already."""
-        if isinstance(rows, Rows):
-            return rows
-        tokens = np.array([token for row in rows for token in row.tokens], np.int32)
-        writers = np.array([writer for row in rows for writer in row.writers], np.int8)
-        offsets = _offsets([len(row.tokens) for row in rows])
-        problems, origins = [row.problem for row in rows], [row.origin for row in rows]
-        return cls((tokens, writers, offsets), problems, origins, lambda index: rows[index].name)
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        index = range(len(self))[index]
-        part = slice(self.offsets[index], self.offsets[index + 1])
-        tokens, writers = self.tokens[part].tolist(), self.writers[part].tolist()
-        return Row(tokens, writers, self.name(index), self.problems[index], self.origins[index])
-
-
-def _offsets(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
-    offsets = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    return offsets
 
 
 def make_views(
@@ -166,7 +110,9 @@ def encode_prompts(
     encoded = tokenizer.encode(questions, lambda index: f"{asked[index].id}: question")
     if not form.question_is_a_turn:
         return encoded
-    return [prompt_tokens(question, tokenizer.end_of_turn) for question in encoded]
+    before, after = messages.around_question(scheme, tokenizer)
+    mark = tokenizer.end_of_turn
+    return [[*before, *prompt_tokens(question, mark), *after] for question in encoded]
 
 
 def encode_rows(
@@ -174,170 +120,211 @@ def encode_rows(
     scheme: Scheme,
     views: Sequence[View],
     tokenizer: Tokenizer,
+    removed_role: str = "",
 ) -> dict[str, Rows]:
     """The training rows of every student: one per annotation and view of this student.
 
-    While one part of the annotations becomes rows, the tokenizer, which needs no Python, is at work
-    on the next. Raises UserError, which names the row, for text that the tokenizer cannot hold.
+    The words of `removed_role` are removable, but for end marks and the answer with its mark. While
+    one part of the annotations becomes rows, the tokenizer, which needs no Python, is at work on
+    the next. Raises UserError, which names the row, for text that the tokenizer cannot hold.
     """
     own = {view.student: [v for v in views if v.student == view.student] for view in views}
-    parts: dict[str, list[_Part]] = {student: [] for student in own}
-    with contextlib.closing(_encoded(annotations, scheme, tokenizer)) as encoded:
-        title, parts_of_all = "making training rows", -(-len(annotations) // _AT_ONCE)
-        for pieces in progress.each(encoded, title, parts_of_all, of_each=_AT_ONCE):
+    found: dict[str, list[RowArrays]] = {student: [] for student in own}
+    encoder = functools.partial(
+        _encode_part, scheme=scheme, tokenizer=tokenizer, removed_role=removed_role
+    )
+    with contextlib.closing(_ahead(encoder, annotations)) as encoded:
+        title, parts = "making training rows", -(-len(annotations) // _AT_ONCE)
+        for pieces in progress.each(encoded, title, parts, of_each=_AT_ONCE):
             for student, some in own.items():
-                parts[student].append(_interleaved([pieces.of_view(view, scheme) for view in some]))
-    found = {}
+                found[student].append(interleaved([pieces.of_view(v, scheme) for v in some]))
+    rows = {}
     for student, some in own.items():
         of_row = annotations
         if len(some) > 1:
             of_row = [annotation for annotation in annotations for _ in some]
-        found[student] = Rows(
-            _joined(parts.pop(student)),
+        rows[student] = Rows(
+            joined(found.pop(student)),
             [annotation.id for annotation in of_row],
             [annotation.origin for annotation in of_row],
             functools.partial(_name, of_row),
         )
-    return found
-
-
-_Part = tuple[np.ndarray, np.ndarray, np.ndarray]  # tokens, writers, length of each row
-_PROMPT = -1
+    return rows
 
 
 class _Pieces(NamedTuple):
-    """Dialogues as arrays: their pieces, a prompt or a turn each, one after the other.
+    """Dialogues as arrays, piece by piece: a prompt, the opening of a turn, a turn with its mark.
 
     For the question `5 6`, a turn `7` of role 0 and a turn `8 9` of role 1, where role 0 may end
-    the text, with end of turn 1 and end of text 0:
+    the text, with end of turn 1 and end of text 0, and no openings:
 
         tokens  5 6 1  7 1  8 9 1  0
         counts      3    2      3  1
-        roles      -1    0      1  2    2 = the end of text, which has no turn
-        first       0                   piece with which each dialogue begins
+        kinds      -1    0      1  2
+        first       0
+
+    kinds      -1 = of a prompt; with R roles: role r's turn is r, and the end of a text that nobody
+               spoke before is R; the openings of these are R + 1 more
+    first      the piece with which each dialogue begins
+    removable  of every token; empty if none is
     """
 
     tokens: np.ndarray
     counts: np.ndarray
-    roles: np.ndarray
+    kinds: np.ndarray
     first: np.ndarray
+    removable: np.ndarray
 
-    def of_view(self, view: View, scheme: Scheme) -> _Part:
-        """What one view has of every dialogue.
+    def of_view(self, view: View, scheme: Scheme) -> RowArrays:
+        """The rows of one view.
 
         >>> from distill_jax.text.transcript import SCHEMES
-        >>> pieces = _Pieces(*map(np.array, ([5, 6, 1, 7, 1, 8, 9, 1, 0], [3, 2, 3, 1],
-        ...                                  [-1, 0, 1, 2], [0])))
+        >>> numbers = [5, 6, 1, 7, 1, 8, 9, 1, 0], [3, 2, 3, 1], [-1, 0, 1, 2], [0], []
+        >>> pieces = _Pieces(*map(np.array, numbers))
         >>> both = frozenset(["decomposer", "solver"])
         >>> for writes in (0,), (1,):
-        ...     part = pieces.of_view(View("s", both, writes), SCHEMES["socratic"])
-        ...     print(*(array.tolist() for array in part))
+        ...     rows = pieces.of_view(View("s", both, writes), SCHEMES["socratic"])
+        ...     print(rows.tokens.tolist(), rows.writers.tolist(), rows.lengths.tolist())
         [5, 6, 1, 7, 1, 8, 9, 1, 0] [-1, -1, -1, 0, 0, -1, -1, -1, 0] [9]
         [5, 6, 1, 7, 1, 8, 9, 1] [-1, -1, -1, -1, -1, 1, 1, 1] [8]
         """
-        # By role, then the end of text, then (at -1) the prompt.
         ender = scheme.roles.index(scheme.ender)
-        ends = ender in view.writes
-        seen = np.array([role in view.sees for role in scheme.roles] + [ends, True])
-        roles = range(len(scheme.roles))
-        learned = [role if role in view.writes else NO_LOSS for role in roles]
-        writers = np.array([*learned, ender, NO_LOSS], np.int8)[self.roles]
-        shown = seen[self.roles]
+        sees = [*(role in view.sees for role in scheme.roles), ender in view.writes]
+        learns = [i if i in view.writes else NO_LOSS for i in range(len(scheme.roles))]
+        # By kind; that of prompts, -1, is the last one.
+        shown = np.array([*sees, *sees, True])[self.kinds]
+        writers = np.array([*learns, ender, *[NO_LOSS] * (len(sees) + 1)], np.int8)[self.kinds]
         counts = self.counts * shown
-        tokens = self.tokens if shown.all() else self.tokens[np.repeat(shown, self.counts)]
-        return tokens, np.repeat(writers, counts), np.add.reduceat(counts, self.first)
+        tokens, removable = self.tokens, self.removable
+        if not shown.all():
+            by_token = np.repeat(shown, self.counts)
+            tokens = tokens[by_token]
+            removable = removable[by_token] if len(removable) else removable
+        lengths = np.add.reduceat(counts, self.first)
+        return RowArrays(tokens, np.repeat(writers, counts), removable, lengths)
 
 
-def _encoded(
-    annotations: Sequence[Annotation], scheme: Scheme, tokenizer: Tokenizer
+def _ahead(
+    encode: Callable[[Sequence[Annotation]], _Pieces], annotations: Sequence[Annotation]
 ) -> Iterator[_Pieces]:
-    """The annotations part by part; the next part is encoded while one is looked at."""
-    parts = [annotations[i : i + _AT_ONCE] for i in range(0, len(annotations), _AT_ONCE)]
+    """`encode` of the annotations, part by part, one part ahead of what is asked for."""
     with futures.ThreadPoolExecutor(1) as pool:
         waiting = collections.deque[futures.Future[_Pieces]]()
-        for part in parts:
-            waiting.append(pool.submit(_encode_part, part, scheme, tokenizer))
+        for start in range(0, len(annotations), _AT_ONCE):
+            waiting.append(pool.submit(encode, annotations[start : start + _AT_ONCE]))
             if len(waiting) == 2:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
 
+_Piece = tuple[int, Sequence[int] | int, int]  # kind, tokens or number of the text, mark or NO_MARK
+_NO_MARK = -1
+
+
 def _encode_part(
-    annotations: Sequence[Annotation], scheme: Scheme, tokenizer: Tokenizer
+    annotations: Sequence[Annotation], *, scheme: Scheme, tokenizer: Tokenizer, removed_role: str
 ) -> _Pieces:
-    form, number = scheme.text_format, {role: i for i, role in enumerate(scheme.roles)}
+    transcripts = [render(annotation, scheme) for annotation in annotations]
+    pieces: list[_Piece] = []
     texts: list[str] = []
-    roles: list[int] = []  # of every piece
+    writers: list[str] = []  # of each text; "question" for a question
+    of: list[int] = []  # each text's annotation
     first: list[int] = []
-    of: list[int] = []  # every text's annotation
-    for index, annotation in enumerate(annotations):
-        turns = render(annotation, scheme)
-        first.append(len(roles))
-        texts.append(form.question(annotation.question))
-        roles.append(_PROMPT)
-        for writer, text in turns:
-            texts.append(text)
-            roles.append(number[writer])
+    layout = _Layout(scheme, tokenizer)
+    for index, (annotation, turns) in enumerate(zip(annotations, transcripts, strict=True)):
+        first.append(len(pieces))
+        pieces += layout.prompt(len(texts))
+        pieces += layout.turns(len(texts) + 1, turns)
+        texts.append(scheme.text_format.question(annotation.question))
+        texts += [text for _, text in turns]
+        writers.append("question")
+        writers += [writer for writer, _ in turns]
         of += [index] * (len(turns) + 1)
-        if turns[-1][0] != scheme.ender:
-            texts.append("")
-            roles.append(len(scheme.roles))
-            of.append(index)
-
-    def place(index: int) -> str:
-        writer = "question" if roles[index] == _PROMPT else scheme.roles[roles[index]]
-        return f"{annotations[of[index]].id}: {writer}"
-
-    ids = tokenizer.encode(texts, place)
-    lengths = np.fromiter(map(len, ids), np.int64, len(ids))
-    role, starts = np.array(roles), np.array(first)
-    marks = np.full(len(ids), tokenizer.end_of_turn, np.int32)
-    ender = number[scheme.ender]
-    last = np.append(starts[1:], len(ids)) - 1
-    marks[last[(role[last] == ender) | (role[last] == len(scheme.roles))]] = tokenizer.end_of_text
-    marked = np.full(len(ids), True)
-    if not form.question_is_a_turn:
-        marked[starts] = False
-    counts = lengths + marked
+    encoded = tokenizer.encode(texts, lambda text: f"{annotations[of[text]].id}: {writers[text]}")
+    ids = [encoded[given] if isinstance(given, int) else given for _, given, _ in pieces]
+    kinds = np.array([kind for kind, _, _ in pieces])
+    marks = np.array([mark for _, _, mark in pieces], np.int32)
+    marked = marks != _NO_MARK
+    counts = np.fromiter(map(len, ids), np.int64, len(ids)) + marked
     is_mark = np.full(counts.sum(), False)
     is_mark[(np.cumsum(counts) - 1)[marked]] = True
     tokens = np.empty(len(is_mark), np.int32)
     tokens[is_mark] = marks[marked]
-    tokens[~is_mark] = np.fromiter(itertools.chain.from_iterable(ids), np.int32, lengths.sum())
-    return _Pieces(tokens, counts, role, starts)
+    tokens[~is_mark] = np.fromiter(itertools.chain.from_iterable(ids), np.int32)
+    removable = np.zeros(0, bool)
+    if removed_role:
+        words = [
+            _words(texts[given], encoded[given], tokenizer)
+            if isinstance(given, int) and writers[given] == removed_role
+            else 0
+            for _, given, _ in pieces
+        ]
+        place = np.arange(len(tokens)) - np.repeat(np.cumsum(counts) - counts, counts)
+        removable = place < np.repeat(words, counts)
+    return _Pieces(tokens, counts, kinds, np.array(first), removable)
 
 
-def _interleaved(views: list[_Part]) -> _Part:
-    """The rows of several views of the same dialogues, those of a dialogue side by side."""
-    if len(views) == 1:
-        return views[0]
-    split = [
-        [np.split(array, np.cumsum(lengths)[:-1]) for array in (tokens, writers)]
-        for tokens, writers, lengths in views
-    ]
-    tokens, writers = (
-        np.concatenate([row for rows in zip(*arrays, strict=True) for row in rows])
-        for arrays in zip(*split, strict=True)
-    )
-    return tokens, writers, np.stack([lengths for _, _, lengths in views], axis=1).ravel()
+class _Layout:
+    """Which pieces prompts and turns have in a scheme and its text format."""
 
+    def __init__(self, scheme: Scheme, tokenizer: Tokenizer):
+        self._numbers = {role: number for number, role in enumerate(scheme.roles)}
+        self._ender = scheme.ender
+        self._before: Sequence[int] = ()
+        self._after: Sequence[int] = ()
+        self._question_mark = _NO_MARK
+        if scheme.text_format.question_is_a_turn:
+            self._before, self._after = messages.around_question(scheme, tokenizer)
+            self._question_mark = tokenizer.end_of_turn
+        self._openings = messages.openings(scheme, tokenizer)
+        self._end_of_turn, self._end_of_text = messages.end_marks(scheme, tokenizer)
 
-def _joined(parts: list[_Part]) -> _Part:
-    """Tokens, writers and offsets of all; each part is freed before the next is copied."""
-    offsets = _offsets(np.concatenate([lengths for _, _, lengths in parts]) if parts else [])
-    tokens, writers = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.int8)
-    end = int(offsets[-1])
-    while parts:
-        some, theirs, _ = parts.pop()
-        tokens[end - len(some) : end], writers[end - len(some) : end] = some, theirs
-        end -= len(some)
-    return tokens, writers, offsets
+    def prompt(self, text: int) -> list[_Piece]:
+        """That of the question with this number."""
+        question: _Piece = (_PROMPT, text, self._question_mark)
+        if not self._before and not self._after:
+            return [question]
+        before, after = (_PROMPT, self._before, _NO_MARK), (_PROMPT, self._after, _NO_MARK)
+        return [before, question, after]
+
+    def turns(self, text: int, turns: Turns) -> list[_Piece]:
+        """Those whose texts have numbers from `text` on; the last one ends the text, if its writer
+        may, and else a piece of its own does."""
+        pieces: list[_Piece] = [
+            (self._numbers[writer], number, self._end_of_turn)
+            for number, (writer, _) in enumerate(turns, start=text)
+        ]
+        if turns[-1][0] == self._ender:
+            kind, number, _ = pieces[-1]
+            pieces[-1] = kind, number, self._end_of_text
+        else:
+            pieces.append((len(self._numbers), (), self._end_of_text))
+        return self._opened(pieces) if self._openings else pieces
+
+    def _opened(self, pieces: list[_Piece]) -> list[_Piece]:
+        roles = len(self._numbers)
+        openings = [*self._openings, self._openings[self._numbers[self._ender]]]
+        return [
+            each
+            for piece in pieces
+            for each in ((roles + 1 + piece[0], openings[piece[0]], _NO_MARK), piece)
+        ]
 
 
 def _name(annotations: Sequence[Annotation], index: int) -> str:
     annotation = annotations[index]
     return f"{annotation.id} ({shorten(annotation.question)!r})"
+
+
+def _words(text: str, ids: list[int], tokenizer: Tokenizer) -> int:
+    """How many of the tokens of a turn are not its answer with the mark."""
+    if not (reasoning := before_answer(text)):
+        return 0 if any(form.before_answer in text for form in FORMATS.values()) else len(ids)
+    count = len(ids)
+    while len(tokenizer.decode(ids[:count])) > len(reasoning):
+        count -= 1
+    return count
 
 
 def show_row(row: Row, tokenizer: Tokenizer, roles: Sequence[str]) -> str:

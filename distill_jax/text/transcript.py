@@ -20,7 +20,7 @@ from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Step
 from distill_jax.settings import ranges
 from distill_jax.text import plan
-from distill_jax.text.formats import FORMATS, TURNS, TextFormat
+from distill_jax.text.formats import FINE_TUNE_COT, FORMATS, TURNS, TextFormat
 
 Turns = list[tuple[str, str]]  # (writer, text)
 
@@ -77,8 +77,8 @@ def render(annotation: Annotation, scheme: Scheme) -> Turns:
     form = scheme.text_format
     answer = form.trimmed(annotation.answer)
     if not scheme.needs_steps:
-        return [("solver", f"{form.before_lone_answer}{answer}")]
-    ending = f"{form.before_answer}{answer}"
+        return [("solver", f"{form.before_lone_answer}{answer}{form.after_answer}")]
+    ending = f"{form.before_answer}{answer}{form.after_answer}"
     if not annotation.steps:
         raise UserError(f"{annotation.id}: no steps: scheme {scheme.name!r} needs some")
     if scheme.alone:
@@ -91,7 +91,8 @@ def render(annotation: Annotation, scheme: Scheme) -> Turns:
                 f"{annotation.id}: a step has no subquestion: use --config.scheme=chain, or "
                 "annotations with subquestions"
             )
-        turns += [("decomposer", step.subquestion), ("solver", step.solution)]
+        asked, solved = form.trimmed(step.subquestion), form.trimmed(step.solution)
+        turns += [("decomposer", asked), ("solver", solved)]
     turns[-1] = ("solver", turns[-1][1] + ending)
     return turns
 
@@ -107,10 +108,11 @@ def parse(turns: Turns, scheme: Scheme) -> tuple[tuple[Step, ...], str | None]:
     texts = [text for writer, text in turns if writer == "solver"]
     if not scheme.needs_steps:
         _, mark, answer = "".join(texts[-1:]).partition(form.before_lone_answer)
-        return (), answer if mark else None
+        return (), answer.removesuffix(form.after_answer) if mark else None
     answer = None
     if texts and form.before_answer in texts[-1]:
         texts[-1], answer = texts[-1].rsplit(form.before_answer, 1)
+        answer = answer.removesuffix(form.after_answer)
         texts[-1] = texts[-1].removeprefix(form.before_reasoning)
     if scheme.alone:
         return tuple(Step(None, text) for text in texts), answer
@@ -156,7 +158,7 @@ def mistakes(scheme: str, text_format: str) -> list[str]:
     """What is wrong with config.scheme and config.text_format."""
     known = {"scheme": SCHEMES, "text_format": FORMATS}
     found = ranges.mistakes("", {"scheme": scheme, "text_format": text_format}, choices=known)
-    if not found and not SCHEMES[scheme].alone and FORMATS[text_format] is not TURNS:
+    if not found and not SCHEMES[scheme].alone and FORMATS[text_format] is FINE_TUNE_COT:
         found.append(
             f"config.text_format={text_format!r} is for --config.scheme=chain or answer_only"
         )
