@@ -83,14 +83,14 @@ class Rows(Sequence[Row]):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        index = range(len(self))[index]
-        part = slice(self.offsets[index], self.offsets[index + 1])
+        place: int = range(len(self))[index]
+        part = slice(self.offsets[place], self.offsets[place + 1])
         return Row(
             self.tokens[part].tolist(),
             self.writers[part].tolist(),
-            self.name(index),
-            self.problems[index],
-            self.origins[index],
+            self.name(place),
+            self.problems[place],
+            self.origins[place],
             self.removable[part].tolist(),
         )
 
@@ -100,19 +100,19 @@ def interleaved(views: Sequence[RowArrays]) -> RowArrays:
     if len(views) == 1:
         return views[0]
     borders = [np.cumsum(view.lengths)[:-1] for view in views]
-    arrays = [
-        np.concatenate([row for rows in zip(*split, strict=True) for row in rows])
-        for split in (
-            [np.split(view[place], b) for view, b in zip(views, borders, strict=True)]
-            for place in range(2)
-        )
-    ]
-    removable = views[0].removable
-    if len(removable):
-        split = [np.split(v.removable, b) for v, b in zip(views, borders, strict=True)]
-        removable = np.concatenate([row for rows in zip(*split, strict=True) for row in rows])
-    lengths = np.stack([view.lengths for view in views], axis=1).ravel()
-    return RowArrays(arrays[0], arrays[1], removable, lengths)
+
+    def side_by_side(arrays: Sequence[np.ndarray]) -> np.ndarray:
+        if not len(arrays[0]):  # nothing is removable
+            return arrays[0]
+        split = [np.split(array, b) for array, b in zip(arrays, borders, strict=True)]
+        return np.concatenate([row for rows in zip(*split, strict=True) for row in rows])
+
+    return RowArrays(
+        side_by_side([view.tokens for view in views]),
+        side_by_side([view.writers for view in views]),
+        side_by_side([view.removable for view in views]),
+        np.stack([view.lengths for view in views], axis=1).ravel(),
+    )
 
 
 def joined(parts: list[RowArrays]) -> RowArrays:

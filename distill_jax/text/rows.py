@@ -28,7 +28,7 @@ import contextlib
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent import futures
 from typing import NamedTuple
 
@@ -206,7 +206,7 @@ class _Pieces(NamedTuple):
 
 def _ahead(
     encode: Callable[[Sequence[Annotation]], _Pieces], annotations: Sequence[Annotation]
-) -> Iterator[_Pieces]:
+) -> Generator[_Pieces, None, None]:
     """`encode` of the annotations, part by part, one part ahead of what is asked for."""
     with futures.ThreadPoolExecutor(1) as pool:
         waiting = collections.deque[futures.Future[_Pieces]]()
