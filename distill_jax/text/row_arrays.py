@@ -115,18 +115,27 @@ def interleaved(views: Sequence[RowArrays]) -> RowArrays:
     )
 
 
-def joined(parts: list[RowArrays]) -> RowArrays:
-    """All rows of the parts, which are freed one by one while they are copied: `parts` is empty
-    afterwards."""
-    lengths = np.concatenate([np.zeros(0, np.int64), *(part.lengths for part in parts)])
-    end = int(lengths.sum())
-    tokens, writers = np.empty(end, np.int32), np.empty(end, np.int8)
-    removable = np.empty(end if parts and len(parts[0].removable) else 0, bool)
-    while parts:
-        part = parts.pop()
-        start = end - len(part.tokens)
-        tokens[start:end], writers[start:end] = part.tokens, part.writers
-        if len(removable):
-            removable[start:end] = part.removable
-        end = start
-    return RowArrays(tokens, writers, removable, lengths)
+class GrowingRows:
+    """Rows to which others are added; at no time is a part of them held twice."""
+
+    def __init__(self) -> None:
+        self._tokens, self._writers = np.zeros(0, np.int32), np.zeros(0, np.int8)
+        self._removable = np.zeros(0, bool)
+        self._lengths: list[np.ndarray] = [np.zeros(0, np.int64)]
+
+    def add(self, rows: RowArrays) -> None:
+        """Append these rows."""
+        for array, more in (
+            (self._tokens, rows.tokens),
+            (self._writers, rows.writers),
+            (self._removable, rows.removable),
+        ):
+            end = len(array)
+            array.resize(end + len(more), refcheck=False)  # nobody else sees them yet
+            array[end:] = more
+        self._lengths.append(rows.lengths)
+
+    def arrays(self) -> RowArrays:
+        """All rows; none may be added any more."""
+        lengths = np.concatenate(self._lengths)
+        return RowArrays(self._tokens, self._writers, self._removable, lengths)

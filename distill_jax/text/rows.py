@@ -38,7 +38,7 @@ from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Problem, shorten
 from distill_jax.text import messages
 from distill_jax.text.formats import FORMATS
-from distill_jax.text.row_arrays import NO_LOSS, Row, RowArrays, Rows, interleaved, joined
+from distill_jax.text.row_arrays import NO_LOSS, GrowingRows, Row, RowArrays, Rows, interleaved
 from distill_jax.text.tokenizer import Tokenizer
 from distill_jax.text.transcript import SCHEMES, Scheme, Turns, before_answer, render
 from distill_jax.tracking import progress
@@ -129,7 +129,7 @@ def encode_rows(
     the next. Raises UserError, which names the row, for text that the tokenizer cannot hold.
     """
     own = {view.student: [v for v in views if v.student == view.student] for view in views}
-    found: dict[str, list[RowArrays]] = {student: [] for student in own}
+    found = {student: GrowingRows() for student in own}
     encoder = functools.partial(
         _encode_part, scheme=scheme, tokenizer=tokenizer, removed_role=removed_role
     )
@@ -137,14 +137,14 @@ def encode_rows(
         title, parts = "making training rows", -(-len(annotations) // _AT_ONCE)
         for pieces in progress.each(encoded, title, parts, of_each=_AT_ONCE):
             for student, some in own.items():
-                found[student].append(interleaved([pieces.of_view(v, scheme) for v in some]))
+                found[student].add(interleaved([pieces.of_view(v, scheme) for v in some]))
     rows = {}
     for student, some in own.items():
         of_row = annotations
         if len(some) > 1:
             of_row = [annotation for annotation in annotations for _ in some]
         rows[student] = Rows(
-            joined(found.pop(student)),
+            found[student].arrays(),
             [annotation.id for annotation in of_row],
             [annotation.origin for annotation in of_row],
             functools.partial(_name, of_row),
