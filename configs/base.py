@@ -107,7 +107,7 @@ def get_config() -> ConfigDict:
             # Directory, FILE.gguf or Hub id, e.g. openai-community/gpt2; "" = that of the GGUF file
             # in a model's init_from, or else train a BPE.
             "name": "",
-            "vocab_size": 1024,  # at most, of the trained BPE
+            "vocab_size": 1024,  # at most, of the trained BPE, which sees 100,000 rows at most
             # Special tokens that end a turn and a text. "" = those that the tokenizer has
             # (<|im_end|> and <|endoftext|> of SmolLM2 and Qwen, <|eot_id|> and <|end_of_text|> of
             # Llama 3), or else <|endofturn|> and <|endoftext|>; what it lacks is added, untrained.

@@ -171,7 +171,8 @@ def _evaluate(
     partial: PartialPredictions,
 ) -> tuple[list[records.Prediction], dict[str, Any]]:
     config, settings = run.config, run.sampling
-    data = training_annotations.collect(run, terminal)
+    with terminal.watching():
+        data = training_annotations.collect(run, terminal)
     tokenizer = from_first.tokenizer(run)
     asked = ask(run, Made(data.train, data.dev, tokenizer, known.facts))
     models = sizes(run, tokenizer, known.facts)

@@ -67,9 +67,9 @@ class Training:
             disk.say_and_check(run, prepared.setups, self._mesh, self._desk.terminal)
             for student in todo:
                 distributed.check_shared(run.checkpoint_directory(student).parent)
-            own = training_annotations.write(
-                run, prepared.data, prepared.tokenizer, self._desk.terminal
-            )
+            terminal = self._desk.terminal
+            with terminal.watching():
+                own = training_annotations.write(run, prepared.data, prepared.tokenizer, terminal)
             self._desk = self._desk._replace(run=own)
             self._reporting.tracking.open()
             self._prepared = prepared

@@ -9,7 +9,7 @@ import numpy as np
 
 from distill_jax.errors import UserError
 from distill_jax.settings import ranges
-from distill_jax.text.rows import NO_LOSS, Row
+from distill_jax.text.rows import NO_LOSS, Row, Rows
 from distill_jax.training.packing import PackedStream
 from distill_jax.training.removal import Removal, left_over
 
@@ -37,35 +37,43 @@ class StudentRows:
         """
         if not rows:
             raise UserError(f"no training rows for student {student!r}: are there annotations?")
-        kept = [row for row in rows if len(row.tokens) - 1 <= max_tokens]
-        self.dropped = len(rows) - len(kept)
+        rows = Rows.of(rows)
+        lengths = np.diff(rows.offsets)
+        fits = lengths - 1 <= max_tokens
+        kept = int(fits.sum())
+        self.dropped = len(rows) - kept
         if self.dropped > max_dropped_share * len(rows) or not kept:
-            longest = max(rows, key=lambda row: len(row.tokens))
+            longest = int(lengths.argmax())
             raise UserError(
                 f"{self.dropped} of {len(rows)} rows of student {student!r} are longer than "
-                f"{max_tokens} tokens (longest: {longest.name} with {len(longest.tokens) - 1})"
+                f"{max_tokens} tokens (longest: {rows.name(longest)} with {lengths[longest] - 1})"
                 f": raise {limit_key}, or config.data.max_dropped_share to train without them"
             )
-        lengths = np.array([len(row.tokens) for row in kept])
-        self._offsets = np.concatenate([[0], np.cumsum(lengths)])
-        self._tokens = np.concatenate([np.array(row.tokens, np.int32) for row in kept])
-        self._writers = np.concatenate([np.array(row.writers, np.int32) for row in kept])
-        flags = [row.removable or [False] * len(row.tokens) for row in kept]
-        self._removable = np.concatenate([np.array(each, bool) for each in flags])
-        self._loss_counts = np.add.reduceat(self._writers != NO_LOSS, self._offsets[:-1])
+        self._offsets, self._tokens, self._writers = rows.offsets, rows.tokens, rows.writers
+        self._removable = rows.removable
+        if self.dropped:
+            of_kept = np.repeat(fits, lengths)
+            self._tokens, self._writers = self._tokens[of_kept], self._writers[of_kept]
+            self._removable = self._removable[of_kept] if len(self._removable) else self._removable
+            lengths = lengths[fits]
+            self._offsets = np.concatenate([[0], np.cumsum(lengths)])
+        self._loss_counts = np.add.reduceat(
+            self._writers != NO_LOSS, self._offsets[:-1], dtype=np.int64
+        )
         if self._loss_counts.min() == 0:
-            row = kept[int(self._loss_counts.argmin())]
+            without = int(np.flatnonzero(fits)[self._loss_counts.argmin()])
             raise UserError(
-                f"student {student!r} has no token to learn in the row of {row.name}: config.reads "
-                "or the annotation is wrong"
+                f"student {student!r} has no token to learn in the row of {rows.name(without)}: "
+                "config.reads or the annotation is wrong"
             )
         self.longest = int(lengths.max()) - 1
-        self.tokens = int(lengths.sum() - len(kept))
+        self.tokens = int(lengths.sum() - kept)
         self.loss_tokens = int(self._loss_counts.sum())
         self.most_loss_tokens = int(self._loss_counts.max())
-        self.most_removable = int(
-            np.add.reduceat(self._removable, self._offsets[:-1], dtype=int).max()
-        )
+        self.most_removable = 0
+        if len(self._removable):
+            counts = np.add.reduceat(self._removable, self._offsets[:-1], dtype=np.int64)
+            self.most_removable = int(counts.max())
         self.origins = _count_by_origin(rows, max_tokens)
 
     def __len__(self) -> int:
@@ -83,29 +91,33 @@ class StudentRows:
         """(positions in the inputs, targets, writers) of the loss tokens: int32 each."""
         tokens, writers = self._row(index, removed)
         (positions,) = np.nonzero(writers[1:] != NO_LOSS)
-        return positions.astype(np.int32), tokens[positions + 1], writers[positions + 1]
+        of_loss = writers[positions + 1].astype(np.int32)
+        return positions.astype(np.int32), tokens[positions + 1], of_loss
 
     def _row(self, index: int, removed: int) -> tuple[np.ndarray, np.ndarray]:
         start, stop = self._offsets[index], self._offsets[index + 1]
         tokens, writers = self._tokens[start:stop], self._writers[start:stop]
-        if not removed:
+        if not removed or not len(self._removable):
             return tokens, writers
         left = left_over(self._removable[start:stop], removed)
         return tokens[left], writers[left]
 
 
-def _count_by_origin(rows: Sequence[Row], max_tokens: int) -> dict[str, dict[str, int]]:
+def _count_by_origin(rows: Rows, max_tokens: int) -> dict[str, dict[str, int]]:
     """{origin: {"problems", "rows", "row_tokens" (inputs), "dropped_rows"}}; the first three are of
     rows that are kept."""
     counts = {}
-    for origin in dict.fromkeys(row.origin for row in rows):
-        own = [row for row in rows if row.origin == origin]
-        kept = [row for row in own if len(row.tokens) - 1 <= max_tokens]
+    inputs = np.diff(rows.offsets) - 1
+    fits = inputs <= max_tokens
+    origins = np.array(rows.origins, object)
+    for origin in dict.fromkeys(rows.origins):
+        own = origins == origin
+        (kept,) = np.nonzero(own & fits)
         counts[origin] = {
-            "problems": len({row.problem for row in kept}),
+            "problems": len({rows.problems[index] for index in kept}),
             "rows": len(kept),
-            "row_tokens": sum(len(row.tokens) - 1 for row in kept),
-            "dropped_rows": len(own) - len(kept),
+            "row_tokens": int(inputs[kept].sum()),
+            "dropped_rows": int(own.sum()) - len(kept),
         }
     return counts
 
