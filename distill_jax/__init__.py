@@ -3,7 +3,9 @@
 import distill_jax
 
 students = distill_jax.load("runs/demo")
-[solution] = students.solve(["Ann has 3 bags with 4 apples each. How many apples?"])
+[solution] = students.solve(
+    ["Ann has 4 cups. Later Ann wins 8 cups. Ann loses 5 of them. How many cups does Ann have now?"]
+)
 print(solution.answer, solution.turns)
 
 results = distill_jax.read_run("runs/demo")

@@ -1,7 +1,7 @@
 """Trained students that answer questions: what notebooks, servers and commands use.
 
 students = distill_jax.load("runs/demo")
-students.solve(["Ann has 4 cups. Ann wins 8 cups. ..."], samples=5, temperature=0.7)
+students.solve([question], samples=5, temperature=0.7)
 """
 
 import contextlib
