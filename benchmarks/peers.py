@@ -63,7 +63,7 @@ class Peer:
         theirs.close()
 
     def call(self, method: str, argument: Any = None, limit_s: float | None = None) -> Any:
-        """The answer; raises PeerError where there is none, or none in time."""
+        """The answer; raises PeerError if there is none, or none in time."""
         self._connection.send((method, argument))
         if not self._connection.poll(limit_s):
             raise PeerError(f"no answer in {limit_s:.0f} s")

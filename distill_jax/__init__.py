@@ -30,7 +30,7 @@ def load(workdir: "str | os.PathLike[str]", **overrides: object) -> "Students":
     """The finished students of a run, ready to answer; see `distill_jax.run.students.Students`.
 
     `overrides` are config keys with `__` for the dot: `evaluation__checkpoint="best"`,
-    `sampling__dtype="bfloat16"`. Raises `distill_jax.errors.UserError` where something is missing.
+    `sampling__dtype="bfloat16"`. Raises `distill_jax.errors.UserError` if something is missing.
     """
     from distill_jax.run import students
 
@@ -40,7 +40,7 @@ def load(workdir: "str | os.PathLike[str]", **overrides: object) -> "Students":
 def read_run(workdir: "str | os.PathLike[str]") -> "Results":
     """The headline evaluation of a run, see `distill_jax.evaluation.results`.
 
-    Raises `distill_jax.errors.UserError` where the run is not evaluated yet.
+    Raises `distill_jax.errors.UserError` if the run is not evaluated yet.
     """
     from distill_jax.evaluation import results
 
@@ -67,7 +67,7 @@ def compare(results: "Mapping[str, Results]") -> "Exhibit":
     """{name: results} on the problems that all of them answered: accuracies, and paired tests
     against the first.
 
-    Raises `distill_jax.errors.UserError` where no problem was answered by all.
+    Raises `distill_jax.errors.UserError` if no problem was answered by all.
     """
     from distill_jax.evaluation import results as found
 

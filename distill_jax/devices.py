@@ -92,7 +92,7 @@ def expect_what_is_there() -> None:
 
 
 def chip_of(device: Any) -> Chip | None:
-    """The chip that a `jax.Device` is, None where it is not in the table (a CPU, say)."""
+    """The chip that a `jax.Device` is, None if it is not in the table (a CPU, say)."""
     for kind, name in _KINDS.items():
         if kind in device.device_kind:
             return CHIPS[name]

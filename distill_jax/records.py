@@ -22,7 +22,7 @@ class Problem:
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One reasoning step. `subquestion` is None where a source gives plain steps."""
+    """One reasoning step. `subquestion` is None if a source gives plain steps."""
 
     subquestion: str | None
     solution: str

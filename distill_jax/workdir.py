@@ -68,7 +68,7 @@ class Workdir:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[IO[str]]:
-        """Hold the directory for this process; raises UserError where another one holds it.
+        """Hold the directory for this process; raises UserError if another one holds it.
 
         The kernel drops the lock when the process ends, however it ends: it, and those that it
         passed the file to that is returned. A directory that was made for it and in which nothing
@@ -112,7 +112,7 @@ class Workdir:
         write_json(self.config, {"config": config, "identity": identity})
 
     def stored_config(self) -> dict[str, Any]:
-        """The config of the run in this directory; UserError where there is none."""
+        """The config of the run in this directory; UserError if there is none."""
         stored = read_json(self.config)
         self.check_version()
         return stored["config"]
@@ -133,7 +133,7 @@ class Workdir:
     def differences(self, identity: dict[str, Any]) -> list[str]:
         """["config.seed was 0, now 1", ...]: every key in which `identity` differs from the run's.
 
-        Raises UserError where the directory has a format that this code does not read.
+        Raises UserError if the directory has a format that this code does not read.
         """
         self.check_version()
         stored = read_json(self.config)["identity"]
@@ -180,7 +180,7 @@ class Workdir:
         self.config.unlink()
 
     def check_version(self) -> None:
-        """Raise UserError where the directory was written in a format this code does not read."""
+        """Raise UserError if the directory was written in a format this code does not read."""
         version = self.format_version.read_text().strip() if self.format_version.exists() else "?"
         if version != str(FORMAT_VERSION):
             raise UserError(
@@ -190,7 +190,7 @@ class Workdir:
 
 
 def read_json(path: pathlib.Path) -> Any:
-    """Parsed JSON of a file that this project wrote; UserError where it is missing or damaged."""
+    """Parsed JSON of a file that this project wrote; UserError if it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -44,7 +44,7 @@ def with_scripts(
 ) -> Problems:
     """What is asked, with the script of each; with "history" one problem per step.
 
-    `annotations` by problem id. Raises UserError where one is needed and missing, and where a
+    `annotations` by problem id. Raises UserError if one is needed and missing, and where a
     scheme lacks the role that something is given of.
     """
     settings, scheme = sampler.settings, sampler.scheme

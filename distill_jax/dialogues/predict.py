@@ -103,7 +103,7 @@ def check_prompts(
     context: int,
     max_too_long_share: float,
 ) -> list[list[int]]:
-    """The prompt of every problem; UserError where too large a share exceeds the context,
+    """The prompt of every problem; UserError if too large a share exceeds the context,
     and for text that the tokenizer cannot hold."""
     prompts = encode_prompts(problems, scheme, tokenizer)
     too_long = sum(len(prompt) > context for prompt in prompts)

@@ -17,7 +17,7 @@ def majority(answers: Sequence[str | None], log_probabilities: Sequence[float]) 
     then the one that occurs first; the answer's most probable sample stands for it, of equally
     probable ones the first. None, an answer that could not be read, wins only if there is no other.
 
-    Raises ValueError where there is no sample, or not one log probability for each.
+    Raises ValueError if there is no sample, or not one log probability for each.
     """
     groups: dict[str | None, list[int]] = collections.defaultdict(list)
     for index, (answer, _) in enumerate(zip(answers, log_probabilities, strict=True)):
@@ -47,7 +47,7 @@ def combine(predictions: Sequence[Prediction]) -> Prediction:
     """One voted Prediction from those of a problem's samples, in the order of the samples.
 
     Its fields are those of the sample that `majority` names, its `samples` are all of them, and its
-    cost is the sum of theirs. A single prediction comes back as it is. Raises ValueError where
+    cost is the sum of theirs. A single prediction comes back as it is. Raises ValueError if
     there is none, where they are of several problems, and where one is a vote itself.
     """
     if len({prediction.id for prediction in predictions}) != 1:

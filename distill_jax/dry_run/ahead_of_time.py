@@ -27,7 +27,7 @@ _TPU_WARNING = re.compile(rb"W\d{4} ")
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """What is compiled for: `memory` in bytes per device, None where nobody knows."""
+    """What is compiled for: `memory` in bytes per device, None if nobody knows."""
 
     name: str
     platform: str
@@ -36,7 +36,7 @@ class Target:
     memory: int | None
 
     def fits(self, peak: int) -> bool | None:
-        """Whether a device has `peak` bytes; None where nobody knows."""
+        """Whether a device has `peak` bytes; None if nobody knows."""
         return None if self.memory is None else peak <= self.memory
 
 

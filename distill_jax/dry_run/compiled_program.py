@@ -37,7 +37,7 @@ def collectives(program: Program, bounds: Mapping[str, int]) -> list[dict[str, A
 
     kind       one of KINDS
     loop       "" outside of loops, else the name of the loop (of nested ones: "outer > inner")
-    trips      how often that runs (nested: all together): None where it depends on data
+    trips      how often that runs (nested: all together): None if it depends on data
     most_trips its upper bound (equal to `trips` where known), None = no bound is known
     count      instructions per trip; one may carry many arrays
     bytes      per trip: of the whole array for all-gather (gathered), reduce-scatter and
@@ -69,7 +69,7 @@ def collectives(program: Program, bounds: Mapping[str, int]) -> list[dict[str, A
 def _collective(
     program: Program, computation: str, instruction: Instruction
 ) -> tuple[str, int, int] | None:
-    """(kind, bytes, bytes sent) of an instruction; None where it communicates nothing."""
+    """(kind, bytes, bytes sent) of an instruction; None if it communicates nothing."""
     kind = instruction.opcode.removesuffix("-start")
     if kind not in KINDS or _continues(program, computation, instruction):
         return None
@@ -106,7 +106,7 @@ def _name(loops: tuple[Loop, ...]) -> str:
 
 
 def _product(numbers: list[int | None]) -> int | None:
-    """1 of none; None where any is None."""
+    """1 of none; None if any is None."""
     result = 1
     for number in numbers:
         if number is None:

@@ -40,7 +40,7 @@ class Program:
 
 @dataclasses.dataclass(frozen=True)
 class Loop:
-    """A while loop; `trips` None where it depends on data, `most` its upper bound if known."""
+    """A while loop; `trips` None if it depends on data, `most` its upper bound if known."""
 
     name: str  # the operation that it came from
     trips: int | None

@@ -145,7 +145,7 @@ def gpu_devices(name: str) -> list[Any]:
 def usable_memory(memory: int) -> int:
     """Bytes of a GPU's memory that JAX uses: three quarters, or XLA_PYTHON_CLIENT_MEM_FRACTION.
 
-    Raises UserError where that is no number.
+    Raises UserError if that is no number.
     """
     given = os.environ.get("XLA_PYTHON_CLIENT_MEM_FRACTION", str(MEMORY_FRACTION))
     try:

@@ -40,7 +40,7 @@ def export(path: str, options: Options, overrides: dict[str, str]) -> None:
     finished, a program in which they take turns to `output/alternate.py`.
 
     Where `dtype` is None, it is what training_data.json has as the student's `weights_dtype`, or
-    else float32. Raises UserError where no student is finished, where one of the directories is
+    else float32. Raises UserError if no student is finished, where one of the directories is
     not empty, for another text format than our own, and where the Hub refuses a student (the
     directories are written by then).
     """

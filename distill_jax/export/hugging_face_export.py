@@ -64,7 +64,7 @@ def save_params(
 
 
 def check_target(output: pathlib.Path, student: str) -> pathlib.Path:
-    """The directory of an exported student; UserError where something is there already."""
+    """The directory of an exported student; UserError if something is there already."""
     target = output / student
     if target.is_dir() and any(target.iterdir()):
         raise UserError(f"{target} is not empty: delete it, or choose another --output")
@@ -99,7 +99,7 @@ def export_student(
     gguf          type of the numbers in a file for llama.cpp, one of gguf_llama_export.FILE_TYPES
                   (see gguf_export.check); "" = no such file
 
-    Built beside its place and renamed, so that what is there is whole. Raises UserError where
+    Built beside its place and renamed, so that what is there is whole. Raises UserError if
     something is there already, and like `save_params`.
     """
     import tokenizers

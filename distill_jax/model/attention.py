@@ -34,7 +34,7 @@ def choose_kernel(
 ) -> tuple[str, str]:
     """(kernel, why) for training rows of `seq_len` tokens on "cpu", "gpu" or "tpu".
 
-    `wanted` is config.train.attention: "auto", or a kernel's name. Raises UserError where that
+    `wanted` is config.train.attention: "auto", or a kernel's name. Raises UserError if that
     kernel cannot do what is asked.
     """
     if wanted not in ("auto", *KERNELS):

@@ -24,7 +24,7 @@ _ROWS = P(("data", "fsdp"))
 
 
 def check_kernel(kernel: str, platform: str, dtype: str, head_dim: int | None = None) -> None:
-    """Raise UserError where config.sampling.attention=`kernel` cannot do what is asked.
+    """Raise UserError if config.sampling.attention=`kernel` cannot do what is asked.
 
     `head_dim` None: it is not known yet.
     """

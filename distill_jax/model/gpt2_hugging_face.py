@@ -63,7 +63,7 @@ def tensor_layout(
 
 
 def read_sizes(config: dict[str, Any], path: pathlib.Path, where: str) -> dict[str, int]:
-    """The sizes that config.json gives; UserError where our network would compute otherwise."""
+    """The sizes that config.json gives; UserError if our network would compute otherwise."""
     sizes = {key: config.get(key, default) for key, default in _SIZES.items()}
     for key, value in sizes.items():
         if not isinstance(value, int) or value < 1:

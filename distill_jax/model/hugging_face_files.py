@@ -96,7 +96,7 @@ def weight_files(directory: pathlib.Path, where: str) -> list[pathlib.Path]:
 
 @contextlib.contextmanager
 def open_file(path: pathlib.Path, where: str):
-    """The file as safetensors gives it; UserError where it is cut short or no such file."""
+    """The file as safetensors gives it; UserError if it is cut short or no such file."""
     try:
         with safe_open(path, framework="numpy") as file:
             yield file

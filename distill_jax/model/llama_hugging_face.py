@@ -84,7 +84,7 @@ def tensor_layout(size: "LlamaConfig") -> dict[str, Tensor]:
 
 
 def read_sizes(config: dict[str, Any], path: pathlib.Path, where: str) -> dict[str, Any]:
-    """Fields of LlamaConfig that config.json gives; UserError where we would compute otherwise."""
+    """Fields of LlamaConfig that config.json gives; UserError if we would compute otherwise."""
     family, wrong = config["model_type"], {}
     for key in _SIZES:
         value = config.get(key)

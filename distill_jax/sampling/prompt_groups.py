@@ -71,7 +71,7 @@ class PromptGroups:
         return bool(self._left) or any(any(group.waiting) for group in self.groups)
 
     def read(self) -> bool:
-        """Read another group; False where no prompt is left, or too many groups wait."""
+        """Read another group; False if no prompt is left, or too many groups wait."""
         self.groups = [group for group in self.groups if any(group.waiting)]
         if not self._left or len(self.groups) == MOST_GROUPS:
             return False

@@ -92,7 +92,7 @@ class Schedule:
         self._progress: Any = None
 
     def step(self) -> bool:
-        """Fill free slots and run a chunk; False where nothing is left to do."""
+        """Fill free slots and run a chunk; False if nothing is left to do."""
         self._fill()
         running = sum(row is not None for row in self._rows)
         if not running:

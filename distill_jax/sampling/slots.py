@@ -48,7 +48,7 @@ def choose_slots(
 ) -> int:
     """Slots to run `dialogues` in: `wanted`, or where that is 0 as many as are useful and fit.
 
-    memory    bytes of a device, None where nobody knows
+    memory    bytes of a device, None if nobody knows
     platform  "cpu", "gpu" or "tpu"
 
     The number is rounded up to a multiple of the devices that slots are spread over (data x fsdp).

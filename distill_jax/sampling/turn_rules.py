@@ -77,7 +77,7 @@ class TurnRules:
         return {view.student: view.model for view in self.views}
 
     def check_kernel(self, platform: str) -> None:
-        """Raise UserError where the kernel does not run on "cpu", "gpu" or "tpu", or not so."""
+        """Raise UserError if the kernel does not run on "cpu", "gpu" or "tpu", or not so."""
         for view in self.views:
             cache_attention.check_kernel(self.kernel, platform, self.dtype, view.model.head_dim)
 

@@ -43,7 +43,7 @@ def load_config(path: str) -> ml_collections.ConfigDict:
     """The result of `get_config()` in a Python file, locked against unknown keys.
 
     A path such as `configs/demo.py` that does not exist here is looked up among the configs that
-    come with the package. Raises UserError where there is none or it does not run.
+    come with the package. Raises UserError if there is none or it does not run.
     """
     config = from_file(path, "get_config", PACKAGED_CONFIGS)
     config.lock()
@@ -52,7 +52,7 @@ def load_config(path: str) -> ml_collections.ConfigDict:
 
 def from_file(path: str, function: str, shipped: pathlib.Path) -> Any:
     """What a function of a Python file returns; a file that does not exist here is looked up by
-    its name in the directory `shipped`. Raises UserError where there is none or it does not run."""
+    its name in the directory `shipped`. Raises UserError if there is none or it does not run."""
     file = pathlib.Path(path)
     if not file.exists() and file.parent.name in ("", shipped.name):
         file = shipped / file.name
@@ -140,7 +140,7 @@ def as_text(value: Any) -> str:
 
 
 def parse_value(text: str, current: Any) -> Any:
-    """`text` as a value of the type of `current`; raises ValueError where it is none."""
+    """`text` as a value of the type of `current`; raises ValueError if it is none."""
     if isinstance(current, bool):
         if text.lower() not in ("true", "false"):
             raise ValueError(text)

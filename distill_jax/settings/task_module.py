@@ -14,7 +14,7 @@ from distill_jax.settings import command_line
 
 
 def import_task(name: str, key: str = "config.task") -> Any:
-    """The module of config.task; UserError where it is none, or lacks one of its functions."""
+    """The module of config.task; UserError if it is none, or lacks one of its functions."""
     sys.path.insert(0, os.getcwd())
     try:
         module = importlib.import_module(name)
@@ -36,7 +36,7 @@ def import_task(name: str, key: str = "config.task") -> Any:
 def parse_options(task: Any, name: str, texts: Sequence[str]) -> dict[str, Any]:
     """config.evaluation.task_options, ("key=value", ...), as keyword arguments of load().
 
-    Values have the types of its defaults (or are text). UserError where one does not fit.
+    Values have the types of its defaults (or are text). UserError if one does not fit.
     """
     parameters = inspect.signature(task.load).parameters
     options: dict[str, Any] = {}

@@ -46,7 +46,7 @@ class Sweep:
 
 def grid(values: Mapping[str, Sequence[Any]]) -> dict[str, dict[str, Any]]:
     """The arms of all combinations: {"data.train_problems": [500, 1000]} makes the two arms
-    `train_problems=500` and `train_problems=1000`. Raises UserError where two have one name."""
+    `train_problems=500` and `train_problems=1000`. Raises UserError if two have one name."""
     last = {key: key.rpartition(".")[2] for key in values}
     times = collections.Counter(last.values())
     labels = {key: name if times[name] == 1 else key for key, name in last.items()}

@@ -19,7 +19,7 @@ class Outcome:
     """One run in sweep.json.
 
     status     one of the words above
-    exit_code  of its last process, None where it needed none
+    exit_code  of its last process, None if it needed none
     message    why it failed, in one line
     seconds    of all its processes together
     accuracy   of its headline evaluation, with its 95 % interval; None until it is done

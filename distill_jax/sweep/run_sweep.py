@@ -39,7 +39,7 @@ def dry_run(runs: Sequence[SweepRun], path: str) -> None:
 def run(sweep: Sweep, runs: Sequence[SweepRun], path: str, *, jobs: int, yes: bool) -> None:
     """Run what is not done yet, write sweep.json after each run, and the report at the end.
 
-    Raises UserError where a run has failed by what its user must change; leaves with exit code 1
+    Raises UserError if a run has failed by what its user must change; leaves with exit code 1
     where all failures are of another kind, and as `errors.Interrupted` where a run was stopped.
     """
     checks.leave_devices_alone()
@@ -95,7 +95,7 @@ def _report(sweep: Sweep, outcomes: Outcomes, directory: pathlib.Path, terminal:
 
 
 def _leave(outcomes: Outcomes, directory: pathlib.Path) -> None:
-    """Nothing where all runs are done; see `run`."""
+    """Nothing if all runs are done; see `run`."""
     failed = outcomes.of(FAILED)
     if failed:
         line = (

@@ -270,7 +270,7 @@ def _story(rng: random.Random, level: Difficulty) -> _Story:
 
 
 def _operand(rng: random.Random, operation: str, value: int, level: Difficulty) -> int | None:
-    """A number for which the operation stays in range, or None where a draw does not."""
+    """A number for which the operation stays in range, or None if a draw does not."""
     if operation == "half":
         n = 2
     elif operation == "%":

@@ -69,7 +69,7 @@ class _Open:
 
 
 def pairs_from_labels(text: str, *, final: bool) -> tuple[list[Pair], str | None] | None:
-    """(pairs, final answer) of a labelled text, None where no line begins with a question's label.
+    """(pairs, final answer) of a labelled text, None if no line begins with a question's label.
 
     `final`: a second solution of the last question, `Answer: 72`, is read as the final answer. A
     solution belongs to the question with its number, or else to the one above it.

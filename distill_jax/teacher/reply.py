@@ -130,7 +130,7 @@ def has_pairs(text: str) -> bool:
 
 
 def _marked(text: str) -> Reply | None:
-    """The pairs of all styles but running text; None where it is none of them."""
+    """The pairs of all styles but running text; None if it is none of them."""
     text = _visible(text)
     found = _json_value(text)
     if found is not None:

@@ -85,7 +85,7 @@ def completion(text: str) -> str | None:
     """What must be appended to a text that ends in an open mark, `a <<48/2=`, for its value.
 
     A beginning of the value may be there already, since GPT-2 has tokens such as `=-`, and so may
-    spaces before it. None where there is nothing to append: no open mark, no `=` yet or several, no
+    spaces before it. None if there is nothing to append: no open mark, no `=` yet or several, no
     value, or another value begun.
 
     >>> completion("a <<48/2="), completion("a <<5-8=-"), completion("a <<48/2=24")

@@ -166,7 +166,7 @@ def extract_numbers(text: str) -> list[Fraction]:
 def format_value(value: Fraction) -> str:
     """Canonical text: `7`, `-0.5`, or `1/3` where the decimals never end. No exponents.
 
-    `parse_value` reads it back as the same value. Raises ValueError where Python refuses to print
+    `parse_value` reads it back as the same value. Raises ValueError if Python refuses to print
     the digits (more than 4300), which no value read by this module has.
     """
     rest, twos, fives = value.denominator, 0, 0
@@ -253,7 +253,7 @@ def _factor(found: re.Match[str], *, money: bool) -> int | None:
 
 
 def _value(match: re.Match[str]) -> Fraction | None:
-    """The value of a candidate found by _NUMBER, None where it is not well formed."""
+    """The value of a candidate found by _NUMBER, None if it is not well formed."""
     body = match["body"]
     if len(body) > _LONGEST:
         return None

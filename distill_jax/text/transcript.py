@@ -69,7 +69,7 @@ SCHEMES = {
 def render(annotation: Annotation, scheme: Scheme) -> Turns:
     """The turns that teach `annotation` under `scheme`; `parse` is the inverse.
 
-    Raises UserError where the annotation cannot be written so: no steps, an answer of more than
+    Raises UserError if the annotation cannot be written so: no steps, an answer of more than
     one line, or (socratic) a step without a subquestion. A plan may be empty: see `check_plans`.
     """
     if "\n" in annotation.answer:
@@ -97,7 +97,7 @@ def render(annotation: Annotation, scheme: Scheme) -> Turns:
 
 
 def parse(turns: Turns, scheme: Scheme) -> tuple[tuple[Step, ...], str | None]:
-    """Steps and answer of a transcript; the answer is None where no turn has an answer mark.
+    """Steps and answer of a transcript; the answer is None if no turn has an answer mark.
 
     The inverse of `render`, up to the borders between the steps of a chain, which a chain does not
     mark (its solutions come back as one). A subquestion that got no solution is left out, and so is
@@ -133,7 +133,7 @@ def before_answer(text: str) -> str:
 def check_plans(annotations: Sequence[Annotation], scheme: Scheme) -> int:
     """How many annotations have an empty plan, since no step holds an equation.
 
-    Raises UserError where a scheme with a planner has no plan at all.
+    Raises UserError if a scheme with a planner has no plan at all.
     """
     if scheme.plan is None:
         return 0

@@ -143,7 +143,7 @@ class WeightsAndBiases:
     """
 
     def __init__(self, workdir: Workdir, settings: dict[str, Any]):
-        """Raises UserError where Weights & Biases cannot begin, e.g. for want of a login."""
+        """Raises UserError if Weights & Biases cannot begin, e.g. for want of a login."""
         wandb: Any = importlib.import_module("wandb")  # an extra: type checkers may not find it
         try:
             self._run = wandb.init(
@@ -253,7 +253,7 @@ class Tracking:
         self._trackers: list[Tracker] | None = None
 
     def check(self) -> None:
-        """Raise UserError where a package that config.tracking names is missing."""
+        """Raise UserError if a package that config.tracking names is missing."""
         for name in self._config.tracking:
             if importlib.util.find_spec(name) is None:
                 raise UserError(

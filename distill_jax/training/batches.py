@@ -31,7 +31,7 @@ class StudentRows:
         """Rows of more than `max_tokens` inputs are dropped; `dropped` counts them, and `origins`
         says whose they are. `limit_key` is what the user may raise to keep them.
 
-        Raises UserError where they are more than `max_dropped_share` of the rows, where a row has
+        Raises UserError if they are more than `max_dropped_share` of the rows, where a row has
         no loss token, or where there are none at all.
         """
         if not rows:
@@ -175,7 +175,7 @@ class Batches:
         process: int = 0,
         processes: int = 1,
     ):
-        """Raises UserError where the batch does not divide over the processes."""
+        """Raises UserError if the batch does not divide over the processes."""
         if batch_size % processes:
             raise UserError(
                 f"config.train.batch_size={batch_size} does not divide by {processes} processes"
