@@ -16,7 +16,7 @@ Rules = Sequence[tuple[str, PartitionSpec]]
 
 
 def make_mesh(data: int, fsdp: int, tensor: int, devices: Sequence[Any] | None = None) -> Mesh:
-    """A mesh over `devices` (None: all); one axis may be -1, for what the others leave.
+    """A mesh over `devices` (None: all); one axis may be -1, and then gets the remaining devices.
 
     Raises UserError if the product is not the number of devices.
     """

@@ -25,7 +25,7 @@ def complete_steps(directory: Any) -> list[int]:
 
 
 def damaged(directory: epath.Path) -> bool:
-    """Whether any file of the checkpoint in `directory` is not what it was when it was written."""
+    """Whether any file of the checkpoint in `directory` has changed since it was written."""
     try:
         written = json.loads((directory / MANIFEST).read_text())
     except (ValueError, FileNotFoundError):
@@ -34,14 +34,14 @@ def damaged(directory: epath.Path) -> bool:
 
 
 def write(directory: epath.Path) -> None:
-    """The last file of a checkpoint: SHA-256 of all the others."""
+    """Write the last file of a checkpoint: the SHA-256 of all other files."""
     temporary = directory / f".{MANIFEST}.tmp"
     temporary.write_text(json.dumps(_hashes(directory), indent=2) + "\n")
     temporary.rename(directory / MANIFEST)
 
 
 def _hashes(directory: epath.Path) -> dict[str, str]:
-    """SHA-256 of every file under `directory` but the manifest, by relative path."""
+    """SHA-256 of every file under `directory` except the manifest, by relative path."""
     hashes = {}
     for path in sorted(_files(directory)):
         name = path.relative_to(directory).as_posix()

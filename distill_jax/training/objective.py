@@ -13,8 +13,8 @@ from distill_jax.training import loss, step
 class Likelihood:
     """Cross entropy with the rows: the weighted mean of nats over the loss tokens.
 
-    `batch["weights"]` (float32 [B, K], at least 0; 0 in unused slots) is the share of each loss
-    token: 1 = the mean over tokens, 1 / loss tokens of the row = the mean over rows.
+    `batch["weights"]` (float32 [B, K], at least 0; 0 in unused slots) weights each loss token.
+    1 gives the mean over tokens; 1 / (loss tokens of the row) gives the mean over rows.
     """
 
     def counts(self, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
@@ -30,7 +30,7 @@ class Likelihood:
         key: jax.Array | None,
     ) -> dict[str, jax.Array]:
         """{"likelihood": weighted nats}."""
-        del frozen  # the rows are all that it needs
+        del frozen  # it needs only the rows
         tokens = step.loss_tokens(trainer, params, batch, key)
         chunk, head = trainer.computation.loss_chunk, trainer.config.head(params)
         total: Any = loss.loss_sum(chunk, head, tokens, batch["weights"], trainer.allowed)

@@ -20,7 +20,7 @@ from distill_jax.training.chunks import LossTokens
 
 
 class TrainState(flax.struct.PyTreeNode):
-    """Everything a checkpoint holds. `step` counts completed updates."""
+    """Everything in a checkpoint. `step` counts completed updates."""
 
     step: jax.Array  # int32 []
     params: Any  # float32
@@ -32,12 +32,12 @@ class TrainState(flax.struct.PyTreeNode):
 
 @dataclasses.dataclass(frozen=True)
 class Computation:
-    """How a student is computed in training; none of it changes what is learned but for rounding.
+    """How a student is computed in training. This changes what is learned only by rounding.
 
-    dtype         "float32" or "bfloat16": of activations; parameters and sums stay float32
+    dtype         of activations, "float32" or "bfloat16"; parameters and sums stay float32
     kernel        of attention, model/attention.py
     remat         keep only the inputs of blocks for the backward pass
-    accumulation  micro-batches per step, one after the other
+    accumulation  micro-batches per step, one after another
     loss_chunk    loss tokens per device whose logits exist at a time
     """
 
@@ -54,15 +54,15 @@ class Computation:
 
 
 class Objective(Protocol):
-    """What a step makes smaller: the sum over its terms of sum / count.
+    """What a step minimises: the sum over its terms of sum / count.
 
-    A term's count is that of the whole batch, over all micro-batches and devices, and its sum is
-    added up over micro-batches: so the mean is taken once. Counts therefore need nothing but the
-    batch. Both methods give float32 [] for each term, by the same names.
+    A term's count is that of the whole batch, over all micro-batches and devices; its sum is added
+    up over micro-batches, so the mean is taken once. Counts therefore depend only on the batch.
+    Both methods return float32 [] for each term, under the same names.
     """
 
     def counts(self, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
-        """What each term's sum is divided by (0: nothing to learn from, the term is 0)."""
+        """The divisor of each term's sum (0: there is nothing to learn, and the term is 0)."""
         ...
 
     def sums(
@@ -73,8 +73,8 @@ class Objective(Protocol):
         batch: dict[str, jax.Array],
         key: jax.Array | None,
     ) -> dict[str, jax.Array]:
-        """Sums over a batch or a micro-batch, differentiated by `params` alone. `key` is for what
-        drops or is drawn, None without dropout.
+        """Sums over a batch or a micro-batch, differentiated by `params` alone. `key` is for
+        dropout and drawing, None without dropout.
 
         `frozen` holds the parameters of students that are only read, by name. [B, T, V] must not
         exist, for any student: see `training/loss.py`.
@@ -84,7 +84,7 @@ class Objective(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Trainer:
-    """What a student's steps are made of; `allowed` is bool [R, V], what each role may write."""
+    """What is needed for a student's steps; `allowed` is bool [R, V]: what each role may write."""
 
     config: NetworkConfig
     optimizer: optax.GradientTransformation
@@ -97,11 +97,11 @@ class Trainer:
 def loss_tokens(
     trainer: Trainer, params: Any, batch: dict[str, jax.Array], dropout_key: jax.Array | None
 ) -> LossTokens:
-    """What the network says, and the loss tokens of a batch (see `training/batches.py`)."""
+    """The network's outputs and the loss tokens of a batch (see `training/batches.py`)."""
     inputs = batch["inputs"]
     positions = batch.get("positions")
     if positions is None:
-        # Padding may reach beyond the context; nothing looks at it there.
+        # Padding may reach beyond the context; nothing reads it there.
         count = jnp.minimum(jnp.arange(inputs.shape[1]), trainer.config.context - 1)
         positions = jnp.broadcast_to(count, inputs.shape)
     rngs = {} if dropout_key is None else {"dropout": dropout_key}
@@ -121,7 +121,7 @@ def train_step(
     """One update of the mean loss (see `Objective`). `frozen` holds the parameters of students
     that the objective only reads, by name.
 
-    Micro-batch i of A takes the rows i, i + A, i + 2 A, ...: each device then cuts its own rows.
+    Micro-batch i of A has the rows i, i + A, i + 2 A, ..., so each device cuts its own rows.
     """
     parts = trainer.computation.accumulation
     counts = jax.tree.map(
@@ -160,8 +160,8 @@ def train_step(
 def dev_step(params: Any, batch: dict[str, jax.Array], *, trainer: Trainer) -> dict[str, jax.Array]:
     """Sums over a batch of whole rows, without dropout: float32 [] each.
 
-    loss_sum nats, loss_tokens their number, exact rows whose every loss token is the most likely
-    one, rows that have any.
+    loss_sum in nats; loss_tokens, their number; exact, the rows in which every loss token is the
+    most likely token; rows, those that have a loss token.
     """
     tokens = loss_tokens(trainer, params, batch, None)
     losses, right = loss.token_losses(
@@ -191,7 +191,7 @@ def init_state(params: Any, optimizer: optax.GradientTransformation) -> TrainSta
 def abstract_state(
     mesh: Mesh, config: NetworkConfig, optimizer: optax.GradientTransformation
 ) -> TrainState:
-    """Shapes, dtypes and shardings of `init_state`, without any memory."""
+    """Shapes, dtypes and shardings of `init_state`; uses no memory."""
     return _laid_out(
         mesh,
         config,
@@ -219,7 +219,7 @@ def _laid_out(mesh: Mesh, config: NetworkConfig, shapes: Any) -> Any:
 def random_state(
     abstract: TrainState, config: NetworkConfig, optimizer: optax.GradientTransformation, key
 ) -> TrainState:
-    """Random parameters, made where they belong: nothing is ever held unsharded."""
+    """Random parameters, made on the devices that hold them; they are never in memory unsharded."""
     places = jax.tree.map(lambda leaf: leaf.sharding, abstract)
     init = jax.jit(
         lambda key: init_state(network.init_params(config, key), optimizer), out_shardings=places
@@ -230,7 +230,8 @@ def random_state(
 def state_from_params(
     abstract: TrainState, optimizer: optax.GradientTransformation, params: Any
 ) -> TrainState:
-    """The first state of given parameters (host arrays float32), each device gets its part."""
+    """The first state from given parameters (float32 arrays on the host); each device gets its
+    part."""
     placed = jax.tree.map(
         lambda value, leaf: jax.make_array_from_callback(
             leaf.shape, leaf.sharding, functools.partial(_part, value)
@@ -256,8 +257,8 @@ def lower_step(
     """`train_step` traced for the shapes of `abstract`, of one global `batch` and of `frozen`
     (`abstract_params` of each student that is only read).
 
-    Compiled it is a function (state, batch, frozen) -> (state, metrics) that gives the state's
-    memory away, and no other. To be called under `jax.set_mesh(mesh)`.
+    The compiled function is (state, batch, frozen) -> (state, metrics); it donates only the state's
+    memory. Call it under `jax.set_mesh(mesh)`.
     """
     places, frozen_places = jax.tree.map(lambda leaf: leaf.sharding, (abstract, frozen))
     rows = sharding.shardings(mesh, jax.tree.map(lambda _: sharding.BATCH, batch))
@@ -273,8 +274,7 @@ def lower_step(
 
 
 def make_dev_step(mesh: Mesh, trainer: Trainer) -> Callable[[Any, dict[str, jax.Array]], Any]:
-    """`dev_step` jitted, with the kernel that takes rows of any length; its sums are on every
-    device."""
+    """`dev_step`, jitted, with the kernel for rows of any length; its sums are on every device."""
     computation = dataclasses.replace(trainer.computation, kernel="xla", remat=False)
     trainer = dataclasses.replace(trainer, computation=computation)
     nowhere = sharding.shardings(mesh, PartitionSpec())
