@@ -51,9 +51,9 @@ def get_config() -> ConfigDict:
     """The base config."""
     config = ConfigDict()
 
-    # The task: a module with load, load_annotations and grade (see tasks/arithmetic.py), yours too.
+    # The task: a module with load and grade (see docs/adding_a_task.md), yours too.
     config.task = "distill_jax.tasks.arithmetic"
-    # Keyword arguments of its load() and load_annotations().
+    # Keyword arguments of its load().
     config.task_options = ConfigDict(
         {
             "difficulty": "easy",  # easy, medium, hard
@@ -73,7 +73,8 @@ def get_config() -> ConfigDict:
     # that a planner says, once, which equations or operators will be needed.
     config.scheme = "socratic"
     # How question and answer are written, text/formats.py. turns: our own. fine_tune_cot: that of
-    # Ho et al., "question ###", " reasoning --> answer", for answer_only and chain.
+    # Ho et al., "question ###", " reasoning --> answer", for answer_only and chain. chatml: that of
+    # SmolLM2's and Qwen's own chats, every turn a message (text/messages.py).
     config.text_format = "turns"
     # Which student plays a role. Give two roles one student for the unified strategy.
     config.students = ConfigDict(
@@ -122,6 +123,10 @@ def get_config() -> ConfigDict:
             # () = all annotations of all files.
             "mixture": (),
             "annotations_per_problem": 0,  # at most, the first that differ; 0 = all
+            # Of one problem, an annotation is a near duplicate of an earlier one if this share of
+            # their runs of `near_words` words is common to both; above 1 = only copies are dropped.
+            "near": 0.8,
+            "near_words": 2,
             # Questions are made from templates: then only the very questions of the evaluation are
             # dropped, not also those with other numbers, and overlaps are not looked for.
             "templated": True,
@@ -132,6 +137,24 @@ def get_config() -> ConfigDict:
             # Drop training questions of which a larger share lies in 8 words and more in common
             # with one evaluation question; 1 = none (all are listed).
             "max_overlap": 1.0,
+        }
+    )
+
+    # Which answers of students in data.annotations (predictions.jsonl of an evaluation of the
+    # training problems) are trained on. Only those that are right and finished, in any case; the
+    # others of the file and every other file stay as they are. Checked in this order.
+    config.harvest = ConfigDict(
+        {
+            "unwanted": (),  # regular expressions, none of which may occur: ("Question:",)
+            "least_tokens": 0,  # written, end marks included
+            "most_tokens": 0,  # 0 = any
+            "most_repetition": 1.0,  # share of word pairs that occurred before in the answer
+            # Perplexity of the answer for the student that wrote it.
+            "least_perplexity": 0.0,
+            "most_perplexity": 0.0,  # 0 = any
+            # Of those of a problem: all; different (one for each list of equations, those that
+            # differ most); least_repetition (one), shortest (one).
+            "keep": "all",
         }
     )
 
@@ -245,7 +268,8 @@ def get_config() -> ConfigDict:
     config.evaluation = ConfigDict(
         {
             "task": "",  # another task than the run's; "" = config.task with its options
-            "task_options": (),  # of that task: directory=DIR,difficulty=hard
+            # Of that task, or instead of the run's own: --config.evaluation.task_options.KEY=VALUE
+            "task_options": (),
             "split": "test",
             "checkpoint": "last",  # last, best on dev, a step, or solver=400,decomposer=200
             "problems": 200,  # use the first N; 0 = all

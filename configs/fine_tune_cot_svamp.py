@@ -53,6 +53,7 @@ def get_config():
     config.train.epochs = 20
     config.train.batch_size = 8
     config.train.eval_every = 87  # about an epoch, where there is a dev split
+    config.train.keep = 1  # a checkpoint has 1.5 GB
     config.train.parity_test_selection = True
     config.sampling.max_turn_tokens = 1024  # with the question: the context
     config.sampling.max_tokens = 1024

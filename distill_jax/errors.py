@@ -6,9 +6,11 @@ command again.
 """
 
 import contextlib
+import errno
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
@@ -23,6 +25,29 @@ class UserError(Exception):
     def _render_traceback_(self) -> list[str]:
         """What IPython shows: notebooks end in one line, too."""
         return [f"error: {' '.join(str(self).split())}"]
+
+
+# Of the system: no room, no right, no such kind of place. All are for the user to mend.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_WRONG_PLACE = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP),
+    *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EFBIG),
+)
+
+
+def of_the_system(error: OSError, place: str = "") -> UserError | None:
+    """One line for an error of files that the user can mend, about the file or else `place`; None
+    for any other."""
+    where = error.filename or place
+    if error.errno in _NO_ROOM:
+        return UserError(
+            f"no space left on the disk of {where or 'the working directory'}: free some"
+        )
+    if error.errno in _WRONG_PLACE and where:
+        return UserError(
+            f"{where}: {error.strerror}: make it possible to write there, or choose another place"
+        )
+    return None
 
 
 class PeerGone(Exception):
@@ -103,6 +128,8 @@ def run_command(main: Callable[[list[str]], None], argv: list[str]) -> int:
     handle_signals()
     _Signals.pending = False
     try:
+        for argument in argv:
+            _check_unicode(argument)
         main(argv)
         return 0
     except UserError as error:
@@ -120,14 +147,13 @@ def run_command(main: Callable[[list[str]], None], argv: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BUG
     except OSError as error:
-        if error.errno == 28:  # ENOSPC
-            place = error.filename or "the working directory"
-            print(f"error: no space left on the disk of {place}: free some", file=sys.stderr)
-            return EXIT_USER
-        raise
+        if (readable := of_the_system(error)) is None:
+            return _our_bug()
+        print(f"error: {readable}", file=sys.stderr)
+        return EXIT_USER
     except RuntimeError as error:  # XlaRuntimeError: its class is not worth importing jax for
         if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
+            return _our_bug()
         line = str(error).split("\n")[0][:200]
         print(
             f"error: out of memory ({line}): to train, raise config.train.accumulation or set "
@@ -136,15 +162,33 @@ def run_command(main: Callable[[list[str]], None], argv: list[str]) -> int:
             file=sys.stderr,
         )
         return EXIT_USER
+    except Exception:
+        return _our_bug()
+
+
+def _check_unicode(argument: str) -> None:
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"argument {argument!r} is not UTF-8: write it in UTF-8") from None
+
+
+def _our_bug() -> int:
+    """Print the traceback of the exception that is being handled."""
+    sys.excepthook(*sys.exc_info())
+    return EXIT_BUG
 
 
 def leave(code: int) -> NoReturn:
     """End the process with `code`; after an interruption without tearing the interpreter down.
 
     A compilation or an input pipeline may still run in threads of their own then, and they crash
-    (segmentation fault) when the interpreter goes away under them.
+    (segmentation fault) when the interpreter goes away under them. After an error nobody waits for
+    threads either: those of a checkpoint that could not be begun would wait for it for ever.
     """
-    if code == EXIT_INTERRUPTED:
+    main = threading.main_thread()
+    waiting = any(thread is not main and not thread.daemon for thread in threading.enumerate())
+    if code == EXIT_INTERRUPTED or (code and waiting):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -9,7 +9,7 @@ from distill_jax.settings import command_line
 def main(argv: list[str]) -> None:
     """Parse, check, and hand over to `experiment`, which imports what is heavy."""
     parser = command_line.parser("main", "Train students and evaluate them; continues a run.")
-    parser.add_argument("--config", required=True, help="a file with get_config()")
+    parser.add_argument("--config", help="a file with get_config(); without: that of --workdir")
     parser.add_argument("--workdir", help="where everything is written; needed to train")
     parser.add_argument(
         "--show_batch", action="store_true", help="print the first training row of each role, exit"
@@ -33,7 +33,7 @@ def main(argv: list[str]) -> None:
         parser.error("--topology needs --dry_run")
     if not (arguments.workdir or arguments.show_batch or arguments.dry_run):
         parser.error("--workdir is required")
-    config = command_line.load_config(arguments.config)
+    config = command_line.chosen_config(arguments.config, arguments.workdir)
 
     devices.keep_freed_memory()
     from distill_jax.run import checks

@@ -10,17 +10,6 @@ from distill_jax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
-class Problem:
-    """A question with its known answer. `answer` is one line: a number as text, yes/no, or text."""
-
-    id: str  # e.g. "gsm8k/test/17"
-    question: str
-    answer: str
-    split: str
-    attributes: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True)
 class Step:
     """One reasoning step. `subquestion` is None if a source gives plain steps."""
 
@@ -42,6 +31,19 @@ class Annotation:
     def origin(self) -> str:
         """Where it is from, in a word: the file, or else the teacher, or else "gold"."""
         return self.source.get("file") or self.source.get("model") or self.source["kind"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """A question with its known answer. `answer` is one line: a number as text, yes/no, or text."""
+
+    id: str  # e.g. "gsm8k/test/17"
+    question: str
+    answer: str
+    split: str
+    attributes: dict[str, Any] = dataclasses.field(default_factory=dict)
+    # How the data itself solves it; its answer is that of its steps, and may be another one.
+    gold: Annotation | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,8 +129,10 @@ def to_json(record: Any) -> str:
 
 
 def problem_from_dict(row: dict[str, Any]) -> Problem:
-    """Build a Problem from parsed JSON; raises KeyError on a missing field."""
-    return Problem(**{f.name: row[f.name] for f in dataclasses.fields(Problem)})
+    """Build a Problem from parsed JSON; raises KeyError on a missing field but "gold"."""
+    names = ("id", "question", "answer", "split", "attributes")
+    gold = row.get("gold") and annotation_from_dict(row["gold"])
+    return Problem(**{name: row[name] for name in names}, gold=gold)
 
 
 def annotation_from_dict(row: dict[str, Any]) -> Annotation:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
@@ -13,6 +14,36 @@ from typing import IO, Any
 from distill_jax.errors import UserError
 
 FORMAT_VERSION = 7
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # gs://bucket/run, file:///tmp/run
+
+
+def local_path(name: str | os.PathLike[str], key: str) -> pathlib.Path:
+    """The path on this machine that the user gave as `key`, such as --workdir; a `~` at its
+    beginning is the home directory. Raises UserError as `path_mistake` describes."""
+    if mistake := path_mistake(name, key):
+        raise UserError(mistake)
+    return pathlib.Path(name).expanduser()
+
+
+LOCAL = "a path on this machine (only config.checkpoint_dir may be gs://BUCKET/DIRECTORY)"
+
+
+def path_mistake(name: str | os.PathLike[str], key: str, expected: str = LOCAL) -> str:
+    """What is wrong with the path that the user gave as `key`; "" = nothing.
+
+    An address such as gs://BUCKET/RUN is wrong: it would become a directory called `gs:`.
+    """
+    text = os.fspath(name)
+    if _ADDRESS.match(text):
+        return f"{key}={text}: {expected} is expected"
+    try:
+        text.encode()
+        pathlib.Path(text).expanduser()
+    except UnicodeEncodeError:
+        return f"{key}={text!r} is not UTF-8: choose another name"
+    except RuntimeError:
+        return f"{key}={text}: this user has no home directory here: write the whole path"
+    return ""
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
@@ -43,8 +74,9 @@ def some_of(items: Sequence[str], count: int = 4) -> str:
 class Workdir:
     """One run's directory; docs/working_directory.md says what lies where."""
 
-    def __init__(self, path: str | pathlib.Path):
-        self.path = pathlib.Path(path)
+    def __init__(self, path: str | os.PathLike[str]):
+        """Raises UserError if `path` is not one of this machine."""
+        self.path = local_path(path, "--workdir")
         self.config = self.path / "config.json"
         self.format_version = self.path / "format_version"
         self.environment = self.path / "environment.json"
@@ -74,11 +106,11 @@ class Workdir:
         passed the file to that is returned. A directory that was made for it and in which nothing
         was written is deleted again.
         """
-        made = not self.path.exists()
         try:
+            made = not self.path.exists()
             self.path.mkdir(parents=True, exist_ok=True)
             file = open(self.path / ".lock", "a+", encoding="utf-8")  # noqa: SIM115
-        except (NotADirectoryError, FileExistsError, PermissionError) as error:
+        except OSError as error:
             reason = error.strerror or type(error).__name__
             raise UserError(f"--workdir={self.path}: {reason}: choose another") from None
         with file:
@@ -90,6 +122,12 @@ class Workdir:
                 raise UserError(
                     f"--workdir={self.path} is in use by {owner}: wait for it, or choose another"
                 ) from None
+            except OSError as error:  # Lustre without the mount option flock, some network disks
+                self._forget(made)
+                raise UserError(
+                    f"--workdir={self.path}: files cannot be locked there ({error.strerror}): "
+                    "choose a directory on another disk; only config.checkpoint_dir may be there"
+                ) from None
             file.seek(0)
             file.truncate()
             file.write(f"process {os.getpid()}")
@@ -97,9 +135,13 @@ class Workdir:
             try:
                 yield file
             finally:
-                if made and [path.name for path in self.path.iterdir()] == [".lock"]:
-                    (self.path / ".lock").unlink()
-                    self.path.rmdir()
+                self._forget(made)
+
+    def _forget(self, made: bool) -> None:
+        """Delete a directory that was made for the lock and holds nothing else."""
+        if made and [path.name for path in self.path.iterdir()] == [".lock"]:
+            (self.path / ".lock").unlink()
+            self.path.rmdir()
 
     def write_config(self, config: dict[str, Any], identity: dict[str, Any]) -> None:
         """Keep `config` in the directory; refuse where it holds a run of another identity.

@@ -2,7 +2,7 @@
 #
 # run.sh on this host, going on when the terminal or the ssh connection closes.
 #
-#   launch/background.sh start [flags of run.sh] [-- --config.key=value ...]
+#   launch/background.sh start [flags of run.sh] [--config.key=value ...]
 #   launch/background.sh status     running, or how it ended, and the last lines of its output
 #   launch/background.sh stop       SIGTERM: the state is saved, then it ends
 #

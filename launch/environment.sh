@@ -1,5 +1,8 @@
+#!/usr/bin/env bash
+#
 # Sourced by run.sh: makes VENV with distill_jax and JAX for EXTRA, unless it is there already.
-# shellcheck shell=bash
+# shellcheck source=launch/steps.sh
+[[ $0 != "${BASH_SOURCE[0]}" ]] || { source "${0%/*}/steps.sh" && only_sourced "$@"; }
 
 # Python 3.11 or newer that can make virtual environments; prints nothing where there is none
 # (Ubuntu 22.04, which TPU images are based on, has 3.10; some images lack ensurepip).

@@ -3,8 +3,8 @@
 # A TPU slice of Google Kubernetes Engine, as a JobSet (jobset.yaml). The cluster, its TPU node pool
 # and the JobSet controller are there already; the image is that of the Dockerfile, built for tpu.
 #
-#   launch/gke.sh render [-- --config.key=value ...]     print the manifest
-#   launch/gke.sh apply [-- ...] | status | watch | fetch
+#   launch/gke.sh render [--config.key=value ...]     print the manifest
+#   launch/gke.sh apply [--config. ...] | status | watch | fetch
 #   launch/gke.sh delete                                 asks; ends the run too
 #
 # Variables, or flags (--name=N), before `--`; --dry_run prints the commands only:
@@ -27,6 +27,8 @@ shift || true
 SPOT=${SPOT:-} MAX_RESTARTS=${MAX_RESTARTS:-10} SERVICE_ACCOUNT=${SERVICE_ACCOUNT:-default}
 DEST=${DEST:-fetched}
 options "NAME IMAGE ACCELERATOR TOPOLOGY HOSTS CHIPS_PER_HOST STORE CONFIG WORKDIR SPOT SERVICE_ACCOUNT MAX_RESTARTS DEST" "$@"
+[[ -z ${NAME:-} ]] || need_name
+count HOSTS CHIPS_PER_HOST MAX_RESTARTS
 
 # The arguments of the program as a JSON list, which is YAML too.
 json_list() {

@@ -3,7 +3,7 @@
 # One GPU machine, or several hosts, reached over ssh (keys and known_hosts are yours to set up).
 #
 #   launch/hosts.sh setup              copy the last commit, make the environment
-#   launch/hosts.sh run [-- --config.key=value ...]
+#   launch/hosts.sh run [--config.key=value ...]
 #   launch/hosts.sh status | watch | stop | fetch
 #
 # Variables, or flags (--hosts="a b"), before `--`; --dry_run prints the commands only:
@@ -26,6 +26,7 @@ shift || true
 EXTRA=${EXTRA:-cuda} PORT=${PORT:-1234} DEST=${DEST:-fetched}
 options "HOSTS PORT COORDINATOR CONFIG WORKDIR EXTRA STORE DEST MAX_RESTARTS PAUSE_S MODULE WATCH_S" "$@"
 need HOSTS
+count PORT MAX_RESTARTS PAUSE_S WATCH_S
 [[ $EXTRA != none ]] || EXTRA=''
 read -r -a hosts <<<"$HOSTS"
 

@@ -1,6 +1,9 @@
+#!/usr/bin/env bash
+#
 # Sourced by the TPU launchers: machines that may be taken away are made again until the run is done.
 # A launcher defines create, remove, and state, which prints READY once the machine can be used.
-# shellcheck shell=bash
+# shellcheck source=launch/steps.sh
+[[ $0 != "${BASH_SOURCE[0]}" ]] || { source "${0%/*}/steps.sh" && only_sourced "$@"; }
 
 # What was on the disk of a machine that was taken away is gone: the run goes on from STORE. Ends
 # once every host says 0, or one of them a code that is not worth another run; the machine is left.

@@ -90,8 +90,8 @@ def main() -> None:
         description="Copy a working directory to a place that outlives this machine, and back."
     )
     parser.add_argument("action", choices=["save", "restore"])
-    parser.add_argument("workdir", type=pathlib.Path)
-    parser.add_argument("store", type=epath.Path)
+    parser.add_argument("workdir", type=lambda name: pathlib.Path(name).expanduser())
+    parser.add_argument("store", type=lambda name: epath.Path(name).expanduser())
     parser.add_argument("--while", type=int, dest="pid", help="save again and again while it runs")
     parser.add_argument("--every_s", type=float, default=15, help="seconds between two looks")
     arguments = parser.parse_args()

@@ -1,7 +1,10 @@
+#!/usr/bin/env bash
+#
 # Sourced by run.sh with PROCESS=metadata: PROCESS, PROCESSES and COORDINATOR of this TPU VM, from
 # the metadata server that every VM of Google Cloud has. Cloud TPU VMs call their number
 # agent-worker-number (what JAX itself reads), TPU slices of Compute Engine worker-id.
-# shellcheck shell=bash
+# shellcheck source=launch/steps.sh
+[[ $0 != "${BASH_SOURCE[0]}" ]] || { source "${0%/*}/steps.sh" && only_sourced "$@"; }
 
 attribute() {
   curl --silent --fail --max-time 10 --retry 5 --retry-connrefused -H 'Metadata-Flavor: Google' \

@@ -3,10 +3,11 @@
 # Run distill_jax on this host until it is done: the environment on first use, then the program
 # again and again as long as its exit code says that this is worth it.
 #
-#   CONFIG=configs/demo.py WORKDIR=runs/demo launch/run.sh [--dry_run] [-- --config.seed=1 ...]
+#   CONFIG=configs/demo.py WORKDIR=runs/demo launch/run.sh [--dry_run] [--config.seed=1 ...]
 #   launch/run.sh --setup_only       only the environment
 #
-# Variables, or flags (--config=FILE); what stands behind -- is handed to the program:
+# Variables, or flags (--config=FILE); keys of the config and what comes after -- are handed to
+# the program:
 #   CONFIG WORKDIR   the run; needed
 #   EXTRA            which JAX to install: tpu, cuda, or none for a CPU
 #   PYTHON           an interpreter that has everything; without it VENV (.venv) is made
@@ -54,8 +55,7 @@ if [[ -n $SETUP_ONLY ]]; then
   exit 0
 fi
 need CONFIG WORKDIR
-[[ $MAX_RESTARTS =~ ^[0-9]+$ ]] || fail "MAX_RESTARTS=$MAX_RESTARTS is not a number"
-[[ $PAUSE_S =~ ^[0-9]+$ ]] || fail "PAUSE_S=$PAUSE_S is not a number"
+count MAX_RESTARTS PAUSE_S PROCESSES COPY_EVERY_S
 if [[ $PROCESS == metadata ]]; then
   source launch/metadata.sh
 fi

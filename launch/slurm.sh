@@ -4,7 +4,7 @@
 # on a disk that all nodes see:
 #
 #   CONFIG=configs/gsm8k_gpt2.py WORKDIR=runs/gpt2 EXTRA=cuda \
-#       sbatch --nodes=2 --ntasks-per-node=8 --gpus-per-node=8 --time=4:00:00 launch/slurm.sh [-- ...]
+#       sbatch --nodes=2 --ntasks-per-node=8 --gpus-per-node=8 --time=4:00:00 launch/slurm.sh [--config. ...]
 #
 # One task per GPU (JAX gives each task of Slurm one device); a job of one task uses all devices it
 # sees. 300 s before the time limit every task is told to save and to stop (exit code 75).
@@ -23,6 +23,7 @@ source launch/steps.sh
 
 options "CONFIG WORKDIR EXTRA PYTHON MAX_RESTARTS" "$@"
 need CONFIG WORKDIR
+count MAX_RESTARTS
 export CONFIG WORKDIR EXTRA=${EXTRA:-}
 most=${MAX_RESTARTS:-10}
 # The loop is Slurm's queue here; 0 also means that signals reach the program once.

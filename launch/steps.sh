@@ -1,10 +1,11 @@
+#!/usr/bin/env bash
+#
 # Sourced by the scripts beside it: their help, their options, what is missing, commands shown
 # before they run.
-# shellcheck shell=bash
 
 DRY_RUN=${DRY_RUN:-}
 YES=${YES:-}
-# What stands behind `--`.
+# Arguments of the program: keys of the config, and what comes after `--`.
 REST=()
 # Commands are shown here, also from inside $(...).
 exec 3>&1
@@ -16,13 +17,21 @@ fail() {
 
 # The comment at the top of the script that was called.
 show_help() {
-  sed -n '3,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0"
+  sed -nE '1,/^[^#]/{2{/^#$/d;};/^# shellcheck/d;s/^#( |$)//p;}' "$0"
 }
 
-# options "NAME ZONE" ARGUMENTS: --zone=Z sets ZONE; --dry_run, --yes, --help; the rest goes to REST.
+# For a file that is only sourced, where someone runs it.
+only_sourced() {
+  [[ ${1:-} != --help && ${1:-} != -h ]] || options "" --help
+  fail "$0 does nothing by itself (the scripts to run: launch/README.md)"
+}
+
+# options "NAME ZONE" ARGUMENTS: --zone=Z sets ZONE; --dry_run, --yes, --help. Keys of the config and
+# what comes after `--` go to REST.
 options() {
   local known=" $1 " name
   shift
+  store_place
   while (($#)); do
     case $1 in
       --help | -h)
@@ -32,19 +41,40 @@ options() {
       --dry_run) DRY_RUN=1 ;;
       --yes) YES=1 ;;
       --)
-        REST=("${@:2}")
+        REST+=("${@:2}")
         return
+        ;;
+      --config.*=*) REST+=("$1") ;;
+      --config.*)
+        (($# > 1)) || fail "$1 has no value: write $1=VALUE"
+        REST+=("$1" "$2")
+        shift
         ;;
       --*=*)
         name=${1%%=*}
         name=${name#--}
         [[ $known == *" ${name^^} "* ]] || fail "unknown option --$name (see $0 --help)"
         printf -v "${name^^}" '%s' "${1#*=}"
+        store_place
         ;;
-      *) fail "unknown argument $1 (see $0 --help; keys of the config come behind --)" ;;
+      --*)
+        name=${1#--}
+        [[ $known == *" ${name^^} "* ]] || fail "unknown option $1 (see $0 --help)"
+        fail "$1 needs its value after an equals sign: $1=$(quoted "${2:-VALUE}")"
+        ;;
+      *) fail "unknown argument $1 (see $0 --help)" ;;
     esac
     shift
   done
+}
+
+# STORE, if it is set, is a place that there can be, without slashes at its end: gs://B/DIR//workdir
+# is another object than gs://B/DIR/workdir.
+store_place() {
+  [[ -n ${STORE:-} ]] || return 0
+  [[ $STORE != *:/* || $STORE == gs://[a-z0-9]* ]] ||
+    fail "STORE=$STORE: gs://BUCKET/DIR or a directory is expected"
+  while [[ $STORE == ?*/ ]]; do STORE=${STORE%/}; done
 }
 
 # need NAMES: every one of these variables has a value.
@@ -54,6 +84,22 @@ need() {
     [[ -n ${!name:-} ]] || missing+=("$name")
   done
   ((${#missing[@]} == 0)) || fail "set ${missing[*]} (see $0 --help)"
+}
+
+# count NAMES: those of these variables that have a value are whole numbers.
+count() {
+  local name
+  for name in "$@"; do
+    [[ ${!name:-0} =~ ^[0-9]+$ ]] || fail "$name=${!name} is not a number"
+  done
+}
+
+# need_name: NAME is one that Google Cloud and Kubernetes take.
+need_name() {
+  need NAME
+  local LC_ALL=C # elsewhere a-z has capitals too
+  [[ $NAME =~ ^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$ ]] ||
+    fail "NAME=$NAME: lower-case letters, digits and -, a letter first, at most 63 characters"
 }
 
 # Words as one would type them: quoted only where it is needed.
@@ -79,3 +125,5 @@ confirm() {
   read -r -p "$2 Type $1 to go on: " answer || true
   [[ $answer == "$1" ]] || fail "nothing was deleted"
 }
+
+[[ $0 != "${BASH_SOURCE[0]}" ]] || only_sourced "$@"

@@ -2,11 +2,11 @@
 #
 # A student as teacher, all of it on this machine: train one, serve it, and learn from it.
 #
-#   launch/student_as_teacher.sh [-- --config.key=value ...]
+#   launch/student_as_teacher.sh [--config.key=value ...]
 #
 # Trains a `chain` student on the built-in task, exports it, serves it on loopback (transformers
 # serve, from the extra [serving]), has it solve fresh problems, and trains new students on what it
-# got right; the keys behind `--` are theirs. Stopped, the same command goes on.
+# got right; the keys of the config are theirs. Stopped, the same command goes on.
 #
 # Variables, or flags (--dir=D), before `--`; --dry_run prints the commands only:
 #   DIR              where everything is written (runs/student_as_teacher)

@@ -5,10 +5,10 @@
 #
 #   launch/tpu_compute.sh create [--spot=1]
 #   launch/tpu_compute.sh setup                        copy the last commit, make the environment
-#   launch/tpu_compute.sh run [-- --config.key=value ...]
+#   launch/tpu_compute.sh run [--config.key=value ...]
 #   launch/tpu_compute.sh status | watch | stop | fetch     stop: the run only
 #   launch/tpu_compute.sh delete                       asks
-#   launch/tpu_compute.sh keep [-- ...]   create, setup and run, again when machines are taken away
+#   launch/tpu_compute.sh keep [--config. ...]   create, setup and run, again when machines are taken away
 #
 # Variables, or flags (--name=N), before `--`; --dry_run prints the commands only:
 #   NAME PROJECT ZONE                my-slice my-project us-central1-c
@@ -37,6 +37,8 @@ DISK_SIZE=${DISK_SIZE:-100GB} DISK_TYPE=${DISK_TYPE:-hyperdisk-balanced}
 IMAGE_PROJECT=${IMAGE_PROJECT:-ubuntu-os-accelerator-images}
 options "NAME PROJECT ZONE MACHINE_TYPE IMAGE_FAMILY IMAGE_PROJECT HOSTS TOPOLOGY DISK_SIZE DISK_TYPE SPOT RESERVATION CONFIG WORKDIR STORE DEST RETRIES WATCH_S MAX_RESTARTS PAUSE_S MODULE" "$@"
 need NAME PROJECT ZONE
+need_name
+count HOSTS RETRIES WATCH_S MAX_RESTARTS PAUSE_S
 project="--project=$PROJECT" zone="--zone=$ZONE" region=${ZONE%-*}
 # Read by workers.sh: each machine asks its metadata server for its number.
 EXTRA=tpu

@@ -4,10 +4,10 @@
 #
 #   launch/tpu_vm.sh create [--queued=1] [--spot=1]    at once or not at all; --queued=1: wait for it
 #   launch/tpu_vm.sh setup                             copy the last commit, make the environment
-#   launch/tpu_vm.sh run [-- --config.key=value ...]
+#   launch/tpu_vm.sh run [--config.key=value ...]
 #   launch/tpu_vm.sh status | watch | stop | fetch     stop: the run only; the TPU goes on costing
 #   launch/tpu_vm.sh delete                            asks
-#   launch/tpu_vm.sh keep [-- ...]   create, setup and run, again after every preemption, until done
+#   launch/tpu_vm.sh keep [--config. ...]   create, setup and run, again after every preemption, until done
 #
 # Variables, or flags (--name=N), before `--`; --dry_run prints the commands only:
 #   NAME PROJECT ZONE ACCELERATOR_TYPE RUNTIME_VERSION     my-tpu my-project us-west4-a
@@ -31,6 +31,8 @@ shift || true
 DEST=${DEST:-fetched} VALID_UNTIL=${VALID_UNTIL:-6h} SPOT=${SPOT:-} QUEUED=${QUEUED:-}
 options "NAME PROJECT ZONE ACCELERATOR_TYPE RUNTIME_VERSION SPOT QUEUED VALID_UNTIL CONFIG WORKDIR STORE DEST RETRIES WATCH_S MAX_RESTARTS PAUSE_S MODULE" "$@"
 need NAME PROJECT ZONE
+need_name
+count RETRIES WATCH_S MAX_RESTARTS PAUSE_S
 place=("--project=$PROJECT" "--zone=$ZONE")
 # Read by workers.sh: each worker asks its metadata server for its number.
 EXTRA=tpu PROCESS=metadata

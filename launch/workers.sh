@@ -1,7 +1,10 @@
+#!/usr/bin/env bash
+#
 # Sourced by the launchers that reach their hosts over ssh: the same steps on every one of them. A
 # launcher defines on_all COMMAND (a line of shell, in the home directory of every host) and to_all
 # FILE (copy it there).
-# shellcheck shell=bash
+# shellcheck source=launch/steps.sh
+[[ $0 != "${BASH_SOURCE[0]}" ]] || { source "${0%/*}/steps.sh" && only_sourced "$@"; }
 
 # What the hosts are told, where it is set here.
 PASSED=(CONFIG WORKDIR EXTRA STORE PROCESSES PROCESS COORDINATOR MAX_RESTARTS PAUSE_S MODULE)
@@ -62,5 +65,5 @@ fetch_store() {
       ;;
     *) fail "$STORE is a disk: its files are in $STORE/workdir and $STORE/checkpoints" ;;
   esac
-  echo "launch: evaluate it here with --workdir $DEST --config.checkpoint_dir=$DEST/checkpoints"
+  echo "launch: evaluate it here with $(quoted --workdir "$DEST" "--config.checkpoint_dir=$DEST/checkpoints")"
 }

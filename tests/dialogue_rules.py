@@ -90,6 +90,12 @@ PLANS = {
         max_tokens=64,
         max_turns=99,
     ),
+    "headers": make_rules(
+        (ViewRules("asker", SMALL, BOTH), ViewRules("answerer", LARGE, BOTH)),
+        (0, 1),
+        (True, False),
+        openings=((4, 4, 7), (3,)),
+    ),
     # Longer than one window of the caches, so that they grow on the way.
     "long": make_rules(
         (
@@ -148,6 +154,7 @@ def obvious_loop(rules, params, request, sample=0, temperature=0.0, seed=3, calc
     seen = [list(request.prompt) for _ in rules.views]
     written, role, turns, turn, mark, script = [], 0, 0, [], 0, list(request.script)
     own = 0  # tokens of the turn that the role wrote itself
+    header = list(rules.opening(role))
     while True:
         view = rules.role_view[role]
         logits = slow_logits(rules.views[view].model, params[rules.views[view].student], seen[view])
@@ -157,18 +164,21 @@ def obvious_loop(rules, params, request, sample=0, temperature=0.0, seed=3, calc
         if not rules.may_end[role]:
             logits[rules.end_of_text] = -np.inf
         entry = script[0] if script else FREE
-        if entry >= 0:
+        in_header = bool(header)
+        if in_header:
+            token = header.pop(0)
+        elif entry >= 0:
             token = entry
         elif temperature:
             token = draw(logits, request, sample, len(written), temperature, seed)
         else:
             token = int(logits.argmax())
         log_prob = float(logits[token] - np.logaddexp.reduce(logits))
-        written.append((token, role, log_prob))
-        turn.append(token)
-        own += entry < 0
+        written.append((token, role, 0.0 if in_header else log_prob))
+        turn += [] if in_header else [token]
+        own += entry < 0 and not in_header
         ends = token in (rules.end_of_turn, rules.end_of_text)
-        if script and (entry != FREE_TURN or ends):
+        if script and not in_header and (entry != FREE_TURN or ends):
             script.pop(0)
         for index, other in enumerate(rules.views):
             if other.sees[role]:
@@ -176,12 +186,13 @@ def obvious_loop(rules, params, request, sample=0, temperature=0.0, seed=3, calc
         if token == rules.end_of_text:
             return written, "finished"
         fires = False
-        if calculator and role == rules.calculator_role:
+        if calculator and role == rules.calculator_role and not in_header:
             fires = entry < 0 and bool(calculator.fires[mark, token])
             mark = int(calculator.next_state[mark, token]) if not ends else 0
         if token == rules.end_of_turn:
             turns, turn, mark, own = turns + 1, [], 0, 0
             role = rules.next_role[role]
+            header = list(rules.opening(role))
             if turns >= rules.max_turns:
                 return written, "turn_cap"
         if own >= rules.max_turn_tokens or len(written) >= rules.max_tokens:
@@ -202,7 +213,7 @@ def held_script(written):
 def toy_resume(request, dialogue):
     """`resume` for a calculator or a HOLD, on ids."""
     last = dialogue.turns[-1]
-    if last.written == len(last.tokens):
+    if not last.ended:
         return Toy.value(last.tokens)
     return held_script([None] * sum(turn.written for turn in dialogue.turns))
 
@@ -214,6 +225,7 @@ def expected_dialogue(written, rules):
     for i, (token, role, _) in enumerate(written):
         current.append(token)
         if token in marks or i == len(written) - 1:
-            turns.append((role, [t for t in current if t not in marks], len(current)))
+            said = current[len(rules.opening(role)) :]
+            turns.append((role, [t for t in said if t not in marks], len(current)))
             current = []
     return turns

@@ -62,7 +62,7 @@ def contents(workdir):
 
 
 def states(workdir, step=60, students=("decomposer", "solver")):
-    """Every array of the last checkpoints as a hash of its bytes, read by orbax."""
+    """Every parameter of the last checkpoints as a hash of its bytes, read by orbax."""
     script = (
         "import sys, hashlib, jax, orbax.checkpoint as ocp\n"
         "for path in sys.argv[1:]:\n"
@@ -70,11 +70,7 @@ def states(workdir, step=60, students=("decomposer", "solver")):
         "    for name, leaf in jax.tree_util.tree_leaves_with_path(tree):\n"
         "        print(name, leaf.shape, hashlib.sha256(leaf.tobytes()).hexdigest())\n"
     )
-    paths = [
-        str(workdir / "checkpoints" / student / str(step) / part)
-        for student in students
-        for part in ("params", "training")
-    ]
+    paths = [str(workdir / "checkpoints" / student / str(step) / "params") for student in students]
     return subprocess.run(
         [sys.executable, "-c", script, *paths], env=environment(), capture_output=True, text=True,
         check=True,

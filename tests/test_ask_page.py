@@ -92,7 +92,9 @@ def test_probabilities_are_shown_at_a_word_and_at_a_turn(page):
     tip = page.locator("#tip")
     assert tip.is_visible() and " %   log-probability \N{MINUS SIGN}" in tip.text_content()
     page.locator("#turns .sum").nth(1).hover()
-    assert "log-probability of the turn" in tip.text_content()
+    assert "probability of the whole turn" in tip.text_content()
+    assert page.locator(".sum").first.text_content().startswith("log p ")
+    assert "log p is the natural logarithm" in " ".join(page.text_content("#legend").split())
     page.locator("h1").hover()
     assert not tip.is_visible()
 

@@ -44,13 +44,14 @@ def students(hostile_workdir):
 def test_the_dialogue_is_the_assistants_message(client, students):
     assert [model.id for model in client.models.list()] == ["students"]
     assert client.models.retrieve("students").owned_by == "distill-jax"
-    earlier = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
     parts = [{"type": "text", "text": QUESTION}]
-    for last in (QUESTION, parts):
+    for content in (QUESTION, parts):
         reply = client.chat.completions.create(
-            model="students", messages=[*earlier, {"role": "user", "content": last}],
+            model="students", messages=[{"role": "user", "content": content}],
             temperature=0.0, max_tokens=192, seed=3, user="somebody",
+            response_format={"type": "text"}, presence_penalty=0,
         )  # fmt: skip
+        assert "warnings" not in reply.model_extra and "dialogues" not in reply.model_extra
         [choice] = reply.choices
         assert (choice.message.role, choice.message.content) == ("assistant", CONTENT)
         assert choice.finish_reason == "stop"
@@ -63,21 +64,118 @@ def test_the_dialogue_is_the_assistants_message(client, students):
     assert reply.usage.completion_tokens == sum(turn.tokens for turn in solution.turns)
 
 
-def test_streamed_turn_by_turn(client):
-    stream = client.chat.completions.create(
-        **ASKED, stream=True, stream_options={"include_usage": True}
-    )
-    chunks = list(stream)
+def streamed(client, **options):
+    """(text, finish reasons, chunks) of a streamed answer to ASKED."""
+    chunks = list(client.chat.completions.create(**ASKED, stream=True, **options))
+    choices = [choice for chunk in chunks for choice in chunk.choices]
+    finished = [choice.finish_reason for choice in choices if choice.finish_reason]
+    return [c.delta.content for c in choices if c.delta.content], finished, chunks
+
+
+def test_streamed_token_by_token(client, students):
+    pieces, finished, chunks = streamed(client, stream_options={"include_usage": True})
     assert chunks[0].choices[0].delta.role == "assistant"
-    pieces = [
-        c.choices[0].delta.content for c in chunks if c.choices and c.choices[0].delta.content
-    ]
-    assert "".join(pieces) == CONTENT and len(pieces) == 4
-    assert [c.choices[0].finish_reason for c in chunks if c.choices][-1] == "stop"
+    assert "".join(pieces) == CONTENT and finished == ["stop"]
+    [solution] = students.solve([QUESTION])
+    tokens = sum(turn.tokens for turn in solution.turns)
+    # All but the last two end marks, which have no text; and four names of roles.
+    assert len(pieces) == tokens - 2 + 4
     assert chunks[-2].dialogue["answer"] == "5"
-    assert chunks[-1].usage.total_tokens > 40 and not chunks[-1].choices
+    assert chunks[-1].usage.completion_tokens == tokens and not chunks[-1].choices
     raw = send_chat(client, stream=True)[2]
     assert raw.endswith("data: [DONE]\n\n") and '"usage"' not in raw
+
+
+def test_a_message_ends_after_so_many_tokens_and_before_a_text(client):
+    pieces, _, _ = streamed(client)
+    for key in ("max_tokens", "max_completion_tokens"):
+        reply = client.chat.completions.create(**ASKED, **{key: 3})
+        # The name of the role is not a token of the students'.
+        assert reply.choices[0].message.content == "".join(pieces[:4])
+        assert (reply.choices[0].finish_reason, reply.usage.completion_tokens) == ("length", 3)
+        assert (reply.dialogue["answer"], reply.dialogue["status"]) == (None, "token_cap")
+        assert reply.dialogue["turns"][0]["tokens"] == 3
+    assert "".join(streamed(client, max_tokens=3)[0]) == "".join(pieces[:4])
+    both = client.chat.completions.create(**ASKED, max_tokens=3, max_completion_tokens=2)
+    assert both.usage.completion_tokens == 2
+    for stop in ("\n", "solver: ", "[/red]?", ["nowhere", "t be", "And then?"], "nowhere"):
+        stops = [stop] if isinstance(stop, str) else stop
+        places = [CONTENT.index(each) for each in stops if each in CONTENT]
+        text = CONTENT[: min(places)] if places else CONTENT
+        reply = client.chat.completions.create(**ASKED, stop=stop)
+        assert reply.choices[0].message.content == text
+        assert reply.choices[0].finish_reason == "stop"
+        told, finished, chunks = streamed(client, stop=stop)
+        assert ("".join(told), finished) == (text, ["stop"])
+        assert chunks[-1].dialogue == reply.dialogue
+    reply = client.chat.completions.create(**ASKED, stop=["And then?"])
+    assert reply.dialogue["note"] == "stopped before 'And then?', as asked"
+    assert reply.dialogue["answer"] is None and len(reply.dialogue["turns"]) == 3
+
+
+def test_the_probabilities_are_those_of_the_message(client):
+    reply = client.chat.completions.create(**ASKED, logprobs=True)
+    tokens = reply.choices[0].logprobs.content
+    assert "".join(token.token for token in tokens) == CONTENT
+    assert b"".join(bytes(token.bytes) for token in tokens) == CONTENT.encode()
+    turns = reply.dialogue["turns"]
+    total = sum(turn["log_probability"] for turn in turns)
+    assert sum(token.logprob for token in tokens) == pytest.approx(total, abs=1e-4)
+    first = [token.logprob for token in tokens[1 : turns[0]["tokens"]]]
+    assert tokens[0].token == "decomposer: " and tokens[0].logprob == 0
+    line_break = tokens[turns[0]["tokens"]]
+    assert line_break.token == "\n"
+    assert sum(first) + line_break.logprob == pytest.approx(turns[0]["log_probability"], abs=1e-4)
+    chunks = streamed(client, logprobs=True)[2]
+    assert [
+        token
+        for chunk in chunks
+        for c in chunk.choices
+        if c.logprobs
+        for token in c.logprobs.content
+    ] == tokens
+
+
+def test_several_choices_are_requests_with_the_seeds_that_follow(client):
+    drawn = {"temperature": 2.0, "max_tokens": 12}
+    reply = client.chat.completions.create(**ASKED, n=3, seed=5, **drawn)
+    assert [choice.index for choice in reply.choices] == [0, 1, 2] and len(reply.dialogues) == 3
+    texts = [choice.message.content for choice in reply.choices]
+    assert len(set(texts)) > 1
+    alone = [client.chat.completions.create(**ASKED, seed=5 + i, **drawn) for i in range(3)]
+    assert [one.choices[0].message.content for one in alone] == texts
+    assert reply.usage.completion_tokens == sum(one.usage.completion_tokens for one in alone)
+    chunks = streamed(client, n=3, seed=5, **drawn)[2]
+    told = ["", "", ""]
+    for chunk in chunks:
+        for choice in chunk.choices:
+            told[choice.index] += choice.delta.content or ""
+    assert told == texts
+    assert [
+        chunk.dialogue for chunk in chunks if "dialogue" in chunk.model_extra
+    ] == reply.dialogues
+
+
+def test_what_has_no_effect_is_said_in_the_response(client):
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
+    options = {
+        "messages": [*messages, *ASKED["messages"]], "response_format": {"type": "json_object"},
+        "tools": [{"type": "function", "function": {"name": "f"}}], "presence_penalty": 1.0,
+    }  # fmt: skip
+    reply = client.chat.completions.create(**ASKED | options)
+    assert reply.choices[0].message.content == CONTENT
+    no_effect = "has no effect: the students write as they were trained to"
+    assert sorted(reply.warnings) == [
+        "messages: only the last one is read, as the question; 2 before it are not (instructions "
+        "have no effect)",
+        f"presence_penalty {no_effect}",
+        f"response_format {no_effect}",
+        f"tools {no_effect}",
+    ]
+    first = next(iter(client.chat.completions.create(**ASKED | options, stream=True)))
+    assert first.warnings == reply.warnings
+    code, _, text = send_chat(client, **{"\ud800": 1})
+    assert code == 200 and json.loads(text)["warnings"] == [f"\\ud800 {no_effect}"]
 
 
 def send_chat(client, **changes):
@@ -101,12 +199,19 @@ def send_chat(client, **changes):
         ({"messages": [{"role": "user", "content": "\ud800"}]}, 400, "messages", "surrogate"),
         ({"model": "gpt-4o"}, 404, "model", "no model 'gpt-4o' here, only 'students'"),
         ({"model": None}, 400, "model", "model is missing"),
-        ({"n": 2}, 400, "n", "one dialogue a request"),
-        ({"temperature": "hot"}, 400, "temperature", "a number from 0.0 to 2.0"),
-        ({"temperature": -1}, 400, "temperature", "a number from 0.0 to 2.0"),
-        ({"top_p": 0}, 400, "top_p", "a number from"),
-        ({"seed": True}, 400, "seed", "a number from"),
-        ({"max_tokens": 5}, 400, "max_tokens", "at most 192 tokens"),
+        ({"n": 17}, 400, "n", "n: a whole number from 1 to 16, not 17"),
+        ({"temperature": "hot"}, 400, "temperature", "a number from 0 to 2, not 'hot'"),
+        ({"temperature": -1}, 400, "temperature", "a number from 0 to 2, not -1"),
+        ({"top_p": 0.0}, 400, "top_p", "top_p: a number above 0, at most 1, not 0.0"),
+        ({"seed": True}, 400, "seed", "seed: a whole number from 0 to 2^63 - 1, not True"),
+        ({"seed": 1.5}, 400, "seed", "a whole number from"),
+        ({"max_tokens": 0}, 400, "max_tokens", "max_tokens: a whole number from 1, not 0"),
+        ({"max_completion_tokens": 1.5}, 400, "max_completion_tokens", "a whole number from 1"),
+        ({"stop": [""]}, 400, "stop", "a text or a list of at most 16, none of them empty"),
+        ({"stop": 3}, 400, "stop", "a text or a list"),
+        ({"logprobs": 5}, 400, "logprobs", "logprobs: true or false, not 5"),
+        ({"stream": "yes"}, 400, "stream", "stream: true or false"),
+        ({"logprobs": True, "top_logprobs": 2}, 400, "top_logprobs", "leave it out"),
     ],
 )
 def test_refused_in_openais_shape(client, changes, status, param, message):
@@ -169,7 +274,7 @@ def test_events_of_an_edited_dialogue(port):
     assert {event["index"] for event in turns} == set(range(turns[-1]["index"] + 1))
     last = events[-1]
     assert last["event"] == "end" and last["turns"][0]["text"] == "<i>How</i> many?"
-    assert "".join(text for text, _ in turns[0]["pieces"]).startswith("<i>")
+    assert "".join(text for text, *_ in turns[0]["pieces"]).startswith("<i>")
     wrong = {"question": QUESTION, "said": [{"role": "solver", "text": "5"}]}
     events = send(port, "POST", "/solve", wrong)[2].strip().split("\n")
     message = "said: it is the turn of decomposer, not of 'solver'"

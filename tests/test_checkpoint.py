@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -65,8 +66,39 @@ def test_checkpoints_come_back_bit_for_bit_and_old_ones_go(tmp_path):
     )
 
 
-def test_the_best_checkpoint_stays(tmp_path):
-    assert saved(tmp_path, (1, 2, 3, 4), keep=1, best_step=2).steps() == [2, 4]
+def test_of_the_best_checkpoint_the_parameters_stay(tmp_path):
+    kept = saved(tmp_path, (1, 2, 3, 4), keep=1, best_step=2)
+    assert kept.steps() == [2, 4]
+    assert [kept.resumable(step) for step in (2, 4)] == [False, True]
+    assert not kept.damaged(2) and not (tmp_path / "s" / "2" / "training").exists()
+    params = abstract(small_state()).params
+    assert_equal_states(kept.restore_params(2, params), small_state(2).params)
+
+
+def test_a_finished_student_keeps_parameters_whenever_it_is_killed(tmp_path, monkeypatch):
+    kept = saved(tmp_path, (1, 2), keep=2)
+    training = tmp_path / "s" / "1" / "training"
+    with monkeypatch.context() as killed:
+
+        def kill(path):
+            (path / "_METADATA").unlink()
+            raise KeyboardInterrupt
+
+        killed.setattr(type(kept._directory), "rmtree", kill)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoint.keep_parameters(tmp_path / "s")
+    assert training.exists() and not kept.damaged(1) and not kept.resumable(1)
+    assert kept.restore_latest(abstract(small_state()))[0] == 2
+    checkpoint.keep_parameters(tmp_path / "s")
+    checkpoint.keep_parameters(tmp_path / "s")
+    assert not training.exists() and not any(map(kept.damaged, kept.steps()))
+    for step_ in (1, 2):
+        params = kept.restore_params(step_, abstract(small_state()).params)
+        assert_equal_states(params, small_state(step_).params)
+    with pytest.raises(UserError, match=r"or holds parameters only \(1, 2\): delete it"):
+        kept.restore_latest(abstract(small_state()))
+    (tmp_path / "s" / "2" / "params" / "_METADATA").write_text("")
+    assert kept.damaged(2) and not kept.damaged(1)
 
 
 def test_a_save_does_not_see_what_is_trained_after_it(tmp_path):
@@ -164,6 +196,23 @@ def test_restoring_leaves_no_thread_and_no_open_file_even_without_close(tmp_path
         del reader
     wait_for_threads_to_end(threads)
     assert len(os.listdir("/proc/self/fd")) <= files
+
+
+def test_a_place_that_cannot_be_written_to_is_one_line_and_the_process_ends(tmp_path):
+    """In a process of its own, since the threads of such a save wait for ever."""
+    (tmp_path / "file").write_text("")
+    script = (
+        "import sys, test_checkpoint as t\n"
+        "from distill_jax import errors\n"
+        "save = lambda argv: t.saved(t.pathlib.Path(argv[0]), (1,), keep=1)\n"
+        "errors.leave(errors.run_command(save, sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "file"],
+        cwd=pathlib.Path(__file__).parent, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert done.stderr.startswith(f"error: {tmp_path}/file") and done.stderr.count("\n") == 1
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="mounting a small disk needs root")

@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import io
+import pathlib
 import re
 import shlex
 import subprocess
@@ -14,7 +15,7 @@ from pages import CURRENT, README, blocks, code_spans, name_of, table
 from distill_jax.errors import UserError
 from distill_jax.run import checks
 from distill_jax.settings import command_line
-from distill_jax.sweep import definition
+from distill_jax.sweep import definition, plan
 
 SHIPPED = sorted(path.stem for path in (ROOT / "configs").glob("[a-z]*.py"))
 OTHERS = {".ci/run", "docker", "export", "sbatch", "source", "ssh-add"}  # not looked into
@@ -49,8 +50,9 @@ def check_own_command(module, arguments):
     assert unknown <= known_flags(module), unknown
     path = rest[rest.index("--config") + 1] if "--config" in rest else ""
     if module == "sweep" and path:
-        runs = definition.planned_runs(definition.load_sweep(path), overrides)
-        assert all(checks.check_values(run.config) is None for run in runs)
+        steps = plan.plan(definition.load_sweep(path), overrides, pathlib.Path("w")).steps
+        configs = [step.config for step in steps if step.config is not None]
+        assert all(checks.check_values(config) is None for config in configs)
         return
     # C, my_config.py: a config of the reader's.
     shipped = path if path.startswith("configs/") else "configs/base.py"

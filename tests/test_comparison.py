@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -11,12 +12,13 @@ import time
 import pytest
 from experiment_runs import ROOT, environment
 from html_page import Page
-from run_directories import change_json, solved, write_run
+from run_directories import change_json, solved, write_evaluation, write_run
 
-from distill_jax import errors
+from distill_jax import combine, errors
 from distill_jax import report as entry_point
 from distill_jax.errors import UserError
 from distill_jax.evaluation import published
+from distill_jax.evaluation import runs as finished_runs
 from distill_jax.evaluation.comparison import write_comparison
 from distill_jax.evaluation.paired import bootstrap_interval
 from distill_jax.evaluation.statistics import wilson_interval
@@ -67,6 +69,8 @@ def test_training_data_is_the_mean_over_the_seeds_of_an_arm(tmp_path):
     first, second = read_csv(tmp_path / "out", "training_data")
     assert list(first.values()) == ["mix", "solver", "a.jsonl", "9.0", "9.0", "1.0", "30.0", "2.0"]
     assert (second["origin"], second["tokens per row"]) == ("b.jsonl", "10.0")
+    shown = (tmp_path / "out" / "comparison.md").read_text()
+    assert "| mix | solver | a.jsonl | 9 | 9 | 1 | 30.0 | 2.00 |" in shown
 
 
 def test_numbers_by_hand(two_runs, tmp_path):
@@ -98,7 +102,8 @@ def test_numbers_by_hand(two_runs, tmp_path):
     assert (test["only this right"], test["only baseline right"]) == ("5", "1")
     assert float(test["difference in points"]) == pytest.approx(4 / 12)
     assert float(test["McNemar p"]) == pytest.approx(14 / 64)  # 2 (C(6, 0) + C(6, 1)) / 2^6
-    assert test["Holm p"] == test["McNemar p"]
+    assert "Holm p" not in test  # of one test nothing is to be adjusted
+    assert "Holm" not in (out / "comparison.md").read_text()
     interval = [float(test[f"difference in points {end}"]) for end in ("low", "high")]
     assert interval == list(bootstrap_interval(12, 1, 5, seed=0))
     assert not (out / "tables" / "seeds.csv").exists()
@@ -172,6 +177,39 @@ def test_several_seeds_are_one_arm(tmp_path):
     # Holm: 1/8 x 2 x 4 for the two runs of 6 against 2, and nothing above 1.
     assert [float(row["McNemar p"]) for row in tests] == [1.0, 0.125, 0.125, 1.0]
     assert [float(row["Holm p"]) for row in tests] == [1.0, 0.5, 0.5, 1.0]
+
+
+def test_evaluations_of_one_run_are_not_seeds(tmp_path):
+    """Whatever differs between them, a copy of the run too: no arm holds a training twice."""
+    runs = [
+        write_run(tmp_path / f"s-seed{seed}", answers(range(seed)), seed=seed) for seed in (0, 1)
+    ]
+    drawn = [
+        write_evaluation(run, "again", answers(range(5)), split="test", seed=7) for run in runs
+    ]
+    fewer = write_evaluation(runs[0], "fewer", answers(range(5))[:9], split="test")
+    copy = shutil.copytree(runs[1], tmp_path / "copy")
+    paths = [runs[0], drawn[0], runs[1], fewer, drawn[1], str(copy)]
+    grouped = finished_runs.arms(finished_runs.read_runs(paths))
+    assert [[run.name for run in members] for members in grouped.values()] == [
+        ["s-seed0", "s-seed1"],
+        ["s-seed0: again", "s-seed1: again"],
+        ["s-seed0: fewer", "copy"],
+    ]
+    write_comparison(paths, tmp_path / "out")
+    assert [row["seeds"] for row in read_csv(tmp_path / "out", "seeds")] == ["0, 1"] * 3
+    # One run by itself has no deviation, however often it is evaluated.
+    [out] = write_comparison([runs[0], drawn[0], fewer], tmp_path / "one")[:1]
+    assert "Over seeds" not in out.read_text()
+
+
+def test_votes_that_share_a_run_are_not_seeds(tmp_path):
+    runs = [write_run(tmp_path / f"s{seed}", answers(range(3)), seed=seed) for seed in range(4)]
+    for name, members in (("a", (0, 1)), ("b", (1, 2)), ("c", (2, 3))):
+        rule = ["--rule", "vote", "--output", str(tmp_path / name)]
+        combine.main([*rule, *(runs[seed] for seed in members)])
+    grouped = finished_runs.arms(finished_runs.read_runs([str(tmp_path / n) for n in "abc"]))
+    assert [[run.name for run in members] for members in grouped.values()] == [["a", "c"], ["b"]]
 
 
 def test_runs_of_one_name_get_their_seed(tmp_path):

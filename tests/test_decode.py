@@ -114,10 +114,19 @@ def check_scripts(rules, script, temperature=0.0):
     return dialogues
 
 
+@pytest.mark.parametrize("script", ["long_turns", "held"])
+def test_scripts_wait_for_headers(mesh, script):
+    check_scripts(PLANS["headers"], SCRIPTS[script])
+
+
 @pytest.mark.parametrize("temperature", [0.0, 1.3])
 @pytest.mark.parametrize(
     ("name", "script"),
-    [("chain", "free"), *(("both_read_both", s) for s in ("free", "given_subquestions", "held"))],
+    [
+        ("headers", "given_subquestions"),
+        ("chain", "free"),
+        *(("both_read_both", s) for s in ("free", "given_subquestions", "held")),
+    ],
 )
 def test_the_calculator_fills_in(mesh, name, temperature, script):
     rules = PLANS[name]

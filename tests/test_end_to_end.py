@@ -2,7 +2,9 @@
 
 import json
 import os
+import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +23,7 @@ from experiment_runs import (
     states,
 )
 
-from distill_jax import errors, main
+from distill_jax import annotate, errors, main
 
 
 def test_a_run_leaves_what_the_design_says(tiny_run):
@@ -117,16 +119,36 @@ def test_students_can_be_trained_one_at_a_time(tiny_run, tmp_path):
     assert first.returncode == 0 and "still to train before the evaluation: decomposer" in (
         first.stdout
     )
-    # A checkpoint that is damaged meanwhile is made again from the one before.
-    damaged = tmp_path / "w" / "checkpoints" / "solver" / "60" / "arrays.json"
+    solver = tmp_path / "w" / "checkpoints" / "solver"
+    assert not list(solver.glob("*/training")) and len(list(solver.glob("*/params"))) == 2
+    # A checkpoint that is damaged meanwhile cannot be made again from the one before.
+    damaged = solver / "60" / "arrays.json"
     whole = damaged.read_bytes()
     damaged.write_bytes(whole[:-5])
+    message = one_error_line(run("main", *TINY, "--workdir", tmp_path / "w"))
+    assert "60 is damaged, and no other checkpoint has the optimizer's state" in message
+    assert f"delete {solver} to train student solver anew" in message
+    shutil.rmtree(solver)
     second = run("main", *TINY, "--workdir", tmp_path / "w")
     assert second.returncode == 0, second.stderr
-    assert "solver/60 is damaged: student solver is trained again" in second.stdout
-    assert "student solver: going on from step 40" in second.stdout and second.stderr == ""
     assert damaged.read_bytes() == whole
     assert states(tmp_path / "w") == states(tiny_run[0])
+
+
+def test_a_disk_that_is_too_small_is_refused_before_anything_is_trained(tiny_run, tmp_path):
+    said = tiny_run[1]
+    assert "disk: up to " in said and said.index("disk: up to ") < said.index("student decomposer")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", disk]).returncode:
+        pytest.skip("this machine does not allow mounting a small disk")
+    try:
+        done = run("main", *TINY, f"--config.checkpoint_dir={disk}", "--workdir", tmp_path / "w")
+        message = one_error_line(done)
+        assert f"{disk}: checkpoints need at least" in message and "config.train.keep" in message
+        assert not list(disk.iterdir()) and not (tmp_path / "w" / "config.json").exists()
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
@@ -270,7 +292,31 @@ def test_unknown_flags_are_usage_errors():
     assert done.returncode == 2 and "unrecognized arguments: --nonsense" in done.stderr
     assert "(a config key is set by --config.key=value)" in done.stderr
     assert "--workdir is required" in run("main", "--config=configs/demo.py").stderr
-    assert "required: --config" in run("main").stderr
+    assert "--workdir is required" in run("main").stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [(main.main, "training solver: nothing left to do"), (annotate.main, ": nothing to do\n")],
+)
+def test_without_a_config_that_of_the_directory_is_taken(command, said, tiny_run, tmp_path, capsys):
+    workdir = str(shutil.copytree(tiny_run[0], tmp_path / "w"))
+    before = contents(pathlib.Path(workdir))
+    assert errors.run_command(command, ["--workdir", workdir]) == 0
+    assert said in capsys.readouterr().out
+    assert contents(pathlib.Path(workdir)) == before
+    # Whose run it is is decided as with a file.
+    changed = ["--workdir", workdir, "--config.seed=7"]
+    assert errors.run_command(command, changed) == 2
+    assert "holds another run (config.seed was 0, now 7)" in capsys.readouterr().err
+    assert contents(pathlib.Path(workdir)) == before
+    nowhere = str(tmp_path / "nowhere")
+    assert errors.run_command(command, ["--workdir", nowhere]) == 2
+    assert capsys.readouterr().err == (
+        f"error: --config=FILE is needed: --workdir={nowhere} holds no run that it could be taken "
+        "from\n"
+    )
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_misspelt_key_in_a_config_file_is_refused(tmp_path):

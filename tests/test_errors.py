@@ -4,6 +4,7 @@ import errno
 import gc
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -54,9 +55,25 @@ def test_out_of_memory_says_what_to_change_and_that_the_workdir_stays(capsys):
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), RuntimeError("ours"), KeyError(1)])
-def test_our_own_bugs_keep_their_traceback(error):
-    with pytest.raises(type(error)):
-        errors.run_command(lambda argv: fail(error), [])
+def test_our_own_bugs_keep_their_traceback(error, capsys):
+    code, text = outcome(lambda: fail(error), capsys)
+    assert code == 1 and text.startswith("Traceback") and "in fail" in text
+
+
+def test_after_an_error_nobody_waits_for_threads():
+    """Those of orbax wait for ever for a checkpoint that could not be begun."""
+    script = (
+        "import threading; from distill_jax import errors\n"
+        "threading.Thread(target=threading.Event().wait).start(); print('said', end='')\n"
+        "errors.leave(errors.run_command(lambda argv: 1 / 0, []))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "said") and "ZeroDivisionError" in done.stderr
+
+
+def test_an_argument_that_is_not_utf8_is_refused(capsys):
+    assert errors.run_command(lambda argv: None, ["--workdir", os.fsdecode(b"\xff")]) == 2
+    assert "argument '\\udcff' is not UTF-8" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("times", [1, 3])

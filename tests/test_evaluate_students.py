@@ -2,20 +2,26 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from experiment_runs import ROOT, command, environment, run
 
 import distill_jax
 from distill_jax.dialogues.sampler import drawing_seed
 from distill_jax.errors import UserError
+from distill_jax.evaluation import results
+from distill_jax.evaluation.familiarity import mean_log_probability, percentile
 from distill_jax.run import experiment
+from distill_jax.run.run import stored_run
 from distill_jax.sampling.dialogues import Dialogue, WrittenTurn
 from distill_jax.sampling.turn_rules import FREE_TURN, HOLD
 from distill_jax.tasks import arithmetic
+from distill_jax.workdir import Workdir
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +36,8 @@ def evaluate(workdir, **overrides):
     changed = {key.replace("__", "."): str(value) for key, value in overrides.items()}
     experiment.evaluate(str(workdir), changed | {"mesh.data": "8"})
     [new] = set((workdir / "evaluations").iterdir()) - before
-    assert sorted(path.name for path in new.iterdir()) == ["predictions.jsonl", "report.json"]
+    files = ["predictions.jsonl", "report.html", "report.json"]
+    assert sorted(path.name for path in new.iterdir()) == files
     lines = (new / "predictions.jsonl").read_text().strip().split("\n")
     return json.loads((new / "report.json").read_text()), [json.loads(line) for line in lines]
 
@@ -169,15 +176,86 @@ def test_another_task_and_another_checkpoint(workdir, tmp_path):
     assert [p["question"] for p in predictions] == ["What is 2 and 3?"]
 
 
+def test_how_sure_they_are_among_what_was_evaluated(workdir, tmp_path):
+    report = json.loads((workdir / "report.json").read_text())
+    problems = arithmetic.load("test", **options(workdir))[: report["n"]]
+    questions = [p.question for p in problems]
+    students = distill_jax.load(workdir, mesh__data=8)
+    solutions = students.solve(questions)
+    shares = sorted(s.percentile for s in solutions)
+    # Between two of 12 dialogues lie 100 / 11 per cent, give or take one for rounding.
+    np.testing.assert_allclose(shares, np.linspace(0, 100, report["n"]), atol=1.01)
+    least = min(solutions, key=lambda s: s.percentile)
+    assert least.unfamiliar and least.unfamiliar in least._repr_html_()
+    assert not max(solutions, key=lambda s: s.percentile).unfamiliar
+    # What was given is left out: the rest of the same dialogue.
+    [rest] = students.solve([least.question], said=[least.turns[:1]])
+    mean = mean_log_probability(least.turns, given=1)
+    assert rest.percentile == percentile(mean, report["log_probability_quantiles"])
+    [drawn] = students.solve(questions[:1], temperature=0.7)
+    assert drawn.percentile is None and not drawn.unfamiliar
+    copy = shutil.copytree(workdir, tmp_path / "w", ignore=shutil.ignore_patterns("report.json"))
+    [unknown] = distill_jax.load(copy, mesh__data=8).solve(questions[:1])
+    assert unknown.percentile is None and not unknown.unfamiliar
+
+
+def test_harder_problems_of_the_own_task(workdir):
+    report, predictions = evaluate(workdir, evaluation__task_options__difficulty="hard")
+    own = options(workdir)
+    asked = arithmetic.load("test", **{**own, "difficulty": "hard"})
+    assert [p["question"] for p in predictions] == [p.question for p in asked[:12]]
+    assert report["evaluation"]["task_options"] == ["difficulty=hard"]
+    name = evaluations_like(workdir, report)[0]
+    page = (name / "report.html").read_text()
+    assert "<title>socratic on arithmetic, difficulty=hard</title>" in page
+    assert predictions[0]["id"] in page
+    # The gold steps of the harder problems are found again.
+    assert set(results.read_evaluation(name).gold) == {p["id"] for p in predictions}
+    # The same evaluation in other words: nothing is asked again.
+    experiment.evaluate(
+        str(workdir), {"evaluation.task_options": "difficulty=hard", "mesh.data": "8"}
+    )
+    assert evaluations_like(workdir, report) == [name]
+
+
+def evaluations_like(workdir, report):
+    paths = workdir.glob("evaluations/*/report.json")
+    return [p.parent for p in paths if json.loads(p.read_text()) == report]
+
+
+def test_short_names_of_tasks(workdir, tmp_path, monkeypatch):
+    stored = Workdir(workdir)
+    identity = stored_run(stored, {}).identity()
+    run = stored_run(stored, {"task": "arithmetic", "evaluation.task": "arithmetic"})
+    assert run.identity() == identity
+    assert run.config.evaluation.task == run.evaluated.name == "distill_jax.tasks.arithmetic"
+    assert run.evaluated.options == {}  # named: its own defaults, not the run's options
+    # A module of one's own comes first.
+    (tmp_path / "svamp.py").write_text("load = load_annotations = grade = lambda split: []\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "svamp", raising=False)
+    assert stored_run(stored, {"evaluation.task": "svamp"}).evaluated.name == "svamp"
+    del sys.modules["svamp"]
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
         ({"evaluation.checkpoint": "7"}, "has checkpoints of steps 40, 60"),
         ({"evaluation.checkpoint": "newest"}, "choose last, best, a step"),
-        ({"evaluation.task_options": "size=3"}, "set config.evaluation.task too"),
+        (
+            {"evaluation.task_options.size": "3"},
+            "config.evaluation.task_options has size, which distill_jax.tasks.arithmetic does not "
+            "take: it takes difficulty, seed",
+        ),
+        (
+            {"evaluation.task_options.test_problems": "many"},
+            "config.evaluation.task_options.test_problems='many' is not of type int",
+        ),
+        ({"evaluation.task_options": "hard"}, "write key=value,key=value, or set config.eval"),
         ({"evaluation.task": "no_task"}, "config.evaluation.task='no_task': no such module"),
         (
-            {"evaluation.task": "distill_jax.tasks.jsonl", "evaluation.task_options": "folder=3"},
+            {"evaluation.task": "jsonl", "evaluation.task_options": "folder=3"},
             "config.evaluation.task_options has folder, which",
         ),
         ({"evaluation.task": "distill_jax.tasks.jsonl"}, "lacks directory"),

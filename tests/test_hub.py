@@ -49,12 +49,12 @@ def test_datasets_reads_the_folder_and_the_card_counts(workdir, tmp_path):
 
 def test_pushed_and_read_back_by_another_run(workdir, tmp_path):
     flags = [f"--config.task_options.{split}_problems=30" for split in ("train", "dev", "test")]
-    start = [sys.executable, "-m", "distill_jax.annotate", "--config", "configs/base.py", *flags]
-    start += ["--config.data.dev_problems=3"]
+    start = [sys.executable, "-m", "distill_jax.annotate"]
+    config = ["--config", "configs/base.py", *flags, "--config.data.dev_problems=3"]
     with running_hub(tmp_path / "hf") as (repositories, variables):
         for more in (
             ["--workdir", str(workdir.path), "--push_to", "me/set"],
-            ["--workdir", str(tmp_path / "v"), "--config.data.annotations=hub:me/set"],
+            [*config, "--workdir", str(tmp_path / "v"), "--config.data.annotations=hub:me/set"],
         ):
             done = subprocess.run(
                 [*start, *more],

@@ -12,9 +12,10 @@ from test_launch_commands import COMPUTE, TPU, TPU_VM
 
 RUN = {"CONFIG": "c.py", "WORKDIR": "w", "PAUSE_S": 0}
 SCRIPTS = ["run", "background", "hosts", "tpu_vm", "tpu_compute", "slurm", "gke"]
+SOURCED = ["steps", "workers", "keep_running", "environment", "metadata"]
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("name", SCRIPTS + SOURCED)
 def test_help_is_the_comment_at_the_top(name):
     done = script(name, "--help")
     first = (LAUNCH / f"{name}.sh").read_text().splitlines()[2].removeprefix("# ")
@@ -37,6 +38,14 @@ def test_help_is_the_comment_at_the_top(name):
         ("run", [], RUN | {"PAUSE_S": "long"}, "PAUSE_S=long is not a number"),
         ("run", ["--sead=1"], RUN, "unknown option --sead"),
         ("run", ["configs/demo.py"], RUN, "unknown argument configs/demo.py"),
+        (
+            "run",
+            ["--config", "my c.py"],
+            {},
+            "--config needs its value after an equals sign: --config='my c.py'",
+        ),
+        ("run", ["--sead", "1"], RUN, "unknown option --sead"),
+        ("run", ["--config.seed"], RUN, "--config.seed has no value: write --config.seed=VALUE"),
         ("hosts", ["setup"], {}, "set HOSTS"),
         ("hosts", ["run"], {"HOSTS": "a b"}, "set STORE"),
         ("hosts", ["run"], {"HOSTS": "a"}, "set CONFIG WORKDIR"),
@@ -48,6 +57,13 @@ def test_help_is_the_comment_at_the_top(name):
         ("tpu_compute", ["create"], COMPUTE | {"TOPOLOGY": ""}, "set TOPOLOGY"),
         ("tpu_compute", ["run"], COMPUTE | {"STORE": ""}, "set STORE"),
         ("slurm", [], {"CONFIG": "c"}, "set WORKDIR"),
+        ("workers", [], {}, f"{LAUNCH}/workers.sh does nothing by itself"),
+        ("steps", ["--sead=1"], {}, f"{LAUNCH}/steps.sh does nothing by itself"),
+        ("tpu_vm", ["status"], TPU | {"NAME": "my tpu"}, "NAME=my tpu: lower-case letters"),
+        ("tpu_compute", ["delete"], COMPUTE | {"NAME": "my tpu"}, "NAME=my tpu: lower-case"),
+        ("gke", ["watch"], {"NAME": "my tpu"}, "NAME=my tpu: lower-case letters"),
+        ("tpu_vm", ["create"], TPU_VM | {"NAME": "My-tpu"}, "NAME=My-tpu: lower-case letters"),
+        ("tpu_compute", ["create"], COMPUTE | {"HOSTS": "two"}, "HOSTS=two is not a number"),
         ("gke", ["render"], TPU, "set IMAGE ACCELERATOR TOPOLOGY HOSTS CHIPS_PER_HOST"),
     ],
 )
@@ -62,6 +78,15 @@ def test_half_configured_is_one_line_that_names_what_is_missing(
     assert done.returncode == 2, done.stdout
     assert done.stderr.startswith(f"error: {said}") and done.stderr.count("\n") == 1
     assert not (tmp_path / "reached").exists() and calls(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [["--config.seed=1", "--config.x", "a b"], ["--config.seed=1", "--", "--config.x", "a b"]],
+)
+def test_keys_of_the_config_need_no_dashes_before_them(tmp_path, keys):
+    [command] = dry(RUN | {"PYTHON": program(tmp_path)}, "--config=d.py", *keys)
+    assert command.endswith("--config d.py --workdir w --config.seed=1 --config.x 'a b'")
 
 
 @pytest.mark.parametrize(
@@ -179,8 +204,8 @@ def test_without_python_3_11_uv_brings_one(tmp_path):
     assert not (tmp_path / "venv").exists()
 
 
-def dry(given):
-    done = script("run", "--dry_run", **given)
+def dry(given, *arguments):
+    done = script("run", "--dry_run", *arguments, **given)
     assert done.returncode == 0, done.stderr
     return [line[2:] for line in done.stdout.splitlines()]
 

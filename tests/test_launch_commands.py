@@ -1,6 +1,7 @@
 """The commands of Google Cloud that the launchers of launch/ print with --dry_run."""
 
 import shlex
+import subprocess
 
 import pytest
 from launch_scripts import calls, executable, script, shown
@@ -94,3 +95,33 @@ def test_delete_asks(tmp_path):
     assert script("tpu_vm", "delete", stdin="my-tpu\n", **given).returncode == 0
     assert script("tpu_vm", "delete", "--yes", **given).returncode == 0
     assert calls(tmp_path) == [f"compute tpus tpu-vm delete my-tpu {PLACE} --quiet"] * 2
+
+
+@pytest.mark.parametrize("store", ["gs://b/d", "gs://b/d/", "gs://b/d//"])
+def test_a_store_is_the_same_place_with_slashes_at_its_end(store, tmp_path):
+    given = TPU_VM | {"STORE": store, "DEST": tmp_path / "my dir"}
+    rsync = "gcloud storage rsync --recursive gs://b/d/"
+    assert [c.partition(" '")[0] for c in shown("tpu_vm", "fetch", **given)[1:]] == [
+        f"{rsync}workdir", f"{rsync}checkpoints",
+    ]  # fmt: skip
+    flag = shown("tpu_vm", "fetch", f"--store={store}", **given | {"STORE": "gs://other"})
+    assert flag[1].startswith(f"{rsync}workdir ")
+    commands = shown("tpu_vm", "run", **given)
+    assert any("STORE=gs://b/d " in command for command in commands), commands
+
+
+@pytest.mark.parametrize("store", ["GS://b/d", "s3://b/d", "file:///d", "gs://", "gs:/b"])
+def test_a_store_that_cannot_be_is_refused(store):
+    done = script("tpu_vm", "fetch", "--dry_run", **TPU_VM | {"STORE": store})
+    assert done.returncode == 2
+    assert done.stderr == f"error: STORE={store}: gs://BUCKET/DIR or a directory is expected\n"
+
+
+def test_the_command_after_a_fetch_can_be_pasted(tmp_path):
+    dest = tmp_path / "it's mine"
+    done = script("tpu_vm", "fetch", "--dry_run", **TPU_VM | {"DEST": dest})
+    said = done.stdout.splitlines()[-1].removeprefix("launch: evaluate it here with ")
+    words = subprocess.run(
+        ["bash", "-c", f'printf "%s\\n" {said}'], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert words == ["--workdir", str(dest), f"--config.checkpoint_dir={dest}/checkpoints"]

@@ -69,7 +69,7 @@ def test_several_hosts_by_hand_get_a_number_each(tmp_path):
     assert (tmp_path / "two/distill_jax/distill_jax/main.py").exists()  # the last commit
     for host in ("me@one", "two"):
         shutil.copytree(LAUNCH, tmp_path / host / "distill_jax/launch", dirs_exist_ok=True)
-    run = script("hosts", "run", "--", "--config.seed=3", **given)
+    run = script("hosts", "run", "--config.seed=3", **given)
     assert run.returncode == 0, run.stderr + run.stdout
     watch = script("hosts", "watch", "--watch_s=1", **given)
     assert watch.stdout.count("ended with exit code 0") == 4  # twice in each status

@@ -1,6 +1,7 @@
 """`evaluate --list`: every evaluation of a run, and in which settings they differ."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -32,16 +33,17 @@ def test_directories_results_and_what_differs(workdir):
     path = ""
     for line in done.stdout.strip().split("\n"):
         if not line.startswith(" "):
-            path, _, note = line.partition("  ")
-            headline = reports[Workdir(path).path]["sampling"]["temperature"] == 0
-            assert note == ("(report.html)" if headline else "")
+            path, _, date = line.partition("  ")
+            assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d", date)
             blocks[path] = ""
         else:
             blocks[path] += line.strip() + "\n"
-    assert list(blocks) == sorted(map(str, reports)) and len(blocks) == 2
+    # The oldest first: the headline is by far the first, whatever the names are.
+    assert [reports[Workdir(path).path]["sampling"]["temperature"] for path in blocks] == [0, 0.7]
     for path, report in reports.items():
         seed, temperature = (report["sampling"][key] for key in ("seed", "temperature"))
-        result, cost, settings = blocks[str(path)].strip().split("\n")
+        result, cost, settings, page = blocks[str(path)].strip().split("\n")
+        assert page == f"report: {(path if temperature else workdir) / 'report.html'}"
         assert result.startswith(f"accuracy {report['accuracy']:.1%} (95 % interval ")
         assert result.endswith(") on 12 test problems")
         assert cost.startswith("cost per problem: ")
@@ -58,7 +60,7 @@ def test_one_alone_has_nothing_that_differs_and_one_may_be_unfinished(workdir, t
     )  # fmt: skip
     (unfinished / "report.json").unlink()
     lines = list_evaluations(copy)
-    assert len(lines) == 5
+    assert len(lines) == 6
     number = lines.index(str(unfinished))
     assert lines[number + 1] == "    not finished: the command that began it goes on"
     shutil.rmtree(copy.evaluations)

@@ -2,13 +2,17 @@
 
 import json
 
+import numpy as np
 import pytest
 import tokenizers
 import transformers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
+from distill_jax.configs import base
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Problem, Step
+from distill_jax.run import student_source
+from distill_jax.sampling.turn_rules import TurnRules, ViewRules, allowed_tokens
 from distill_jax.text import rows
 from distill_jax.text.tokenizer import EndMarks, load_tokenizer
 from distill_jax.text.transcript import SCHEMES
@@ -173,3 +177,49 @@ def test_tokenizer_json_counts_not_a_class_of_another_model(tmp_path):
     tokenizer.save(tmp_path / "run")
     stored = json.loads((tmp_path / "run" / "tokenizer.json").read_text())
     assert stored["pre_tokenizer"]["pretokenizers"][0]["type"] == "Digits"
+
+
+def weights(path, rows):
+    """A random Qwen 2 with so many rows of the embedding, as transformers writes it."""
+    config = transformers.Qwen2Config(
+        vocab_size=rows, hidden_size=16, intermediate_size=24, num_hidden_layers=1,
+        num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=32,
+        tie_word_embeddings=True,
+    )  # fmt: skip
+    transformers.Qwen2ForCausalLM(config).save_pretrained(path)
+    section = base.model_size()
+    section.init_from = str(path)
+    return section
+
+
+def test_more_rows_than_ids_are_taken_and_never_written(tmp_path):
+    """As in Qwen 2.5's files, which have 271 rows without an id in 151,936."""
+    tokenizer = load_tokenizer(saved(tmp_path / "tokenizer", byte_level(CHATML)))
+    assert tokenizer.size == 259
+    section = weights(tmp_path / "spare", 260)
+    model = student_source.model_config(section, "solver", tokenizer)
+    params, _ = student_source.given_params(section, "solver", model)
+    head = np.asarray(model.head(params))
+    assert model.vocab_size == len(head) == 384
+    assert np.abs(head[260:] - head[:260].mean(axis=0)).max() < 1e-6
+    one = ViewRules("solver", model, (True,))
+    marks = tokenizer.end_of_turn, tokenizer.end_of_text, tokenizer.size
+    rules = TurnRules((one,), (0,), (0,), (False,), (True,), *marks, 1, 9, 9)
+    [allowed] = np.asarray(allowed_tokens(rules))
+    assert allowed[:259].sum() == 258 and not allowed[259:].any()
+    with pytest.raises(UserError, match="has 300 words, the tokenizer 259"):
+        student_source.model_config(weights(tmp_path / "other", 300), "solver", tokenizer)
+
+
+def test_an_added_mark_is_said_to_be_untrained(tmp_path):
+    theirs = saved(tmp_path / "theirs", byte_level(CHATML))
+    section = base.model_size()
+    section.init_from = str(tmp_path / "weights")
+    known = load_tokenizer(theirs)
+    added = load_tokenizer(theirs, EndMarks(turn="<|over|>"))
+    assert student_source.untrained_marks(section, known) == ""
+    assert student_source.untrained_marks(section, added) == (
+        "<|over|>: not in the vocabulary of these weights, so added to it and untrained"
+    )
+    section.init_from = str(tmp_path / "checkpoints" / "solver")  # a student of a run knows it
+    assert student_source.untrained_marks(section, added) == ""

@@ -88,6 +88,57 @@ def test_headline_and_facts(tmp_path):
         assert fact in text
 
 
+def test_facts_of_the_training_have_words_and_the_rest_is_folded(tmp_path):
+    """What a person reads first has no key; every key and hash is there, one click away."""
+    solver = {
+        "steps": 1200, "finished_at": 40_000, "best_step": -1, "useful_share": 0.735,
+        "flops_per_token": 3_833_663.98, "model": {"layers": 3, "embedding_dropout": 0.0},
+        "origins": {"gold": {"row_tokens": 12}}, "sha256": {"annotations.jsonl": 64 * "a"},
+    }  # fmt: skip
+    page = write(tmp_path / "report.html", [prediction(0)], training={"solver": solver})
+    [card] = [p for p in page.find("section", "card") if p["text"].strip().startswith("Training\n")]
+    rows = [
+        [cell["text"] for tag in ("th", "td") for cell in page.find(tag, inside=row)]
+        for row in page.find("tr", inside=card)
+    ]
+    assert rows[1:] == [
+        ["steps planned", "1\u202f200"],
+        ["steps trained", "40\u202f000"],
+        ["best step on dev", "not measured"],
+        ["share of the batches that is not padding", "73.5\u202f%"],
+        ["layers", "3"],
+    ]
+    folded = [d["text"] for d in page.find("details") if "dialogue" not in d["class"]]
+    [facts] = [text for text in folded if "All facts of the training" in text]
+    for key in (
+        "origins.gold.row_tokens",
+        "sha256.annotations.jsonl",
+        64 * "a",
+        "3\u202f833\u202f664",
+    ):
+        assert key in facts and page.source.count(key) == 1
+    assert all("open" not in d for d in page.find("details") if "dialogue" not in d["class"])
+
+
+def test_one_of_a_thing_is_not_several(tmp_path):
+    one = dataclasses.replace(prediction(0), turns=(Turn("solver", "4", 1, -1.0),))
+    text = write(tmp_path / "report.html", [one]).find("main")[0]["text"]
+    assert "1 token\n" in text and "the 1 problem of" in " ".join(text.split())
+    assert not re.search(r"\b1 (tokens|problems|samples)\b", text)
+    assert html_report.counted(2000, "token") == "2\u202f000 tokens"
+
+
+def test_wide_tables_say_that_they_scroll(tmp_path):
+    page = write(tmp_path / "report.html", mixed(8))
+    tables = page.find("table")
+    assert tables and all(
+        any("scroll" in parent.get("class", "") for parent in table["parents"]) for table in tables
+    )
+    for place in page.find("div", "scroll"):
+        assert place["tabindex"] == "0"  # by the arrow keys as well
+        assert "Scroll sideways" in page.find("p", "hint", inside=place)[0]["text"]
+
+
 def test_guesser_sentences(tmp_path):
     guessers = {"low": guesser(0.1), "level": guesser(0.3), "high": guesser(0.5)}
     predictions = [prediction(i, correct=i < 25) for i in range(100)]

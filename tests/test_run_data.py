@@ -1,12 +1,13 @@
 """Annotations of a run: what is said of them, and rows that can be found by what messages say."""
 
 import json
+from collections import Counter
 
 import pytest
 
 from distill_jax.annotations.subsets import held_out_questions, hold_out
 from distill_jax.errors import UserError
-from distill_jax.records import Annotation, Step
+from distill_jax.records import Annotation, Prediction, Sample, Step, Turn, to_json
 from distill_jax.run import from_first, training_annotations
 from distill_jax.run.run import make_run
 from distill_jax.settings import command_line
@@ -224,3 +225,99 @@ def test_thoughts_of_files_are_the_chain_if_the_config_says_so(tmp_path):
     overrides |= {"scheme": "socratic", "teacher.reasoning": "steps"}
     with pytest.raises(UserError, match=r"chains without subquestions, which scheme 'socratic'"):
         training_annotations.collect(inputs_of(tmp_path, own_rows(5), **overrides), Terminal())
+
+
+def students_answers(directory, rows, split="train"):
+    """predictions.jsonl with these samples: {question: [(solution, answer), ...]}."""
+    lines = []
+    for number, (question, answers) in enumerate(rows.items()):
+        samples = tuple(
+            Sample(
+                place,
+                f"{solution}\n#### {answer}",
+                (Turn("solver", f"{solution}\n#### {answer}", tokens, -0.5 * tokens),),
+                answer,
+                answer == rows[question][0][1],
+                {},
+                "finished",
+                -0.5 * tokens,
+                tokens,
+            )
+            for place, (solution, answer, tokens) in enumerate(answers)
+        )
+        first = samples[0]
+        lines.append(
+            Prediction(
+                f"jsonl/{split}/{number}", question, answers[0][1], first.completion, first.turns,
+                first.prediction, True, {}, "finished", samples=samples,
+            )
+        )  # fmt: skip
+    path = directory / "predictions.jsonl"
+    path.write_text("".join(to_json(line) + "\n" for line in lines))
+    return str(path)
+
+
+def test_own_samples_are_sifted_and_counted_beside_gold_ones(tmp_path):
+    """Gold comes first, so that a sample which says the same is its copy."""
+    gold = [
+        {"question": f"What is {n} + 1?", "answer": str(n + 1), "steps": own_rows(1)[0]["steps"]}
+        for n in range(12)
+    ]
+    (tmp_path / "gold.jsonl").write_text("".join(json.dumps(row) + "\n" for row in gold))
+    samples = students_answers(
+        tmp_path,
+        {
+            "What is 0 + 1?": [("0 + 1 = 1", "1", 20), ("0 + 1 = 1 now", "1", 21), ("4", "1", 20)],
+            "What is 1 + 1?": [("1 + 1 = 2", "2", 9), ("Why? 1 + 1 = 2", "2", 20), ("3", "3", 20)],
+            "What is 2 + 1?": [("2 + 1 = 4", "3", 20), ("a b a b a b", "3", 20)],
+        },
+    )
+    overrides = {
+        "scheme": "chain",
+        "data.dev_problems": "0",
+        "data.annotations": f"{tmp_path / 'gold.jsonl'},{samples}",
+        "harvest.keep": "different",
+        "harvest.least_tokens": "10",
+        "harvest.most_repetition": "0.3",
+        "harvest.unwanted": "Why",
+    }
+    data = training_annotations.collect(inputs_of(tmp_path, own_rows(12), **overrides), Terminal())
+    assert len(data.train) == 12 + 1
+    [own] = [each for each in data.train if each.source["kind"] == "student"]
+    assert (own.steps[0].solution, own.source["sample"]) == ("0 + 1 = 1", 0)
+    assert Counter(each.reason for each in data.rejected) == {
+        "another of the problem kept": 1,  # the same equation
+        "duplicate": 1,  # of the gold one
+        "too short": 1,
+        "unwanted pattern": 1,
+        "wrong answer": 1,
+        "false calculation": 1,
+        "repetitive": 1,
+    }
+    # All of it is off by default, and then no part of what the run is.
+    overrides = {key: overrides[key] for key in ("scheme", "data.dev_problems", "data.annotations")}
+    run = inputs_of(tmp_path, own_rows(12), **overrides)
+    assert not [key for key in run.identity() if key.startswith(("harvest.", "data.near"))]
+    assert (
+        len(training_annotations.collect(run, Terminal()).train) == 12 + 3
+    )  # near copies are dropped
+
+
+def test_how_alike_is_a_copy_is_a_key(tmp_path):
+    rows = {"What is 1 + 1?": [("a b c", "2", 9), ("b c d", "2", 9), ("c b a", "2", 9)]}
+    overrides = {"scheme": "chain", "data.annotations": students_answers(tmp_path, rows)}
+    overrides |= {"data.near": "0.5", "data.near_words": "1", "data.dev_problems": "0"}
+    # {a, b, c} and {b, c, d} have half of their union in common.
+    run = inputs_of(tmp_path, own_rows(3), **overrides)
+    assert len(training_annotations.collect(run, Terminal()).train) == 1
+    run = inputs_of(tmp_path, own_rows(3), **overrides | {"data.near": "0.51"})
+    assert len(training_annotations.collect(run, Terminal()).train) == 2
+    run = inputs_of(tmp_path, own_rows(3), **overrides | {"data.near": "1.1"})
+    assert len(training_annotations.collect(run, Terminal()).train) == 3  # no copies
+
+
+def test_answers_to_the_evaluation_are_refused(tmp_path):
+    rows = {"Is ice cold?": [("It is.", "yes", 9)], "What is 1 + 1?": [("1 + 1 = 2", "2", 9)]}
+    overrides = {"scheme": "chain", "data.annotations": students_answers(tmp_path, rows, "test")}
+    with pytest.raises(UserError, match=r"the evaluation \(the first is jsonl/test/0\): ask the"):
+        training_annotations.collect(inputs_of(tmp_path, own_rows(9), **overrides), Terminal())

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import time
@@ -21,7 +22,8 @@ from distill_jax.run.run import make_run
 from distill_jax.settings import command_line
 from distill_jax.sweep import __main__ as sweep
 from distill_jax.sweep import definition, shared_data
-from distill_jax.sweep.definition import Sweep, grid, planned_runs
+from distill_jax.sweep.definition import Ask, Make, Run, Sweep, grid
+from distill_jax.sweep.plan import plan
 from distill_jax.tracking.terminal import Terminal
 from distill_jax.workdir import Workdir
 
@@ -40,10 +42,15 @@ def write_sweep(path, arms, seeds=(0,), **fields):
     """A sweep file; `fields` are others of Sweep."""
     fields = {"config": "configs/demo.py", "arms": arms, "seeds": seeds, **fields}
     path.write_text(
-        "from distill_jax.sweep.definition import Sweep\n"
+        "from distill_jax.sweep.definition import Ask, Make, Run, Sweep\n"
         f"def get_sweep():\n    return Sweep(**{fields!r})\n"
     )
     return path
+
+
+def planned_runs(swept, overrides):
+    """The steps of a sweep in w/."""
+    return plan(swept, overrides, pathlib.Path("w")).steps
 
 
 def outcomes(directory):
@@ -106,7 +113,7 @@ def test_runs_have_their_arms_values_above_those_of_all_and_a_command_of_their_o
     assert {run.config.checkpoint_dir for run in runs} == {f"/disk/{run.name}" for run in runs}
     for each in runs:
         rest, overrides = command_line.split_overrides(each.arguments(ROOT / "w"))
-        assert rest == ["--config=configs/demo.py", f"--workdir={ROOT / 'w'}"]
+        assert rest == ["--config=configs/demo.py", f"--workdir={ROOT / 'w' / each.name}"]
         config = command_line.load_config("configs/demo.py")
         command_line.apply_overrides(config, overrides)
         assert config == each.config
@@ -166,7 +173,7 @@ def test_a_shipped_sweep_passes_its_checks(name, tmp_path, capsys):
 
 def test_the_schemes_are_compared_at_one_budget():
     runs = planned_runs(definition.load_sweep("schemes.py"), {})
-    students = {run.arm: tuple(make_run(run.config, Workdir("w")).students) for run in runs}
+    students = {run.label: tuple(make_run(run.config, Workdir("w")).students) for run in runs}
     two = ("decomposer", "solver")
     assert students == {
         "answer_only": ("solver",),
@@ -177,8 +184,93 @@ def test_the_schemes_are_compared_at_one_budget():
     }
     assert {run.config.train.token_budget for run in runs} == {2_000_000}
     assert {run.config.evaluation.problems for run in runs} == {500}
-    blind = next(run for run in runs if run.arm == "socratic_iterative_blind")
+    blind = next(run for run in runs if run.label == "socratic_iterative_blind")
     assert blind.config.reads.decomposer == ()
+
+
+GOLD = {"scheme": "chain", "data.train_problems": 50}
+HARVEST = {"evaluation.split": "train", "sampling.samples": 2, "sampling.temperature": 0.7}
+STAGES = {
+    "gold": GOLD,
+    "own": (
+        Run(GOLD),
+        Ask(HARVEST),
+        Run(
+            {
+                "scheme": "chain",
+                "data.annotations": ("{0}/annotations.jsonl", "{1}/predictions.jsonl"),
+                "tokenizer.name": "{0}/tokenizer",
+                "harvest.unwanted": ("a{2}",),
+            }
+        ),
+    ),
+    "again": (
+        Run(GOLD),
+        Ask(HARVEST),
+        Make("json.tool", {"of": "{1}"}),
+        Run({"scheme": "chain", "data.annotations": "{2}/annotations.jsonl"}),
+    ),
+}
+
+
+def test_steps_name_the_directories_of_earlier_ones_and_are_shared_by_arms():
+    made = plan(Sweep("configs/demo.py", STAGES, seeds=(0, 3)), {}, pathlib.Path("w"))
+    assert made.ways["gold-seed0"] == ("gold-seed0",)
+    assert made.ways["own-seed0"] == ("gold-seed0", "own-seed0/1", "own-seed0/2")
+    assert made.ways["again-seed3"] == (
+        "gold-seed3", "own-seed3/1", "again-seed3/2", "again-seed3/3"
+    )  # fmt: skip
+    assert len(made.steps) == 2 * (1 + 2 + 2)
+    ask, learn = made.of("own-seed3/1"), made.of("own-seed3/2")
+    assert ask.arguments(pathlib.Path("w")) == [
+        "--config.evaluation.split=train",
+        "--config.sampling.samples=2",
+        "--config.sampling.temperature=0.7",
+        "--workdir=w/gold-seed3",
+    ]
+    assert learn.config.data.annotations == (
+        "w/gold-seed3/annotations.jsonl",
+        "w/own-seed3/1/predictions.jsonl",
+    )
+    assert learn.config.tokenizer.name == "w/gold-seed3/tokenizer"
+    assert learn.config.harvest.unwanted == ("a{2}",)  # no place: it does not begin with one
+    assert (learn.label, learn.needs) == ("own/2", ("gold-seed3", "own-seed3/1"))
+    make = made.of("again-seed0/2")
+    assert (make.module, make.arguments(pathlib.Path("w"))) == (
+        "json.tool", ["--of=w/own-seed0/1", "--output=w/again-seed0/2"]
+    )  # fmt: skip
+
+
+def test_mistakes_of_steps_are_said_at_once():
+    arms = {
+        "a": (Ask({"train.steps": 1}), Run({})),
+        "b": (Run({"data.annotations": "{0}/a"}), Make("m", {})),
+        "c": (Run({"seed": 1}), Ask({"sampling.seed": 1})),
+        "d": (),
+    }
+    with pytest.raises(UserError) as caught:
+        plan(Sweep("configs/demo.py", arms), {"sampling.seed": "2"}, pathlib.Path("w"))
+    for expected in (
+        "arm a, step 0: an Ask needs a Run before it",
+        "arm a, step 0: an Ask changes evaluation.* and sampling.* alone, not train.steps",
+        "arm b: its last step must be a Run or an Ask",
+        "arm b, step 0: {0} is no earlier step",
+        "arm c: config.seed is set by the sweep's seeds",
+        "arm d: its last step must be",
+        "--config.sampling.seed: the sweep sets it in c: leave it out",
+    ):
+        assert expected in str(caught.value)
+
+
+def test_questions_of_the_evaluation_are_not_asked_to_learn_from_the_answers():
+    """Without evaluation.split an Ask would ask the test split, as the runs do."""
+    learn = Run({"data.annotations": "{1}/predictions.jsonl", "scheme": "chain"})
+    arm = (Run(GOLD), Ask({"sampling.samples": 2, "sampling.temperature": 0.7}), learn)
+    with pytest.raises(UserError, match=r"^arm a/1 asks the test split of distill_jax\.tasks"):
+        plan(Sweep("configs/demo.py", {"a": arm}), {}, pathlib.Path("w"))
+    # Whose answers nobody uses is an evaluation like any other.
+    fine = (Run(GOLD), Ask({"sampling.given": "nothing"}))
+    assert plan(Sweep("configs/demo.py", {"a": fine}), {}, pathlib.Path("w"))
 
 
 def test_sweeps_are_in_the_package():

@@ -7,9 +7,11 @@ rationales per problem; a teacher often writes the same one twice.
 import collections
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from distill_jax.annotations.verify import Rejected, reject
 from distill_jax.records import Annotation
+from distill_jax.settings import ranges
 
 # Share of word pairs in common from which two texts are near duplicates, unless another is given.
 NEAR = 0.8
@@ -18,7 +20,12 @@ _WORD = re.compile(r"\w+|[^\w\s]")
 
 
 def drop_duplicates(
-    annotations: Sequence[Annotation], most: int = 0, near: float = NEAR, words_in_a_row: int = 2
+    annotations: Sequence[Annotation],
+    most: int = 0,
+    near: float = NEAR,
+    words_in_a_row: int = 2,
+    *,
+    subquestions: bool = True,
 ) -> tuple[list[Annotation], list[Rejected]]:
     """(kept, rejected): of the annotations of a problem the first of each kind, `most` at most.
 
@@ -26,7 +33,8 @@ def drop_duplicates(
     if their sets of n-grams of `words_in_a_row` words have `near` of their union in common
     (Jaccard), numbers included. With more than 1 only copies are dropped. DPO-ST (Wang et al. 2024,
     https://arxiv.org/abs/2407.18248) drops what is above 0.7 of the sets of single tokens. `most`
-    0 keeps all that differ. The order is kept.
+    0 keeps all that differ. Without `subquestions` only solutions are compared: what a chain
+    shows. The order is kept.
     """
     kept: list[Annotation] = []
     rejected: list[Rejected] = []
@@ -36,7 +44,7 @@ def drop_duplicates(
         if several[annotation.id] == 1:
             kept.append(annotation)
             continue
-        words = _words(annotation)
+        words = _words(annotation, subquestions)
         ngrams = frozenset(zip(*(words[i:] for i in range(words_in_a_row)), strict=False))
         others = seen.setdefault(annotation.id, [])
         reason = next((r for o in others if (r := _alike(words, ngrams, o, near))), None)
@@ -51,8 +59,12 @@ def drop_duplicates(
     return kept, rejected
 
 
-def _words(annotation: Annotation) -> tuple[str, ...]:
-    parts = [part for step in annotation.steps for part in (step.subquestion or "", step.solution)]
+def _words(annotation: Annotation, subquestions: bool) -> tuple[str, ...]:
+    parts = [
+        part
+        for step in annotation.steps
+        for part in ((step.subquestion or "") if subquestions else "", step.solution)
+    ]
     found = _WORD.findall(" ".join(parts).casefold())
     # Signs between numbers matter (4-3 is not 4+3), the other punctuation does not.
     return tuple(word for word in found if word not in ".,;:!?\"'()")
@@ -69,3 +81,9 @@ def _alike(
     if words == other[0]:
         return "duplicate"
     return "near duplicate" if jaccard(ngrams, other[1]) >= near else None
+
+
+def mistakes(data: Any) -> list[str]:
+    """What is wrong with the keys of config.data that say which annotations are alike."""
+    least = {"near": 1e-9, "near_words": 1}  # with 0 all would be alike
+    return ranges.mistakes("data", {key: data[key] for key in least}, least=least)

@@ -87,7 +87,7 @@ def _steps(turns: tuple[Turn, ...], answer: str | None) -> tuple[Step, ...]:
     if socratic:
         return steps
     text = "\n".join(step.solution for step in steps)
-    if text.strip() in ("", answer):
+    if text.removeprefix(MARKER).strip() in ("", answer):
         return ()
     return tuple(Step(None, line) for line in _NEXT_LINE.split(text))
 

@@ -6,7 +6,6 @@ OpenAI's interface.
 
 import importlib.util
 import ipaddress
-import pathlib
 import socket
 import sys
 
@@ -14,6 +13,7 @@ from distill_jax import devices, errors
 from distill_jax.errors import UserError
 from distill_jax.settings import command_line
 from distill_jax.settings.command_line import PREFIX
+from distill_jax.workdir import local_path
 
 LIBRARIES = ("starlette", "uvicorn")
 SECTIONS = ("sampling.", "evaluation.", "mesh.")
@@ -57,7 +57,8 @@ def main(argv: list[str]) -> None:
     if listening is not None:
         from distill_jax.ask import server
 
-        server.serve(students, pathlib.Path(arguments.workdir).resolve().name, listening)
+        name = local_path(arguments.workdir, "--workdir").resolve().name
+        server.serve(students, name, listening)
         return
     from rich.console import Console
 

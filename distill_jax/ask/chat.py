@@ -1,36 +1,28 @@
 """OpenAI's chat completions, answered by the pair of students.
 
-The last message, of the user, is the question; messages before it are not read, since students
-were trained on single questions. The assistant's message is the dialogue, a turn a line; beside it
-stands `dialogue`: {"answer", "status", "note", "turns": [records.Turn]}. Streamed, a chunk is a
-turn, and the last one has `dialogue`.
+The last message, of the user, is the question: the students were trained on single questions. The
+assistant's message is the dialogue (choice.py); beside it stands `dialogue`: {"answer", "status",
+"note", "turns": [records.Turn], "percentile", "unfamiliar"}, the last two as in
+`run.students.Solution`, `dialogues` if several were asked for, and `warnings` about what of the
+request has no effect. Streamed, a chunk is a token, the first has the warnings, and the last one of
+a dialogue has `dialogue`.
 """
 
-import dataclasses
+import contextlib
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from distill_jax.ask.chat_request import ChatRequest, check_body, check_model
+from distill_jax.ask.choice import Choice, Token
 from distill_jax.ask.guard import Refused, read_json
-from distill_jax.ask.line import Asked, Event, Line
-from distill_jax.ask.question import check_question, drawing
-from distill_jax.errors import UserError
-from distill_jax.run.students import Students
-
-
-@dataclasses.dataclass(frozen=True)
-class ChatRequest:
-    """A body that was checked."""
-
-    asked: Asked
-    stream: bool
-    include_usage: bool
+from distill_jax.ask.line import Event, Line
 
 
 def routes(line: Line, name: str) -> list[Route]:
@@ -42,22 +34,16 @@ def routes(line: Line, name: str) -> list[Route]:
         return JSONResponse({"object": "list", "data": [model]})
 
     async def one_model(request: Request) -> Response:
-        _check_model(request.path_params["model"], name)
+        check_model(request.path_params["model"], name)
         return JSONResponse(model)
 
     async def completions(request: Request) -> Response:
         chat = check_body(await read_json(request), name, line.students)
         line.check_room()
-        reply = Reply(name, chat, line.students)
+        reply = Reply(name, chat, line, request)
         if chat.stream:
-            chunks = reply.stream(line.events(chat.asked, request))
-            return StreamingResponse(chunks, media_type="text/event-stream")
-        async for event in line.events(chat.asked, request):
-            if event["event"] == "error":
-                raise Refused(400 if event["user"] else 500, event["message"])
-            if event["event"] == "end":
-                return JSONResponse(reply.whole(event))
-        return Response(status_code=499)  # the client has gone: nobody reads this
+            return StreamingResponse(reply.stream(), media_type="text/event-stream")
+        return await reply.whole()
 
     return [
         Route("/v1/models", models),
@@ -66,133 +52,116 @@ def routes(line: Line, name: str) -> list[Route]:
     ]
 
 
-def check_body(body: Any, name: str, students: Students) -> ChatRequest:
-    """What is asked for; raises Refused where the students cannot do it."""
-    if not isinstance(body, dict):
-        raise Refused(400, "the body must be a JSON object")
-    _check_model(body.get("model"), name)
-    question = _question(body.get("messages"))
-    try:
-        asked = Asked(check_question(question, students), (), drawing(body))
-    except UserError as error:
-        message = str(error)
-        key = message.partition(":")[0]
-        raise Refused(400, message, key if key in body else "messages") from None
-    if body.get("n") not in (None, 1):
-        raise Refused(400, "n: one dialogue a request; send several with different seeds", "n")
-    most = students.sampling.max_tokens
-    for key in ("max_tokens", "max_completion_tokens"):
-        value = body.get(key)
-        if value is not None and not (isinstance(value, int) and value >= most):
-            raise Refused(
-                400,
-                f"{key}: dialogues have at most {most} tokens, and no other number at a request: "
-                f"leave it out, or start the server with --config.sampling.max_tokens=N",
-                key,
-            )
-    options = body.get("stream_options")
-    usage = isinstance(options, dict) and options.get("include_usage") is True
-    return ChatRequest(asked, body.get("stream") is True, usage)
-
-
-def _check_model(model: Any, name: str) -> None:
-    if model is None:
-        raise Refused(400, f"model is missing: {name!r}", "model")
-    if model != name:
-        message = f"there is no model {str(model)[:100]!r} here, only {name!r}"
-        raise Refused(404, message, "model", "model_not_found")
-
-
-def _question(messages: Any) -> str:
-    """The text of the last message; raises Refused where it is none of a user."""
-    if not isinstance(messages, list) or not messages:
-        raise Refused(400, "messages: a list with at least one message is needed", "messages")
-    last = messages[-1]
-    if not isinstance(last, dict) or last.get("role") != "user":
-        raise Refused(400, "messages: the last one must be of role 'user'", "messages")
-    content = last.get("content")
-    if isinstance(content, str):
-        return content
-    parts = content if isinstance(content, list) else [None]
-    texts = [part.get("text") if isinstance(part, dict) else None for part in parts]
-    if not all(isinstance(text, str) for text in texts):
-        raise Refused(400, "messages: content is text, or a list of parts with text", "messages")
-    return "\n".join(map(str, texts))
-
-
 class Reply:
     """The answer to one request, in OpenAI's shape."""
 
-    def __init__(self, name: str, chat: ChatRequest, students: Students):
-        self._chat, self._roles = chat, students.roles
-        self._prompt_tokens = students.count_tokens(chat.asked.question)
+    def __init__(self, name: str, chat: ChatRequest, line: Line, request: Request):
+        self._chat, self._line, self._request = chat, line, request
+        self._prompt_tokens = line.students.count_tokens(chat.question)
         self._about = {
             "id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": name
         }  # fmt: skip
+        self._warnings = {"warnings": list(chat.warnings)} if chat.warnings else {}
 
-    def whole(self, end: Event) -> dict[str, Any]:
-        """A `chat.completion`."""
-        message = {"role": "assistant", "content": self._text(end["turns"]), "refusal": None}
-        choice = {
-            "index": 0, "message": message, "finish_reason": _finish(end), "logprobs": None
-        }  # fmt: skip
-        return {
-            **self._about, "object": "chat.completion", "choices": [choice],
-            "usage": self._usage(end), "dialogue": _dialogue(end),
-        }  # fmt: skip
+    async def whole(self) -> Response:
+        """A `chat.completion`. Raises Refused where the students cannot answer."""
+        choices, done = [], []
+        for number in range(self._chat.choices):
+            choice = self._begin()
+            async with contextlib.aclosing(self._events(number, choice)) as events:
+                async for event, _ in events:
+                    if event["event"] == "error":
+                        raise _refused(event)
+            if choice.finish is None:
+                return Response(status_code=499)  # the client has gone: nobody reads this
+            done.append(choice)
+            message = {"role": "assistant", "content": choice.text, "refusal": None}
+            choices.append(self._choice(number, choice.tokens, choice.finish, message=message))
+        dialogues = [_dialogue(choice.end) for choice in done]
+        return JSONResponse(
+            {
+                **self._about, "object": "chat.completion", "choices": choices,
+                "usage": self._usage(done), **self._warnings,
+                **({"dialogue": dialogues[0]} if len(dialogues) == 1 else {"dialogues": dialogues}),
+            }
+        )  # fmt: skip
 
-    async def stream(self, events: AsyncIterator[Event]) -> AsyncIterator[str]:
+    async def stream(self) -> AsyncGenerator[str, None]:
         """Server-sent events; who waits is told by comments, which clients pass over."""
-        yield self._chunk({"role": "assistant", "content": ""})
-        told, turns = 0, []
-        async for event in events:
-            if event["event"] == "waiting" and event["ahead"]:
-                yield f": {event['ahead']} before this one\n\n"
-            elif event["event"] == "turn" and event["ended"]:
-                text = "".join(piece for piece, _ in event["pieces"])
-                turns.append({"role": event["role"], "text": text})
-            elif event["event"] == "error":
-                yield _sent(Refused(500, event["message"]).body())
-                return
-            elif event["event"] == "end":
-                turns = event["turns"]  # the last one may have been stopped
-            content = self._text(turns)
-            if len(content) > told:
-                yield self._chunk({"content": content[told:]})
-                told = len(content)
-            if event["event"] == "end":
-                yield self._chunk({}, _finish(event), dialogue=_dialogue(event))
-                if self._chat.include_usage:
-                    yield _sent({**self._chunk_head(), "choices": [], "usage": self._usage(event)})
-                yield "data: [DONE]\n\n"
+        done = []
+        for number in range(self._chat.choices):
+            choice = self._begin()
+            start = self._choice(number, delta={"role": "assistant", "content": ""})
+            yield self._chunk([start], **({} if number else self._warnings))
+            async with contextlib.aclosing(self._events(number, choice)) as events:
+                async for event, tokens in events:
+                    if event["event"] == "waiting" and event["ahead"]:
+                        yield f": {event['ahead']} before this one\n\n"
+                    elif event["event"] == "error":
+                        yield _sent(_refused(event).body())
+                        return
+                    for token in tokens:
+                        if token.text or self._chat.logprobs:
+                            said = self._choice(number, [token], delta={"content": token.text})
+                            yield self._chunk([said])
+            if choice.finish is None:
+                return  # the client has gone
+            done.append(choice)
+            last = self._choice(number, finish=choice.finish, delta={})
+            yield self._chunk([last], dialogue=_dialogue(choice.end))
+        if self._chat.include_usage:
+            yield self._chunk([], usage=self._usage(done))
+        yield "data: [DONE]\n\n"
 
-    def _chunk_head(self) -> dict[str, Any]:
-        return {**self._about, "object": "chat.completion.chunk"}
+    def _begin(self) -> Choice:
+        return Choice(self._line.students.roles, self._chat.stop, self._chat.most_tokens)
 
-    def _chunk(self, delta: dict[str, Any], finish: str | None = None, **more: Any) -> str:
-        choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": None}
-        return _sent({**self._chunk_head(), "choices": [choice], **more})
+    async def _events(
+        self, number: int, choice: Choice
+    ) -> AsyncGenerator[tuple[Event, list[Token]], None]:
+        """The events of a dialogue and the tokens that each brought, until the choice has ended:
+        then the device is free for the next one."""
+        asked = self._chat.asked(number, self._line.students)
+        async with contextlib.aclosing(self._line.events(asked, self._request)) as events:
+            async for event in events:
+                yield event, choice.take(event)
+                if choice.finish is not None:
+                    return
 
-    def _text(self, turns: Sequence[dict[str, Any]]) -> str:
-        """A turn a line, without the empty one that ends a dialogue; a lone role needs no name."""
-        if len(self._roles) == 1:
-            return "\n".join(turn["text"] for turn in turns)
-        return "\n".join(f"{turn['role']}: {turn['text']}" for turn in turns if turn["text"])
+    def _choice(
+        self, number: int, tokens: Sequence[Token] = (), finish: str | None = None, **more: Any
+    ) -> dict[str, Any]:
+        logprobs = {"content": [*map(_logprob, tokens)], "refusal": None}
+        return {
+            "index": number, **more, "finish_reason": finish,
+            "logprobs": logprobs if self._chat.logprobs and tokens else None,
+        }  # fmt: skip
 
-    def _usage(self, end: Event) -> dict[str, int]:
-        written = sum(turn["tokens"] for turn in end["turns"])
-        prompt = self._prompt_tokens
+    def _chunk(self, choices: Sequence[dict[str, Any]], **more: Any) -> str:
+        return _sent({**self._about, "object": "chat.completion.chunk", "choices": choices, **more})
+
+    def _usage(self, choices: Sequence[Choice]) -> dict[str, int]:
+        prompt, written = self._prompt_tokens, sum(choice.written for choice in choices)
         return {
             "prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written
         }  # fmt: skip
 
 
-def _finish(end: Event) -> str:
-    return "stop" if end["status"] in ("finished", "unparsed") else "length"
+def _refused(error: Event) -> Refused:
+    return Refused(400 if error["user"] else 500, error["message"])
 
 
 def _dialogue(end: Event) -> dict[str, Any]:
-    return {key: end[key] for key in ("answer", "status", "note", "turns")}
+    keys = ("answer", "status", "note", "turns", "percentile", "unfamiliar")
+    return {key: end[key] for key in keys}
+
+
+def _logprob(token: Token) -> dict[str, Any]:
+    """Of the token that was written; others are not known."""
+    return {
+        "token": token.text, "logprob": token.log_probability,
+        "bytes": list(token.text.encode()), "top_logprobs": [],
+    }  # fmt: skip
 
 
 def _sent(value: dict[str, Any]) -> str:

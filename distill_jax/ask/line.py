@@ -3,9 +3,11 @@
 Events, as dicts that become JSON:
 
     {"event": "waiting", "ahead": 2}                  dialogues that come first; 0 = it begins
-    {"event": "turn", "index": 0, "role": "solver", "pieces": [["4", -0.1], ...], "ended": false}
-                                                      a turn so far; told again as it grows
-    {"event": "end", "answer": "12" or null, "status": ..., "note": ..., "turns": [records.Turn]}
+    {"event": "turn", "index": 0, "role": "solver", "pieces": [["4", -0.1, 1], ...], "ended": false}
+                                                      a turn so far; told again as it grows; a piece
+                                                      has text, log-probability, number of tokens
+    {"event": "end", "answer": "12" or null, "status": ..., "note": ..., "turns": [records.Turn],
+     "percentile": 40 or null, "unfamiliar": ""}      the last two as in Solution
     {"event": "error", "message": ..., "user": true}  user: what was asked must change
 """
 
@@ -15,7 +17,7 @@ import contextlib
 import dataclasses
 import threading
 import traceback
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -93,7 +95,7 @@ class Line:
         for ahead, other in enumerate(self._tickets):
             other.events.put_nowait({"event": "waiting", "ahead": ahead})
 
-    async def events(self, asked: Asked, request: Request) -> AsyncIterator[Event]:
+    async def events(self, asked: Asked, request: Request) -> AsyncGenerator[Event, None]:
         """Join the line, and leave it when the dialogue ends, when the client of the `request` has
         gone, or when nobody iterates any more."""
         ticket = self.join(asked)
@@ -151,11 +153,13 @@ def _end_event(solution: Solution, note: str) -> Event:
         "status": solution.status,
         "note": note,
         "turns": [dataclasses.asdict(turn) for turn in solution.turns],
+        "percentile": solution.percentile,
+        "unfamiliar": solution.unfamiliar,
     }
 
 
 def _turn_event(index: int, turn: LiveTurn) -> Event:
-    pieces = [[piece.text, piece.log_probability] for piece in turn.pieces]
+    pieces = [[piece.text, piece.log_probability, piece.tokens] for piece in turn.pieces]
     return {
         "event": "turn", "index": index, "role": turn.role, "pieces": pieces, "ended": turn.ended
     }  # fmt: skip

@@ -1,14 +1,19 @@
 """What is asked, checked, and what is said about how its dialogue ended."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from distill_jax.errors import UserError
+from distill_jax.records import shorten
 from distill_jax.run.students import Solution, Students
 
-# Keys of config.sampling that a request may set, with their ranges: no compilation
+# Keys of config.sampling that a request may set, and what they may be: no compilation
 # depends on them, but for whether anything is drawn, and from all tokens or fewer.
-RANGES = {"temperature": (0.0, 2.0), "top_p": (0.0, 1.0), "seed": (0, 2**31)}
+RANGES: dict[str, tuple[type | tuple[type, ...], Callable[[float], bool], str]] = {
+    "temperature": ((int, float), lambda value: 0 <= value <= 2, "a number from 0 to 2"),
+    "top_p": ((int, float), lambda value: 0 < value <= 1, "a number above 0, at most 1"),
+    "seed": (int, lambda value: 0 <= value < 2**63, "a whole number from 0 to 2^63 - 1"),
+}
 
 
 def check_question(question: str, students: Students) -> str:
@@ -33,14 +38,13 @@ def drawing(body: Mapping[str, Any]) -> dict[str, Any]:
     Raises UserError naming the key of a value that is no number or out of its range.
     """
     settings = {}
-    for key, (low, high) in RANGES.items():
+    for key, (kind, is_in_range, range_in_words) in RANGES.items():
         value = body.get(key)
         if value is None:
             continue
-        kind = int if isinstance(low, int) else (int, float)
         is_number = isinstance(value, kind) and not isinstance(value, bool)
-        if not is_number or not low <= value <= high or (key == "top_p" and not value):
-            raise UserError(f"{key}: a number from {low} to {high}, not {value!r}")
+        if not is_number or not is_in_range(value):
+            raise UserError(f"{key}: {range_in_words}, not {shorten(repr(value))}")
         settings[key] = value
     return settings
 

@@ -16,7 +16,7 @@ from distill_jax.errors import Interrupted, UserError
 from distill_jax.run.students import Solution, Students
 
 COLOURS = ("cyan", "green", "magenta", "yellow")
-ANSWER = "answer"
+ANSWER, NOTE = "answer", "note"
 
 
 def printable(text: str) -> str:
@@ -66,12 +66,15 @@ class Transcript:
                 self._turns, self._pieces = self._turns + 1, None
 
     def end(self, solution: Solution, note: str) -> None:
-        """The last line: the answer, and why there may be none."""
+        """The last lines: the answer, and why there may be none; what is unusual."""
         self._label(ANSWER, "bold")
         if solution.answer is not None:
             self._write(self._indented(solution.answer), "bold", end="  " if note else "\n")
         if note:
             self._write(f"({note})", "yellow")
+        if solution.unfamiliar:
+            self._label(NOTE, "dim")
+            self._write(solution.unfamiliar, "dim")
 
     def _label(self, name: str, style: str) -> None:
         if self._console.is_terminal:

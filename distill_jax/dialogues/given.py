@@ -149,11 +149,12 @@ def ended_in_given(script: Script, turns: Sequence[Turn], status: str, rules: Tu
 
     By config.sampling.max_tokens or max_turns, or where a context was full.
     """
-    lengths = [0]  # tokens that are given of each turn, its end mark included
+    role, lengths = 0, [len(rules.opening(0))]  # tokens given of each turn, header and end mark too
     for entry in script:
         lengths[-1] += entry >= 0
         if entry in (rules.end_of_turn, FREE_TURN):
-            lengths.append(0)
+            role = rules.next_role[role]
+            lengths.append(len(rules.opening(role)))
     stopped = status in ("turn_cap", "token_cap", "context")
     return stopped and len(turns) <= len(lengths) and turns[-1].tokens <= lengths[len(turns) - 1]
 

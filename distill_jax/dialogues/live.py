@@ -15,6 +15,7 @@ class Piece:
 
     text: str  # "" = the end of the turn or of the dialogue
     log_probability: float  # natural log
+    tokens: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +41,7 @@ def live_turns(dialogue: Dialogue, sampler: Sampler) -> tuple[LiveTurn, ...]:
     """The turns so far; the last one may not have ended."""
     turns = []
     for turn in dialogue.turns:
-        ended = turn.written > len(turn.tokens)
+        ended = turn.ended
         whole = ended or dialogue.status != "running"
         pieces = _pieces(turn, sampler.tokenizer, whole)
         if ended:
@@ -58,8 +59,8 @@ def _pieces(turn: WrittenTurn, tokenizer: Tokenizer, whole: bool) -> list[Piece]
         log_probability += log_prob
         text = tokenizer.decode(waiting)
         if not text.endswith(NO_CHARACTER):
-            pieces.append(Piece(text, log_probability))
+            pieces.append(Piece(text, log_probability, len(waiting)))
             waiting, log_probability = [], 0.0
     if waiting and whole:
-        pieces.append(Piece(tokenizer.decode(waiting), log_probability))
+        pieces.append(Piece(tokenizer.decode(waiting), log_probability, len(waiting)))
     return pieces

@@ -19,7 +19,7 @@ from distill_jax.sampling.advance import Calculator
 from distill_jax.sampling.dialogues import Dialogue, Request, name_hash
 from distill_jax.sampling.schedule import Job
 from distill_jax.settings import ranges
-from distill_jax.text import calculator
+from distill_jax.text import calculator, messages
 from distill_jax.text.rows import View
 from distill_jax.text.tokenizer import Tokenizer
 from distill_jax.text.transcript import Scheme
@@ -59,6 +59,7 @@ def make_rules(
     A lone role cannot pass the turn: it ends the text instead.
     """
     roles = scheme.roles
+    end_of_turn, end_of_text = messages.end_marks(scheme, tokenizer)
     return turn_rules.TurnRules(
         views=tuple(
             turn_rules.ViewRules(
@@ -73,8 +74,8 @@ def make_rules(
         next_role=(*range(1, len(roles)), roles.index(scheme.ender)),
         may_pass=(len(roles) > 1,) * len(roles),
         may_end=tuple(role == scheme.ender for role in roles),
-        end_of_turn=tokenizer.end_of_turn,
-        end_of_text=tokenizer.end_of_text,
+        end_of_turn=end_of_turn,
+        end_of_text=end_of_text,
         vocab_size=tokenizer.size,
         max_turns=settings.max_turns,
         max_turn_tokens=settings.max_turn_tokens,
@@ -82,6 +83,7 @@ def make_rules(
         dtype=settings.dtype,
         kernel=settings.attention,
         calculator_role=roles.index("solver") if settings.calculator else -1,
+        openings=messages.openings(scheme, tokenizer),
     )
 
 
@@ -133,7 +135,7 @@ class Sampler:
         del request
         last = dialogue.turns[-1]
         text = self.tokenizer.decode(last.tokens)
-        if last.written == len(last.tokens):  # no end mark yet: the calculator asks
+        if not last.ended:  # the calculator asks
             value = calculator.completion(text)
             return self.tokenizer.encode([value])[0] if value else []
         if ANSWER_SIGN in text:

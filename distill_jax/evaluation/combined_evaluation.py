@@ -12,7 +12,7 @@ from distill_jax.evaluation.error_classes import written_steps
 from distill_jax.evaluation.listing import as_text
 from distill_jax.evaluation.runs import Run, read_runs
 from distill_jax.records import Prediction, Sample, refuse_duplicates, shorten, to_json
-from distill_jax.workdir import read_json, write_json, write_text
+from distill_jax.workdir import local_path, read_json, write_json, write_text
 
 REMEDY = "combine evaluations of the same problems"
 
@@ -159,7 +159,7 @@ def write(output: str, members: Sequence[Run], combined: Combined) -> dict[str, 
     An earlier combination in the directory is replaced. Raises UserError if it holds anything
     else that is read here, or cannot be written to.
     """
-    directory = pathlib.Path(output)
+    directory = local_path(output, "--output")
     check_output(output)
     result = _report(members, combined)
     try:
@@ -175,7 +175,7 @@ def write(output: str, members: Sequence[Run], combined: Combined) -> dict[str, 
 
 def check_output(output: str) -> None:
     """Raise UserError if the directory holds a run, or is the place of a run's evaluation."""
-    directory = pathlib.Path(output)
+    directory = local_path(output, "--output")
     inside = directory.resolve().parent.name == "evaluations"
     report = directory / "report.json"
     run = inside or (directory / "config.json").exists()

@@ -21,7 +21,7 @@ from distill_jax.evaluation.calibration import calibration
 from distill_jax.evaluation.runs import Run
 from distill_jax.evaluation.statistics import wilson_interval
 from distill_jax.records import Annotation, Prediction
-from distill_jax.workdir import write_text
+from distill_jax.workdir import local_path, write_text
 
 Gold = Mapping[str, Annotation]
 
@@ -34,14 +34,16 @@ def write_comparison(
     names: Sequence[str] = (),
     dialogues: int = 10,
     all_evaluations: bool = False,
+    more: Sequence[tables.Table] = (),
 ) -> list[pathlib.Path]:
     """Compare the headline evaluations of runs, or all of them; returns what was written.
 
     DIR/comparison.html, DIR/comparison.md and one DIR/tables/NAME.csv per table. `baseline` is
     one of the paths or names, "" the first run. `dialogues` says how many of the problems on which
-    the runs differ are shown. Raises UserError, before anything is written, where a run cannot be
-    read, where names do not fit, and where no problem was answered by all runs; and where
-    `output` cannot be written to.
+    the runs differ are shown; `more` tables follow that of the runs.
+
+    Raises UserError, before anything is written, where a run cannot be read, where names do not
+    fit, and where no problem was answered by all runs; and where `output` cannot be written to.
     """
     all_runs, left_out = finished_runs.read_runs(paths, names), []
     reference = all_runs[_position(baseline, paths, all_runs)].name
@@ -54,6 +56,7 @@ def write_comparison(
     results = published.results(runs[0].report["task"].rpartition(".")[2])
     wanted = [
         comparison_tables.runs_table(runs, arms),
+        *more,
         comparison_tables.settings_table(runs),
         comparison_tables.training_data_table(arms),
         comparison_tables.arms_table(arms),
@@ -75,7 +78,7 @@ def write_comparison(
         "protocol": _protocol(results, runs),
     }
     html = _html(facts, shown, runs, gold, dialogues)
-    directory = pathlib.Path(output)
+    directory = local_path(output, "--output")
     written = {directory / "comparison.html": html, directory / "comparison.md": _md(facts, shown)}
     for table in shown:
         written[directory / "tables" / f"{table.name}.csv"] = tables.to_csv(table)
@@ -94,8 +97,9 @@ def _write(files: Mapping[pathlib.Path, str], directory: pathlib.Path) -> None:
 def _position(baseline: str, paths: Sequence[str], runs: Sequence[Run]) -> int:
     if not baseline:
         return 0
+    place = local_path(baseline, "--baseline").resolve()
     for index, (path, run) in enumerate(zip(paths, runs, strict=True)):
-        if baseline == run.name or pathlib.Path(baseline).resolve() == pathlib.Path(path).resolve():
+        if baseline == run.name or place == local_path(path, "RUN").resolve():
             return index
     known = ", ".join(run.name for run in runs)
     raise UserError(f"--baseline={baseline}: not one of the runs: choose {known}")
@@ -119,7 +123,7 @@ def _about_problems(all_runs: Sequence[Run], common: Sequence[Run]) -> list[str]
     n = len(common[0].predictions)
     sizes = {len(run.predictions) for run in all_runs}
     if sizes == {n}:
-        return [f"All runs answered the same {n} problems."]
+        return [f"All runs answered the same {html_report.counted(n, 'problem')}."]
     own = ", ".join(f"{run.name} {len(run.predictions)}" for run in all_runs)
     return [
         f"The runs answered different problems ({own}): everything here is about the {n} that all "
@@ -141,8 +145,9 @@ def _protocol(
         return []
     papers = list({result.paper.title: result.paper for result in results}.values())
     ours = [
-        f"{run.name}: scheme {run.identity['scheme']}, {len(set(run.students))} student(s), "
-        f"{100 * run.accuracy:.1f} % of {len(run.predictions)} {run.report['split']} problems, "
+        f"{run.name}: scheme {run.identity['scheme']}, "
+        f"{html_report.counted(len(set(run.students)), 'student')}, {100 * run.accuracy:.1f} % of "
+        f"{html_report.counted(len(run.predictions), run.report['split'] + ' problem')}, "
         f"extractor {run.report['headline_extractor']}, checkpoint {run.report['checkpoint_rule']},"
         f" calculator {'on' if run.report['sampling']['calculator'] else 'off'}."
         for run in runs

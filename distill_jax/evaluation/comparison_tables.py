@@ -8,6 +8,7 @@ from typing import Any
 from distill_jax.errors import UserError
 from distill_jax.evaluation import breakdowns, error_classes, paired, published, tables
 from distill_jax.evaluation.calibration import calibration
+from distill_jax.evaluation.html_report import counted
 from distill_jax.evaluation.question_quality import corpus_bleu, question_counts, question_pairs
 from distill_jax.evaluation.runs import Run
 from distill_jax.evaluation.statistics import mean_and_deviation, wilson_interval
@@ -107,8 +108,9 @@ def arms_table(arms: Mapping[str, Sequence[Run]]) -> Table | None:
         tables.share("highest"),
     )
     note = (
-        "Runs that differ only in their seed. sd is the standard deviation of single runs (n - 1): "
-        "how much another seed may differ."
+        "Runs that differ only in their seed. A run counts once: another evaluation of it is in an "
+        "arm of its own. sd is the standard deviation of single runs (n - 1): how much another "
+        "seed may differ."
     )
     return Table("seeds", "Over seeds", columns, rows, note)
 
@@ -121,6 +123,7 @@ def paired_table(runs: Sequence[Run], baseline: Run) -> Table | None:
     reference = [p.correct for p in baseline.predictions]
     results = [paired.compare(reference, [p.correct for p in run.predictions]) for run in others]
     adjusted = paired.holm([result.p_value for result in results])
+    several = len(others) > 1  # of one test nothing is to be adjusted
     rows = [
         (
             run.name,
@@ -128,7 +131,7 @@ def paired_table(runs: Sequence[Run], baseline: Run) -> Table | None:
             result.only_other,
             result.only_baseline,
             result.p_value,
-            holm,
+            *([holm] if several else []),
             result.smallest_difference,
         )
         for run, result, holm in zip(others, results, adjusted, strict=True)
@@ -139,16 +142,17 @@ def paired_table(runs: Sequence[Run], baseline: Run) -> Table | None:
         tables.count("only this right"),
         tables.count("only baseline right"),
         tables.p_value("McNemar p"),
-        tables.p_value("Holm p"),
+        *([tables.p_value("Holm p")] if several else []),
         tables.points("detectable difference"),
     )
+    by_holm = f", and its p-value by Holm for {len(others)} comparisons" if several else ""
     note = (
-        f"Against {baseline.name} on the same {len(reference)} problems: difference of accuracies "
-        "with its 95 % bootstrap interval (10,000 resamples of the problems), the exact McNemar "
-        f"test, and its p-value by Holm for {len(others)} comparisons. The detectable difference is"
-        " the smallest true one that these problems would have shown with 80 % power at alpha "
-        "0.05, at the share of problems on which the two runs differ; empty where none would. "
-        "The tests are about these students, not about other seeds."
+        f"Against {baseline.name} on the same {counted(len(reference), 'problem')}: difference of "
+        "accuracies with its 95 % bootstrap interval (10,000 resamples of the problems), the exact "
+        f"McNemar test{by_holm}. The detectable difference is the smallest true one that these "
+        "problems would have shown with 80 % power at alpha 0.05, at the share of problems on "
+        "which the two runs differ; empty where none would. The tests are about these students, "
+        "not about other seeds."
     )
     return Table("paired", f"Against {baseline.name}", columns, rows, note)
 
@@ -351,9 +355,9 @@ def training_data_table(arms: Mapping[str, Sequence[Run]]) -> Table | None:
         tables.text("arm"),
         tables.text("student"),
         tables.text("origin"),
-        tables.decimal("problems", 1),
-        tables.decimal("rows", 1),
-        tables.decimal("dropped rows", 1),
+        tables.mean_count("problems"),
+        tables.mean_count("rows"),
+        tables.mean_count("dropped rows"),
         tables.decimal("tokens per row", 1),
         tables.decimal("epochs", 2),
     )

@@ -52,10 +52,12 @@ def dialogue_html(
     *,
     votes: Mapping[str | None, int] | None = None,
     graded: GradedDialogue | None = None,
+    note: str = "",
 ) -> str:
     """A question and its dialogue turn by turn; what a solver's equations get wrong is marked.
 
-    `votes` of several samples are shown where there is more than one, the grade where it is known.
+    `votes` of several samples are shown where there is more than one, the grade where it is known,
+    `note` at the end.
     """
     votes = votes or {}
     kind = html_report.outcome(graded.prediction) if graded else ""
@@ -67,6 +69,7 @@ def dialogue_html(
         status_meaning=html_report.STATUS_MEANING.get(status, status),
         votes=list(votes.items()) if sum(votes.values()) > 1 else [],
         graded=graded,
+        note=note,
         kind=kind,
         badge=html_report.BADGES.get(kind),
         colors=html_report.speaker_colors(turn.role for turn in turns),

@@ -30,6 +30,31 @@ STATUS_MEANING = {
     "prompt_too_long": "the question left no room to write",
     "unparsed": "ended, but no answer could be read",
 }
+# Facts of training_data.json that the table of the training shows, in this order, and in words. All
+# of them are in a table below it that is folded.
+TRAINING_FACTS = {
+    "parameters": "parameters",
+    "rows": "training rows",
+    "dropped_rows": "rows left out, too long",
+    "epochs": "passes over the rows",
+    "steps": "steps planned",
+    "finished_at": "steps trained",
+    "best_step": "best step on dev",
+    "tokens": "tokens read",
+    "loss_tokens": "of these, tokens to learn",
+    "useful_share": "share of the batches that is not padding",
+    "seq_len": "places in a row of a batch",
+    "model.layers": "layers",
+    "model.width": "width",
+    "model.heads": "heads",
+    "model.context": "context, in tokens",
+    "model.vocab_size": "vocabulary",
+}
+SECTIONS = {
+    "Settings of the evaluation": "evaluation",
+    "Settings of the sampling": "sampling",
+    "What the run is made from": "identity",
+}
 COLORS = {"decomposer": 0, "solver": 1, "planner": 2}  # of roles and of students
 OTHER_COLORS = 3  # 3, 4 and 5 go to names that are not above
 
@@ -74,7 +99,8 @@ def write_report(
         training=_training_table(training or {}),
         settings={
             name: {key: _exact(value) for key, value in _flatten(summary[section]).items()}
-            for name, section in (("Sampling", "sampling"), ("Identity of the run", "identity"))
+            for name, section in SECTIONS.items()
+            if section in summary
         },
         dialogues=[(outcome(p), p, _votes(p)) for p in dialogues],
         badges=BADGES,
@@ -93,7 +119,7 @@ def page_template(name: str) -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, number=number)
+    environment.filters.update(percent=percent, number=number, counted=counted)
     return environment.get_template(name)
 
 
@@ -135,12 +161,23 @@ def percent(value: float) -> str:
 
 
 def number(value: Any) -> str:
-    """A fact for a table: thousands apart, four digits of a float, text as it is."""
+    """A fact for a table: thousands apart, four digits of a float, text as it is.
+
+    >>> number(40000.0).split("\\u202f"), number(0.76543), number(None)
+    (['40', '000'], '0.7654', '-')
+    """
+    if value is None:
+        return "-"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return _exact(value)
     if isinstance(value, int):
         return f"{value:,}".replace(",", "\u202f")
-    return f"{value:,.1f}".replace(",", "\u202f") if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:,.0f}".replace(",", "\u202f") if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def counted(count: int, noun: str) -> str:
+    """ "1 token", "2 tokens"; thousands apart."""
+    return f"{number(count)} {noun}{'' if count == 1 else 's'}"
 
 
 def _exact(value: Any) -> str:
@@ -221,11 +258,25 @@ def _flatten(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _training_table(training: Mapping[str, Any]) -> dict[str, Any]:
-    """Facts as rows, students as columns; facts that belong to no student in a last column."""
+    """Facts as rows, students as columns; facts that belong to no student in a last column.
+
+    "words": those of TRAINING_FACTS, "rows": all of them by their keys.
+    """
     columns = {name: _flatten(f) for name, f in training.items() if isinstance(f, Mapping)}
     shared = {name: fact for name, fact in training.items() if not isinstance(fact, Mapping)}
     if shared:
         columns["all"] = columns.get("all", {}) | shared
     rows = dict.fromkeys(fact for facts in columns.values() for fact in facts)
     cells = {fact: [facts.get(fact) for facts in columns.values()] for fact in rows}
-    return {"columns": list(columns), "rows": cells}
+    words = {
+        word: [_in_words(fact, value) for value in cells[fact]]
+        for fact, word in TRAINING_FACTS.items()
+        if fact in cells
+    }
+    return {"columns": list(columns), "words": words, "rows": cells}
+
+
+def _in_words(fact: str, value: Any) -> Any:
+    if fact == "best_step" and value == -1:
+        return "not measured"
+    return percent(value) if fact == "useful_share" and value is not None else value

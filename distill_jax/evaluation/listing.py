@@ -1,5 +1,7 @@
 """The evaluations of a run, and in which settings they differ: `evaluate --list`."""
 
+import datetime
+import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,13 +10,17 @@ from distill_jax.workdir import Workdir, read_json
 
 
 def list_evaluations(workdir: Workdir) -> list[str]:
-    """Lines for the terminal: directory, result and settings of each evaluation.
+    """Lines for the terminal: directory, date, result, settings and page of each evaluation, the
+    newest last.
 
     Settings that are the same in all of them are left out. Raises UserError where `workdir` is
     not the directory of a run.
     """
     workdir.stored_config()
-    directories = sorted(path for path in workdir.evaluations.glob("*") if path.is_dir())
+    directories = sorted(
+        (path for path in workdir.evaluations.glob("*") if path.is_dir()),
+        key=lambda path: (_answered_at(path), path),
+    )
     if not directories:
         return [f"{workdir.evaluations}: no evaluation yet"]
     reports = {
@@ -30,7 +36,8 @@ def list_evaluations(workdir: Workdir) -> list[str]:
             lines += [str(path), "    not finished: the command that began it goes on"]
             continue
         report = reports[path]
-        lines += [f"{path}{'  (report.html)' if report == headline else ''}"]
+        date = datetime.datetime.fromtimestamp(_answered_at(path))
+        lines += [f"{path}  {date:%Y-%m-%d %H:%M}"]
         lines += [f"    {line}" for line in closing_lines(report)]
         own = settings(report).items()
         different = [
@@ -39,7 +46,15 @@ def list_evaluations(workdir: Workdir) -> list[str]:
             if any(other[key] != value for other in known)
         ]
         lines += [f"    {' '.join(different)}"] if different else []
+        page = workdir.report_html if report == headline else path / "report.html"
+        lines += [f"    report: {page}"] if page.exists() else []
     return lines
+
+
+def _answered_at(directory: pathlib.Path) -> float:
+    """When the last problem was answered; of an evaluation that is not finished, its last file."""
+    predictions = directory / "predictions.jsonl"
+    return (predictions if predictions.exists() else directory).stat().st_mtime
 
 
 def settings(report: Mapping[str, Any]) -> dict[str, Any]:

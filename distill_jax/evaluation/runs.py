@@ -7,7 +7,8 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from distill_jax.errors import UserError
@@ -19,7 +20,7 @@ from distill_jax.records import (
     read_json_lines,
 )
 from distill_jax.settings import task_module
-from distill_jax.workdir import Workdir, read_json
+from distill_jax.workdir import Workdir, local_path, read_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,11 +61,7 @@ class Run:
 
     def trained_tokens(self) -> int:
         """Non-padding tokens fed, summed over students, up to where each of them stopped."""
-        facts = [self.facts[student] for student in self.students]
-        return sum(
-            round(each["tokens"] * each.get("finished_at", each["steps"]) / each["steps"])
-            for each in facts
-        )
+        return trained_tokens(self.facts[student] for student in self.students)
 
     def generated_tokens(self) -> int:
         """Tokens written for the predictions by everyone who was asked, in all samples."""
@@ -72,18 +69,35 @@ class Run:
 
     def arm(self) -> str:
         """Equal for runs that differ in nothing but their seed, and for combinations of such runs
-        by one rule with the same settings."""
+        by one rule with the same settings. Two evaluations of one run have one, too: `arms`."""
         combined = self.report.get("combination")
-        members = combined["members"] if combined else [self.report]
         rule = [combined["rule"], combined["settings"]] if combined else []
         evaluation = [self.report[key] for key in ("task", "split")]
-        return json.dumps([[_but_for_the_seed(m) for m in members], evaluation, rule])
+        return json.dumps([[_but_for_the_seed(m) for m in self._members()], evaluation, rule])
+
+    def trained(self) -> set[str]:
+        """Which trainings the students are from: one, or those of a combination's members."""
+        return {json.dumps(m["identity"], sort_keys=True) for m in self._members()}
+
+    def _members(self) -> list[dict[str, Any]]:
+        combined = self.report.get("combination")
+        return combined["members"] if combined else [self.report]
+
+
+def trained_tokens(facts: Iterable[Mapping[str, Any]]) -> int:
+    """Tokens fed to students, up to where each of them stopped; `facts` of training_data.json."""
+    return sum(
+        round(each["tokens"] * each.get("finished_at", each["steps"]) / each["steps"])
+        for each in facts
+    )
 
 
 def _but_for_the_seed(report: Mapping[str, Any]) -> str:
     identity = {key: value for key, value in report["identity"].items() if key != "seed"}
     sampling = {k: v for k, v in report["sampling"].items() if k not in ("slots", "seed")}
-    return json.dumps([identity, sampling, report["checkpoint_rule"]], sort_keys=True)
+    text = json.dumps([identity, sampling, report["checkpoint_rule"]], sort_keys=True)
+    # A run that goes on from another one of its sweep names its directory, ARM-seedN.
+    return text.replace(f"-seed{report['seed']}/", "-seed/")
 
 
 def read_runs(paths: Sequence[str], names: Sequence[str] = ()) -> list[Run]:
@@ -96,8 +110,9 @@ def read_runs(paths: Sequence[str], names: Sequence[str] = ()) -> list[Run]:
     """
     if names and len(names) != len(paths):
         raise UserError(f"--names has {len(names)} names for {len(paths)} runs: give one each")
-    labels = names or [_label(pathlib.Path(path).resolve()) for path in paths]
-    runs = [_read_run(path, label) for path, label in zip(paths, labels, strict=True)]
+    places = [local_path(path, "RUN") for path in paths]
+    labels = names or [_label(place.resolve()) for place in places]
+    runs = [_read_run(place, label) for place, label in zip(places, labels, strict=True)]
     if len({os.path.realpath(run.evaluation) for run in runs}) < len(runs):
         raise UserError("a run is given twice: name every directory once")
     counts = collections.Counter(run.name for run in runs)
@@ -132,13 +147,20 @@ def on_common_problems(runs: Sequence[Run]) -> list[Run]:
 def arms(runs: Sequence[Run]) -> dict[str, list[Run]]:
     """{name: runs} of the runs that differ only in their seed, in the order of the runs.
 
-    An arm is called after what the names of its runs begin with in common.
+    A training counts once in an arm: another evaluation of the same run, or of a copy of it, is no
+    further seed, and goes into an arm of its own. An arm is called after what the names of its runs
+    begin with in common.
     """
-    groups: dict[str, list[Run]] = collections.defaultdict(list)
+    groups: dict[str, list[list[Run]]] = collections.defaultdict(list)
     for run in runs:
-        groups[run.arm()].append(run)
+        parts = groups[run.arm()]
+        free = [part for part in parts if all(run.trained().isdisjoint(m.trained()) for m in part)]
+        if free:  # evaluations in the same settings belong together
+            min(free, key=lambda part: _asked_as(part[0]) != _asked_as(run)).append(run)
+        else:
+            parts.append([run])
     named: dict[str, list[Run]] = {}
-    for members in groups.values():
+    for members in itertools.chain.from_iterable(groups.values()):
         name = members[0].name
         if len(members) > 1:
             ending = f": {members[0].variant}" if members[0].variant else ""
@@ -148,6 +170,11 @@ def arms(runs: Sequence[Run]) -> dict[str, list[Run]]:
             name += "'"
         named[name] = members
     return named
+
+
+def _asked_as(run: Run) -> list[Any]:
+    sampling = {key: value for key, value in run.report["sampling"].items() if key != "slots"}
+    return [sampling, run.report["evaluation"]]
 
 
 def _shared_beginning(names: Sequence[str]) -> str:
@@ -162,7 +189,7 @@ def gold_annotations(run: Run) -> dict[str, Annotation]:
     """{id: gold annotation} of the problems of a run, as far as question and id fit.
 
     From the run's held-out dev annotations, or else from its task; {} where the evaluation was of
-    a task whose options the run does not record. Raises UserError where the task cannot be read.
+    another task. Raises UserError where the task cannot be read.
     """
     workdir, split = Workdir(run.path), run.report["split"]
     asked = {p.id: p.question for p in run.predictions}
@@ -180,8 +207,12 @@ def gold_annotations(run: Run) -> dict[str, Annotation]:
                 if key.startswith(prefix)
             }
             task = task_module.import_task(run.report["task"])
+            changed = run.report["evaluation"].get("task_options", ())
+            if not isinstance(changed, str):  # members of a combination that differ are a text
+                options |= task_module.parse_options(task, changed)
             options = task_module.check_options(task, run.report["task"], options)
-            annotations = task.load_annotations(split, **options)
+            problems = task.load(split, **options)
+            annotations = task_module.gold_annotations(task, options, split, problems)
     return {a.id: a for a in annotations if asked.get(a.id) == a.question}
 
 
@@ -205,12 +236,13 @@ def _is_evaluation(path: pathlib.Path) -> bool:
     return path.parent.name == "evaluations" and (path / "predictions.jsonl").exists()
 
 
-def _read_run(path: str, name: str) -> Run:
+def _read_run(path: pathlib.Path, name: str) -> Run:
     workdir = Workdir(path)
     if (workdir.path / "predictions.jsonl").exists():
         return read_evaluation(pathlib.Path(os.path.abspath(path)), name)
     if not workdir.report_json.exists():
-        finish = f"its own command, python -m distill_jax.main --config ... --workdir {path}"
+        quoted = shlex.quote(str(path))
+        finish = f"its own command, python -m distill_jax.main --workdir {quoted}"
         what = f"is not evaluated yet: finish it ({finish})" if workdir.config.exists() else (
             "holds no run: give the --workdir of one"
         )  # fmt: skip
@@ -223,7 +255,8 @@ def _read_run(path: str, name: str) -> Run:
     if directory is None:
         raise UserError(
             f"{workdir.report_json} is that of none of {workdir.evaluations}/*: run "
-            f"python -m distill_jax.main with its --config and --workdir {path} again"
+            f"python -m distill_jax.main with its --config and --workdir {shlex.quote(str(path))} "
+            "again"
         )
     return read_evaluation(directory, name)
 

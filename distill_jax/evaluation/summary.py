@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distill_jax.dialogues.votes import pass_at_k
+from distill_jax.evaluation import familiarity
 from distill_jax.evaluation.statistics import wilson_interval
 from distill_jax.records import Cost, Prediction
 
@@ -39,7 +40,8 @@ def summarise(
     interval excludes the guesser's accuracy and lies above it. Without predictions the accuracies
     are 0.0 with the interval [0.0, 1.0].
 
-    "cost" holds the sums of the predictions' costs, by name (records.Cost). Where the predictions
+    "cost" holds the sums of the predictions' costs, by name (records.Cost),
+    "log_probability_quantiles" what greedy dialogues have (familiarity.py). Where the predictions
     are votes, `_voting` adds its keys; "tokens" and "cost" are then those of all samples, while
     everything else is about the samples that stand for the votes. Raises ValueError where
     predictions have different numbers of samples.
@@ -58,6 +60,7 @@ def summarise(
         "accuracy_interval_method": INTERVAL_METHOD,
         "headline_extractor": HEADLINE_EXTRACTOR,
         **_voting(predictions, headline),
+        **_familiar(predictions, circumstances.sampling),
         "scores": scores(predictions),
         "guessers": {
             name: {**result, "excluded": low > result["accuracy"]}
@@ -153,6 +156,13 @@ def _voting(predictions: Sequence[Prediction], headline: dict[str, Any]) -> dict
         "sample_accuracy": sum(right) / (n * len(right)),
         "pass_at_k": {str(k): sum(pass_at_k(n, c, k) for c in right) / len(right) for k in ks},
     }
+
+
+def _familiar(
+    predictions: Sequence[Prediction], sampling: Mapping[str, Any]
+) -> dict[str, list[float]]:
+    known = familiarity.quantiles(predictions) if familiarity.is_greedy(sampling) else []
+    return {"log_probability_quantiles": known} if known else {}
 
 
 def _tokens(prediction: Prediction) -> int:

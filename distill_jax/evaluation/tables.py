@@ -41,6 +41,11 @@ def count(name: str) -> Column:
     return Column(name, lambda n: f"{n:,}".replace(",", "\u202f"))
 
 
+def mean_count(name: str) -> Column:
+    """A mean of whole numbers, with one digit after the point if it is none itself."""
+    return Column(name, lambda x: f"{x:,.{0 if x == int(x) else 1}f}".replace(",", "\u202f"))
+
+
 def decimal(name: str, digits: int = 2) -> Column:
     """A number with so many digits after the point."""
     return Column(name, lambda x: f"{x:.{digits}f}")

@@ -4,11 +4,11 @@ Every student that is trained to the end becomes a directory `out/<student>/`; `
 lets them take turns with transformers alone.
 """
 
-import pathlib
 import sys
 
 from distill_jax import devices, errors
 from distill_jax.settings import command_line
+from distill_jax.workdir import local_path
 
 
 def main(argv: list[str]) -> None:
@@ -42,7 +42,10 @@ def main(argv: list[str]) -> None:
     from distill_jax.export import export_students
 
     options = export_students.Options(
-        pathlib.Path(arguments.output), arguments.dtype, arguments.gguf, arguments.push_to_hub
+        local_path(arguments.output, "--output"),
+        arguments.dtype,
+        arguments.gguf,
+        arguments.push_to_hub,
     )
     export_students.export(arguments.workdir, options, overrides)
 

@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import shlex
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +16,7 @@ from distill_jax.export import alternate_program, gguf_export, hugging_face_expo
 from distill_jax.model import sharding
 from distill_jax.model.network import NetworkConfig
 from distill_jax.run import from_first
-from distill_jax.run.restore_students import chosen_steps, restore_params
+from distill_jax.run.restore_students import check_finished, chosen_steps, restore_params
 from distill_jax.run.run import Run, stored_run
 from distill_jax.run.student_setup import sizes
 from distill_jax.text.formats import TURNS
@@ -59,10 +60,7 @@ def export(path: str, options: Options, overrides: dict[str, str]) -> None:
         known = from_first.known_students(run)
         finished = known.finished
         if not finished:
-            raise UserError(
-                f"--workdir={path}: no student is trained to the end: run "
-                "`python -m distill_jax.main` with the same config and workdir first"
-            )
+            check_finished(run, known)
         for student in finished:  # before the first of them is written
             hugging_face_export.check_target(options.output, student)
         tokenizer = from_first.tokenizer(run)
@@ -78,7 +76,8 @@ def export(path: str, options: Options, overrides: dict[str, str]) -> None:
     if not unfinished:
         places = {student: f"./{student}" for student in run.students}
         write_text(options.output / EXAMPLE, _example(run, places))
-        terminal.say(f'try them: cd {options.output} && python {EXAMPLE} "QUESTION"')
+        program = shlex.quote(str(options.output / EXAMPLE))
+        terminal.say(f'try them: python {program} "QUESTION"')
     else:
         terminal.say(f"not trained to the end, left out: {', '.join(unfinished)}")
     if options.push_to_hub:

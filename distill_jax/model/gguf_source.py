@@ -10,6 +10,7 @@ from typing import Any
 from distill_jax import gguf_file
 from distill_jax.model import families, gguf_import, hugging_face
 from distill_jax.model.network import NetworkConfig
+from distill_jax.workdir import local_path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +31,7 @@ def find(path: str, key: str) -> Source:
     Raises UserError for a file that cannot be read, and for a model that our networks do not
     compute; the message names `key`, such as `config.model.solver.init_from`.
     """
-    file = gguf_file.opened(path)
+    file = gguf_file.opened(local_path(path, key))
     config = gguf_import.read_config(file)
     model = families.from_hugging_face(config, pathlib.Path(path), f"{key}={path}")
     return Source(file, config, model)

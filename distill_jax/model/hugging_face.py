@@ -24,6 +24,7 @@ from distill_jax.model.hugging_face_files import (
     weight_files,
 )
 from distill_jax.model.network import NetworkConfig
+from distill_jax.workdir import local_path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +45,7 @@ def find(name: str, key: str) -> Source:
     files, and if a file or tensor is missing, damaged or of another shape.
     """
     where = f"{key}={name}"
-    directory = pathlib.Path(name).expanduser()
+    directory = local_path(name, key)
     if not directory.is_dir():
         if name.startswith((".", "/", "~")):
             raise UserError(f"{where}: no such directory")

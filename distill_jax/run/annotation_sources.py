@@ -1,6 +1,5 @@
 """Where the annotations of a run come from: the task itself, files, or a teacher."""
 
-import pathlib
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from distill_jax.errors import UserError
 from distill_jax.run.run import Run
 from distill_jax.teacher.settings import Spending
 from distill_jax.tracking.terminal import Terminal
+from distill_jax.workdir import local_path
 
 
 class Desk(NamedTuple):
@@ -50,7 +50,7 @@ def annotations_of(desk: Desk, split: str, most: int = 0) -> Source:
         return _from_files(run, desk.terminal, problems)
     if config.teacher.model:
         return _from_teacher(desk, split, problems[:most] if most else problems)
-    annotations = task.load_annotations(split)
+    annotations = task.gold(split, problems)
     records.refuse_duplicates(annotations, f"the annotations of {config.task}")
     return Source(problems, annotations, [], f"{len(annotations)} with steps, ")
 
@@ -65,8 +65,10 @@ def _from_files(run: Run, terminal: Terminal, problems: list[records.Problem]) -
     rejected: list[Rejected] = []
     names = run.config.data.annotations
     for name, label in zip(names, file_labels(names), strict=True):
-        hosted = name.startswith(hub.PREFIX)
-        path = hub.fetch(name.removeprefix(hub.PREFIX)) if hosted else pathlib.Path(name)
+        if name.startswith(hub.PREFIX):
+            path = hub.fetch(name.removeprefix(hub.PREFIX))
+        else:
+            path = local_path(name, "config.data.annotations")
         try:
             found = import_file(path, problems, reasoning)
         except UserError as error:
@@ -105,7 +107,7 @@ def _from_teacher(desk: Desk, split: str, problems: list[records.Problem]) -> So
     data = run.config.data
     settings = TeacherSettings(**run.config.teacher)
     conversation = make_conversation(settings, run.config.task, run.scheme)
-    gold = run.task.load_annotations(split)
+    gold = run.task.gold(split, problems)
     asked = [problem.question for problem in problems]
     if split == data.dev_split:
         dev = set(asked)
@@ -128,9 +130,11 @@ def leak_problems(run: Run) -> list[records.Problem]:
     on it. None where the evaluation asks what is trained on, or the dev problems of the run, which
     are left out by other means.
     """
-    config = run.config
-    own = not config.evaluation.task
-    if own and config.evaluation.split in (config.data.train_split, config.data.dev_split, "dev"):
+    asked, data = run.config.evaluation, run.config.data
+    if not asked.task and asked.split == data.train_split:
         return []
-    problems = run.evaluated.load(config.evaluation.split)
-    return [replace(problem, attributes={}) for problem in problems]
+    own = not asked.task and not asked.task_options
+    if own and asked.split in (data.dev_split, "dev"):
+        return []
+    problems = run.evaluated.load(asked.split)
+    return [replace(problem, attributes={}, gold=None) for problem in problems]

@@ -7,7 +7,7 @@ What a value may be is said by the module of the constructor that takes it, in a
 import re
 from typing import Any
 
-from distill_jax.annotations import mixture, subsets, verify
+from distill_jax.annotations import duplicates, harvest, mixture, subsets, verify
 from distill_jax.dialogues import sampler
 from distill_jax.errors import UserError
 from distill_jax.run import student_source
@@ -15,7 +15,8 @@ from distill_jax.settings import command_line, ranges
 from distill_jax.teacher import settings as teacher
 from distill_jax.text import rows, tokenizer, transcript
 from distill_jax.tracking import trackers
-from distill_jax.training import batches, hooks, optimizer, step
+from distill_jax.training import batches, checkpoint_place, hooks, optimizer, step
+from distill_jax.workdir import path_mistake
 
 
 def set_and_check(config: Any, overrides: dict[str, str]) -> None:
@@ -48,6 +49,8 @@ def mistakes(config: Any) -> list[str]:
         *tokenizer.mistakes(config.tokenizer),
         *subsets.mistakes(config.data),
         *verify.mistakes(config.data),
+        *duplicates.mistakes(config.data),
+        *harvest.mistakes(config.harvest),
         *mixture.mistakes(config.data.annotations, config.data.mixture),
         *batches.mistakes(config.data),
         *teacher.mistakes(config.teacher),
@@ -58,9 +61,26 @@ def mistakes(config: Any) -> list[str]:
         *sampler.mistakes(config.sampling),
         *_evaluation(config.evaluation),
         *trackers.mistakes(config.tracking),
+        *_paths(config),
+        *checkpoint_place.mistakes(config.checkpoint_dir),
     ]
     # What follows from several sections is only looked at if each by itself is possible.
     return found or [*_one_source(config), *_students(config), *_without_dev(config)]
+
+
+def _paths(config: Any) -> list[str]:
+    """Every path of this machine that is none; what may be a Hub id, too, is no address either."""
+    given = [
+        ("teacher.prompt", config.teacher.prompt),
+        ("teacher.cache_dir", config.teacher.cache_dir),
+        *(("data.annotations", name) for name in config.data.annotations),
+    ]
+    models = [("tokenizer.name", config.tokenizer.name)]
+    models += [(f"model.{name}.init_from", each.init_from) for name, each in config.model.items()]
+    model = "a Hub id such as openai-community/gpt2, or a path on this machine,"
+    found = [path_mistake(path, f"config.{key}") for key, path in given]
+    found += [path_mistake(path, f"config.{key}", model) for key, path in models]
+    return [mistake for mistake in found if mistake]
 
 
 def _evaluation(evaluation: Any) -> list[str]:

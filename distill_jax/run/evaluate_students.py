@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import pathlib
 import textwrap
 import time
 from typing import Any, NamedTuple
@@ -38,8 +39,8 @@ def evaluate_students(run: Run, reporting: Reporting, *, headline: bool) -> dict
     """Evaluate the students as config.evaluation and config.sampling say.
 
     Writes evaluations/<name>/{predictions.jsonl, report.json}, or reads them where they are there
-    already. With `headline` the report also becomes the run's report.json and report.html.
-    Returns the content of report.json.
+    already, and report.html beside them. With `headline` the report becomes the run's report.json,
+    and report.html lies there. Returns the content of report.json.
     """
     known = from_first.known_students(run)
     steps = chosen_steps(run, known)
@@ -63,6 +64,8 @@ def evaluate_students(run: Run, reporting: Reporting, *, headline: bool) -> dict
         reporting.terminal.say(f"evaluation: {directory}")
     if headline and distributed.is_first():
         write_headline(run, reporting, predictions, result)
+    elif distributed.is_first():
+        write_html(directory / "report.html", run, reporting, predictions, result)
     return result
 
 
@@ -109,7 +112,7 @@ def _evaluate(
     config, split, settings = run.config, run.config.evaluation.split, run.sampling
     held_out = training_annotations.collect(run, terminal).dev
     problems = evaluation_problems(run, held_out)
-    gold = gold_annotations(run, held_out) if given.needs_gold(settings) else {}
+    gold = gold_annotations(run, problems) if given.needs_gold(settings) else {}
     tokenizer = from_first.tokenizer(run)
     models = sizes(run, tokenizer, known.facts)
     began = time.monotonic()
@@ -249,16 +252,29 @@ def write_headline(
 ) -> None:
     """report.json and report.html of the run, and the result on the terminal."""
     write_json(run.workdir.report_json, result)
+    write_html(run.workdir.report_html, run, reporting, predictions, result)
+    _say_result(run, reporting.terminal, predictions, result)
+
+
+def write_html(
+    path: pathlib.Path,
+    run: Run,
+    reporting: Reporting,
+    predictions: list[records.Prediction],
+    result: dict[str, Any],
+) -> None:
+    """The page of one evaluation, at `path`."""
     curve = reporting.metrics_file.curve
+    options = ", ".join(run.config.evaluation.task_options)
     html_report.write_report(
-        run.workdir.report_html,
+        path,
         summary=result,
         predictions=predictions,
         loss_curves={student: curve(f"train/{student}/loss") for student in run.students},
-        title=f"{run.config.scheme} on {run.config.task.rpartition('.')[2]}",
+        title=f"{run.config.scheme} on {result['task'].rpartition('.')[2]}"
+        + (f", {options}" if options else ""),
         training=read_json(run.workdir.training_data),
     )
-    _say_result(run, reporting.terminal, predictions, result)
 
 
 def _say_result(

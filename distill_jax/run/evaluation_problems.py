@@ -13,7 +13,7 @@ def evaluation_problems(run: Run, held_out: Sequence[Annotation]) -> list[Proble
     split "dev" is what was `held_out`."""
     settings, task = run.config.evaluation, run.evaluated
     if settings.split == "dev" and _is_held_out(run, held_out):
-        problems = [Problem(a.id, a.question, a.answer, "dev") for a in held_out]
+        problems = [Problem(a.id, a.question, a.answer, "dev", gold=a) for a in held_out]
     else:
         problems = task.load(settings.split)
     if not problems:
@@ -22,15 +22,13 @@ def evaluation_problems(run: Run, held_out: Sequence[Annotation]) -> list[Proble
     return problems[: settings.problems] if settings.problems else problems
 
 
-def gold_annotations(run: Run, held_out: Sequence[Annotation]) -> dict[str, Annotation]:
+def gold_annotations(run: Run, problems: Sequence[Problem]) -> dict[str, Annotation]:
     """{id: gold annotation} of the problems of config.evaluation."""
-    split = run.config.evaluation.split
-    if split == "dev" and _is_held_out(run, held_out):
-        return {a.id: a for a in held_out}
-    return {a.id: a for a in run.evaluated.load_annotations(split)}
+    return {a.id: a for a in run.evaluated.gold(run.config.evaluation.split, problems)}
 
 
 def _is_held_out(run: Run, held_out: Sequence[Annotation]) -> bool:
     """Whether the dev problems were held out of the run's training problems."""
-    own = not run.config.evaluation.task and not run.config.data.dev_split
+    settings = run.config.evaluation
+    own = not settings.task and not settings.task_options and not run.config.data.dev_split
     return bool(held_out) and own

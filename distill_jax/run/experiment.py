@@ -5,16 +5,16 @@ annotations.jsonl -> tokenizer/ -> rows -> checkpoints/<student>/ -> evaluations
 
 import contextlib
 import pathlib
+import shlex
 import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from distill_jax import devices, distributed
 from distill_jax.evaluation.summary import closing_lines
-from distill_jax.run import from_first, training_annotations
+from distill_jax.run import from_first, output_check, restore_students, training_annotations
 from distill_jax.run.annotation_sources import Desk
 from distill_jax.run.evaluate_students import evaluate_students
-from distill_jax.run.restore_students import forget_damaged
 from distill_jax.run.run import make_run, stored_run
 from distill_jax.run.stages import evaluation_directory, is_evaluated, stages
 from distill_jax.settings import command_line
@@ -39,7 +39,9 @@ def run(config: Any, path: str, yes: bool = False) -> None:
         if distributed.is_first() and workdir.config.exists():
             reporting.terminal.keep_log(workdir.log)
         if not is_evaluated(this):
-            forget_damaged(this, reporting.terminal)
+            output_check.check_outputs(this)
+            restore_students.forget_damaged(this, reporting.terminal)
+            restore_students.keep_parameters(this)
         desk = Desk(this, reporting.terminal, Spending(allowed=True, yes=yes))
         with contextlib.closing(reporting.tracking):
             for stage in stages(desk, reporting):
@@ -95,7 +97,9 @@ def evaluate(path: str, overrides: Mapping[str, Any]) -> pathlib.Path:
         directory = evaluation_directory(this, from_first.known_students(this))
     for line in closing_lines(result):
         reporting.terminal.say(line)
+    reporting.terminal.say(f"report: {directory / 'report.html'}")
     reporting.terminal.say(
-        f"all evaluations of the run: python -m distill_jax.evaluate --workdir {path} --list"
+        "all evaluations of the run: python -m distill_jax.evaluate --workdir "
+        f"{shlex.quote(str(workdir.path))} --list"
     )
     return directory

@@ -1,7 +1,10 @@
 """Which checkpoints of a run are there, and their parameters."""
 
 import contextlib
+import functools
 from typing import Any
+
+from etils import epath
 
 from distill_jax import distributed
 from distill_jax.errors import UserError
@@ -19,7 +22,10 @@ from distill_jax.workdir import write_json
 def forget_damaged(run: Run, terminal: Terminal) -> None:
     """Students whose last checkpoint is damaged on disk count as finished no longer: training then
     goes on from the one before. Process 0 reads all files of these checkpoints, and tells the
-    others."""
+    others.
+
+    Raises UserError if training cannot go on, since a finished student keeps parameters only.
+    """
     known = from_first.known_students(run)
 
     def damaged() -> dict[str, int]:
@@ -31,6 +37,14 @@ def forget_damaged(run: Run, terminal: Terminal) -> None:
 
     found = distributed.from_first(damaged)
     for student, last in found.items():
+        directory = run.checkpoint_directory(student)
+        if not distributed.from_first(functools.partial(_resumable, directory, before=last)):
+            raise UserError(
+                f"{directory / str(last)} is damaged, and no other checkpoint has the optimizer's "
+                f"state, which a finished student does not keep: delete {directory} to train "
+                f"student {student} anew"
+            )
+    for student, last in found.items():
         terminal.say(
             f"{run.checkpoint_directory(student) / str(last)} is damaged: student {student} is "
             "trained again from the checkpoint before"
@@ -40,10 +54,38 @@ def forget_damaged(run: Run, terminal: Terminal) -> None:
         write_json(run.workdir.training_data, known.facts)
 
 
+def _resumable(directory: epath.Path, before: int) -> bool:
+    """Whether training can go on from an undamaged checkpoint before that step."""
+    return any(
+        manifest.has(path, checkpoint.TRAINING) and not manifest.damaged(path)
+        for step in manifest.complete_steps(directory)
+        if step < before
+        for path in [directory / str(step)]
+    )
+
+
+def keep_parameters(run: Run) -> None:
+    """The checkpoints of students that are finished lose the optimizer's state; those of a student
+    that was being slimmed when the run was killed, too. All of several processes must call this."""
+    finished = from_first.known_students(run).finished
+
+    def slim() -> None:
+        for student in finished:
+            checkpoint.keep_parameters(run.checkpoint_directory(student))
+
+    distributed.from_first(slim)
+
+
 def check_finished(run: Run, known: KnownStudents) -> dict[str, int]:
     """`known.finished`; UserError if a student is missing."""
     missing = [student for student in run.students if student not in known.finished]
     if missing:
+        begun = [student for student in missing if "finished_at" in known.facts.get(student, {})]
+        if begun and not run.checkpoint_directory(begun[0]).exists():
+            raise UserError(
+                f"{run.checkpoint_directory(begun[0])}: no such directory, but student {begun[0]} "
+                "was trained: set --config.checkpoint_dir to where its checkpoints are now"
+            )
         raise UserError(
             f"{run.workdir.path}: student {', '.join(missing)} is not trained to the end: run "
             "`python -m distill_jax.main` with the same config and workdir first"

@@ -1,14 +1,13 @@
 """A run as a value: its checked config, and what follows from the config alone."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import ml_collections
 from etils import epath
 
 from distill_jax.dialogues.sampler import Settings
-from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Grade, Problem
 from distill_jax.run import checks
 from distill_jax.settings import command_line, task_module
@@ -18,6 +17,7 @@ from distill_jax.text import transcript
 from distill_jax.text.formats import FORMATS
 from distill_jax.text.rows import View
 from distill_jax.text.transcript import Scheme
+from distill_jax.training import checkpoint_place
 from distill_jax.workdir import Workdir
 
 
@@ -32,14 +32,19 @@ class Task(NamedTuple):
         """The problems of a split."""
         return self.module.load(split, **self.options)
 
-    def load_annotations(self, split: str) -> list[Annotation]:
-        """The gold annotations of a split."""
-        return self.module.load_annotations(split, **self.options)
+    def gold(self, split: str, problems: Sequence[Problem]) -> list[Annotation]:
+        """The gold annotations of the problems of a split; see `task_module.gold_annotations`."""
+        return task_module.gold_annotations(self.module, self.options, split, problems)
 
     @property
     def grade(self) -> Callable[[str, str], Grade]:
         """(completion, answer) -> Grade."""
         return task_module.grader(self.module, self.options)
+
+    @property
+    def read_answer(self) -> Callable[[str], str | None] | None:
+        """completion -> its final answer; None if the task does not say how."""
+        return task_module.answer_reader(self.module, self.options)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,19 +76,30 @@ class Run:
         """The flat part of the config that decides what the students are."""
         return identity_of(self.config, self.students, self.scheme.roles)
 
+    @property
+    def checkpoints(self) -> epath.Path:
+        """Where the checkpoints of all students lie."""
+        return epath.Path(self.config.checkpoint_dir or self.workdir.checkpoints)
+
     def checkpoint_directory(self, student: str) -> epath.Path:
         """Where the student's checkpoints lie."""
-        base = self.config.checkpoint_dir or self.workdir.checkpoints
-        return epath.Path(base) / student
+        return self.checkpoints / student
 
 
 def make_run(config: Any, workdir: Workdir) -> Run:
     """`config` is a ConfigDict. Raises UserError for everything in it that can be checked without
     data."""
     checks.check_values(config)
+    config = ml_collections.ConfigDict(config).copy_and_resolve_references()
+    # Later commands may run in another directory.
+    config.checkpoint_dir = checkpoint_place.whole(config.checkpoint_dir)
     module = task_module.import_task(config.task)
+    config.task = module.__name__  # one name for one task, in its identity too
     options = task_module.check_options(module, config.task, config.task_options)
     task = Task(config.task, module, options)
+    evaluated = _evaluated_task(config, task)
+    if config.evaluation.task:
+        config.evaluation.task = evaluated.name
     scheme = dataclasses.replace(
         transcript.SCHEMES[config.scheme], text_format=FORMATS[config.text_format]
     )
@@ -91,7 +107,7 @@ def make_run(config: Any, workdir: Workdir) -> Run:
         config=ml_collections.FrozenConfigDict(config),
         workdir=workdir,
         task=task,
-        evaluated=_evaluated_task(config, task),
+        evaluated=evaluated,
         scheme=scheme,
         views=tuple(text_rows.make_views(scheme, config.students, config.reads)),
     )
@@ -106,11 +122,14 @@ def stored_run(workdir: Workdir, overrides: dict[str, str]) -> Run:
 
 
 def _evaluated_task(config: Any, own: Task) -> Task:
-    settings = config.evaluation
-    if not settings.task:
-        if settings.task_options:
-            raise UserError("config.evaluation.task_options is set: set config.evaluation.task too")
-        return own
-    module = task_module.import_task(settings.task, "config.evaluation.task")
-    options = task_module.parse_options(module, settings.task, settings.task_options)
-    return Task(settings.task, module, options)
+    """The run's own task with its options, but for those that are set for the evaluation; or
+    another one, with these alone."""
+    name, section = config.evaluation.task, f"config.{command_line.OPTIONS}"
+    module = task_module.import_task(name, "config.evaluation.task") if name else own.module
+    options = task_module.parse_options(module, config.evaluation.task_options)
+    options = options if name else own.options | options
+    return Task(
+        module.__name__,
+        module,
+        task_module.check_options(module, module.__name__, options, section),
+    )

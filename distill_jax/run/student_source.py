@@ -22,7 +22,7 @@ from distill_jax.model.network import NetworkConfig
 from distill_jax.settings import ranges
 from distill_jax.text.tokenizer import EndMarks, Tokenizer, load_tokenizer
 from distill_jax.training import checkpoint, manifest
-from distill_jax.workdir import read_json
+from distill_jax.workdir import local_path, read_json
 
 SPARE_ROWS = 200  # an embedding may have one row in so many more than its tokenizer has ids
 _SIZE = ("layers", "heads", "width", "context")
@@ -143,7 +143,7 @@ def given_params(section: Any, student: str, model: NetworkConfig) -> tuple[Any,
 
 def _other_run(name: str) -> tuple[pathlib.Path, str] | None:
     """(RUN, STUDENT) of RUN/checkpoints/STUDENT[/STEP]; None where `name` is something else."""
-    path = pathlib.Path(name)
+    path = local_path(name, "config.model.STUDENT.init_from")
     for directory in (path, path.parent):
         if directory.parent.name == "checkpoints":
             return directory.parent.parent, directory.name
@@ -167,7 +167,7 @@ def _check_same_tokenizer(run: pathlib.Path, tokenizer: Tokenizer, key: str) -> 
 
 def _other_step(name: str, student: str) -> epath.Path:
     """The directory of the checkpoint that config.model.<student>.init_from names."""
-    path = epath.Path(name).resolve()
+    path = epath.Path(local_path(name, f"config.model.{student}.init_from")).resolve()
     directory = path if path.parent.name == "checkpoints" else path.parent
     steps = [str(step) for step in manifest.complete_steps(directory)]
     wanted = path.name if path != directory else (steps[-1] if steps else "")

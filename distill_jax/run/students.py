@@ -7,8 +7,8 @@ students.solve([question], samples=5, temperature=0.7)
 import contextlib
 import dataclasses
 import os
-from collections.abc import Generator, Sequence
-from typing import Any
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import ml_collections
@@ -18,17 +18,17 @@ from distill_jax.dialogues import predict
 from distill_jax.dialogues.answerer import Event, Look
 from distill_jax.dialogues.sampler import Sampler, Settings, cast_params, make_rules
 from distill_jax.errors import UserError
-from distill_jax.evaluation import displays
+from distill_jax.evaluation import displays, familiarity
 from distill_jax.model import sharding
-from distill_jax.records import Prediction, Problem, Turn
+from distill_jax.records import Grade, Prediction, Problem, Turn, shorten
 from distill_jax.run import checks, from_first
 from distill_jax.run.restore_students import chosen_steps, restore_params
 from distill_jax.run.run import Run, stored_run
 from distill_jax.run.student_setup import sizes
 from distill_jax.sampling.turn_rules import TurnRules
 from distill_jax.settings import command_line
-from distill_jax.text.rows import prompt_tokens
-from distill_jax.workdir import Workdir
+from distill_jax.text.rows import encode_prompts
+from distill_jax.workdir import Workdir, read_json
 
 PLACE = "place"  # attribute of what is asked: its number among the questions
 Said = Sequence[tuple[str, str] | Turn]  # (role, text) per turn, or turns of a Solution
@@ -41,6 +41,9 @@ class Solution:
     answer  as the task reads it, None where none could be read
     votes   {answer: dialogues that end in it}, the winner first; None = could not be read
     status  finished, turn_cap, token_cap, context, prompt_too_long or unparsed
+    percentile  how sure the students were of what they wrote, among the dialogues of the run's
+            evaluation: more than of so many per cent of them. None = that cannot be said: the
+            dialogue was drawn, or the run has no evaluation of these students without drawing
     """
 
     question: str
@@ -48,12 +51,32 @@ class Solution:
     turns: tuple[Turn, ...]
     status: str
     votes: dict[str | None, int]
+    percentile: int | None = None
+
+    @property
+    def unfamiliar(self) -> str:
+        """That the question may be unlike what was learned, in words; "" if nothing says so."""
+        return familiarity.note(self.percentile)
 
     def _repr_html_(self) -> str:
         """The dialogue turn by turn, for notebooks."""
         return displays.dialogue_html(
-            self.question, self.turns, self.answer, self.status, votes=self.votes
+            self.question,
+            self.turns,
+            self.answer,
+            self.status,
+            votes=self.votes,
+            note=self.unfamiliar,
         )
+
+
+class _Asked(NamedTuple):
+    """What came of the arguments of `solve`."""
+
+    questions: Sequence[str]
+    beginnings: Sequence[Said]
+    scripts: list[tuple[int, ...]]
+    sampler: Sampler
 
 
 class Students:
@@ -72,11 +95,11 @@ class Students:
         self._models = sizes(run, self._tokenizer, known.facts)
         with jax.set_mesh(self._mesh):
             self._params = {"float32": restore_params(run, self._models, self._steps)}
-        # Which kind of answer the task's own grader looks for: a number, yes or no, text.
         first = next(iter(records.read_json_lines(run.workdir.annotations)), None)
         annotation = records.annotation_from_dict(first[1]) if first else None
-        self._known_answer = annotation.answer if annotation else "0"
+        self._grade = _ungraded(run, annotation.answer if annotation else "0")
         self.example = annotation.question if annotation else ""
+        self._usual = _usual(run.workdir, self._steps)
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -100,8 +123,9 @@ class Students:
 
     def count_tokens(self, question: str) -> int:
         """Tokens of a question as the students read it. UserError where it is not unicode."""
-        [tokens] = self._tokenizer.encode([question])
-        return len(prompt_tokens(tokens, self._tokenizer.end_of_turn))
+        asked = Problem(repr(shorten(question)), question, "", "")
+        [prompt] = encode_prompts([asked], self._run.scheme, self._tokenizer)
+        return len(prompt)
 
     def solve(
         self,
@@ -127,10 +151,10 @@ class Students:
         what is said leaves no room within max_tokens and max_turns (max_turn_tokens is for what
         the students write themselves).
         """
-        events = self._events(questions, samples, said, seed, settings)
-        predictions = [event for event in events if isinstance(event, Prediction)]
+        asked = self._asked(questions, samples, said, seed, settings)
+        predictions = [event for event in self._events(asked) if isinstance(event, Prediction)]
         predictions.sort(key=lambda prediction: prediction.attributes[PLACE])
-        return [_solution(prediction) for prediction in predictions]
+        return [self._solution(prediction, asked) for prediction in predictions]
 
     def answer(
         self,
@@ -152,17 +176,17 @@ class Students:
 
         Raises UserError as `solve` does, before it returns.
         """
-        return _with_solutions(self._events(questions, samples, said, seed, settings, look=True))
+        asked = self._asked(questions, samples, said, seed, settings)
+        return self._with_solutions(self._events(asked, look=True), asked)
 
-    def _events(
+    def _asked(
         self,
         questions: Sequence[str],
         samples: int,
         said: Sequence[Said] | None,
         seed: int | None,
         settings: dict[str, Any],
-        look: bool = False,
-    ) -> Generator[Event, None, None]:
+    ) -> _Asked:
         if isinstance(questions, str):
             raise UserError("questions is a list: solve([question])")
         if "given" in settings or "given_steps" in settings:
@@ -176,19 +200,57 @@ class Students:
         if len(beginnings) != len(questions):
             raise UserError(f"said has {len(beginnings)} beginnings for {len(questions)} questions")
         scripts = [self._script(beginning, sampler) for beginning in beginnings]
+        return _Asked(questions, beginnings, scripts, sampler)
+
+    def _events(self, asked: _Asked, look: bool = False) -> Generator[Event, None, None]:
         # A question decides by its text what is drawn, and may be asked twice: its place tells.
         problems = [
-            Problem(question, question, self._known_answer, "asked", {PLACE: place})
-            for place, question in enumerate(questions)
+            Problem(question, question, "", "asked", {PLACE: place})
+            for place, question in enumerate(asked.questions)
         ]
         answerer = predict.StudentsAnswerer(
-            sampler,
-            self._run.task.grade,
+            asked.sampler,
+            self._grade,
             max_too_long_share=1.0,
-            script=lambda problem: scripts[problem.attributes[PLACE]],
+            script=lambda problem: asked.scripts[problem.attributes[PLACE]],
             look=look,
         )
         return _under_mesh(self._mesh, answerer.answer(problems))
+
+    def _with_solutions(
+        self, events: Generator[Event, None, None], asked: _Asked
+    ) -> Generator[Look | Solution, None, None]:
+        with contextlib.closing(events):
+            for event in events:
+                if isinstance(event, Look):
+                    yield event
+                elif isinstance(event, Prediction):
+                    yield self._solution(event, asked)
+
+    def _solution(self, prediction: Prediction, asked: _Asked) -> Solution:
+        votes: dict[str | None, int] = {}
+        for each in prediction.samples or (prediction,):
+            votes[each.prediction] = votes.get(each.prediction, 0) + 1
+        ordered = sorted(
+            votes.items(), key=lambda item: (item[0] != prediction.prediction, -item[1])
+        )
+        return Solution(
+            prediction.question,
+            prediction.prediction,
+            prediction.turns,
+            prediction.status,
+            dict(ordered),
+            self._percentile(prediction, asked),
+        )
+
+    def _percentile(self, prediction: Prediction, asked: _Asked) -> int | None:
+        """See Solution; None also of a lone role of whose text a beginning was given."""
+        given = len(asked.beginnings[prediction.attributes[PLACE]])
+        greedy = familiarity.is_greedy(dataclasses.asdict(asked.sampler.settings))
+        if not (self._usual and greedy) or (given and len(self.roles) == 1):
+            return None
+        value = familiarity.mean_log_probability(prediction.turns, given)
+        return None if value is None else familiarity.percentile(value, self._usual)
 
     def _rules(self, settings: Settings) -> TurnRules:
         run = self._run
@@ -214,7 +276,7 @@ class Students:
         rules = sampler.rules
         mark = [rules.end_of_turn] if len(self.roles) > 1 else []
         script: list[int] = []
-        role = 0
+        role = headers = 0
         for turn in said:
             try:
                 name, text = (turn.role, turn.text) if isinstance(turn, Turn) else turn
@@ -225,14 +287,31 @@ class Students:
             if name != self.roles[role]:
                 raise UserError(f"said: it is the turn of {self.roles[role]}, not of {name!r}")
             script += [*self._tokenizer.encode([text])[0], *mark]
+            headers += len(rules.opening(role))
             role = rules.next_role[role]
         turns = len(said) if mark else 0
-        if len(script) >= rules.max_tokens or turns >= rules.max_turns:
+        if len(script) + headers >= rules.max_tokens or turns >= rules.max_turns:
             raise UserError(
                 f"said: {len(script)} tokens in {len(said)} turns leave no room to go on: raise "
                 f"max_tokens (now {rules.max_tokens}) or max_turns (now {rules.max_turns})"
             )
         return tuple(script)
+
+
+def _ungraded(run: Run, example: str) -> Callable[[str, str], Grade]:
+    """Reads the answer of a question of which none is known; nothing is right.
+
+    A task without read_answer() is asked what it reads if `example`, an answer of its training
+    problems, is the known one: then it looks for a number, yes or no, or text.
+    """
+    read, grade = run.task.read_answer, run.task.grade
+
+    def ungraded(completion: str, answer: str) -> Grade:
+        del answer
+        found = grade(completion, example).prediction if read is None else read(completion)
+        return Grade(found, {"normalised": False})
+
+    return ungraded
 
 
 def _under_mesh(
@@ -248,29 +327,12 @@ def _under_mesh(
             yield event
 
 
-def _with_solutions(
-    events: Generator[Event, None, None],
-) -> Generator[Look | Solution, None, None]:
-    with contextlib.closing(events):
-        for event in events:
-            if isinstance(event, Look):
-                yield event
-            elif isinstance(event, Prediction):
-                yield _solution(event)
-
-
-def _solution(prediction: Prediction) -> Solution:
-    votes: dict[str | None, int] = {}
-    for each in prediction.samples or (prediction,):
-        votes[each.prediction] = votes.get(each.prediction, 0) + 1
-    ordered = sorted(votes.items(), key=lambda item: (item[0] != prediction.prediction, -item[1]))
-    return Solution(
-        prediction.question,
-        prediction.prediction,
-        prediction.turns,
-        prediction.status,
-        dict(ordered),
-    )
+def _usual(workdir: Workdir, steps: dict[str, int]) -> list[float]:
+    """How sure these students were of the dialogues of the headline evaluation: its quantiles; []
+    if it has none."""
+    report = read_json(workdir.report_json) if workdir.report_json.exists() else {}
+    same = report.get("checkpoint_steps") == steps
+    return report.get("log_probability_quantiles", []) if same else []
 
 
 def changed_settings(run: Run, changes: dict[str, Any]) -> Settings:

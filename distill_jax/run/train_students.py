@@ -9,7 +9,14 @@ import jax
 from distill_jax import distributed, errors
 from distill_jax.errors import UserError
 from distill_jax.model import sharding
-from distill_jax.run import dev_measurement, from_first, student_source, training_annotations
+from distill_jax.run import (
+    dev_measurement,
+    disk,
+    from_first,
+    restore_students,
+    student_source,
+    training_annotations,
+)
 from distill_jax.run.annotation_sources import Desk
 from distill_jax.run.dev_measurement import DevMeasurement
 from distill_jax.run.parity_test_selection import ParityTestSelection
@@ -54,6 +61,7 @@ class Training:
             check_questions(self._desk, prepared)
             finished = from_first.known_students(run).finished
             dev_measurement.check_order(run, finished, todo)
+            disk.say_and_check(run, prepared.setups, self._mesh, self._desk.terminal)
             for student in todo:
                 distributed.check_shared(run.checkpoint_directory(student).parent)
             own = training_annotations.write(
@@ -148,6 +156,7 @@ def _train(
     last, best = moment.step, int(moment.state.best_step)
     ended = {"finished_at": last, "best_step": best}
     _write_facts(run, student, setup.facts | made_from | ended)
+    restore_students.keep_parameters(run)
     if last < steps:
         terminal.say(
             f"student {student}: stopped at step {last}, no better on dev than at step {best}"

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import os
 import pathlib
 import platform
@@ -13,9 +14,11 @@ from typing import Any, NamedTuple
 import jax
 
 from distill_jax import distributed, records
-from distill_jax.annotations import mixture
+from distill_jax.annotations import harvest, mixture
 from distill_jax.annotations.duplicates import drop_duplicates
-from distill_jax.annotations.leaks import Leaks, Overlap
+from distill_jax.annotations.harvest import Harvest
+from distill_jax.annotations.import_formats import PREDICTIONS
+from distill_jax.annotations.leaks import Leaks, Overlap, normalised
 from distill_jax.annotations.subsets import first_problems, hold_out, share_of_questions
 from distill_jax.annotations.summary import summarise, table
 from distill_jax.annotations.verify import (
@@ -117,8 +120,8 @@ def annotate(run: Run, terminal: Terminal, spending: Spending) -> RunData:
         # Rows of files that are of no dev problem were met above already.
         rejected += [each for each in rejected_dev if each.reason != "unknown problem"]
         dev = _mixed(run, first_problems(dev, data.dev_problems))
-        asked = {annotation.question for annotation in dev}
-        train = [annotation for annotation in train if annotation.question not in asked]
+        measured = {annotation.question for annotation in dev}
+        train = [annotation for annotation in train if annotation.question not in measured]
         usage += f"; dev: {usage_dev}, {len(dev)} used"
     else:
         train, dev = hold_out(train, data.dev_problems, data.train_problems)
@@ -145,12 +148,27 @@ def _of_files(run: Run, annotations: list[records.Annotation]) -> str:
     return f" ({', '.join(f'{counts[file]} of {file}' for file in mixed.files)})"
 
 
+def _refuse_sampled(run: Run, rejected: Sequence[Rejected]) -> None:
+    """Raise UserError if a file of predictions answers questions of the evaluation: of no training
+    problem, so none is trained on, but our own students should not be asked them for training."""
+    own = [r for r in rejected if str(r.source.get("format", "")).startswith(PREDICTIONS.name)]
+    asked = {normalised(p.question): p.id for p in leak_problems(run)} if own else {}
+    for each in own:
+        if normalised(each.question) in asked:
+            raise UserError(
+                f"config.data.annotations: {each.source['file']} holds answers to questions of the "
+                f"evaluation (the first is {asked[normalised(each.question)]}): ask the training "
+                "problems instead, python -m distill_jax.evaluate --config.evaluation.split=train"
+            )
+
+
 def _verified(
     desk: Desk, split: str, most: int
 ) -> tuple[list[records.Annotation], list[Rejected], str]:
     """(kept, rejected, what became of the problems of a split)."""
     run, source = desk.run, annotations_of(desk, split, most)
     kept, rejected = _check(run, source)
+    _refuse_sampled(run, rejected)
     if not kept:
         reason = "there are none: give rows steps, or name a teacher (config.teacher.model)"
         if rejected:
@@ -179,19 +197,29 @@ def checked(desk: Desk, split: str, most: int) -> tuple[list[records.Annotation]
 
 
 def _check(run: Run, source: Source) -> tuple[list[records.Annotation], list[Rejected]]:
+    data = run.config.data
     kept, wrong = verify(
         source.annotations,
         source.problems,
         run.task.grade,
-        equations=run.config.data.false_equations,
+        equations=data.false_equations,
     )
-    most, mixed = run.config.data.annotations_per_problem, make_mixture(run)
+    kept, unwanted = harvest.sift(kept, Harvest(**run.config.harvest))
+    wrong += unwanted
+    drop_copies = functools.partial(
+        drop_duplicates,
+        most=data.annotations_per_problem,
+        near=data.near,
+        words_in_a_row=data.near_words,
+        subquestions=not run.scheme.alone,
+    )
+    mixed = make_mixture(run)
     if mixed is None:
-        kept, others = drop_duplicates(kept, most)
+        kept, others = drop_copies(kept)
         return kept, [*source.rejected, *wrong, *others]
     # No annotation is a copy for being like one of another file: a problem is learned from one.
     parts = [[a for a in kept if a.source["file"] == file] for file in mixed.files]
-    checked_parts = [drop_duplicates(part, most) for part in parts]
+    checked_parts = [drop_copies(part) for part in parts]
     kept, others = mixture.common([a for part, _ in checked_parts for a in part], mixed)
     copies = [each for _, some in checked_parts for each in some]
     return kept, [*source.rejected, *wrong, *copies, *others]

@@ -5,6 +5,7 @@ from typing import Any
 from etils import epath
 
 from distill_jax.errors import UserError
+from distill_jax.training import checkpoint_place
 from distill_jax.training.manifest import complete_steps
 from distill_jax.workdir import Workdir, read_json
 
@@ -31,7 +32,7 @@ def check_workdir(workdir: Workdir, identity: dict[str, Any], *, may_take_over: 
 
 
 def _nothing_trained(workdir: Workdir) -> bool:
-    base = workdir.stored_config()["checkpoint_dir"]
+    base = checkpoint_place.whole(workdir.stored_config()["checkpoint_dir"])
     # A disk that is not mounted looks like a run without checkpoints.
     if base and not epath.Path(base).exists():
         return False

@@ -8,6 +8,9 @@ the row is free. Here the subquestion `a` is given, and the solver is free to wr
     script      a    /    FREE_TURN        then free
     written     a    /    A    B    /      b ...
     pointer     0    1    2    2    2      3
+
+If roles have headers (`TurnRules.openings`), a turn begins with that of its role, and the script
+waits meanwhile.
 """
 
 from typing import Any, NamedTuple
@@ -44,6 +47,19 @@ def script_entry(script: jax.Array, pointer: jax.Array) -> jax.Array:
     return jnp.where(pointer < length, jnp.take_along_axis(script, inside, axis=1)[:, 0], FREE)
 
 
+def is_opening(rules: TurnRules, state: DialogueState) -> jax.Array:
+    """bool [B]: whether the next token belongs to the header of the turn. Of rules with headers."""
+    lengths = jnp.array([len(opening) for opening in rules.openings])
+    return state.opened < lengths[state.writer]
+
+
+def opening_token(rules: TurnRules, state: DialogueState) -> jax.Array:
+    """int32 [B]: the next token of the header, where there is one."""
+    longest = max(map(len, rules.openings))
+    table = jnp.array([[*ids, *[0] * (longest - len(ids))] for ids in rules.openings], jnp.int32)
+    return table[state.writer, jnp.minimum(state.opened, longest - 1)]
+
+
 def advance(
     rules: TurnRules,
     state: DialogueState,
@@ -68,10 +84,12 @@ def advance(
     written = state.written + alive
     turns = state.turns + (ended | passed)
     entry = script_entry(script, state.pointer)
+    opening = is_opening(rules, state) if rules.openings else jnp.zeros_like(alive)
+    said = alive & ~opening
     # Given tokens and the calculator's values do not count towards the limit of a turn.
-    turn_tokens = state.turn_tokens + (alive & (entry < 0))
-    pointer = state.pointer + (alive & ((entry != FREE_TURN) | ended | passed))
-    mark, fires = _marks(rules, calculator, state, token, alive, entry < 0)
+    turn_tokens = state.turn_tokens + (said & (entry < 0))
+    pointer = state.pointer + (said & ((entry != FREE_TURN) | ended | passed))
+    mark, fires = _marks(rules, calculator, state, token, said, entry < 0)
 
     status = jnp.where(fires | (script_entry(script, pointer) == HOLD), HELD, RUNNING)
     status = jnp.where(jnp.any(position >= contexts, axis=0), CONTEXT, status)
@@ -86,6 +104,7 @@ def advance(
         writer=jnp.where(passed, following, state.writer),
         turns=turns,
         turn_tokens=jnp.where(passed, 0, turn_tokens),
+        opened=jnp.where(passed, 0, state.opened + (alive & opening)),
         written=written,
         status=jnp.where(alive, status, state.status).astype(jnp.int32),
         pointer=pointer,
@@ -96,15 +115,16 @@ def advance(
     )
 
 
-def _marks(rules, calculator: Calculator | None, state: DialogueState, token, alive, free):
-    """The automaton after `token` (int32 [B]), and whether it asks for a value (bool [B]).
+def _marks(rules, calculator: Calculator | None, state: DialogueState, token, said, free):
+    """The automaton after `token` (int32 [B]), and whether it asks for a value (bool [B]); where
+    nothing is `said` (bool [B]) it stays.
 
     Only tokens that a role writes itself can ask. The automaton starts again after each turn.
     """
     if calculator is None:
-        return state.mark, jnp.zeros_like(alive)
-    mine = alive & (state.writer == rules.calculator_role)
+        return state.mark, jnp.zeros_like(said)
+    mine = said & (state.writer == rules.calculator_role)
     new = jnp.asarray(calculator.next_state)[state.mark, token].astype(jnp.int32)
     mark = jnp.where(mine & (token != rules.end_of_turn), new, 0)
     fires = jnp.asarray(calculator.fires)[state.mark, token] & mine & free
-    return jnp.where(alive, mark, state.mark), fires
+    return jnp.where(said, mark, state.mark), fires

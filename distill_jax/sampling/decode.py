@@ -27,7 +27,13 @@ from jax.sharding import PartitionSpec
 from distill_jax.model.network import Cache, logits
 from distill_jax.model.sharding import BATCH
 from distill_jax.sampling import state as dialogue_state
-from distill_jax.sampling.advance import Calculator, advance, script_entry
+from distill_jax.sampling.advance import (
+    Calculator,
+    advance,
+    is_opening,
+    opening_token,
+    script_entry,
+)
 from distill_jax.sampling.pick import How, pick
 from distill_jax.sampling.state import DialogueState
 from distill_jax.sampling.turn_rules import HELD, RUNNING, TurnRules, allowed_tokens
@@ -119,7 +125,7 @@ def admit(
     )(state.caches, tuple(prompts[view.student] for view in rules.views), source)
     zeros = {
         name: jnp.where(new, 0, getattr(state, name))
-        for name in ("writer", "turns", "turn_tokens", "written", "pointer", "mark")
+        for name in ("writer", "turns", "turn_tokens", "opened", "written", "pointer", "mark")
     }
     return dialogue_state.laid_out(
         state._replace(
@@ -182,6 +188,8 @@ def decode_chunk(
         said = jnp.where(allowed[state.writer], said, -jnp.inf)
         entry = script_entry(script, state.pointer)
         token = jnp.where(entry >= 0, entry, pick(said, state.keys, state.written, how))
+        if rules.openings:
+            token = jnp.where(is_opening(rules, state), opening_token(rules, state), token)
         chosen = jnp.take_along_axis(said, token[:, None], axis=1)[:, 0]
         log_prob = chosen - jax.nn.logsumexp(said, axis=-1)
         state = state._replace(caches=caches)

@@ -29,13 +29,20 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class WrittenTurn:
-    """One turn as ids. `tokens` is without its end mark, `written` and `log_probs` have it."""
+    """One turn as ids. `tokens` is without header and end mark, `log_probs` has the mark, and
+    `written` counts both; `opening`: tokens of the header, as far as it is written."""
 
     role: int
     tokens: list[int]
     written: int
     log_probability: float
     log_probs: tuple[float, ...] = ()  # of each token; their sum is the one above
+    opening: int = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has its end mark."""
+        return self.written > self.opening + len(self.tokens)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,10 +80,13 @@ def to_dialogue(
     for i, token in enumerate(tokens):
         is_mark = token in (rules.end_of_turn, rules.end_of_text)
         if is_mark or i == len(tokens) - 1:
-            text = tokens[start : i if is_mark else i + 1].tolist()
-            each = log_probs[start : i + 1]
-            total = float(each.sum())
             written = i + 1 - start
-            turns.append(WrittenTurn(int(writers[i]), text, written, total, tuple(each.tolist())))
+            opening = min(written, len(rules.opening(int(writers[i]))))
+            text = tokens[start + opening : i if is_mark else i + 1].tolist()
+            each = log_probs[start + opening : i + 1]
+            total = float(each.sum())
+            turns.append(
+                WrittenTurn(int(writers[i]), text, written, total, tuple(each.tolist()), opening)
+            )
             start = i + 1
     return Dialogue(turns, turn_rules.STATUS_NAMES.get(status, "running"), filled_in)

@@ -27,6 +27,7 @@ class DialogueState(NamedTuple):
     writer: jax.Array  # int32 [B] role whose turn it is
     turns: jax.Array  # int32 [B] turns that have ended
     turn_tokens: jax.Array  # int32 [B] of the current turn, without those of the script
+    opened: jax.Array  # int32 [B] written tokens of the current turn's header
     written: jax.Array  # int32 [B]
     status: jax.Array  # int32 [B] of turn_rules.py
     pointer: jax.Array  # int32 [B] the next entry of the row's script
@@ -53,6 +54,7 @@ def empty_state(rules: TurnRules, slots: int, window: int) -> DialogueState:
             writer=zeros,
             turns=zeros,
             turn_tokens=zeros,
+            opened=zeros,
             written=zeros,
             status=jnp.full(slots, EMPTY, jnp.int32),
             pointer=zeros,

@@ -60,11 +60,18 @@ class TurnRules:
     dtype: str = "float32"  # of activations and caches
     kernel: str = "xla"  # of attention to the caches; model/cache_attention.py
     calculator_role: int = -1  # whose calculations are filled in; -1 = nobody's
+    # [R] what a turn of the role begins with, in a format with headers. It is written for the role,
+    # before its script, and counts only towards max_tokens. () = no role has a header.
+    openings: tuple[tuple[int, ...], ...] = ()
 
     @property
     def context(self) -> int:
         """The shortest context of the students: a longer prompt cannot be answered."""
         return min(view.model.context for view in self.views)
+
+    def opening(self, role: int) -> tuple[int, ...]:
+        """The header of a role's turns; () if it has none."""
+        return self.openings[role] if self.openings else ()
 
     @property
     def script_len(self) -> int:

@@ -14,8 +14,10 @@ from typing import Any, NoReturn
 import ml_collections
 
 from distill_jax.errors import UserError
+from distill_jax.workdir import Workdir, local_path
 
 PREFIX = "--config."
+OPTIONS = "evaluation.task_options"  # ("key=value", ...): each can be set by itself, too
 PACKAGED_CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 _COMMANDS = {"get_config": "main", "get_sweep": "sweep"}  # by what a file has
 
@@ -50,10 +52,22 @@ def load_config(path: str) -> ml_collections.ConfigDict:
     return config
 
 
+def chosen_config(file: str | None, workdir: str | None) -> ml_collections.ConfigDict:
+    """The config of a file, or without one that of the run in a working directory. Raises UserError
+    if there is neither."""
+    if file:
+        return load_config(file)
+    stored = Workdir(workdir) if workdir else None
+    if stored is None or not stored.config.exists():
+        where = f"--workdir={workdir} holds no run" if workdir else "there is no --workdir"
+        raise UserError(f"--config=FILE is needed: {where} that it could be taken from")
+    return config_from_dict(stored.stored_config())
+
+
 def from_file(path: str, function: str, shipped: pathlib.Path) -> Any:
     """What a function of a Python file returns; a file that does not exist here is looked up by
     its name in the directory `shipped`. Raises UserError if there is none or it does not run."""
-    file = pathlib.Path(path)
+    file = local_path(path, "--config")
     if not file.exists() and file.parent.name in ("", shipped.name):
         file = shipped / file.name
     if not file.is_file():
@@ -106,10 +120,18 @@ def _filled(stored: dict[str, Any], base: Any) -> dict[str, Any]:
 
 
 def apply_overrides(config: ml_collections.ConfigDict, overrides: dict[str, str]) -> None:
-    """Set every override in `config`; raises one UserError that lists all mistakes."""
+    """Set every override in `config`; raises one UserError that lists all mistakes.
+
+    `evaluation.task_options.KEY` sets one of these options, and leaves the others.
+    """
     known = flatten(config)
     mistakes = []
     for key, text in overrides.items():
+        section, _, option = key.rpartition(".")
+        if section == OPTIONS:
+            others = [each for each in config.evaluation.task_options if _name(each) != option]
+            config.evaluation.task_options = tuple(sorted([*others, f"{option}={text}"]))
+            continue
         if key not in known:
             close = difflib.get_close_matches(key, known, n=1)
             inside = [k for k in known if k.startswith(f"{key}.")]
@@ -127,6 +149,10 @@ def apply_overrides(config: ml_collections.ConfigDict, overrides: dict[str, str]
         config.update_from_flattened_dict({key: value})
     if mistakes:
         raise UserError("; ".join(mistakes))
+
+
+def _name(option: str) -> str:
+    return option.partition("=")[0].strip()
 
 
 def set_values(config: ml_collections.ConfigDict, values: Mapping[str, Any]) -> None:

@@ -21,7 +21,20 @@ NOT_IDENTITY_KEYS = (
 )
 # A mechanism that is off is not part of the identity: {key: the value that switches it off}. A run
 # from before there was the mechanism is then the same run.
-OFF = {"teacher.reasoning": "drop", "tokenizer.end_of_turn": "", "tokenizer.end_of_text": ""}
+OFF = {
+    "teacher.reasoning": "drop",
+    "tokenizer.end_of_turn": "",
+    "tokenizer.end_of_text": "",
+    "data.near": 0.8,
+    "data.near_words": 2,
+    "harvest.unwanted": [],
+    "harvest.least_tokens": 0,
+    "harvest.most_tokens": 0,
+    "harvest.most_repetition": 1.0,
+    "harvest.least_perplexity": 0.0,
+    "harvest.most_perplexity": 0.0,
+    "harvest.keep": "all",
+}
 
 
 def identity_of(config: Any, students: Collection[str], roles: Sequence[str]) -> dict[str, Any]:

@@ -6,60 +6,106 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 from distill_jax.errors import UserError
-from distill_jax.records import Grade
+from distill_jax.records import Annotation, Grade, Problem
 from distill_jax.settings import command_line
+
+SHIPPED = "distill_jax.tasks."
 
 
 def import_task(name: str, key: str = "config.task") -> Any:
-    """The module of config.task; UserError if it is none, or lacks one of its functions."""
+    """The module of config.task; UserError if it is none, or lacks one of its functions.
+
+    A task of this package also has its short name, unless you have a module with that name.
+    """
     sys.path.insert(0, os.getcwd())
     try:
-        module = importlib.import_module(name)
+        module = _import(name) or ("." not in name and _import(SHIPPED + name)) or None
     except ModuleNotFoundError as error:
-        if error.name and (name == error.name or name.startswith(error.name + ".")):
-            raise UserError(
-                f"{key}={name!r}: no such module; give distill_jax.tasks.arithmetic, "
-                "gsm8k or jsonl, or a module of yours in this directory or on PYTHONPATH"
-            ) from None
         raise UserError(f"{key}={name!r} needs {error.name!r}: install it") from None
     finally:
         sys.path.pop(0)
-    for function in ("load", "load_annotations", "grade"):
+    if module is None:
+        raise UserError(
+            f"{key}={name!r}: no such module; give arithmetic, gsm8k, svamp, strategyqa or jsonl, "
+            "or a module of yours in this directory or on PYTHONPATH"
+        )
+    for function in ("load", "grade"):
         if not hasattr(module, function):
             raise UserError(f"{key}={name!r} has no function {function}()")
     return module
 
 
-def parse_options(task: Any, name: str, texts: Sequence[str]) -> dict[str, Any]:
+def _import(name: str) -> ModuleType | None:
+    """None if there is no such module; ModuleNotFoundError if one that it needs is missing."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(error.name + ".")):
+            return None
+        raise
+
+
+def parse_options(task: Any, texts: Sequence[str]) -> dict[str, Any]:
     """config.evaluation.task_options, ("key=value", ...), as keyword arguments of load().
 
-    Values have the types of its defaults (or are text). UserError if one does not fit.
+    Values have the types of its defaults (or are text). UserError if one does not fit;
+    `check_options` checks the names of the options.
     """
     parameters = inspect.signature(task.load).parameters
     options: dict[str, Any] = {}
     for text in texts:
         key, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(
+                f"config.{command_line.OPTIONS} has {text!r}: write key=value,key=value, or set "
+                f"config.{command_line.OPTIONS}.KEY"
+            )
         default = parameters[key].default if key in parameters else ""
+        known = "" if default is inspect.Parameter.empty else default
         try:
-            if not equals:
-                raise ValueError(text)
-            known = "" if default is inspect.Parameter.empty else default
             options[key] = command_line.parse_value(value, known)
         except ValueError:
             raise UserError(
-                f"config.evaluation.task_options has {text!r}: write key=value,key=value"
+                f"config.{command_line.OPTIONS}.{key}={value!r} is not of type "
+                f"{type(known).__name__}"
             ) from None
-    return check_options(task, name, options, "config.evaluation.task_options")
+    return options
 
 
 def grader(task: Any, options: Mapping[str, Any]) -> Callable[[str, str], Grade]:
     """The task's grade() with those of its options that grade() takes as well as load()."""
-    names = list(inspect.signature(task.grade).parameters)[2:]
+    return _with_options(task.grade, 2, options)
+
+
+def answer_reader(task: Any, options: Mapping[str, Any]) -> Callable[[str], str | None] | None:
+    """The task's read_answer(), as `grader` its grade(); None if it has none."""
+    return _with_options(task.read_answer, 1, options) if hasattr(task, "read_answer") else None
+
+
+def gold_annotations(
+    task: Any, options: Mapping[str, Any], split: str, problems: Sequence[Problem]
+) -> list[Annotation]:
+    """The gold annotations of the problems of a split, in their order.
+
+    If no problem brings its own, they are those of the task's load_annotations(), if it has that:
+    a module may keep them apart, and a task whose gold data cannot be read says there what is wrong
+    with it.
+    """
+    found = [problem.gold for problem in problems if problem.gold is not None]
+    if found or not hasattr(task, "load_annotations"):
+        return found
+    return task.load_annotations(split, **options)
+
+
+def _with_options(function: Callable, given: int, options: Mapping[str, Any]) -> Callable:
+    """`function` with the options that it takes after so many arguments."""
+    names = list(inspect.signature(function).parameters)[given:]
     taken = {name: options[name] for name in names if name in options}
-    return functools.partial(task.grade, **taken) if taken else task.grade
+    return functools.partial(function, **taken) if taken else function
 
 
 def check_options(

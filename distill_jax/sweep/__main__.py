@@ -1,14 +1,16 @@
 """Many runs and their comparison: `python -m distill_jax.sweep --config FILE --workdir DIR`.
 
-Every run is an ordinary one, in DIR/ARM-seedN; `--list` shows them. Running the same command again
+Every run is an ordinary one, in DIR/ARM-seedN, or DIR/ARM-seedN/0 and so on if an arm has several
+steps; `--list` shows them. Running the same command again
 skips what is finished and goes on with what is not; the comparison lies in DIR/report.
 """
 
+import pathlib
 import sys
 
 from distill_jax import errors
 from distill_jax.settings import command_line
-from distill_jax.sweep import definition
+from distill_jax.sweep import definition, plan
 
 
 def main(argv: list[str]) -> None:
@@ -32,16 +34,16 @@ def main(argv: list[str]) -> None:
     if arguments.jobs < 1:
         parser.error("--jobs must be at least 1")
     sweep = definition.load_sweep(arguments.config)
-    runs = definition.planned_runs(sweep, overrides)
+    planned = plan.plan(sweep, overrides, pathlib.Path(arguments.workdir))
 
     from distill_jax.sweep import run_sweep
 
     if arguments.list:
-        run_sweep.show(runs, arguments.workdir)
+        run_sweep.show(planned, arguments.workdir)
     elif arguments.dry_run:
-        run_sweep.dry_run(runs, arguments.workdir)
+        run_sweep.dry_run(planned, arguments.workdir)
     else:
-        run_sweep.run(sweep, runs, arguments.workdir, jobs=arguments.jobs, yes=arguments.yes)
+        run_sweep.run(sweep, planned, arguments.workdir, jobs=arguments.jobs, yes=arguments.yes)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,21 @@
 """What is known of a sweep's runs before they run: whether they may, and how far they are."""
 
 import collections
+import importlib.util
+import os
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 
 from distill_jax.errors import UserError
 from distill_jax.run import from_first, stages
 from distill_jax.run.run import Run, make_run
-from distill_jax.sweep.definition import SweepRun
+from distill_jax.sweep.definition import Ask, Make
 from distill_jax.sweep.outcomes import DONE, HALF_DONE, NOT_BEGUN
-from distill_jax.workdir import Workdir, read_json, some_of
+from distill_jax.sweep.plan import SweepStep
+from distill_jax.workdir import Workdir, read_json, some_of, write_json
 
 
 def leave_devices_alone() -> None:
@@ -19,21 +23,24 @@ def leave_devices_alone() -> None:
     jax.config.update("jax_platforms", "cpu")
 
 
-def check(runs: Sequence[SweepRun], directory: pathlib.Path) -> dict[str, Run]:
-    """{name: the run}, in `directory`/<name>; nothing is written.
+def check(steps: Sequence[SweepStep], directory: pathlib.Path) -> dict[str, Run]:
+    """{name: the run of a Run, or the one that an Ask asks as it is asked}; nothing is written.
 
     Raises one UserError that lists everything that is wrong with any config, and every working
-    directory that holds another run; what several runs have in common is said once.
+    directory that holds another run; what several steps have in common is said once.
     """
     if Workdir(directory).config.exists():
         raise UserError(f"--workdir={directory} holds a run, not a sweep: choose another")
     checked: dict[str, Run] = {}
     wrong: dict[str, list[str]] = collections.defaultdict(list)
-    for run in runs:
+    for step in steps:
         try:
-            checked[run.name] = _check(run, directory)
+            if isinstance(step.step, Make):
+                _check_module(step.module)
+            else:
+                checked[step.name] = _check(step, directory)
         except UserError as error:
-            wrong[str(error)].append(run.name)
+            wrong[str(error)].append(step.name)
     if wrong:
         raise UserError(
             "; ".join(f"{some_of(names, 3)}: {mistake}" for mistake, names in wrong.items())
@@ -41,7 +48,16 @@ def check(runs: Sequence[SweepRun], directory: pathlib.Path) -> dict[str, Run]:
     return checked
 
 
-def _check(planned: SweepRun, directory: pathlib.Path) -> Run:
+def _check_module(module: str) -> None:
+    try:
+        there = importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        there = False
+    if not there:
+        raise UserError(f"Make({module!r}): there is no such module")
+
+
+def _check(planned: SweepStep, directory: pathlib.Path) -> Run:
     if planned.config.distributed.processes != 1:
         raise UserError(
             "config.distributed.processes: a sweep runs on one machine: start each run of --list "
@@ -49,7 +65,7 @@ def _check(planned: SweepRun, directory: pathlib.Path) -> Run:
         )
     if planned.config.train.students:
         raise UserError("config.train.students: a sweep trains all students of a run: leave it out")
-    workdir = Workdir(directory / planned.name)
+    workdir = Workdir(directory / (planned.run or planned.name))
     run = make_run(planned.config, workdir)
     try:
         return from_first.checked(run, may_take_over=True)
@@ -64,8 +80,13 @@ def _check(planned: SweepRun, directory: pathlib.Path) -> Run:
         ) from None
 
 
-def state(run: Run) -> str:
-    """NOT_BEGUN, HALF_DONE, or DONE: then its command would say that nothing is left to do."""
+def state(step: SweepStep, run: Run | None, directory: pathlib.Path) -> str:
+    """NOT_BEGUN, HALF_DONE, or DONE: then its command would say that nothing is left to do.
+
+    `run` as from `check`.
+    """
+    if run is None:
+        return _state_of_make(step, directory)
     workdir = run.workdir
     if run.takes_over or not workdir.config.exists():
         return NOT_BEGUN
@@ -73,7 +94,38 @@ def state(run: Run) -> str:
         evaluated = stages.is_evaluated(run)
     except UserError:  # a checkpoint to evaluate that is not there: the run will say so
         return HALF_DONE
+    if isinstance(step.step, Ask):
+        return DONE if evaluated else NOT_BEGUN
     return DONE if evaluated and _is_headline(run) else HALF_DONE
+
+
+def settle(step: SweepStep, run: Run | None, directory: pathlib.Path) -> None:
+    """Say on the disk that a step is done. The directory of an Ask becomes a link to that of its
+    evaluation; that of a Make remembers by which command it was made."""
+    place = directory / step.name
+    if isinstance(step.step, Ask):
+        assert run is not None
+        evaluation = stages.evaluation_directory(run, from_first.known_students(run))
+        target = os.path.relpath(evaluation, place.parent)
+        if not (place.is_symlink() and os.readlink(place) == target):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            beside = place.with_name(f".{place.name}.tmp")
+            beside.unlink(missing_ok=True)
+            beside.symlink_to(target)
+            os.replace(beside, place)
+    elif isinstance(step.step, Make):
+        write_json(place / "made_by.json", _made_by(step, directory))
+
+
+def _state_of_make(step: SweepStep, directory: pathlib.Path) -> str:
+    made_by = directory / step.name / "made_by.json"
+    if made_by.exists():
+        return DONE if read_json(made_by) == _made_by(step, directory) else NOT_BEGUN
+    return HALF_DONE if made_by.parent.exists() else NOT_BEGUN
+
+
+def _made_by(step: SweepStep, directory: pathlib.Path) -> dict[str, Any]:
+    return {"module": step.module, "arguments": step.arguments(directory)}
 
 
 def _is_headline(run: Run) -> bool:

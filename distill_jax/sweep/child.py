@@ -1,4 +1,6 @@
-"""One run of a sweep: `distill_jax.main` in a process that does not outlive the sweep's.
+"""One step of a sweep, such as `distill_jax.main`, in a process that does not outlive the sweep's.
+
+Usage: python -m distill_jax.sweep.child MODULE ARGUMENTS...
 
 The sweep holds the other end of stdin and never writes. When it is gone, however it ended, the end
 of the file comes, and the run stops as by SIGTERM: its state saved.
@@ -19,4 +21,4 @@ def _end_with_parent() -> None:
 if __name__ == "__main__":
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # The program itself, which handles SIGTERM before it does anything that needs saving.
-    runpy.run_module("distill_jax.main", run_name="__main__", alter_sys=True)
+    runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)

@@ -1,29 +1,74 @@
-"""What a sweep file says, and the runs that it stands for. Imports nothing heavy.
+"""What a sweep file says. Imports nothing heavy.
 
-from distill_jax.sweep.definition import Sweep
+from distill_jax.sweep.definition import Ask, Run, Sweep
 
 def get_sweep():
     return Sweep(
         config="configs/demo.py",
-        arms={"chain": {"scheme": "chain"}, "socratic": {"scheme": "socratic"}},
+        arms={
+            "chain": {"scheme": "chain"},
+            "socratic": {"scheme": "socratic"},
+            # An arm of several steps; {0} is the directory of its first one.
+            "self_training": (
+                Run({"scheme": "chain"}),
+                Ask({"evaluation.split": "train"}),
+                Run({"scheme": "chain", "data.annotations": "{1}/predictions.jsonl"}),
+            ),
+        },
         seeds=(0, 1, 2),
     )
+
+plan.py makes of it the processes that are to be run.
 """
 
 import collections
 import dataclasses
 import itertools
-import json
-import pathlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distill_jax.errors import UserError
 from distill_jax.settings import command_line
 
 SHIPPED = command_line.PACKAGED_CONFIGS / "sweeps"
-_SAFE_NAME = re.compile(r"[A-Za-z0-9][\w.+=-]*", re.ASCII)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A step of an arm: students are trained and evaluated, `python -m distill_jax.main`.
+
+    changes  {key: value} of the base config. A value, or an element of a tuple, that begins with
+             {0}, {1} and so on names the directory of that earlier step of the arm
+    """
+
+    changes: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Ask:
+    """A step of an arm: the students of the run before are asked, `python -m distill_jax.evaluate`.
+
+    changes  {key: value} of config.evaluation and config.sampling. The step's directory is that of
+             the evaluation: {1}/predictions.jsonl are the answers
+    """
+
+    changes: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Make:
+    """A step of an arm: `python -m MODULE --NAME=VALUE ... --output=DIRECTORY` writes files.
+
+    arguments  {name: value}, the values as in Run; --output is the step's own directory
+    """
+
+    module: str
+    arguments: Mapping[str, Any]
+
+
+Step = Run | Ask | Make
+Arm = Mapping[str, Any] | tuple[Step, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,17 +76,24 @@ class Sweep:
     """Several runs of one base config, as `get_sweep()` of a sweep file returns it.
 
     config     the base: a file with get_config(), as for distill_jax.main
-    arms       {name: {key: value}}: what an arm changes of it, as in {"scheme": "chain"}
+    arms       {name: {key: value}}: what an arm changes of it, as in {"scheme": "chain"}; or
+               {name: (Run(...), Ask(...), Make(...), Run(...))}: steps, of which the last counts.
+               A step that several arms have, with all that it is made of, is done once
     seeds      config.seed of the runs of every arm
     overrides  {key: value} that all runs change of the base
     baseline   the arm that the report compares with, by its first seed; "" = the first arm
     """
 
     config: str
-    arms: Mapping[str, Mapping[str, Any]]
+    arms: Mapping[str, Arm]
     seeds: Sequence[int] = (0,)
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     baseline: str = ""
+
+
+def steps_of(arm: Arm) -> tuple[Step, ...]:
+    """The steps of an arm: one for a Mapping."""
+    return (Run(arm),) if isinstance(arm, Mapping) else arm
 
 
 def grid(values: Mapping[str, Sequence[Any]]) -> dict[str, dict[str, Any]]:
@@ -61,27 +113,6 @@ def grid(values: Mapping[str, Sequence[Any]]) -> dict[str, dict[str, Any]]:
     return arms
 
 
-@dataclasses.dataclass(frozen=True)
-class SweepRun:
-    """One run: `config` is the base with `changes`, {key: text after `--config.key=`}."""
-
-    arm: str
-    seed: int
-    base: str
-    changes: dict[str, str]
-    config: Any
-
-    @property
-    def name(self) -> str:
-        """Of its working directory, in that of the sweep."""
-        return f"{self.arm}-seed{self.seed}"
-
-    def arguments(self, workdir: pathlib.Path) -> list[str]:
-        """Those of `python -m distill_jax.main`: the run is an ordinary one."""
-        changes = [f"{command_line.PREFIX}{key}={text}" for key, text in self.changes.items()]
-        return [f"--config={self.base}", *changes, f"--workdir={workdir}"]
-
-
 def load_sweep(path: str) -> Sweep:
     """The sweep of a file; those of configs/sweeps/ come with the package. Raises UserError."""
     sweep = command_line.from_file(path, "get_sweep", SHIPPED)
@@ -92,86 +123,20 @@ def load_sweep(path: str) -> Sweep:
             "is expected"
         )
     arms = sweep.arms.values() if isinstance(sweep.arms, Mapping) else [None]
-    if not all(isinstance(each, Mapping) for each in [*arms, sweep.overrides]):
+    if not (isinstance(sweep.overrides, Mapping) and all(map(_is_arm, arms))):
         raise UserError(
             f"--config={path}: arms={{NAME: {{KEY: VALUE}}}} and overrides={{KEY: VALUE}} are "
-            "expected"
+            "expected; an arm may be a tuple of Run({KEY: VALUE}), Ask({KEY: VALUE}) and "
+            "Make(MODULE, {NAME: VALUE}), too"
         )
     if not isinstance(sweep.seeds, Sequence):
         raise UserError(f"--config={path}: seeds={sweep.seeds!r}: a tuple such as (0, 1, 2)")
     return sweep
 
 
-def planned_runs(sweep: Sweep, overrides: Mapping[str, str]) -> list[SweepRun]:
-    """The runs, arm by arm. `overrides`, of the command line, are for all of them.
-
-    Raises one UserError that lists every mistake of the sweep and of its overrides.
-    """
-    everywhere = {key: command_line.as_text(value) for key, value in sweep.overrides.items()}
-    everywhere |= overrides
-    base = command_line.load_config(sweep.config)
-    mistakes = [*_mistakes(sweep, overrides), *_apply(base, everywhere, "all runs")]
-    runs = []
-    for arm, values in sweep.arms.items():
-        own = {key: command_line.as_text(value) for key, value in values.items()}
-        config = base.copy_and_resolve_references()
-        mistakes += _apply(config, own, f"arm {arm}")
-        runs += [_run(sweep, config, arm, seed, everywhere | own) for seed in sweep.seeds]
-    # Runs that lack what was mistaken may well be the same.
-    mistakes = mistakes or _twins(runs)
-    if mistakes:
-        raise UserError("; ".join(mistakes))
-    return runs
-
-
-def _apply(config: Any, changes: Mapping[str, str], of: str) -> list[str]:
-    try:
-        command_line.apply_overrides(config, dict(changes))
-    except UserError as error:
-        return [f"{of}: {error}"]
-    return []
-
-
-def _run(sweep: Sweep, config: Any, arm: str, seed: int, changes: dict[str, str]) -> SweepRun:
-    own = {"seed": str(seed)}
-    if config.checkpoint_dir:  # a place outside of the working directories, shared by all runs
-        own["checkpoint_dir"] = f"{config.checkpoint_dir.rstrip('/')}/{arm}-seed{seed}"
-    config = config.copy_and_resolve_references()
-    _apply(config, own, arm)  # what a seed may be is looked at below
-    return SweepRun(arm, seed, sweep.config, changes | own, config)
-
-
-def _mistakes(sweep: Sweep, overrides: Mapping[str, str]) -> Iterator[str]:
-    if not sweep.arms or not sweep.seeds:
-        yield "the sweep has no runs: give it arms and seeds"
-    for seed in sweep.seeds:
-        if type(seed) is not int or seed < 0 or list(sweep.seeds).count(seed) > 1:
-            yield f"seeds={sweep.seeds!r}: whole numbers from 0 are expected, each once"
-            break
-    for arm in sweep.arms:
-        if not _SAFE_NAME.fullmatch(arm):
-            yield f"arm {arm!r}: letters, digits and _.+=- make a name, of a directory too"
-    if sweep.baseline and sweep.baseline not in sweep.arms:
-        yield f"baseline={sweep.baseline!r}: choose one of {', '.join(sweep.arms)}"
-    places = {"all runs": {**sweep.overrides, **overrides}} | {
-        f"arm {arm}": values for arm, values in sweep.arms.items()
-    }
-    for place, values in places.items():
-        if "seed" in values:
-            yield f"{place}: config.seed is set by the sweep's seeds: leave it out"
-    for key in overrides:
-        arms = [arm for arm, values in sweep.arms.items() if key in values]
-        if arms:
-            where = f"the sweep sets it in {', '.join(arms)}"
-            yield f"{command_line.PREFIX}{key}: {where}: leave it out"
-
-
-def _twins(runs: Sequence[SweepRun]) -> list[str]:
-    """A report would take two arms of one config for one."""
-    arm_of: dict[str, str] = {}
-    twins = []
-    for run in (run for run in runs if run.seed == runs[0].seed):
-        config = json.dumps(command_line.flatten(run.config), sort_keys=True)
-        if arm_of.setdefault(config, run.arm) != run.arm:
-            twins.append(f"arms {arm_of[config]} and {run.arm} are the same")
-    return twins
+def _is_arm(arm: Any) -> bool:
+    steps = steps_of(arm) if isinstance(arm, Mapping | tuple) else (None,)
+    said = [each.arguments if isinstance(each, Make) else getattr(each, "changes", None)
+            for each in steps]  # fmt: skip
+    kinds = all(isinstance(each, Run | Ask | Make) for each in steps)
+    return kinds and all(isinstance(each, Mapping) for each in said)

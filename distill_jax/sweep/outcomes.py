@@ -1,4 +1,4 @@
-"""What became of every run of a sweep: sweep.json, and the table at the end."""
+"""What became of every step of a sweep: sweep.json, and the table at the end."""
 
 import dataclasses
 import pathlib
@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distill_jax.errors import EXIT_INTERRUPTED, EXIT_USER
-from distill_jax.sweep.definition import SweepRun
-from distill_jax.workdir import Workdir, read_json, write_json
+from distill_jax.sweep.definition import Make
+from distill_jax.sweep.plan import SweepStep
+from distill_jax.workdir import read_json, write_json
 
 # As found in its directory; and after its process has ended.
 NOT_BEGUN, HALF_DONE, DONE = "not begun", "half done", "done"
@@ -16,13 +17,15 @@ FAILED, INTERRUPTED = "failed", "interrupted"
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """One run in sweep.json.
+    """One step in sweep.json.
 
+    arm        of a step of several, with its number: ARM/0
     status     one of the words above
     exit_code  of its last process, None if it needed none
     message    why it failed, in one line
     seconds    of all its processes together
-    accuracy   of its headline evaluation, with its 95 % interval; None until it is done
+    accuracy   of its (headline) evaluation, with its 95 % interval; None until it is done, and of a
+               Make
     """
 
     arm: str
@@ -37,38 +40,42 @@ class Outcome:
 
 
 class Outcomes:
-    """Those of all runs; sweep.json holds the newest."""
+    """Those of all steps; sweep.json holds the newest."""
 
     def __init__(
-        self, directory: pathlib.Path, runs: Sequence[SweepRun], states: Mapping[str, str]
+        self, directory: pathlib.Path, steps: Sequence[SweepStep], states: Mapping[str, str]
     ):
-        """`states`: {name of the run: how far its directory is}. Nothing is written yet."""
+        """`states`: {name of the step: how far its directory is}. Nothing is written yet."""
         self._directory, self._path = directory, directory / "sweep.json"
         known = read_json(self._path)["runs"] if self._path.exists() else {}
         self._of: dict[str, Outcome] = {}
-        for run in runs:
-            seconds = known.get(run.name, {}).get("seconds", 0.0)
-            self._set(run, states[run.name], seconds=seconds)
+        for step in steps:
+            seconds = known.get(step.name, {}).get("seconds", 0.0)
+            self._set(step, states[step.name], seconds=seconds)
 
-    def record(self, run: SweepRun, exit_code: int, message: str, seconds: float) -> Outcome:
-        """A process of `run` has ended: what is known of the run now, written to sweep.json."""
+    def record(self, step: SweepStep, exit_code: int, message: str, seconds: float) -> Outcome:
+        """A process of `step` has ended: what is known of it now, written to sweep.json."""
         if exit_code == 0:
             status, message = DONE, ""
         elif exit_code == EXIT_INTERRUPTED:
             status, message = INTERRUPTED, ""
         else:
             status = FAILED
-        spent = round(self._of[run.name].seconds + seconds, 1)
-        self._set(run, status, exit_code=exit_code, message=message, seconds=spent)
+        spent = round(self._of[step.name].seconds + seconds, 1)
+        self._set(step, status, exit_code=exit_code, message=message, seconds=spent)
         self.write()
-        return self._of[run.name]
+        return self._of[step.name]
 
-    def _set(self, run: SweepRun, status: str, **facts: Any) -> None:
-        if status == DONE:
-            report = read_json(Workdir(self._directory / run.name).report_json)
+    def _set(self, step: SweepStep, status: str, **facts: Any) -> None:
+        if status == DONE and not isinstance(step.step, Make):
+            report = read_json(self._directory / step.name / "report.json")
             facts["accuracy"] = report["accuracy"]
             facts["interval"] = tuple(report["accuracy_interval"])
-        self._of[run.name] = Outcome(run.arm, run.seed, run.changes, status, **facts)
+        self._of[step.name] = Outcome(step.label, step.seed, step.changes, status, **facts)
+
+    def are_done(self, names: Sequence[str]) -> bool:
+        """Whether all of these steps are."""
+        return all(self._of[name].status == DONE for name in names)
 
     def write(self) -> None:
         """Write sweep.json."""
@@ -77,15 +84,15 @@ class Outcomes:
         )
 
     def of(self, status: str) -> list[str]:
-        """The names of the runs with this status."""
+        """The names of the steps with this status."""
         return [name for name, outcome in self._of.items() if outcome.status == status]
 
     def user_can_mend(self) -> bool:
-        """Whether a run failed by what its user must change first."""
+        """Whether a step failed by what its user must change first."""
         return any(outcome.exit_code == EXIT_USER for outcome in self._of.values())
 
     def table(self) -> str:
-        """A line per run; failed ones with their reason."""
+        """A line per step; failed ones with their reason."""
         rows = [["arm", "seed", "accuracy", "95 % interval", "status"]]
         for outcome in self._of.values():
             low, high = outcome.interval or (None, None)

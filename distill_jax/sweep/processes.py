@@ -1,4 +1,4 @@
-"""The processes of a sweep's runs, some at a time.
+"""The processes of a sweep's steps, some at a time.
 
 A process per run, not one for all: out of memory, a crash of the compiler or a device that hangs
 then ends one run and not the sweep, memory is given back, and every run is what its own command
@@ -7,7 +7,6 @@ jax's persistent cache (a run compiles ahead of time, so that even one process f
 share them by itself), annotations and tokenizer by shared_data.py.
 """
 
-import collections
 import os
 import pathlib
 import signal
@@ -18,29 +17,30 @@ from collections.abc import Callable, Iterable
 from typing import IO
 
 from distill_jax import errors
-from distill_jax.sweep.definition import SweepRun
+from distill_jax.sweep.definition import Run
+from distill_jax.sweep.plan import SweepStep
 
 POLL_S = 0.1
 CACHE = "JAX_COMPILATION_CACHE_DIR"
 
 
-class RunProcess:
-    """A run that is under way; what it says goes to `log`."""
+class StepProcess:
+    """A step that is under way; what it says goes to `log`."""
 
-    def __init__(self, run: SweepRun, directory: pathlib.Path, lock: IO[str], yes: bool):
-        """`lock` of the sweep's `directory`: while a run goes on, it is held, even where the
+    def __init__(self, step: SweepStep, directory: pathlib.Path, lock: IO[str], yes: bool):
+        """`lock` of the sweep's `directory`: while a step goes on, it is held, even where the
         sweep's own process was killed. `yes` as for `distill_jax.main`."""
-        self.run = run
-        self.log = directory / "logs" / f"{run.name}.txt"
+        self.step = step
+        self.log = directory / "logs" / f"{step.name}.txt"
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self._began = time.monotonic()
         with open(self.log, "ab") as log:
             self._start = log.tell()
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "distill_jax.sweep.child"),
-                    *run.arguments(directory / run.name),
-                    *(["--yes"] if yes else []),
+                    *(sys.executable, "-m", "distill_jax.sweep.child", step.module),
+                    *step.arguments(directory),
+                    *(["--yes"] if yes and isinstance(step.step, Run) else []),
                 ],
                 stdin=subprocess.PIPE,
                 stdout=log,
@@ -52,7 +52,7 @@ class RunProcess:
             )
 
     def interrupt(self) -> None:
-        """Ask the run to save its state and end."""
+        """Ask the step to save its state and end."""
         self._process.terminate()
 
     def ended(self) -> bool:
@@ -61,7 +61,7 @@ class RunProcess:
 
     @property
     def exit_code(self) -> int:
-        """Of a run that has ended; negative: the signal that ended it."""
+        """Of a step that has ended; negative: the signal that ended it."""
         assert self._process.returncode is not None
         return self._process.returncode
 
@@ -86,22 +86,28 @@ class RunProcess:
 
 
 def run_all(
-    runs: Iterable[SweepRun],
+    steps: Iterable[SweepStep],
     jobs: int,
-    start: Callable[[SweepRun], RunProcess],
-    on_end: Callable[[RunProcess], None],
+    start: Callable[[SweepStep], StepProcess],
+    on_end: Callable[[StepProcess], None],
+    may_begin: Callable[[SweepStep], bool],
 ) -> None:
-    """Start every run, `jobs` at a time, and call `on_end` as they end.
+    """Start the steps that may begin, `jobs` at a time, in their order, and call `on_end` as they
+    end, which may let others begin. Those that never may are not started.
 
     After SIGINT or SIGTERM those that run save their state, and `errors.Interrupted` is raised; a
     second signal raises it at once.
     """
-    waiting, running = collections.deque(runs), []
+    waiting, running = list(steps), []
     told = False
     with errors.signals_deferred():
-        while running or (waiting and not errors.interrupted()):
-            while waiting and len(running) < jobs and not errors.interrupted():
-                running.append(start(waiting.popleft()))
+        while True:
+            ready = [each for each in waiting if may_begin(each)]
+            for step in ready[: jobs - len(running)] if not errors.interrupted() else ():
+                waiting.remove(step)
+                running.append(start(step))
+            if not running:
+                break
             if errors.interrupted() and not told:
                 told = True
                 for process in running:

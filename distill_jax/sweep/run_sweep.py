@@ -2,94 +2,118 @@
 
 import pathlib
 import sys
-from collections.abc import Sequence
 
 from distill_jax import errors
 from distill_jax.evaluation.comparison import write_comparison
-from distill_jax.sweep import checks, shared_data
-from distill_jax.sweep.definition import Sweep, SweepRun
+from distill_jax.sweep import checks, shared_data, way
+from distill_jax.sweep.definition import Make, Run, Sweep
 from distill_jax.sweep.outcomes import DONE, FAILED, INTERRUPTED, Outcomes, columns
-from distill_jax.sweep.processes import RunProcess, run_all
+from distill_jax.sweep.plan import Plan, SweepStep
+from distill_jax.sweep.processes import StepProcess, run_all
 from distill_jax.tracking.terminal import Terminal
-from distill_jax.workdir import Workdir, some_of
+from distill_jax.workdir import Workdir, local_path, some_of
 
 
-def show(runs: Sequence[SweepRun], path: str) -> None:
-    """Every run, how far it is, and what it changes of the base; needs no lock."""
+def show(plan: Plan, path: str) -> None:
+    """Every step, how far it is, and what it changes of the base; needs no lock."""
     checks.leave_devices_alone()
-    inputs = checks.check(runs, pathlib.Path(path))
+    directory = local_path(path, "--workdir")
+    runs = checks.check(plan.steps, directory)
     rows = [
         [
-            run.name,
-            checks.state(inputs[run.name]),
-            " ".join(f"{key}={text}" for key, text in run.changes.items()),
+            step.name,
+            checks.state(step, runs.get(step.name), directory),
+            *([step.module] if isinstance(step.step, Make) else []),
+            " ".join(f"{key}={text}" for key, text in step.changes.items()),
         ]
-        for run in runs
+        for step in plan.steps
     ]
-    print("\n".join(columns([["run", "state", f"changes of {runs[0].base}"], *rows])))
+    rows = [[*row[:2], " ".join(row[2:])] for row in rows]
+    print("\n".join(columns([["run", "state", f"changes of {plan.steps[0].base}"], *rows])))
 
 
-def dry_run(runs: Sequence[SweepRun], path: str) -> None:
+def dry_run(plan: Plan, path: str) -> None:
     """Only the checks."""
     checks.leave_devices_alone()
-    checks.check(runs, pathlib.Path(path))
-    print(f"{len(runs)} runs: nothing wrong with their configs")
+    checks.check(plan.steps, local_path(path, "--workdir"))
+    print(f"{len(plan.steps)} runs: nothing wrong with their configs")
 
 
-def run(sweep: Sweep, runs: Sequence[SweepRun], path: str, *, jobs: int, yes: bool) -> None:
-    """Run what is not done yet, write sweep.json after each run, and the report at the end.
+def run(sweep: Sweep, plan: Plan, path: str, *, jobs: int, yes: bool) -> None:
+    """Do the steps that are not done yet, write sweep.json after each, and the report at the end.
 
-    Raises UserError if a run has failed by what its user must change; leaves with exit code 1
-    where all failures are of another kind, and as `errors.Interrupted` where a run was stopped.
+    Raises UserError if one has failed by something that its user must change; exits with code 1 if
+    all failures are of another kind, and as `errors.Interrupted` if one was stopped.
     """
     checks.leave_devices_alone()
-    directory, terminal = pathlib.Path(path), Terminal()
-    inputs = checks.check(runs, directory)
+    directory, terminal = local_path(path, "--workdir"), Terminal()
+    runs = checks.check(plan.steps, directory)
     with Workdir(directory).locked() as lock:
-        states = {name: checks.state(each) for name, each in inputs.items()}
-        outcomes = Outcomes(directory, runs, states)
+        states = {
+            step.name: checks.state(step, runs.get(step.name), directory) for step in plan.steps
+        }
+        done = [step for step in plan.steps if states[step.name] == DONE]
+        for step in done:
+            checks.settle(step, runs.get(step.name), directory)
+        outcomes = Outcomes(directory, plan.steps, states)
         outcomes.write()
-        todo = [run for run in runs if states[run.name] != DONE]
+        todo = [step for step in plan.steps if states[step.name] != DONE]
         # Seed by seed: a sweep that is cut short has compared all arms.
-        todo.sort(key=lambda run: sweep.seeds.index(run.seed))
-        terminal.say(f"{len(runs)} runs, {len(runs) - len(todo)} of them are done")
-        workdirs = [each.workdir for each in inputs.values()]
+        todo.sort(key=lambda step: sweep.seeds.index(step.seed))
+        terminal.say(f"{len(plan.steps)} runs, {len(done)} of them are done")
+        workdirs = [runs[step.name].workdir for step in plan.steps if isinstance(step.step, Run)]
 
-        def start(run: SweepRun) -> RunProcess:
-            sister = shared_data.share_data(run.config, inputs[run.name].workdir, workdirs)
-            process = RunProcess(run, directory, lock, yes)
-            data = f", with the data of {sister.path.name}" if sister else ""
-            terminal.say(f"{run.name}: begins{data} ({process.log})")
+        def start(step: SweepStep) -> StepProcess:
+            sister = None
+            if isinstance(step.step, Run):
+                own = runs[step.name].workdir
+                sister = shared_data.share_data(step.config, own, workdirs)
+            process = StepProcess(step, directory, lock, yes)
+            data = f", with the data of {sister.path.relative_to(directory)}" if sister else ""
+            terminal.say(f"{step.name}: begins{data} ({process.log})")
             return process
 
-        def on_end(process: RunProcess) -> None:
-            shared_data.take_back(inputs[process.run.name].workdir)
+        def on_end(process: StepProcess) -> None:
+            step = process.step
+            if isinstance(step.step, Run):
+                shared_data.take_back(runs[step.name].workdir)
+            if process.exit_code == 0:
+                checks.settle(step, runs.get(step.name), directory)
             message = process.last_words() if process.exit_code else ""
-            outcome = outcomes.record(process.run, process.exit_code, message, process.seconds())
+            outcome = outcomes.record(step, process.exit_code, message, process.seconds())
             accuracy = "" if outcome.accuracy is None else f", accuracy {outcome.accuracy:.1%}"
             why = f": {message}" if outcome.status == FAILED else ""
             terminal.say(
-                f"{process.run.name}: {outcome.status}{why}{accuracy} "
-                f"after {process.seconds():.0f} s"
+                f"{step.name}: {outcome.status}{why}{accuracy} after {process.seconds():.0f} s"
             )
 
-        run_all(todo, jobs, start, on_end)
+        def may_begin(step: SweepStep) -> bool:
+            return outcomes.are_done(step.needs)
+
+        run_all(todo, jobs, start, on_end, may_begin)
         terminal.show(outcomes.table())
-        _report(sweep, outcomes, directory, terminal)
+        _report(sweep, plan, outcomes, directory, terminal)
     _leave(outcomes, directory)
 
 
-def _report(sweep: Sweep, outcomes: Outcomes, directory: pathlib.Path, terminal: Terminal) -> None:
-    """The comparison of the runs that are done, against the baseline arm's first of them."""
-    done = outcomes.of(DONE)
-    if not done:
+def _report(
+    sweep: Sweep, plan: Plan, outcomes: Outcomes, directory: pathlib.Path, terminal: Terminal
+) -> None:
+    """The comparison of the arms that are done, by their last steps, against the baseline arm's
+    first one."""
+    ways = {name: steps for name, steps in plan.ways.items() if outcomes.are_done(steps)}
+    if not ways:
         return
     baseline = sweep.baseline or next(iter(sweep.arms))
     names = [f"{baseline}-seed{seed}" for seed in sweep.seeds]
+    table = way.table(plan, ways, directory)
     written = write_comparison(
-        [str(directory / name) for name in done],
+        # A link to an evaluation is followed: its run is looked for beside it.
+        [str((directory / steps[-1]).resolve()) for steps in ways.values()],
         directory / "report",
-        baseline=next((name for name in names if name in done), ""),
+        names=list(ways),
+        baseline=next((name for name in names if name in ways), ""),
+        more=() if table is None else (table,),
     )
     terminal.say(f"report: {written[0]}")
 

@@ -7,7 +7,7 @@ it. Distractor sentences bring numbers that do not matter. For example:
     >>> print(load("test")[2].question)
     Kim has 4 books. 3 of the books break. It is day 3 of the month. Kim picks up 7 books. How \
 many books does Kim have now?
-    >>> for step in load_annotations("test")[2].steps:
+    >>> for step in load("test")[2].gold.steps:
     ...     print(step.subquestion, "->", step.solution)
     How many are there after 3 break? -> 4 - 3 = 1
     Finally, how many are there after picking up 7? -> 1 + 7 = 8
@@ -24,10 +24,12 @@ import hashlib
 import math
 import random
 from collections.abc import Iterator
+from typing import Any
 
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Grade, Problem, Step
-from distill_jax.tasks.grading import grade_number
+from distill_jax.tasks.gold import gold_of
+from distill_jax.tasks.grading import grade_number, read_number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,41 +177,12 @@ def load(
     test_problems: int = 1_000,
     style: str = "short",
 ) -> list[Problem]:
-    """Problems of a split. A larger count only adds problems at the end.
+    """Problems of a split with their gold steps. A larger count only adds problems at the end.
 
     Raises UserError for an unknown split, difficulty or style, or where a split has fewer distinct
     stories than asked for.
     """
     counts = {"train": train_problems, "dev": dev_problems, "test": test_problems}
-    return [problem for problem, _ in _generate(split, difficulty, seed, counts, style)]
-
-
-def load_annotations(
-    split: str,
-    *,
-    difficulty: str = "easy",
-    seed: int = 0,
-    train_problems: int = 50_000,
-    dev_problems: int = 500,
-    test_problems: int = 1_000,
-    style: str = "short",
-) -> list[Annotation]:
-    """Gold annotations, one per problem of `load` with the same arguments."""
-    counts = {"train": train_problems, "dev": dev_problems, "test": test_problems}
-    return [
-        Annotation(problem.id, problem.question, problem.answer, steps, {"kind": "gold"})
-        for problem, steps in _generate(split, difficulty, seed, counts, style)
-    ]
-
-
-def grade(completion: str, answer: str) -> Grade:
-    """Compare numbers; see `tasks/grading.py`."""
-    return grade_number(completion, answer)
-
-
-def _generate(
-    split: str, difficulty: str, seed: int, counts: dict[str, int], style: str
-) -> tuple[tuple[Problem, tuple[Step, ...]], ...]:
     if split not in counts:
         raise UserError(f"arithmetic has no split {split!r}: choose train, dev or test")
     if difficulty not in DIFFICULTIES:
@@ -218,20 +191,34 @@ def _generate(
         )
     if style not in STYLES:
         raise UserError(f"config.task_options.style={style!r}: choose {', '.join(STYLES)}")
-    return _cached(split, difficulty, seed, counts[split], style)
+    return list(_cached(split, difficulty, seed, counts[split], style))
+
+
+def load_annotations(split: str, **options: Any) -> list[Annotation]:
+    """The gold annotations of `load` with the same arguments, one per problem."""
+    return gold_of(load(split, **options))
+
+
+def grade(completion: str, answer: str) -> Grade:
+    """Compare numbers; see `tasks/grading.py`."""
+    return grade_number(completion, answer)
+
+
+def read_answer(text: str) -> str | None:
+    """The number that a completion ends with."""
+    return read_number(text)
 
 
 @functools.lru_cache(maxsize=4)
-def _cached(
-    split: str, difficulty: str, seed: int, count: int, style: str
-) -> tuple[tuple[Problem, tuple[Step, ...]], ...]:
+def _cached(split: str, difficulty: str, seed: int, count: int, style: str) -> tuple[Problem, ...]:
     rng = random.Random(f"{seed}/{difficulty}/{split}")
     result = []
     for story in _stories(rng, split, DIFFICULTIES[difficulty], count):
         question, steps, answer = _tell(rng, story, DIFFICULTIES[difficulty], style)
         attributes = {"steps": len(steps), "difficulty": difficulty}
-        problem = Problem(f"arithmetic/{split}/{len(result)}", question, answer, split, attributes)
-        result.append((problem, steps))
+        name = f"arithmetic/{split}/{len(result)}"
+        gold = Annotation(name, question, answer, steps, {"kind": "gold"})
+        result.append(Problem(name, question, answer, split, attributes, gold))
     return tuple(result)
 
 

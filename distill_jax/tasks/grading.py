@@ -39,6 +39,9 @@ __all__ = [
     "grade_text",
     "grade_yes_no",
     "parse_value",
+    "read_number",
+    "read_text",
+    "read_yes_no",
 ]
 
 
@@ -77,6 +80,12 @@ def grade_number(completion: str, answer: str, *, cleansed_as_text: bool = True)
     return Grade(prediction, {**scores, "normalised": same})
 
 
+def read_number(completion: str) -> str | None:
+    """The final answer as `grade_number` reads it; None if it is no number."""
+    found = final_quantity(completion)
+    return None if found is None else format_value(found.value)
+
+
 def grade_yes_no(completion: str, answer: str) -> Grade:
     """Grade a completion whose final answer is yes or no (true and false mean the same).
 
@@ -84,13 +93,9 @@ def grade_yes_no(completion: str, answer: str) -> Grade:
     what is said after the last `####`, or without a marker what is said last in the last line.
     `not true` says no; `no idea` and `yes or no` say nothing (text/yes_no.py).
     """
-    line = final_line(completion)
-    words, final = yes_no_words(completion), yes_no.said(line)
-    if MARKER in completion and len(set(final)) > 1:
-        final = []
-    prediction = final[-1] if final else None
+    words, prediction = yes_no_words(completion), read_yes_no(completion)
     gold = yes_no.meaning(answer)
-    if line == answer.strip():
+    if final_line(completion) == answer.strip():
         prediction = gold
     scores = {
         "strict": strict_yes_no(completion) == gold,
@@ -99,6 +104,14 @@ def grade_yes_no(completion: str, answer: str) -> Grade:
         "normalised": prediction == gold,
     }
     return Grade(prediction, scores)
+
+
+def read_yes_no(completion: str) -> str | None:
+    """The final answer as `grade_yes_no` reads it: "yes", "no", or None."""
+    final = yes_no.said(final_line(completion))
+    if MARKER in completion and len(set(final)) > 1:
+        return None
+    return final[-1] if final else None
 
 
 def grade_text(completion: str, answer: str) -> Grade:
@@ -116,6 +129,11 @@ def grade_text(completion: str, answer: str) -> Grade:
         "flexible": bool(re.search(rf"(?<!\w){re.escape(gold)}(?!\w)", final_text(completion))),
     }
     return Grade(*_text_result(completion, answer, scores))
+
+
+def read_text(completion: str) -> str | None:
+    """The final answer as `grade_text` reads it: as it was written; None if there is none."""
+    return final_line(completion) or None
 
 
 def _text_result(

@@ -26,7 +26,8 @@ from typing import Any
 
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Grade, Problem, Step, read_json_lines
-from distill_jax.tasks.grading import grade_number
+from distill_jax.tasks.gold import with_gold
+from distill_jax.tasks.grading import grade_number, read_number
 from distill_jax.tasks.upstream import folder, text_field
 from distill_jax.text.formats import MARKER
 
@@ -41,16 +42,12 @@ _FILES = "train.jsonl, test.jsonl, train_socratic.jsonl and test_socratic.jsonl"
 def load(split: str, *, directory: str = "", hub_id: str = "openai/gsm8k") -> list[Problem]:
     """The problems of a split, from the upstream files in `directory` or else from the Hub.
 
-    attributes["steps"] is the number of steps of the gold solution. Raises UserError for an
-    unknown split, and for a file or row that is missing or malformed.
+    attributes["steps"] is the number of steps of the gold solution; `gold` is that of
+    `load_annotations`, if this can be read. Raises UserError for an unknown split, and for a file
+    or row that is missing or malformed.
     """
-    problems = []
-    for index, (where, row) in enumerate(_rows(split, "main", directory, hub_id)):
-        steps, answer = _parts(row, where)
-        question = text_field(row, "question", where, URL)
-        attributes = {"steps": len(steps)}
-        problems.append(Problem(f"gsm8k/{split}/{index}", question, answer, split, attributes))
-    return problems
+    problems = _problems(split, directory, hub_id)
+    return with_gold(problems, lambda: _gold(split, directory, hub_id, len(problems)))
 
 
 def load_annotations(
@@ -63,8 +60,31 @@ def load_annotations(
     test, where the plain solution has an empty line). Raises UserError as `load` does, and where
     the plain and the socratic data differ in their number of rows.
     """
+    return _gold(split, directory, hub_id, len(_rows(split, "main", directory, hub_id)))
+
+
+def grade(completion: str, answer: str) -> Grade:
+    """Compare numbers; see `grade_number` for the scores."""
+    return grade_number(completion, answer)
+
+
+def read_answer(text: str) -> str | None:
+    """The number that a completion ends with."""
+    return read_number(text)
+
+
+def _problems(split: str, directory: str, hub_id: str) -> list[Problem]:
+    problems = []
+    for index, (where, row) in enumerate(_rows(split, "main", directory, hub_id)):
+        steps, answer = _parts(row, where)
+        question = text_field(row, "question", where, URL)
+        attributes = {"steps": len(steps)}
+        problems.append(Problem(f"gsm8k/{split}/{index}", question, answer, split, attributes))
+    return problems
+
+
+def _gold(split: str, directory: str, hub_id: str, problems: int) -> list[Annotation]:
     rows = _rows(split, "socratic", directory, hub_id)
-    problems = len(_rows(split, "main", directory, hub_id))
     if len(rows) != problems:
         raise UserError(
             f"{directory or hub_id}: {problems} {split} problems but {len(rows)} socratic rows: "
@@ -81,11 +101,6 @@ def load_annotations(
             Annotation(f"gsm8k/{split}/{index}", question, answer, steps, {"kind": "gold"})
         )
     return annotations
-
-
-def grade(completion: str, answer: str) -> Grade:
-    """Compare numbers; see `grade_number` for the scores."""
-    return grade_number(completion, answer)
 
 
 def _rows(split: str, name: str, directory: str, hub_id: str) -> list[tuple[str, dict[str, Any]]]:

@@ -26,11 +26,21 @@ from typing import Any, TypeVar
 
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Grade, Problem, Step, read_json_lines
-from distill_jax.tasks.grading import grade_number, grade_text, grade_yes_no
-from distill_jax.tasks.math_answers import check_installed, grade_math
+from distill_jax.tasks.gold import with_gold
+from distill_jax.tasks.grading import (
+    MARKER,
+    grade_number,
+    grade_text,
+    grade_yes_no,
+    read_number,
+    read_text,
+    read_yes_no,
+)
+from distill_jax.tasks.math_answers import check_installed, grade_math, math_line
 from distill_jax.text import yes_no
-from distill_jax.text.answer_extractors import gold_quantity
+from distill_jax.text.answer_extractors import final_line, gold_quantity
 from distill_jax.text.exact_values import format_value
+from distill_jax.workdir import local_path
 
 ANNOTATION_ROW = '{"id": "a", "answer": "7", "steps": [{"subquestion": null, "solution": "3+4=7"}]}'
 
@@ -57,7 +67,8 @@ def load(split: str, *, directory: str, answers: str = "plain") -> list[Problem]
     line and field, for whatever does not fit the description above and for ids that occur twice.
     """
     _check_answers(answers)
-    return [problem for _, _, problem in _read(split, directory)]
+    rows = _read(split, directory)
+    return with_gold([problem for _, _, problem in rows], lambda: _gold(rows, split, directory))
 
 
 def load_annotations(split: str, *, directory: str, answers: str = "plain") -> list[Annotation]:
@@ -68,7 +79,12 @@ def load_annotations(split: str, *, directory: str, answers: str = "plain") -> l
     file belongs to no problem, or two belong to the same.
     """
     _check_answers(answers)
-    problems = _read(split, directory)
+    return _gold(_read(split, directory), split, directory)
+
+
+def _gold(
+    problems: list[tuple[str, dict[str, Any], Problem]], split: str, directory: str
+) -> list[Annotation]:
     path = _folder(directory) / f"{split}{_ANNOTATIONS}"
     if path.exists():
         return _from_file(path, problems)
@@ -98,6 +114,20 @@ def grade(completion: str, answer: str, *, answers: str = "plain") -> Grade:
     return grade_text(completion, answer)
 
 
+def read_answer(text: str, *, answers: str = "plain") -> str | None:
+    """The final answer of a completion: a number, else yes or no, else text as it was written.
+
+    With `answers` "math" it is LaTeX, as it was written. What begins with a word after the `####`
+    is text: `Highway 61` is not 61.
+    """
+    if answers == "math":
+        return math_line(text) or None
+    line = final_line(text)
+    worded = MARKER in text and line[:1].isalpha() and gold_quantity(line) is None
+    number = None if worded else read_number(text)
+    return number or read_yes_no(text) or read_text(text)
+
+
 def _check_answers(answers: str) -> None:
     if answers not in ANSWERS:
         raise UserError(f"config.task_options.answers={answers!r}: choose {', '.join(ANSWERS)}")
@@ -108,7 +138,7 @@ def _check_answers(answers: str) -> None:
 def _folder(directory: str) -> pathlib.Path:
     if not directory:
         raise UserError("set --config.task_options.directory to the folder of your JSONL files")
-    folder = pathlib.Path(directory).expanduser()
+    folder = local_path(directory, "config.task_options.directory")
     if not folder.is_dir():
         raise UserError(
             f"{folder}: no such directory: set --config.task_options.directory to the folder of "

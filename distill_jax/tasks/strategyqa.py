@@ -50,7 +50,8 @@ from typing import Any
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Grade, Problem, Step, refuse_duplicates
 from distill_jax.tasks import upstream
-from distill_jax.tasks.grading import grade_yes_no
+from distill_jax.tasks.gold import with_gold
+from distill_jax.tasks.grading import grade_yes_no, read_yes_no
 
 SPLITS = ("train", "test")
 PROTOCOLS = ("official", "ho")
@@ -58,6 +59,8 @@ GOLD = ("facts", "decomposition")
 URL = "https://github.com/eladsegal/strategyqa/tree/main/data/strategyqa"
 
 LICENCES = {"StrategyQA": "MIT, the licence of its repository"}
+
+_Row = tuple[Problem, str, dict[str, Any]]  # (problem, place to name in an error, raw row)
 
 _FILES = f"train.json and dev.json from {URL}"
 _MOST_FACTS = 6  # 720 orders; no row has more than 5
@@ -84,11 +87,13 @@ def load(
 
     Answers are yes and no. attributes: "term" is what the question was written about, "steps" the
     length of its decomposition, where the data has one. The Hub's own splits are not looked at:
-    the qids decide. Raises UserError for an unknown split, protocol or gold, for a file or row
-    that is missing or malformed, and where test questions of the protocol are missing.
+    the qids decide; `gold` is that of `load_annotations`, if this can be read. Raises UserError for
+    an unknown split, protocol or gold, for a file or row that is missing or malformed, and where
+    test questions of the protocol are missing.
     """
     upstream.choose(gold, GOLD, "config.task_options.gold: strategyqa has no gold")
-    return [problem for problem, _, _ in _rows(split, directory, hub_id, protocol)]
+    rows = _rows(split, directory, hub_id, protocol)
+    return with_gold([problem for problem, _, _ in rows], lambda: _gold(rows, gold))
 
 
 def load_annotations(
@@ -105,8 +110,22 @@ def load_annotations(
     does, and where the data has no facts, or no decomposition.
     """
     upstream.choose(gold, GOLD, "config.task_options.gold: strategyqa has no gold")
+    return _gold(_rows(split, directory, hub_id, protocol), gold)
+
+
+def grade(completion: str, answer: str) -> Grade:
+    """Compare yes and no; see `grade_yes_no` for the scores."""
+    return grade_yes_no(completion, answer)
+
+
+def read_answer(text: str) -> str | None:
+    """The yes or no that a completion ends with."""
+    return read_yes_no(text)
+
+
+def _gold(rows: Sequence[_Row], gold: str) -> list[Annotation]:
     annotations = []
-    for problem, where, row in _rows(split, directory, hub_id, protocol):
+    for problem, where, row in rows:
         facts = _texts(row, "facts", where)
         steps = tuple(Step(None, fact) for fact in facts)
         if gold == "decomposition":
@@ -118,15 +137,8 @@ def load_annotations(
     return annotations
 
 
-def grade(completion: str, answer: str) -> Grade:
-    """Compare yes and no; see `grade_yes_no` for the scores."""
-    return grade_yes_no(completion, answer)
-
-
-def _rows(
-    split: str, directory: str, hub_id: str, protocol: str
-) -> list[tuple[Problem, str, dict[str, Any]]]:
-    """(problem, place to name in an error, raw row) of a split."""
+def _rows(split: str, directory: str, hub_id: str, protocol: str) -> list[_Row]:
+    """The rows of a split."""
     upstream.choose(split, SPLITS, "strategyqa has no split")
     upstream.choose(protocol, PROTOCOLS, "config.task_options.protocol: strategyqa has no protocol")
     if directory:

@@ -35,6 +35,7 @@ not looked at. Order and text of the Hub's rows were not compared with SVAMP.jso
 Source: https://github.com/arkilpatel/SVAMP (MIT), on the Hub `ChilleD/SVAMP`.
 """
 
+import dataclasses
 import pathlib
 import re
 from typing import Any
@@ -44,7 +45,8 @@ import numpy as np
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Grade, Problem, Step, refuse_duplicates
 from distill_jax.tasks import equations, mawps_asdiv, upstream
-from distill_jax.tasks.grading import grade_number
+from distill_jax.tasks.gold import gold_of
+from distill_jax.tasks.grading import grade_number, read_number
 from distill_jax.tasks.mawps_asdiv import Row
 from distill_jax.text.exact_values import format_value
 
@@ -82,40 +84,38 @@ def load(
 
     Body and Question are one sentence where the Body has no final stop and its last sentence
     begins with "If" (346 rows, see above); 12 more Bodies without stop get one.
+
+    `gold` is the equation as steps, one per operation. Its answer is the equation's value, so that
+    `annotations.verify` rejects those whose equation does not give the answer: chal-680 of
+    SVAMP.json; in train.csv 7 that are wrong and 11 that were rounded (0.25 for 2.99/12), of 3,138.
+    Values whose decimals never end are fractions, 5/6 for the 0.8333333333333334 of train.csv, in
+    questions and answers too. The one equation without operation (chal-555) gives the step `8`.
     """
-    return [row.problem for row in _rows(split, directory, hub_id, protocol, renumbered)]
+    rows = _rows(split, directory, hub_id, protocol, renumbered)
+    return [dataclasses.replace(row.problem, gold=_gold(row)) for row in rows]
 
 
-def load_annotations(
-    split: str,
-    *,
-    directory: str = "",
-    hub_id: str = "ChilleD/SVAMP",
-    protocol: str = "ho",
-    renumbered: int = 0,
-) -> list[Annotation]:
-    """The equations of a split as steps, one per operation; ids are those of `load`.
-
-    The annotation's answer is the equation's value, so that `annotations.verify` rejects those
-    whose equation does not give the answer: chal-680 of SVAMP.json; in train.csv 7 that are wrong
-    and 11 that were rounded (0.25 for 2.99/12), of 3,138. Values whose decimals never end are
-    fractions, 5/6 for the 0.8333333333333334 of train.csv, in questions and answers too. The one
-    equation without operation (chal-555) gives the step `8`.
-
-    Raises UserError as `load` does.
-    """
-    annotations = []
-    for problem, solved, copy_of in _rows(split, directory, hub_id, protocol, renumbered):
-        answer = format_value(solved.value)
-        steps = tuple(Step(None, step) for step in solved.steps or (answer,))
-        source = {"kind": "gold"} | ({"copy_of": copy_of} if copy_of else {})
-        annotations.append(Annotation(problem.id, problem.question, answer, steps, source))
-    return annotations
+def load_annotations(split: str, **options: Any) -> list[Annotation]:
+    """The gold annotations of `load` with the same arguments, one per problem."""
+    return gold_of(load(split, **options))
 
 
 def grade(completion: str, answer: str) -> Grade:
     """Compare numbers; see `grade_number` for the scores."""
     return grade_number(completion, answer, cleansed_as_text=False)
+
+
+def read_answer(text: str) -> str | None:
+    """The number that a completion ends with."""
+    return read_number(text)
+
+
+def _gold(row: Row) -> Annotation:
+    problem, solved, copy_of = row
+    answer = format_value(solved.value)
+    steps = tuple(Step(None, step) for step in solved.steps or (answer,))
+    source = {"kind": "gold"} | ({"copy_of": copy_of} if copy_of else {})
+    return Annotation(problem.id, problem.question, answer, steps, source)
 
 
 def _rows(split: str, directory: str, hub_id: str, protocol: str, renumbered: int) -> list[Row]:

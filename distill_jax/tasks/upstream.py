@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from distill_jax.errors import UserError
+from distill_jax.workdir import local_path
 
 Row = tuple[str, dict[str, Any]]
 
 
 def folder(directory: str, files: str) -> pathlib.Path:
     """The folder of a task's files; raises UserError, naming the `files` it needs."""
-    path = pathlib.Path(directory).expanduser()
+    path = local_path(directory, "config.task_options.directory")
     if not path.is_dir():
         raise UserError(
             f"{path}: no such directory: set --config.task_options.directory to one with {files}"

@@ -16,13 +16,13 @@ import fcntl
 import hashlib
 import json
 import os
-import pathlib
 import re
 from collections.abc import Callable
 from typing import Any
 
 from distill_jax.errors import UserError
 from distill_jax.teacher.finish_reasons import incomplete
+from distill_jax.workdir import local_path
 
 # The names that servers have for the most tokens of an answer.
 _LIMITS = (
@@ -52,7 +52,8 @@ class AnswerCache:
     def __init__(self, directory: str, model: str, say: Callable[[str], None]):
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", model).strip("-.")[-60:]
         digest = hashlib.sha256(model.encode()).hexdigest()[:8]
-        self.path = pathlib.Path(directory).expanduser() / f"{name}-{digest}.jsonl"
+        folder = local_path(directory, "config.teacher.cache_dir")
+        self.path = folder / f"{name}-{digest}.jsonl"
         self._say = say
         self._places: dict[bytes, int] = {}
         self._file: Any = None
@@ -73,6 +74,12 @@ class AnswerCache:
             raise UserError(
                 f"{self.path} is in use by another process: wait for it, or set another "
                 "--config.teacher.cache_dir"
+            ) from None
+        except OSError as error:  # Lustre without the mount option flock, some network disks
+            self._file.close()
+            raise UserError(
+                f"{self.path}: files cannot be locked there ({error.strerror}): set "
+                "--config.teacher.cache_dir to a directory on another disk"
             ) from None
         try:
             self._index()

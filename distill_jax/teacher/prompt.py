@@ -49,6 +49,7 @@ import jinja2.sandbox
 from distill_jax.errors import UserError
 from distill_jax.records import shorten
 from distill_jax.text.tokenizer import END_OF_TURN
+from distill_jax.workdir import local_path
 
 GENERIC = "generic"  # the folder of what tasks have no file of their own for
 
@@ -155,7 +156,7 @@ def load_prompt(kind_or_path: str, task: str) -> Prompt:
     UserError naming file and line for whatever does not fit the description in py.
     """
     if "/" in kind_or_path or kind_or_path.endswith(".txt"):
-        path, name = pathlib.Path(kind_or_path).expanduser(), kind_or_path
+        path, name = local_path(kind_or_path, "config.teacher.prompt"), kind_or_path
     elif kind_or_path in kinds():
         path = _FOLDER / task / f"{kind_or_path}.txt"
         if not path.is_file():

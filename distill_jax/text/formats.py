@@ -1,13 +1,15 @@
-"""How question, reasoning and answer are joined: our own format, and one of a paper.
+"""How question, reasoning and answer are joined: our own format, a paper's, that of chat models.
 
 For the question `Q`, the reasoning `R` and the answer `A`:
 
                  prompt             chain            answer_only
     turns          Q <end of turn>    R \\n#### A      \\n#### A
     fine_tune_cot  Q ###               R --> A          A
+    chatml         see messages.py     R \\n#### A      #### A
 
-and the end of text behind both. The second is that of Ho et al. (2022), Large Language Models Are
-Reasoning Teachers, for GPT-2: class Formatter, templates ft_cot_token and ft_token, in
+and the end of text behind them (in chatml the end of a message). The second is that of Ho et al.
+(2022), Large Language Models Are Reasoning Teachers, for GPT-2: class Formatter, templates
+ft_cot_token and ft_token, in
 https://github.com/itsnamgyu/reasoning-teacher/blob/main/src/data/format.py. Question, reasoning and
 answer are stripped there, so that ` ###` and ` -->` are one token of GPT-2's each. Prompt and
 target are encoded apart: no token crosses the border.
@@ -30,6 +32,7 @@ class TextFormat:
     before_answer: str  # in a chain, and in the last turn of a dialogue
     before_lone_answer: str  # in answer_only
     strips: bool
+    messages: bool = False  # every turn has a header, see messages.py
 
     def question(self, text: str) -> str:
         """The text of a prompt, an end of turn aside."""
@@ -73,4 +76,14 @@ FINE_TUNE_COT = TextFormat(
     before_lone_answer=" ",
     strips=True,
 )
-FORMATS = {each.name: each for each in (TURNS, FINE_TUNE_COT)}
+CHATML = TextFormat(
+    "chatml",
+    after_question="",
+    question_is_a_turn=True,
+    before_reasoning="",
+    before_answer=ANSWER_MARK,
+    before_lone_answer=f"{MARKER} ",
+    strips=True,
+    messages=True,
+)
+FORMATS = {each.name: each for each in (TURNS, FINE_TUNE_COT, CHATML)}

@@ -19,7 +19,8 @@ and end marks `/` (end of turn) and `.` (end of text), the rows of a socratic an
         its loss              ^ ^     ^ ^     ^
 
 The prompt of sampling, `Q R /`, is a prefix of every row. Only the ender of a scheme writes the
-end of text; the others, and enders between turns, write the end of turn.
+end of text; the others, and enders between turns, write the end of turn. Where turns have
+headers: messages.py.
 """
 
 import dataclasses
@@ -27,6 +28,7 @@ from collections.abc import Mapping, Sequence
 
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Problem, shorten
+from distill_jax.text import messages
 from distill_jax.text.tokenizer import Tokenizer
 from distill_jax.text.transcript import SCHEMES, Scheme, render
 
@@ -106,7 +108,9 @@ def encode_prompts(
     encoded = tokenizer.encode(questions, lambda index: f"{asked[index].id}: question")
     if not form.question_is_a_turn:
         return encoded
-    return [prompt_tokens(question, tokenizer.end_of_turn) for question in encoded]
+    before, after = messages.around_question(scheme, tokenizer)
+    mark = tokenizer.end_of_turn
+    return [[*before, *prompt_tokens(question, mark), *after] for question in encoded]
 
 
 def build_row(
@@ -114,47 +118,56 @@ def build_row(
     turns: Sequence[tuple[str, list[int]]],
     view: View,
     scheme: Scheme,
-    end_of_turn: int,
-    end_of_text: int,
+    marks: tuple[int, int],
+    openings: Sequence[Sequence[int]] = (),
 ) -> Row:
     """The row of one view, behind its prompt.
 
-    `turns` holds (writer, ids of the text) in order. With end of turn 1 and end of text 0:
+    `turns` holds (writer, ids of the text) in order, `marks` are end of turn and end of text, and
+    `openings`, if there are any, what stands before the turns of each role. With the marks 1 and 0:
 
     >>> from distill_jax.text.transcript import SCHEMES
     >>> socratic = SCHEMES["socratic"]
     >>> turns = [("decomposer", [7]), ("solver", [8, 9])]
     >>> both = frozenset(["decomposer", "solver"])
-    >>> row = build_row([5, 6, 1], turns, View("asker", both, (0,)), socratic, 1, 0)
+    >>> row = build_row([5, 6, 1], turns, View("asker", both, (0,)), socratic, (1, 0))
     >>> row.tokens
     [5, 6, 1, 7, 1, 8, 9, 1, 0]
     >>> row.writers
     [-1, -1, -1, 0, 0, -1, -1, -1, 0]
-    >>> row = build_row([5, 6, 1], turns, View("answerer", both, (1,)), socratic, 1, 0)
+    >>> row = build_row([5, 6, 1], turns, View("answerer", both, (1,)), socratic, (1, 0))
     >>> row.tokens
     [5, 6, 1, 7, 1, 8, 9, 1]
     >>> row.writers
     [-1, -1, -1, -1, -1, 1, 1, 1]
+    >>> asker = View("asker", both, (0,))
+    >>> row = build_row([4, 2, 5, 6, 1], turns, asker, socratic, (1, 0), [[3, 4, 2], [3, 4, 22]])
+    >>> row.tokens
+    [4, 2, 5, 6, 1, 3, 4, 2, 7, 1, 3, 4, 22, 8, 9, 1, 3, 4, 2, 0]
+    >>> row.writers
+    [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0]
     >>> chain = SCHEMES["chain"]
     >>> alone = View("s", frozenset(["solver"]), (0,))
-    >>> row = build_row([5, 6, 1], [("solver", [8, 9])], alone, chain, 1, 0)
+    >>> row = build_row([5, 6, 1], [("solver", [8, 9])], alone, chain, (1, 0))
     >>> row.tokens, row.writers
     ([5, 6, 1, 8, 9, 0], [-1, -1, -1, 0, 0, 0])
     """
+    end_of_turn, end_of_text = marks
     tokens = list(prompt)
     writers = [NO_LOSS] * len(tokens)
     ender_spoke_last = bool(turns) and turns[-1][0] == scheme.ender
-    for index, (writer, text) in enumerate(turns):
-        if writer not in view.sees:
-            continue
-        ends_text = ender_spoke_last and index == len(turns) - 1
-        role = scheme.roles.index(writer)
-        tokens += [*text, end_of_text if ends_text else end_of_turn]
-        writers += [role if role in view.writes else NO_LOSS] * (len(text) + 1)
+    said = [(scheme.roles.index(writer), [*text, end_of_turn]) for writer, text in turns]
     ender = scheme.roles.index(scheme.ender)
-    if not ender_spoke_last and ender in view.writes:
-        tokens.append(end_of_text)
-        writers.append(ender)
+    if ender_spoke_last:
+        said[-1][1][-1] = end_of_text
+    elif ender in view.writes:
+        said.append((ender, [end_of_text]))
+    for role, written in said:
+        if scheme.roles[role] in view.sees:
+            opening = openings[role] if openings else ()
+            tokens += [*opening, *written]
+            writers += [NO_LOSS] * len(opening)
+            writers += [role if role in view.writes else NO_LOSS] * len(written)
     return Row(tokens, writers)
 
 
@@ -178,12 +191,13 @@ def encode_rows(
     said = [text for turns in transcripts for _, text in turns]
     texts = iter(tokenizer.encode(said, place))
     rows: dict[str, list[Row]] = {view.student: [] for view in views}
+    marks = messages.end_marks(scheme, tokenizer)
+    openings = messages.openings(scheme, tokenizer)
     for annotation, prompt, turns in zip(annotations, prompts, transcripts, strict=True):
         name = f"{annotation.id} ({shorten(annotation.question)!r})"
         encoded = [(writer, next(texts)) for writer, _ in turns]
         for view in views:
-            marks = tokenizer.end_of_turn, tokenizer.end_of_text
-            row = build_row(prompt, encoded, view, scheme, *marks)
+            row = build_row(prompt, encoded, view, scheme, marks, openings)
             of = {"name": name, "problem": annotation.id, "origin": annotation.origin}
             rows[view.student].append(dataclasses.replace(row, **of))
     return rows

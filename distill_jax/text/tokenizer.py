@@ -15,7 +15,7 @@ from distill_jax.gguf_file import opened
 from distill_jax.settings import ranges
 from distill_jax.text.gguf_tokenizer import read_tokenizer
 from distill_jax.text.lost_characters import LostCharacters
-from distill_jax.workdir import read_json, write_json
+from distill_jax.workdir import local_path, read_json, write_json
 
 # transformers would say at every start that PyTorch is missing; only its tokenizers are used.
 os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
@@ -138,6 +138,11 @@ class Tokenizer:
                     "or replace what it lacks"
                 )
 
+    def special(self, text: str) -> int | None:
+        """The id of a special token; None if there is no such token, or text can spell it."""
+        tokens = self._backend.get_added_tokens_decoder().items()
+        return next((n for n, token in tokens if token.special and token.content == text), None)
+
     def decode(self, tokens: Iterable[int]) -> str:
         """The text of ids; special tokens are spelt out, bytes that are no UTF-8 become U+FFFD."""
         return self._backend.decode(list(tokens), skip_special_tokens=False)
@@ -195,11 +200,11 @@ def load_tokenizer(name: str, marks: EndMarks = FOUND) -> Tokenizer:
     Raises UserError if there is none, or if it is not a byte-level one: with any other, text would
     not come back unchanged.
     """
-    path = pathlib.Path(name)
+    path = local_path(name, "config.tokenizer.name")
     if path.suffix == ".gguf":
         loaded, stored, untrained = *_from_gguf(path), None
     else:
-        loaded = _from_hugging_face(name)
+        loaded = _from_hugging_face(name, path)
         stored, untrained = _stored_marks(path / MARKS_FILE)
     found = _found_marks(loaded.backend_tokenizer)
     turn = marks.turn or stored.turn or found.turn
@@ -227,18 +232,19 @@ def _from_gguf(path: pathlib.Path) -> tuple[Any, EndMarks]:
     return read.transformers_tokenizer(), EndMarks("" if turn == text else turn, text)
 
 
-def _from_hugging_face(name: str) -> Any:
+def _from_hugging_face(name: str, path: pathlib.Path) -> Any:
     import transformers
 
-    if not pathlib.Path(name).is_dir() and name.startswith((".", "/", "~")):
+    if not path.is_dir() and name.startswith((".", "/", "~")):
         raise UserError(f"config.tokenizer.name={name}: no such directory")
+    source = path if path.is_dir() else name
     try:
         try:
             # This class takes tokenizer.json as it is. That of a model may put its own splitting of
             # text in its place: SmolLM2 names GPT-2's class, which does not split digits.
-            return transformers.PreTrainedTokenizerFast.from_pretrained(name)
+            return transformers.PreTrainedTokenizerFast.from_pretrained(source)
         except (OSError, ValueError):  # there may be no tokenizer.json, but the files for its class
-            return transformers.AutoTokenizer.from_pretrained(name)
+            return transformers.AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError) as error:
         reason = str(error).split("\n")[0]
         raise UserError(

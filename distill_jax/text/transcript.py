@@ -20,7 +20,7 @@ from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Step
 from distill_jax.settings import ranges
 from distill_jax.text import plan
-from distill_jax.text.formats import FORMATS, TURNS, TextFormat
+from distill_jax.text.formats import FINE_TUNE_COT, FORMATS, TURNS, TextFormat
 
 Turns = list[tuple[str, str]]  # (writer, text)
 
@@ -91,7 +91,8 @@ def render(annotation: Annotation, scheme: Scheme) -> Turns:
                 f"{annotation.id}: a step has no subquestion: use --config.scheme=chain, or "
                 "annotations with subquestions"
             )
-        turns += [("decomposer", step.subquestion), ("solver", step.solution)]
+        asked, solved = form.trimmed(step.subquestion), form.trimmed(step.solution)
+        turns += [("decomposer", asked), ("solver", solved)]
     turns[-1] = ("solver", turns[-1][1] + ending)
     return turns
 
@@ -156,7 +157,7 @@ def mistakes(scheme: str, text_format: str) -> list[str]:
     """What is wrong with config.scheme and config.text_format."""
     known = {"scheme": SCHEMES, "text_format": FORMATS}
     found = ranges.mistakes("", {"scheme": scheme, "text_format": text_format}, choices=known)
-    if not found and not SCHEMES[scheme].alone and FORMATS[text_format] is not TURNS:
+    if not found and not SCHEMES[scheme].alone and FORMATS[text_format] is FINE_TUNE_COT:
         found.append(
             f"config.text_format={text_format!r} is for --config.scheme=chain or answer_only"
         )

@@ -7,6 +7,10 @@
 
 A step directory without a manifest is not complete and is never restored. Several processes write
 one checkpoint together; the first one writes the manifest and deletes.
+
+Training can only go on from a checkpoint that has `training/`. The best one loses it as soon as it
+is not among the newest, and all of them do when the student is finished: with Adam's two moments it
+is two thirds of the whole.
 """
 
 import json
@@ -19,11 +23,12 @@ import jax
 from etils import epath
 
 from distill_jax import distributed
-from distill_jax.errors import UserError
+from distill_jax.errors import UserError, of_the_system
 from distill_jax.training import manifest, quiet_saves
 from distill_jax.training.manifest import MANIFEST, complete_steps
 
 ARRAYS = "arrays.json"
+TRAINING = "training"
 TEMPORARY = ".orbax-checkpoint-tmp"  # orbax writes <step><this> and renames it
 
 log = logging.getLogger(__name__)
@@ -53,7 +58,8 @@ class Checkpoints:
     def save(self, step: int, state: Any, best_step: int = -1) -> None:
         """Copy `state` off the devices and go on; a thread writes it.
 
-        Once it is complete, all checkpoints but the newest `keep` and `best_step` are deleted.
+        Once it is complete, all checkpoints but the newest `keep` are deleted; of `best_step` the
+        parameters stay.
         Waits for the save before. Raises UserError where the disk is full.
         """
         self.wait()
@@ -118,7 +124,9 @@ class Checkpoints:
     def _delete_old(self, best_step: int) -> None:
         *_, newest = steps = self.steps()
         for old in steps[: -self._keep]:
-            if old != best_step:
+            if old == best_step:
+                manifest.drop(self._directory / str(old), TRAINING)
+            else:
                 # The manifest first: what is half-deleted must not look complete.
                 (self._directory / str(old) / MANIFEST).unlink()
         # With them goes what `kill -9` left of an earlier deletion or save.
@@ -128,22 +136,29 @@ class Checkpoints:
                 path.rmtree()
 
     def latest_undamaged(self) -> int | None:
-        """The newest step that can be restored, None where there is no checkpoint.
+        """The newest step that training can go on from, None where there is no checkpoint.
 
         A damaged one is named by `warn` and the one before is used. Raises UserError where
-        there are checkpoints but all are damaged.
+        there are checkpoints but all are damaged, or have parameters only.
         """
         steps = self.steps()
         for step in reversed(steps):
-            if not self.damaged(step):
+            if self.damaged(step):
+                self._damaged.add(step)
+                self._warn(f"{self._directory / str(step)} is damaged: using the checkpoint before")
+            elif self.resumable(step):
                 return step
-            self._damaged.add(step)
-            self._warn(f"{self._directory / str(step)} is damaged: using the checkpoint before")
         if steps:
+            those = [str(step) for step in steps if step not in self._damaged]
+            state = f" or holds parameters only ({', '.join(those)})" if those else ""
             raise UserError(
-                f"{self._directory}: every checkpoint is damaged: delete it to start anew"
+                f"{self._directory}: every checkpoint is damaged{state}: delete it to start anew"
             )
         return None
+
+    def resumable(self, step: int) -> bool:
+        """Whether `step` holds more than parameters, so that training can go on from it."""
+        return manifest.has(self._directory / str(step), TRAINING)
 
     def restore_latest(self, abstract: Any) -> tuple[int, Any] | None:
         """(step, state) of the newest undamaged checkpoint, laid out as `abstract` says, or None.
@@ -176,6 +191,14 @@ class Checkpoints:
     def damaged(self, step: int) -> bool:
         """Whether any file of `step` is not what it was when the checkpoint was written."""
         return manifest.damaged(self._directory / str(step))
+
+
+def keep_parameters(directory: Any) -> None:
+    """All checkpoints of a student that is finished lose what only training needs. May be called
+    again after it was interrupted; one process of several calls it."""
+    directory = epath.Path(directory)
+    for step in complete_steps(directory):
+        manifest.drop(directory / str(step), TRAINING)
 
 
 def _describe(parts: dict[str, Any]) -> dict[str, str]:
@@ -213,10 +236,11 @@ def _split(state: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def _readable(error: Exception, target: epath.Path) -> Exception:
-    """The error itself, or one line if the disk is full."""
+    """The error itself, or one line if the user can mend it."""
     if quiet_saves.says_disk_full(str(error)):
         return UserError(
             f"no space left on the disk of {target}: free some and run the same command again "
             "(older checkpoints are intact)"
         )
-    return error
+    mended = of_the_system(error, str(target)) if isinstance(error, OSError) else None
+    return mended or error

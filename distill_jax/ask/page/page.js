@@ -35,8 +35,8 @@ function turnElement(turn, index) {
   if (ends) role.append(element("small", "", "ends the dialogue"));
   const about = element("span", "about");
   const sum = turn.pieces.reduce((total, [, value]) => total + value, 0);
-  const number = element("span", "sum", signed(sum, 2));
-  number.dataset.tip = `${percent(sum)}   log-probability of the turn`;
+  const number = element("span", "sum", `log p ${signed(sum, 2)}`);
+  number.dataset.tip = `${percent(sum)}   probability of the whole turn`;
   about.append(number);
   item.append(role, about);
   if (ends) return item;
@@ -102,6 +102,8 @@ function receive(event) {
     answer.textContent = event.answer ?? "none";
     note.textContent = event.note;
     by("answer").hidden = false;
+    by("unfamiliar").textContent = event.unfamiliar ? `Note: ${event.unfamiliar}.` : "";
+    by("unfamiliar").hidden = !event.unfamiliar;
     by("legend").hidden = false;
     say("");
   } else {
@@ -115,7 +117,7 @@ async function solve(question, said) {
   Object.assign(state, { question, turns: [], given: said.length, edited: said.length - 1, running: stop });
   by("asked").textContent = question;
   by("dialogue").hidden = false;
-  by("answer").hidden = true;
+  by("answer").hidden = by("unfamiliar").hidden = true;
   by("ask").disabled = true;
   by("stop").hidden = false;
   show();

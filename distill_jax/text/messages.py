@@ -1,0 +1,67 @@
+"""Turns as messages: the headers between them in a format that has some, as ids.
+
+In `chatml`, the format of SmolLM2's and Qwen's own chats, without a system message, the prompt and
+the row of a chain are
+
+    <|im_start|>user\\nQ<|im_end|>\\n<|im_start|>assistant\\n                          the prompt
+    <|im_start|>user\\nQ<|im_end|>\\n<|im_start|>assistant\\nR\\n#### A<|im_end|>        the row
+
+Its lone role ends a message, as the model does, and not a text. In a dialogue the solver is the
+assistant, and who tells it what to do (planner, decomposer) goes on as the user. The prompt is then
+only the question's message, since not every role need see the first turn; each turn begins with
+its header, which nobody learns and the sampler fills in, and the ender ends the text in a message
+of its own. With `/` for <|im_end|>, `.` for <|endoftext|>, `u` and `s` for the two headers (the
+first of all without the line break) and the steps `a : A` and `b : B`:
+
+    u Q / u a / s A / u b / s B / u .      decomposer and solver who read each other
+    its loss ^ ^     .   ^ ^       ^       of the decomposer
+"""
+
+from distill_jax.errors import UserError
+from distill_jax.text.tokenizer import Tokenizer
+from distill_jax.text.transcript import Scheme
+
+START, END = "<|im_start|>", "<|im_end|>"
+USER, ASSISTANT = "user", "assistant"
+
+
+def around_question(scheme: Scheme, tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
+    """What stands before a question, and behind its end of turn, in every prompt.
+
+    Raises UserError if the tokenizer is not that of a model with such messages.
+    """
+    if not scheme.text_format.messages:
+        return [], []
+    after = _between(ASSISTANT, tokenizer) if scheme.alone else []
+    return _header(USER, tokenizer), after
+
+
+def openings(scheme: Scheme, tokenizer: Tokenizer) -> tuple[tuple[int, ...], ...]:
+    """By role, what stands between the end of the turn before and what the role writes; () in a
+    format without headers, and for a lone role, whose header belongs to the prompt."""
+    if scheme.alone or not scheme.text_format.messages:
+        return ()
+    speakers = (ASSISTANT if role == "solver" else USER for role in scheme.roles)
+    return tuple(tuple(_between(speaker, tokenizer)) for speaker in speakers)
+
+
+def end_marks(scheme: Scheme, tokenizer: Tokenizer) -> tuple[int, int]:
+    """(what passes the turn, what ends the dialogue). A lone role passes no turn."""
+    if scheme.alone and scheme.text_format.messages:
+        return tokenizer.end_of_text, tokenizer.end_of_turn
+    return tokenizer.end_of_turn, tokenizer.end_of_text
+
+
+def _between(speaker: str, tokenizer: Tokenizer) -> list[int]:
+    return [*tokenizer.encode(["\n"])[0], *_header(speaker, tokenizer)]
+
+
+def _header(speaker: str, tokenizer: Tokenizer) -> list[int]:
+    start = tokenizer.special(START)
+    if start is None or tokenizer.marks.turn != END:
+        raise UserError(
+            f"config.text_format='chatml': the tokenizer needs {START} as a special token, and "
+            f"{END} as its end of turn (now {tokenizer.marks.turn}): use turns, or a model whose "
+            "own chats are written so, such as SmolLM2 or Qwen"
+        )
+    return [start, *tokenizer.encode([f"{speaker}\n"])[0]]
