@@ -17,13 +17,13 @@ from distill_jax.errors import UserError
 from distill_jax.workdir import Workdir, local_path
 
 PREFIX = "--config."
-OPTIONS = "evaluation.task_options"  # ("key=value", ...): each can be set by itself, too
+OPTIONS = "evaluation.task_options"  # ("key=value", ...): each can also be set by itself
 PACKAGED_CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 _COMMANDS = {"get_config": "main", "get_sweep": "sweep"}  # by what a file has
 
 
 def split_overrides(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Take `--config.a.b=value` or `--config.a.b value` out: (the rest, {"a.b": "value"})."""
+    """Separate `--config.a.b=value` and `--config.a.b value`: (the rest, {"a.b": "value"})."""
     rest: list[str] = []
     overrides: dict[str, str] = {}
     pending = iter(argv)
@@ -53,8 +53,8 @@ def load_config(path: str) -> ml_collections.ConfigDict:
 
 
 def chosen_config(file: str | None, workdir: str | None) -> ml_collections.ConfigDict:
-    """The config of a file, or without one that of the run in a working directory. Raises UserError
-    if there is neither."""
+    """The config of a file, or without a file that of the run in a working directory. Raises
+    UserError if there is neither."""
     if file:
         return load_config(file)
     stored = Workdir(workdir) if workdir else None
@@ -65,7 +65,7 @@ def chosen_config(file: str | None, workdir: str | None) -> ml_collections.Confi
 
 
 def from_file(path: str, function: str, shipped: pathlib.Path) -> Any:
-    """What a function of a Python file returns; a file that does not exist here is looked up by
+    """The result of a function of a Python file. A file that does not exist here is looked up by
     its name in the directory `shipped`. Raises UserError if there is none or it does not run."""
     file = local_path(path, "--config")
     if not file.exists() and file.parent.name in ("", shipped.name):
@@ -95,8 +95,8 @@ def from_file(path: str, function: str, shipped: pathlib.Path) -> Any:
 def config_from_dict(stored: dict[str, Any]) -> ml_collections.ConfigDict:
     """A locked config from the `config` part of a run's config.json; JSON lists become tuples.
 
-    A key that did not exist when the run began has the value of configs/base.py, which leaves what
-    is new switched off.
+    A key that did not exist when the run began gets the value of configs/base.py, which switches
+    the new mechanism off.
     """
 
     def tuples(value: Any) -> Any:
@@ -114,7 +114,7 @@ def _filled(stored: dict[str, Any], base: Any) -> dict[str, Any]:
             found.setdefault(key, default)
         elif key in ("model", "optimizer"):  # a section for each student
             found[key] = {name: _filled(each, default.solver) for name, each in found[key].items()}
-        elif key != "task_options":  # what a task takes is its own affair
+        elif key != "task_options":  # the task checks its own options
             found[key] = _filled(found.get(key, {}), default)
     return found
 
@@ -156,17 +156,17 @@ def _name(option: str) -> str:
 
 
 def set_values(config: ml_collections.ConfigDict, values: Mapping[str, Any]) -> None:
-    """`apply_overrides` for values of Python instead of text."""
+    """`apply_overrides` for Python values instead of text."""
     apply_overrides(config, {key: as_text(value) for key, value in values.items()})
 
 
 def as_text(value: Any) -> str:
-    """`value` as after `--config.key=`."""
+    """`value` as one writes it after `--config.key=`."""
     return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
 def parse_value(text: str, current: Any) -> Any:
-    """`text` as a value of the type of `current`; raises ValueError if it is none."""
+    """`text` as a value of the type of `current`; raises ValueError if it is not one."""
     if isinstance(current, bool):
         if text.lower() not in ("true", "false"):
             raise ValueError(text)
@@ -199,14 +199,14 @@ def flatten(config: ml_collections.ConfigDict, prefix: str = "") -> dict[str, An
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """`--scheme=chain` is what everyone types once."""
+        """Everyone types `--scheme=chain` once, so the message helps."""
         if message.startswith("unrecognized arguments: --"):
             message += f" (a config key is set by {PREFIX}key=value)"
         super().error(message)
 
 
 def parser(program: str, description: str) -> argparse.ArgumentParser:
-    """An argument parser with the house style; usage errors exit with 2, --help with 0."""
+    """An argument parser in the style of all commands; usage errors exit with 2, --help with 0."""
     return _Parser(
         prog=f"python -m distill_jax.{program}",
         description=description,
