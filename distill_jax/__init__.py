@@ -14,7 +14,7 @@ print(results.accuracy, results.errors())
 
 from typing import TYPE_CHECKING
 
-# jax takes seconds to import: nothing is imported before it is needed.
+# jax takes seconds to import, so nothing is imported before it is needed.
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
@@ -48,11 +48,11 @@ def read_run(workdir: "str | os.PathLike[str]") -> "Results":
 
 
 def evaluate_run(workdir: "str | os.PathLike[str]", **overrides: object) -> "Results":
-    """`python -m distill_jax.evaluate`: the students answer the run's problems in another setting.
+    """`python -m distill_jax.evaluate`: the students answer the run's problems with other settings.
 
     `overrides` are config keys with `__` for the dot: `sampling__given="subquestions"`,
-    `evaluation__problems=50`. The evaluation is kept in the run's directory: asked again, it is
-    only read. Raises `distill_jax.errors.UserError` as the command does.
+    `evaluation__problems=50`. The evaluation is kept in the run's directory, and is
+    only read the next time. Raises `distill_jax.errors.UserError` like the command.
     """
     import os
 

@@ -7,7 +7,7 @@ from distill_jax.settings import command_line
 
 
 def main(argv: list[str]) -> None:
-    """Parse, check, and hand over to `annotate_problems`, which imports what is heavy."""
+    """Parse, check, and call `annotate_problems`, which has the heavy imports."""
     parser = command_line.parser(
         "annotate",
         "Annotate the training problems: ask the teacher of the config, or read files or the "

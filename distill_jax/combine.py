@@ -1,4 +1,4 @@
-"""Evaluations of the same problems become one: `python -m distill_jax.combine`.
+"""Makes one evaluation from several of the same problems: `python -m distill_jax.combine`.
 
 python -m distill_jax.combine --rule vote runs/a runs/b runs/c --output combined/vote
 python -m distill_jax.combine --rule switch runs/small runs/large --output combined/switch \
@@ -11,7 +11,7 @@ import sys
 from distill_jax import errors
 from distill_jax.errors import UserError
 
-# Of which rule each option is.
+# The rule of each option.
 OPTIONS = {
     "switch": ("by", "threshold", "dev", "share"),
     "length_vote": ("length", "width", "buckets"),
@@ -19,7 +19,7 @@ OPTIONS = {
 
 
 def main(argv: list[str]) -> None:
-    """Read the evaluations, combine them, say what came of it."""
+    """Read the evaluations, combine them, print the result."""
     arguments = _parser().parse_args(argv)
     for rule, options in OPTIONS.items():
         for option in options:

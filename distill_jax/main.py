@@ -7,7 +7,7 @@ from distill_jax.settings import command_line
 
 
 def main(argv: list[str]) -> None:
-    """Parse, check, and hand over to `experiment`, which imports what is heavy."""
+    """Parse, check, and call `experiment`, which has the heavy imports."""
     parser = command_line.parser("main", "Train students and evaluate them; continues a run.")
     parser.add_argument("--config", help="a file with get_config(); without: that of --workdir")
     parser.add_argument("--workdir", help="where everything is written; needed to train")

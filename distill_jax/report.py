@@ -1,4 +1,4 @@
-"""One report over finished runs: `python -m distill_jax.report runs/a runs/b --output report`.
+"""One report on finished runs: `python -m distill_jax.report runs/a runs/b --output report`.
 
 Writes comparison.html, comparison.md and tables/*.csv: accuracies with intervals, paired tests
 against a baseline, error classes, breakdowns, calibration, published numbers, dialogues.
@@ -11,7 +11,7 @@ from distill_jax import errors
 
 
 def main(argv: list[str]) -> None:
-    """Read the runs, compare them, say where the report is."""
+    """Read the runs, compare them, print where the report is."""
     parser = argparse.ArgumentParser(
         prog="python -m distill_jax.report",
         description="Compare the evaluations of finished runs.",

@@ -29,7 +29,7 @@ LOCAL = "a path on this machine (only config.checkpoint_dir may be gs://BUCKET/D
 
 
 def path_mistake(name: str | os.PathLike[str], key: str, expected: str = LOCAL) -> str:
-    """What is wrong with the path that the user gave as `key`; "" = nothing.
+    """What is wrong with the path that the user gave as `key`; "" if nothing is.
 
     An address such as gs://BUCKET/RUN is wrong: it would become a directory called `gs:`.
     """
@@ -72,7 +72,7 @@ def some_of(items: Sequence[str], count: int = 4) -> str:
 
 
 class Workdir:
-    """One run's directory; docs/working_directory.md says what lies where."""
+    """One run's directory; docs/working_directory.md lists its files."""
 
     def __init__(self, path: str | os.PathLike[str]):
         """Raises UserError if `path` is not one of this machine."""
@@ -102,9 +102,9 @@ class Workdir:
     def locked(self) -> Iterator[IO[str]]:
         """Hold the directory for this process; raises UserError if another one holds it.
 
-        The kernel drops the lock when the process ends, however it ends: it, and those that it
-        passed the file to that is returned. A directory that was made for it and in which nothing
-        was written is deleted again.
+        The kernel drops the lock when this process, and all to which it passed the returned file,
+        have ended for any reason. If the directory was made for the lock and is still empty, it is
+        deleted again.
         """
         try:
             made = not self.path.exists()
@@ -138,15 +138,15 @@ class Workdir:
                 self._forget(made)
 
     def _forget(self, made: bool) -> None:
-        """Delete a directory that was made for the lock and holds nothing else."""
+        """Delete a directory that was made for the lock and has nothing else."""
         if made and [path.name for path in self.path.iterdir()] == [".lock"]:
             (self.path / ".lock").unlink()
             self.path.rmdir()
 
     def write_config(self, config: dict[str, Any], identity: dict[str, Any]) -> None:
-        """Keep `config` in the directory; refuse where it holds a run of another identity.
+        """Keep `config` in the directory; refuse if it holds a run of another identity.
 
-        Keys outside of `identity` may differ from run to run: the file keeps the newest values.
+        Keys outside `identity` may differ from run to run; the file has the newest values.
         """
         if self.config.exists():
             self.check_identity(identity)
@@ -162,8 +162,8 @@ class Workdir:
     def check_identity(self, identity: dict[str, Any]) -> None:
         """Raise UserError naming keys in which `identity` differs from the run's.
 
-        `identity` is the flat part of the config that decides what the students are: data,
-        students, optimizer, scheme, seed.
+        `identity` is the flat part of the config that determines the students: data, students,
+        optimizer, scheme, seed.
         """
         different = self.differences(identity)
         if different:
@@ -193,7 +193,7 @@ class Workdir:
         ]
 
     def hashes(self) -> dict[str, str]:
-        """{name: SHA-256} of the files that students are made from, of those that are there."""
+        """{name: SHA-256} of the files that students are made from, as far as they exist."""
         paths = (self.annotations, self.dev_annotations, self.tokenizer / "tokenizer.json")
         return {
             str(path.relative_to(self.path)): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -202,9 +202,10 @@ class Workdir:
         }
 
     def clear(self) -> None:
-        """Delete what a run without checkpoints has written, but for the log of what was said."""
-        # annotations.jsonl before its companions, which it vouches for; the config last: without
-        # it the others would belong to nobody after a crash.
+        """Delete what a run without checkpoints has written, except its log of messages."""
+        # annotations.jsonl before the other files, because it shows that they are complete; the
+        # config last, because without it nobody could tell after a crash which run the others
+        # belong to.
         for path in (
             self.annotations,
             self.dev_annotations,

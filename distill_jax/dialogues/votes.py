@@ -9,13 +9,13 @@ from distill_jax.records import Cost, Prediction, Sample
 
 
 def majority(answers: Sequence[str | None], log_probabilities: Sequence[float]) -> int:
-    """The index of the sample that stands for the most frequent answer.
+    """The index of the sample that represents the most frequent answer.
 
     Majority vote over final answers, as in self-consistency (Wang et al., 2022,
     https://arxiv.org/abs/2203.11171). `log_probabilities` are natural logs per token, one mean per
-    sample. Of equally frequent answers the one whose samples have the higher mean of them wins,
-    then the one that occurs first; the answer's most probable sample stands for it, of equally
-    probable ones the first. None, an answer that could not be read, wins only if there is no other.
+    sample. If answers are equally frequent, the one whose samples have the higher mean wins, and
+    then the one that occurs first. The answer's most probable sample represents it, or the first of
+    equally probable ones. None, an answer that could not be read, wins only if there is no other.
 
     Raises ValueError if there is no sample, or not one log probability for each.
     """
@@ -35,7 +35,7 @@ def majority(answers: Sequence[str | None], log_probabilities: Sequence[float]) 
 
 
 def majority_sample(samples: Sequence[Sample]) -> int:
-    """The index of the sample that `majority` names."""
+    """The index of the sample that `majority` chooses."""
     return majority(
         [sample.prediction for sample in samples],
         # A prompt that left no room to write has no tokens.
@@ -46,14 +46,14 @@ def majority_sample(samples: Sequence[Sample]) -> int:
 def combine(predictions: Sequence[Prediction]) -> Prediction:
     """One voted Prediction from those of a problem's samples, in the order of the samples.
 
-    Its fields are those of the sample that `majority` names, its `samples` are all of them, and its
-    cost is the sum of theirs. A single prediction comes back as it is. Raises ValueError if
-    there is none, where they are of several problems, and where one is a vote itself.
+    Its fields are those of the sample that `majority` chooses, its `samples` are all of them, and
+    its cost is the sum of theirs. A single prediction is returned unchanged. Raises ValueError if
+    there is none, if they belong to several problems, and if one is a vote itself.
     """
     if len({prediction.id for prediction in predictions}) != 1:
         raise ValueError(f"samples of one problem, not of {[p.id for p in predictions]}")
     if any(prediction.samples for prediction in predictions):
-        raise ValueError(f"{predictions[0].id}: a vote is no sample")
+        raise ValueError(f"{predictions[0].id}: this prediction is a vote, not a sample")
     if len(predictions) == 1:
         return predictions[0]
     samples = tuple(as_sample(index, prediction) for index, prediction in enumerate(predictions))
@@ -66,7 +66,7 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     """The chance that of k samples, drawn from n of which c are right, at least one is right.
 
     The unbiased estimator 1 - C(n-c, k) / C(n, k) of Chen et al., 2021, equation 1
-    (https://arxiv.org/abs/2107.03374), exact to the last bit since the binomials are integers.
+    (https://arxiv.org/abs/2107.03374), exact to the last bit, because the binomials are integers.
     Raises ValueError unless 0 <= c <= n and 1 <= k <= n.
     """
     if not (0 <= c <= n and 1 <= k <= n):
