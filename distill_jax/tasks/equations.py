@@ -14,7 +14,7 @@ from distill_jax.text.exact_values import format_value
 OPERATIONS = ("+", "-", "*", "/")
 
 _NUMBER = re.compile(r"-?[0-9]{1,30}(?:\.([0-9]{1,30}))?")
-_FLOAT_DECIMALS = 10  # more than these were written by a computer: 0.16666666666666666
+_FLOAT_DECIMALS = 10  # a computer wrote longer ones: 0.16666666666666666
 _LARGEST_DENOMINATOR = 1000
 
 
