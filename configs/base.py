@@ -182,7 +182,7 @@ def get_config() -> ConfigDict:
             "requests_per_minute": 0,  # 0 = no limit
             "tokens_per_minute": 0,  # prompts and answers
             "timeout_s": 120.0,  # of one request; a slow local model may need more
-            "retries": 5,  # of one request, if the server is busy or fails, or the answer is unreadable
+            "retries": 5,  # of one request: server busy or failing, answer missing or garbled
             "price_input": 0.0,  # per million tokens, in any currency
             "price_output": 0.0,
             "cache_dir": "~/.cache/distill_jax/teacher",  # all answers, shared by runs
@@ -217,7 +217,7 @@ def get_config() -> ConfigDict:
             # their epoch by it: parity_test_selection.json. Nothing else uses these scores.
             "parity_test_selection": False,
             "patience": 0,  # stop after N measurements without a better one; 0 = never
-            "save_every": 200,  # steps; also saved: after an interruption, at the end, and a new best
+            "save_every": 200,  # steps; saved too: interruption, the end, a new best
             "keep": 2,  # newest checkpoints per student, besides the best
             "students": (),  # train only these now, e.g. on another machine; () = all
             # Steps of every student that jax.profiler traces into WORKDIR/profile; 0 = none.
