@@ -10,7 +10,7 @@ from distill_jax.dry_run.topologies import GPU_TOPOLOGIES, MEMORY_FRACTION, TOPO
 from distill_jax.model.presets import PRESETS
 from distill_jax.workdir import write_text
 
-Row = Callable[[dict[str, Any], Chip], list[str]]  # the cells of a report behind the slice
+Row = Callable[[dict[str, Any], Chip], list[str]]  # the cells of a report after the slice
 
 HEAD = """# What GPT-2 needs on TPU slices and GPUs
 
