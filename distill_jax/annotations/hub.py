@@ -31,7 +31,7 @@ _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6
 def push(workdir: Workdir, name: str) -> str:
     """Upload annotations, rejected ones, summary and card; returns the line to say.
 
-    With the token that `hf auth login` or HF_TOKEN left. Raises UserError where there are no
+    With the token that `hf auth login` or HF_TOKEN left. Raises UserError if there are no
     annotations, or the Hub refuses them.
     """
     if not workdir.annotations.exists():

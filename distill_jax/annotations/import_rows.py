@@ -25,7 +25,7 @@ Placed = tuple[str, Row]  # (place to name in a message, row)
 def read_rows(path: pathlib.Path) -> tuple[list[Placed], Format]:
     """The rows of a file and their format; predictions in a run's directory also name the "run".
 
-    Raises UserError where the file is missing, is no JSON, or has a format that is not known.
+    Raises UserError if the file is missing, is no JSON, or has a format that is not known.
     """
     value, places = _content(path)
     if isinstance(value, list) and value and all(isinstance(row, str) for row in value):

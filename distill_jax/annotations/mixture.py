@@ -31,7 +31,7 @@ def file_labels(paths: Sequence[str]) -> tuple[str, ...]:
     >>> file_labels(["runs/long/annotations.jsonl", "runs/short/annotations.jsonl"])
     ('long/annotations.jsonl', 'short/annotations.jsonl')
 
-    Raises UserError where a path is given twice.
+    Raises UserError if a path is given twice.
     """
     parts = [pathlib.PurePath(path).parts for path in paths]
     for count in range(1, max(map(len, parts), default=0) + 1):
@@ -50,7 +50,7 @@ def common(
     """(kept, rejected): the annotations of problems that every file has, as many of each file.
 
     Of a problem with three annotations in one file and two in the other, two of each are kept.
-    Raises UserError where no problem is in all files.
+    Raises UserError if no problem is in all files.
     """
     counts = {file: collections.Counter() for file in mixture.files}
     for annotation in annotations:

@@ -19,7 +19,7 @@ LONGEST_TEXT = 2000  # characters kept of a text that could not be read
 class Rejected:
     """What is not trained on, and why. One line of annotations.rejected.jsonl."""
 
-    id: str  # of the problem; "" where none is known
+    id: str  # of the problem; "" if none is known
     reason: str  # a class of reasons, which are counted: "wrong answer", "no steps", ...
     detail: str  # the particulars, one line
     question: str

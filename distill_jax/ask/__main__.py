@@ -74,7 +74,7 @@ def main(argv: list[str]) -> None:
 def _listen(host: str, port: int) -> socket.socket:
     """A socket at the address, before anything heavy is done; a warning where others reach it.
 
-    Raises UserError where the server's libraries are missing or the address cannot be had.
+    Raises UserError if the server's libraries are missing or the address cannot be had.
     """
     missing = [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
     if missing:

@@ -64,7 +64,7 @@ class Reply:
         self._warnings = {"warnings": list(chat.warnings)} if chat.warnings else {}
 
     async def whole(self) -> Response:
-        """A `chat.completion`. Raises Refused where the students cannot answer."""
+        """A `chat.completion`. Raises Refused if the students cannot answer."""
         choices, done = [], []
         for number in range(self._chat.choices):
             choice = self._begin()

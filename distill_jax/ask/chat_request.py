@@ -84,7 +84,7 @@ def check_body(body: Any, name: str, students: Students) -> ChatRequest:
 
 
 def check_model(model: Any, name: str) -> None:
-    """Raise Refused where `model` is not the one that is served."""
+    """Raise Refused if `model` is not the one that is served."""
     if model is None:
         raise Refused(400, f"model is missing: {name!r}", "model")
     if model != name:
@@ -99,7 +99,7 @@ def _messages(messages: Any) -> list[Any]:
 
 
 def _question(last: Any) -> str:
-    """The text of the last message; raises Refused where it is none of a user."""
+    """The text of the last message; raises Refused if it is none of a user."""
     if not isinstance(last, dict) or last.get("role") != "user":
         raise Refused(400, "messages: the last one must be of role 'user'", "messages")
     content = last.get("content")
@@ -113,7 +113,7 @@ def _question(last: Any) -> str:
 
 
 def _whole(body: Mapping[str, Any], key: str, low: int, high: int | None = None) -> int | None:
-    """The whole number of a key, None where it has none; raises Refused out of range."""
+    """The whole number of a key, None if it has none; raises Refused out of range."""
     value = body.get(key)
     if value is None:
         return None

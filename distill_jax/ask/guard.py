@@ -51,7 +51,7 @@ class Guard:
         await app(scope, receive, send_guarded)
 
     def _refusal(self, headers: Headers) -> str:
-        """Why a request is not let in, "" where it is."""
+        """Why a request is not let in, "" if it is."""
         host = headers.get("host", "")
         if self._hosts is not None and _host_name(host) not in self._hosts:
             return "this server answers to localhost and 127.0.0.1 only\n"
@@ -62,7 +62,7 @@ class Guard:
 
 
 def _host_name(host: str) -> str | None:
-    """The name in a Host header, without port and brackets; None where there is none."""
+    """The name in a Host header, without port and brackets; None if there is none."""
     try:
         return urllib.parse.urlsplit(f"//{host}").hostname
     except ValueError:

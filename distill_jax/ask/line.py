@@ -43,7 +43,7 @@ class Asked:
 
 
 class Ticket:
-    """A place in the line. `events` ends with None where nobody listens any more."""
+    """A place in the line. `events` ends with None if nobody listens any more."""
 
     def __init__(self, asked: Asked):
         self.asked = asked
@@ -60,7 +60,7 @@ class Line:
         self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1)
 
     def check_room(self) -> None:
-        """Raise Refused where nobody else is let in."""
+        """Raise Refused if nobody else is let in."""
         if len(self._tickets) > MOST_WAITING:
             raise Refused(429, f"{MOST_WAITING} are waiting already: try again later")
 

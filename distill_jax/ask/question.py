@@ -19,7 +19,7 @@ RANGES: dict[str, tuple[type | tuple[type, ...], Callable[[float], bool], str]] 
 def check_question(question: str, students: Students) -> str:
     """The question without white space around it.
 
-    Raises UserError where it is empty, not unicode, or longer than the students can read.
+    Raises UserError if it is empty, not unicode, or longer than the students can read.
     """
     question = question.strip()
     if not question:
@@ -50,7 +50,7 @@ def drawing(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def ending(solution: Solution, students: Students) -> str:
-    """Why a dialogue has no regular end, in words; "" where it has one."""
+    """Why a dialogue has no regular end, in words; "" if it has one."""
     sampling = students.sampling
     return {
         "finished": "",

@@ -91,7 +91,7 @@ class Transcript:
 
 
 def answer(question: str, students: Students, console: Console) -> Solution:
-    """Let the students answer on the console; UserError where the question cannot be asked."""
+    """Let the students answer on the console; UserError if the question cannot be asked."""
     question = check_question(question, students)
     transcript = Transcript(console, students.roles)
     turns: tuple[LiveTurn, ...] = ()

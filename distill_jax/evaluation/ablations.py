@@ -63,7 +63,7 @@ def variants(headline: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]
 
 
 def evaluations_table(runs: Sequence[Run]) -> Table | None:
-    """One row per evaluation, each against the headline of its own run; None where no run has
+    """One row per evaluation, each against the headline of its own run; None if no run has
     more than that one."""
     if not any(run.variant for run in runs):
         return None

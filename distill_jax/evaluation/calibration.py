@@ -25,13 +25,13 @@ class Calibration(NamedTuple):
     n: int
     bins: list[Bin]  # those that are not empty
     expected_error: float
-    auroc: float | None  # None where all answers are right, or all wrong
+    auroc: float | None  # None if all answers are right, or all wrong
 
 
 def calibration(
     predictions: Sequence[Prediction], *, transcript: bool = False, bins: int = 10
 ) -> Calibration | None:
-    """Calibration of the predictions in which a solver spoke; None where there are none.
+    """Calibration of the predictions in which a solver spoke; None if there are none.
 
     The probability is that of the last solver turn, or with `transcript` of all turns; it is that
     of the exact tokens, so it is lower than that of the answer in any words.
@@ -48,7 +48,7 @@ def calibration(
 
 
 def answer_probability(prediction: Prediction, *, transcript: bool = False) -> float:
-    """exp(log probability) of the last solver turn, or of all turns; raises IndexError where no
+    """exp(log probability) of the last solver turn, or of all turns; raises IndexError if no
     solver spoke."""
     if transcript:
         return math.exp(math.fsum(turn.log_probability for turn in prediction.turns))
@@ -86,7 +86,7 @@ def auroc(scores: Sequence[float], outcomes: Sequence[bool]) -> float | None:
     """The chance that a right answer has a higher score than a wrong one; a tie counts half.
 
     By ranks (Mann-Whitney U): (sum of the ranks of the right ones - r (r + 1) / 2) / (r w).
-    None where there is no right or no wrong one.
+    None if there is no right or no wrong one.
     """
     right = sum(outcomes)
     wrong = len(outcomes) - right

@@ -36,7 +36,7 @@ class GradedDialogue:
     """A prediction, why it is wrong (evaluation/error_classes.py), and its gold steps if known."""
 
     prediction: Prediction
-    error_class: str | None  # None where it is right
+    error_class: str | None  # None if it is right
     gold: Annotation | None
 
     def _repr_html_(self) -> str:

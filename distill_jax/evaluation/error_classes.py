@@ -46,7 +46,7 @@ _NOT_ASKED = ("nothing", "history")
 
 
 def classify(prediction: Prediction, gold: Annotation | None, *, given: str = "") -> str | None:
-    """The class of a wrong prediction, one of CLASSES; None where it is right.
+    """The class of a wrong prediction, one of CLASSES; None if it is right.
 
     Without `gold`, the number of its steps is attributes["steps"] where that is there. `given` is
     config.sampling.given: where it says nothing or the history, the numbers are not compared.

@@ -13,7 +13,7 @@ def list_evaluations(workdir: Workdir) -> list[str]:
     """Lines for the terminal: directory, date, result, settings and page of each evaluation, the
     newest last.
 
-    Settings that are the same in all of them are left out. Raises UserError where `workdir` is
+    Settings that are the same in all of them are left out. Raises UserError if `workdir` is
     not the directory of a run.
     """
     workdir.stored_config()

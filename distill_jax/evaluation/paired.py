@@ -26,7 +26,7 @@ class Comparison:
 def compare(baseline: Sequence[bool], other: Sequence[bool], *, seed: int = 0) -> Comparison:
     """Compare which answers were right, given in the order of the same problems.
 
-    Raises ValueError where there is no problem, or not the same number of answers.
+    Raises ValueError if there is no problem, or not the same number of answers.
     """
     pairs = list(zip(baseline, other, strict=True))
     if not pairs:
@@ -46,7 +46,7 @@ def compare(baseline: Sequence[bool], other: Sequence[bool], *, seed: int = 0) -
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """The two-sided p-value of McNemar's exact test; 1.0 where the runs never differ.
+    """The two-sided p-value of McNemar's exact test; 1.0 if the runs never differ.
 
     Where two runs are equally good, each problem on which they differ is as likely right for the
     one as for the other: a binomial test of 1/2. Problems on which they agree say nothing.

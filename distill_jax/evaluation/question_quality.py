@@ -45,7 +45,7 @@ def corpus_bleu(pairs: Pairs) -> float:
 
     All questions of a problem are one segment, as in 2211.12835, so that a missing one shortens
     it instead of shifting the others. sacrebleu's defaults (13a tokens, mixed case, exponential
-    smoothing). Raises UserError where sacrebleu is not installed.
+    smoothing). Raises UserError if sacrebleu is not installed.
     """
     try:
         import sacrebleu

@@ -131,7 +131,7 @@ def read_runs(paths: Sequence[str], names: Sequence[str] = ()) -> list[Run]:
 def on_common_problems(runs: Sequence[Run]) -> list[Run]:
     """The runs with their predictions of the problems that all of them answered, in one order.
 
-    A problem is the same where id, question and answer are. Raises UserError where there is none.
+    A problem is the same where id, question and answer are. Raises UserError if there is none.
     """
     answered = [{problem_key(p): p for p in run.predictions} for run in runs]
     common = [key for key in answered[0] if all(key in each for each in answered)]
@@ -189,7 +189,7 @@ def gold_annotations(run: Run) -> dict[str, Annotation]:
     """{id: gold annotation} of the problems of a run, as far as question and id fit.
 
     From the run's held-out dev annotations, or else from its task; {} where the evaluation was of
-    another task. Raises UserError where the task cannot be read.
+    another task. Raises UserError if the task cannot be read.
     """
     workdir, split = Workdir(run.path), run.report["split"]
     asked = {p.id: p.question for p in run.predictions}
@@ -284,7 +284,7 @@ def problem_key(prediction: Prediction) -> tuple[str, str, str]:
 
 
 def read_predictions(directory: pathlib.Path, report: dict[str, Any]) -> tuple[Prediction, ...]:
-    """Those of an evaluation; UserError where they are not as many as its report says."""
+    """Those of an evaluation; UserError if they are not as many as its report says."""
     path, predictions = directory / "predictions.jsonl", []
     for number, row in read_json_lines(path):
         try:

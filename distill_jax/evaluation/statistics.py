@@ -40,7 +40,7 @@ def mean_and_deviation(values: Sequence[float]) -> MeanDeviation:
     """Mean and standard deviation of, say, the accuracies of several seeds.
 
     The deviation is that of a sample (n - 1): how much another seed may differ, not how well the
-    mean is known. Raises ValueError where there is no value.
+    mean is known. Raises ValueError if there is no value.
     """
     if not values:
         raise ValueError("no values")

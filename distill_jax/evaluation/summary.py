@@ -43,7 +43,7 @@ def summarise(
     "cost" holds the sums of the predictions' costs, by name (records.Cost),
     "log_probability_quantiles" what greedy dialogues have (familiarity.py). Where the predictions
     are votes, `_voting` adds its keys; "tokens" and "cost" are then those of all samples, while
-    everything else is about the samples that stand for the votes. Raises ValueError where
+    everything else is about the samples that stand for the votes. Raises ValueError if
     predictions have different numbers of samples.
     """
     n = len(predictions)

@@ -29,7 +29,7 @@ class Source(NamedTuple):
     problems: list[records.Problem]
     annotations: list[records.Annotation]
     rejected: list[Rejected]  # what could not be read at all
-    said: str  # "30 with steps, ": what there is, for one line; "" where nothing need be said
+    said: str  # "30 with steps, ": what there is, for one line; "" if nothing need be said
 
 
 def annotations_of(desk: Desk, split: str, most: int = 0) -> Source:
@@ -84,7 +84,7 @@ def _from_files(run: Run, terminal: Terminal, problems: list[records.Problem]) -
 
 
 def make_mixture(run: Run) -> Mixture | None:
-    """What config.data.mixture says of the files; None where all annotations are trained on.
+    """What config.data.mixture says of the files; None if all annotations are trained on.
 
     With answer_only no annotation is read, so there is nothing to mix.
     """
@@ -127,7 +127,7 @@ def leak_problems(run: Run) -> list[records.Problem]:
     """The evaluation's problems, none of which may be trained on.
 
     All of the split, whatever config.evaluation.problems says: what is trained on must not depend
-    on it. None where the evaluation asks what is trained on, or the dev problems of the run, which
+    on it. None if the evaluation asks what is trained on, or the dev problems of the run, which
     are left out by other means.
     """
     asked, data = run.config.evaluation, run.config.data

@@ -87,7 +87,7 @@ def greedy_predictions(
     """What the students answer while one of them trains; `params` by student.
 
     Greedy, one sample, nothing given: what decides on checkpoints does not change with settings of
-    the evaluation. Raises MeasurementInterrupted where a signal arrives.
+    the evaluation. Raises MeasurementInterrupted if a signal arrives.
     """
     settings = dataclasses.replace(
         run.sampling, temperature=0.0, samples=1, given="", given_steps=0
@@ -107,7 +107,7 @@ def greedy_predictions(
 
 
 def check_order(run: Run, finished: Collection[str], students: list[str]) -> None:
-    """Raise UserError where dialogues decide on the best checkpoint of a student whose partner is
+    """Raise UserError if dialogues decide on the best checkpoint of a student whose partner is
     not trained by then: `finished` are, and `students` will be in this order."""
     if run.config.train.best_by != "accuracy":
         return

@@ -142,7 +142,7 @@ def restore_params(
 ) -> dict[str, Any]:
     """{student: parameters} at the given steps, laid out on the mesh of the config.
 
-    Raises UserError where a size does not divide over the mesh.
+    Raises UserError if a size does not divide over the mesh.
     """
     mesh = sharding.make_mesh(**run.config.mesh)
     for student in steps:

@@ -125,7 +125,7 @@ def student_seed(config: Any, student: str) -> int:
 def check_mesh(
     mesh: jax.sharding.Mesh, student: str, model: NetworkConfig, micro_batch: int
 ) -> None:
-    """Raise UserError where rows or sizes do not divide over the mesh."""
+    """Raise UserError if rows or sizes do not divide over the mesh."""
     shape = mesh.shape
     rows = shape["data"] * shape["fsdp"]
     if micro_batch % rows:

@@ -142,7 +142,7 @@ def given_params(section: Any, student: str, model: NetworkConfig) -> tuple[Any,
 
 
 def _other_run(name: str) -> tuple[pathlib.Path, str] | None:
-    """(RUN, STUDENT) of RUN/checkpoints/STUDENT[/STEP]; None where `name` is something else."""
+    """(RUN, STUDENT) of RUN/checkpoints/STUDENT[/STEP]; None if `name` is something else."""
     path = local_path(name, "config.model.STUDENT.init_from")
     for directory in (path, path.parent):
         if directory.parent.name == "checkpoints":

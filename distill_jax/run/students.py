@@ -38,7 +38,7 @@ Said = Sequence[tuple[str, str] | Turn]  # (role, text) per turn, or turns of a 
 class Solution:
     """How a question was answered. With several samples the vote of them, its best dialogue.
 
-    answer  as the task reads it, None where none could be read
+    answer  as the task reads it, None if none could be read
     votes   {answer: dialogues that end in it}, the winner first; None = could not be read
     status  finished, turn_cap, token_cap, context, prompt_too_long or unparsed
     percentile  how sure the students were of what they wrote, among the dialogues of the run's
@@ -122,7 +122,7 @@ class Students:
         return self._run.sampling
 
     def count_tokens(self, question: str) -> int:
-        """Tokens of a question as the students read it. UserError where it is not unicode."""
+        """Tokens of a question as the students read it. UserError if it is not unicode."""
         asked = Problem(repr(shorten(question)), question, "", "")
         [prompt] = encode_prompts([asked], self._run.scheme, self._tokenizer)
         return len(prompt)

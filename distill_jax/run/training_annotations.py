@@ -49,14 +49,14 @@ class RunData(NamedTuple):
     dev: list[records.Annotation]
     rejected: list[Rejected]
     overlaps: list[Overlap]  # with questions of the evaluation, for reading
-    usage: str = ""  # what became of the problems, in one line; "" where they were not read
+    usage: str = ""  # what became of the problems, in one line; "" if they were not read
 
 
 def collect(run: Run, terminal: Terminal, spending: Spending = NOTHING) -> RunData:
     """The annotations of process 0, in every process; the rejected ones only there.
 
     They are the directory's where it has them (the rejected ones are then not read again), and
-    else come from the task. Raises UserError where none is left.
+    else come from the task. Raises UserError if none is left.
     """
     if jax.process_count() == 1:
         return _read(run, terminal, spending)

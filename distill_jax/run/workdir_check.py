@@ -14,7 +14,7 @@ def check_workdir(workdir: Workdir, identity: dict[str, Any], *, may_take_over: 
     """Whether `workdir` holds another run that this one is to replace.
 
     That is only so with `may_take_over`, and as long as no student of the other run has a complete
-    checkpoint: nothing is lost. Raises UserError where another run is to stay, where there are
+    checkpoint: nothing is lost. Raises UserError if another run is to stay, where there are
     checkpoints without config.json, and where a file that students are trained on has changed.
     """
     if not workdir.config.exists():
@@ -48,7 +48,7 @@ def _any_checkpoint(base: Any) -> bool:
 
 
 def _check_files(workdir: Workdir) -> None:
-    """Raise UserError where a file is not what a student is trained on, by its SHA-256."""
+    """Raise UserError if a file is not what a student is trained on, by its SHA-256."""
     now = workdir.hashes()
     for student, facts in _facts(workdir).items():
         # Runs from before this was written have no hashes.

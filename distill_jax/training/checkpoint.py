@@ -60,7 +60,7 @@ class Checkpoints:
 
         Once it is complete, all checkpoints but the newest `keep` are deleted; of `best_step` the
         parameters stay.
-        Waits for the save before. Raises UserError where the disk is full.
+        Waits for the save before. Raises UserError if the disk is full.
         """
         self.wait()
         target = self._directory / str(step)
@@ -136,9 +136,9 @@ class Checkpoints:
                 path.rmtree()
 
     def latest_undamaged(self) -> int | None:
-        """The newest step that training can go on from, None where there is no checkpoint.
+        """The newest step that training can go on from, None if there is no checkpoint.
 
-        A damaged one is named by `warn` and the one before is used. Raises UserError where
+        A damaged one is named by `warn` and the one before is used. Raises UserError if
         there are checkpoints but all are damaged, or have parameters only.
         """
         steps = self.steps()
@@ -163,7 +163,7 @@ class Checkpoints:
     def restore_latest(self, abstract: Any) -> tuple[int, Any] | None:
         """(step, state) of the newest undamaged checkpoint, laid out as `abstract` says, or None.
 
-        Raises UserError where shapes differ from `abstract`.
+        Raises UserError if shapes differ from `abstract`.
         """
         step = distributed.send(self.latest_undamaged() if distributed.is_first() else None)
         if step is None:
@@ -173,7 +173,7 @@ class Checkpoints:
         return step, abstract.replace(params=found.params, **found.training)
 
     def restore_params(self, step: int, abstract: Any) -> Any:
-        """Only the parameters of `step`; UserError where it is damaged or does not fit."""
+        """Only the parameters of `step`; UserError if it is damaged or does not fit."""
         if distributed.send(distributed.is_first() and self.damaged(step)):
             raise UserError(
                 f"{self._directory / str(step)} is damaged: delete it and run "
