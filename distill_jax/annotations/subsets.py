@@ -1,4 +1,4 @@
-"""Which problems are trained on: the first ones, a share, and what is held out for dev.
+"""Which problems are trained on: the first ones, a share, and those that are not held out for dev.
 
 A problem may have several annotations; they always go together.
 """
@@ -12,14 +12,14 @@ from distill_jax.settings import ranges
 
 
 def first_problems(annotations: Sequence[Annotation], count: int) -> list[Annotation]:
-    """Those of the first so many problems, 0 = all."""
+    """The annotations of the first `count` problems; 0 = all."""
     ids = list(dict.fromkeys(annotation.id for annotation in annotations))
     wanted = set(ids[:count] if count else ids)
     return [annotation for annotation in annotations if annotation.id in wanted]
 
 
 def share_of_questions(annotations: Sequence[Annotation], share: float) -> list[Annotation]:
-    """Those of a share of the questions (at least one), chosen by a hash of the question.
+    """The annotations of a share of the questions (at least one), chosen by a hash of the question.
 
     The choice depends neither on order nor on seed, and a smaller share is part of a larger one.
     """
