@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from distill_jax.evaluation.statistics import wilson_interval
 from distill_jax.records import Prediction
 
-MAX_TYPES = 12  # more different values are no types of problems
+MAX_TYPES = 12  # an attribute with more different values is not a type of problems
 
 
 class Group(NamedTuple):
@@ -22,7 +22,7 @@ class Group(NamedTuple):
 
 def by_attribute(predictions: Sequence[Prediction], attribute: str) -> list[Group]:
     """Groups by the value of an attribute, such as "steps" or "type", in the order of the values;
-    problems that do not have it are left out."""
+    problems without it are left out."""
     known = [p for p in predictions if p.attributes.get(attribute) is not None]
     return _groups(known, lambda p: p.attributes[attribute])
 
@@ -56,7 +56,7 @@ def types(predictions: Sequence[Prediction]) -> list[str]:
 
 
 def written_tokens(prediction: Prediction) -> int:
-    """Tokens of the transcript; where several were drawn, of the one that stands for the vote."""
+    """Tokens of the transcript; if several were drawn, of the one that represents the vote."""
     return sum(turn.tokens for turn in prediction.turns)
 
 
@@ -70,6 +70,6 @@ def _groups(predictions: Sequence[Prediction], key: Callable[[Prediction], Any])
     members: dict[Hashable, list[Prediction]] = collections.defaultdict(list)
     for prediction in predictions:
         members[key(prediction)].append(prediction)
-    # Numbers in their order, then text in its own.
+    # First numbers in their order, then text in alphabetical order.
     ordered = sorted(members, key=lambda v: (isinstance(v, str), v if isinstance(v, str) else 0, v))
     return [group(str(value), members[value]) for value in ordered]

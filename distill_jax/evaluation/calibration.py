@@ -1,4 +1,5 @@
-"""Does a student know when it is right? Its own probability of an answer against the outcome."""
+"""Does a student know when it is right? Compares its own probability of an answer with the
+outcome."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from distill_jax.records import Prediction
 
 
 class Bin(NamedTuple):
-    """The answers whose probability lies in [low, high); the last bin includes 1."""
+    """The answers whose probability is in [low, high); the last bin includes 1."""
 
     low: float
     high: float
@@ -20,7 +21,7 @@ class Bin(NamedTuple):
 
 
 class Calibration(NamedTuple):
-    """Of all answers of a run."""
+    """The calibration of all answers of a run."""
 
     n: int
     bins: list[Bin]  # those that are not empty
@@ -31,10 +32,10 @@ class Calibration(NamedTuple):
 def calibration(
     predictions: Sequence[Prediction], *, transcript: bool = False, bins: int = 10
 ) -> Calibration | None:
-    """Calibration of the predictions in which a solver spoke; None if there are none.
+    """Calibration of the predictions in which a solver wrote; None if there are none.
 
-    The probability is that of the last solver turn, or with `transcript` of all turns; it is that
-    of the exact tokens, so it is lower than that of the answer in any words.
+    The probability is that of the last solver turn, or with `transcript` of all turns. It is the
+    probability of the exact tokens, so it is lower than that of the answer in any words.
     """
     spoken = [p for p in predictions if any(turn.role == "solver" for turn in p.turns)]
     if not spoken:

@@ -14,14 +14,14 @@ _VARIABLES = {
     _GRID: "var(--line)",
     **{color: f"var(--series-{i})" for i, color in enumerate(_SERIES)},
 }
-_MARKERS = "osD^vP"  # of runs: tell them apart where the colours repeat
+_MARKERS = "osD^vP"  # of runs: show which is which if the colours repeat
 _MAX_POINTS = 500
 _SIZE, _WITH_LEGEND = (4.6, 2.7), (6.4, 2.7)
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "distill_jax",
     "text.parse_math": False,
-    "font.family": "DejaVu Sans",  # comes with matplotlib: widths are the same everywhere
+    "font.family": "DejaVu Sans",  # part of matplotlib, so widths are the same everywhere
     "font.size": 10,
     "text.color": _INK,
     "axes.labelcolor": _INK,
@@ -90,7 +90,7 @@ def accuracy_figure(
 ) -> markupsafe.Markup | None:
     """(run, accuracy, interval) below each other; None if there is no run.
 
-    `colors`: i of the page's colour `--series-i` for each; None = one after the other.
+    `colors`: i of the page's colour `--series-i` for each; None = one after another.
     """
     if not rows:
         return None
@@ -116,7 +116,7 @@ def groups_figure(
 ) -> markupsafe.Markup | None:
     """{run: groups with name, accuracy and interval}, side by side; None if there is no group.
 
-    `name` tells the ids of this figure from those of others, `label` is that of the groups.
+    `name` makes the ids of this figure different from others'; `label` is that of the groups.
     """
     order = list(dict.fromkeys(group.name for groups in runs.values() for group in groups))
     if not order:
@@ -222,7 +222,7 @@ def _marker(index: int) -> str:
 
 
 def _legend(axes: Any, runs: Mapping[str, Any]) -> None:
-    """Outside, to the right; a name with an underscore in front would be left out."""
+    """Outside, to the right; names that begin with an underscore would be left out."""
     import matplotlib.lines
 
     handles = [

@@ -1,4 +1,4 @@
-"""Cheap guessers graded beside the students: what an accuracy is worth without any reasoning."""
+"""Cheap guessers, graded like the students: the accuracy without any reasoning."""
 
 import collections
 from collections.abc import Callable, Sequence
