@@ -3,8 +3,8 @@
 A turn is a line. If there are several roles, it begins with the role's name. A turn without text,
 which only ends the dialogue, is not shown:
 
-    decomposer: How many legs has a cat?
-    solver: 4
+    decomposer: How many are there after winning 8?
+    solver: 4 + 8 = 12
 """
 
 import dataclasses

@@ -35,9 +35,7 @@ class Threshold:
     value: float
     chosen_on: tuple[str, ...] = ()  # the evaluations, as they were named; () = given
     choice: deferral.Choice | None = None  # its result on those problems
-    share: float | None = (
-        None  # it may defer of those; None = the most accurate
-    )
+    share: float | None = None  # it may defer of those; None = the most accurate
 
 
 def read_members(paths: Sequence[str], names: Sequence[str] = ()) -> list[Run]:

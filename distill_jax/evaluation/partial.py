@@ -31,9 +31,7 @@ class PartialPredictions:
         rows: dict[str, Any] = {}
         for path in sorted(self._directory.glob("partial-*.jsonl")):
             rows |= _whole_lines(path.read_text(encoding="utf-8", errors="replace"))
-        if (
-            self._path.exists()
-        ):  # drop an incomplete last line
+        if self._path.exists():  # drop an incomplete last line
             own = _whole_lines(self._path.read_text(encoding="utf-8", errors="replace"))
             write_text(self._path, "".join(f"{line}\n" for line in own))
         for others in distributed.gather(sorted(rows)):

@@ -38,9 +38,9 @@ from distill_jax.workdir import read_json, write_json, write_text
 def evaluate_students(run: Run, reporting: Reporting, *, headline: bool) -> dict[str, Any]:
     """Evaluate the students as config.evaluation and config.sampling say.
 
-    Writes evaluations/<name>/{predictions.jsonl, report.json}, or reads them where they are there
-    already, and report.html beside them. With `headline` the report becomes the run's report.json,
-    and report.html lies there. Returns the content of report.json.
+    Writes evaluations/<name>/{predictions.jsonl, report.json}, or reads them if they exist, and
+    report.html beside them. With `headline` the report becomes the run's report.json, and
+    report.html is there too. Returns the content of report.json.
     """
     known = from_first.known_students(run)
     steps = chosen_steps(run, known)
@@ -148,7 +148,7 @@ def _evaluate(
 def _ended_in_given(
     asked: given.Problems, predictions: list[records.Prediction], rules: TurnRules
 ) -> int:
-    """How many dialogues, those of all samples, were stopped in what was given of them."""
+    """How many dialogues, over all samples, were stopped inside their given part."""
     return sum(
         given.ended_in_given(script, dialogue.turns, dialogue.status, rules)
         for (_, script), prediction in zip(asked, predictions, strict=True)
@@ -157,7 +157,7 @@ def _ended_in_given(
 
 
 class _Answered(NamedTuple):
-    """What came of an evaluation, in the order of the problems."""
+    """The results of an evaluation, in the order of the problems."""
 
     predictions: list[records.Prediction]
     slots: int
@@ -172,7 +172,7 @@ def _answer(
     what: str,
     partial: PartialPredictions,
 ) -> _Answered:
-    """Let the students answer; what is known already is not asked again. `what` says what is asked.
+    """Let the students answer, except what is known already. `what` describes the problems.
 
     Raises Interrupted in every process but the first, if that one stopped.
     """
@@ -222,12 +222,12 @@ def _answer(
 def _gather_known(
     partial: PartialPredictions, asked: given.Problems, samples: int
 ) -> dict[tuple[str, int], Sampled]:
-    """What there is already of what is asked, with any process; all of them must ask."""
+    """The known predictions of all processes; all of them must call this."""
     wanted = {(problem.id, sample): problem for problem, _ in asked for sample in range(samples)}
     return {
         key: sampled
         for key, sampled in partial.gather().items()
-        # Not what was asked under the same id before a file of problems was changed.
+        # Not predictions of another question with the same id, from before a file was changed.
         if key in wanted
         and (sampled.prediction.question, sampled.prediction.answer)
         == (wanted[key].question, wanted[key].answer)
@@ -235,7 +235,7 @@ def _gather_known(
 
 
 def _memory_line(sampler: Sampler, dialogues: int) -> str:
-    """What the caches need at most."""
+    """The line about the memory that the caches need at most."""
     rules, slot_count = sampler.rules, sampler.slot_count(max(1, dialogues))
     row = rules.cache_bytes(slots.longest_window(rules))
     return (

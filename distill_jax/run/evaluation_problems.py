@@ -1,4 +1,4 @@
-"""Which problems an evaluation asks, and their gold annotations."""
+"""The problems of an evaluation, and their gold annotations."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from distill_jax.run.run import Run
 
 def evaluation_problems(run: Run, held_out: Sequence[Annotation]) -> list[Problem]:
     """The problems of config.evaluation, in order. If dev was held out of the training problems,
-    split "dev" is what was `held_out`."""
+    the split "dev" is `held_out`."""
     settings, task = run.config.evaluation, run.evaluated
     if settings.split == "dev" and _is_held_out(run, held_out):
         problems = [Problem(a.id, a.question, a.answer, "dev", gold=a) for a in held_out]

@@ -1,4 +1,4 @@
-"""What one student's training is made of: rows, batches, network, optimizer, dev measurement."""
+"""The parts of a student's training: rows, batches, network, optimizer, dev measurement."""
 
 import dataclasses
 import hashlib
@@ -22,7 +22,7 @@ from distill_jax.training.objective import Likelihood
 
 @dataclasses.dataclass(frozen=True)
 class StudentSetup:
-    """Built from the config alone: the same in every process but for `data` and `dev`."""
+    """Built only from the config: the same in every process, except `data` and `dev`."""
 
     student: str
     trainer: step.Trainer
@@ -35,7 +35,7 @@ class StudentSetup:
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where training is computed."""
+    """The devices on which training is computed."""
 
     mesh: jax.sharding.Mesh
     platform: str  # "cpu", "gpu" or "tpu"
@@ -101,7 +101,7 @@ def sizes(run: Run, tokenizer: Tokenizer, facts: Mapping[str, Any]) -> dict[str,
         else student_source.model_config(run.config.model[student], student, tokenizer)
         for student in run.students
     }
-    # They take turns, so they have the same ids: as many rows as the one with the most.
+    # They take turns, so they have the same ids: as many rows as the student with the most.
     rows = max(model.vocab_size for model in models.values())
     return {name: dataclasses.replace(m, vocab_size=rows) for name, m in models.items()}
 
@@ -117,7 +117,8 @@ def make_optimizer(run: Run, student: str, steps: int):
 
 
 def student_seed(config: Any, student: str) -> int:
-    """Of a student's initial parameters and dropout: from seed and name, not from the order."""
+    """The seed of a student's initial parameters and dropout: from seed and name, not from the
+    order."""
     number = int.from_bytes(hashlib.sha256(student.encode()).digest()[:4], "big")
     return (config.seed * 1_000_003 + number) % 2**32
 
@@ -149,8 +150,8 @@ def check_mesh(
 def _facts(
     run: Run, rows: batches.StudentRows, data: batches.Batches, model: NetworkConfig
 ) -> dict[str, Any]:
-    """What a student trains on. Its steps are given, or so many epochs, or what its share of the
-    budget pays for."""
+    """The facts about a student's training. Its steps are given, or follow from epochs, or from its
+    share of the budget."""
     settings = run.config.train
     epoch_rows = data.rows_per_epoch()
     share = settings.batch_size / epoch_rows  # of an epoch, per step
@@ -177,7 +178,7 @@ def _facts(
 
 
 def epoch_end(epoch: int, share: float) -> int:
-    """The step after which so many epochs are over; `share`: of an epoch, per step."""
+    """The step after which so many epochs have ended; `share`: of an epoch, per step."""
     return max(1, round(epoch / share))
 
 
@@ -185,14 +186,14 @@ def _dev_batches(run, student, rows, limit, processes) -> list[dict[str, Any]]:
     if not rows or not run.config.train.eval_every:
         return []
     source = batches.StudentRows(rows, student, limit, max_dropped_share=1.0)
-    # Whole rows, each by itself: what is exact is counted row by row.
+    # Whole rows, not packed, because exact rows are counted one by one.
     dev_shape = batches.row_shape(source, 0, packed=False)
     size = run.config.train.batch_size
     return batches.dev_batches(source, dev_shape, size, **processes)
 
 
 def say_setup(run: Run, setup: StudentSetup, mesh: jax.sharding.Mesh, terminal: Terminal) -> None:
-    """What will be trained, on the terminal."""
+    """Say what will be trained."""
     facts, computation = setup.facts, setup.trainer.computation
     dropped = f" ({facts['dropped_rows']} too long, dropped)" if facts["dropped_rows"] else ""
     terminal.say(
