@@ -134,7 +134,7 @@ REPLY = "=== assistant\n{{ reply }}\n"
         (f"{START}{USER}{{{{ question.__class__ }}}}\n", ":5: the template fails"),
         (f"{START}{USER}{{{{ question / 2 }}}}\n", ":5: the template fails"),
         (f"{START}{USER}{{% include 'x' %}}\n", ":5: the template fails"),
-        (f"{START}{USER}{{{{ answer }}}}\n", ": the answer is shown where no steps are"),
+        (f"{START}{USER}{{{{ answer }}}}\n", ": the answer is shown even without steps"),
         (b"=== format\nchain\n\xff", ": not UTF-8 at byte 17"),
     ],
 )
