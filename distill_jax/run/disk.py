@@ -16,9 +16,7 @@ from distill_jax.run.student_setup import StudentSetup
 from distill_jax.tracking.terminal import Terminal
 from distill_jax.training import step
 
-SURELY = (
-    0.8  # of its arrays: checkpoints are compressed, but float32 hardly shrinks
-)
+SURELY = 0.8  # of its arrays: checkpoints are compressed, but float32 hardly shrinks
 
 
 class Needs(NamedTuple):
@@ -37,7 +35,7 @@ def needs(run: Run, setup: StudentSetup, mesh: jax.sharding.Mesh) -> Needs:
     """The needs of a student, including the parameters of its best checkpoint on dev, as if that
     were not among the newest."""
     trainer, train = setup.trainer, run.config.train
-    state = step.abstract_state(mesh, trainer.config, trainer.optimizer)
+    state = step.abstract_state(mesh, trainer.config, trainer.optimizer, trainer.adapter)
     one, params = _bytes(state), _bytes(state.params)
     saves = math.ceil(setup.facts["steps"] / train.save_every)
     certain = min(saves, train.keep + 1) * one

@@ -5,6 +5,9 @@ the run's own result do not depend on them. The best of them is not a result, bu
 such a paper would have reported.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from distill_jax import distributed
 from distill_jax.evaluation.summary import scores
 from distill_jax.records import Prediction
@@ -30,10 +33,12 @@ class ParityTestSelection:
         setup: StudentSetup,
         prepared: Prepared,
         first_step: int,
+        whole: Callable[[Any], Any],
     ):
-        """Scores up to `first_step` are kept; a resumed run makes the later ones again."""
+        """Scores up to `first_step` are kept; a resumed run makes the later ones again. `whole`
+        makes parameters from what is trained."""
         self._run, self._reporting, self._student = run, reporting, setup.student
-        self._prepared = prepared
+        self._prepared, self._whole = prepared, whole
         share = setup.facts["epochs"] / setup.facts["steps"]
         epochs = range(1, run.config.train.epochs + 1)
         self._epochs = {epoch_end(epoch, share): epoch for epoch in epochs}
@@ -54,7 +59,7 @@ class ParityTestSelection:
                 predictions = greedy_predictions(
                     self._run,
                     self._prepared,
-                    {self._student: moment.state.params},
+                    {self._student: self._whole(moment.state.params)},
                     self._problems,
                 )
         except MeasurementInterrupted:
