@@ -95,7 +95,7 @@ def terminal_picture(workdir: str, question: str, output: pathlib.Path) -> None:
     from distill_jax.workdir import write_text
 
     students = distill_jax.load(workdir)
-    console = Console(record=True, force_terminal=True, width=92, file=io.StringIO())
+    console = Console(record=True, force_terminal=True, width=104, file=io.StringIO())
     run = f"runs/{pathlib.Path(workdir).resolve().name}"
     command = f'python -m distill_jax.ask --workdir {run} \\\n      "{question}"'
     console.print(Text("$ ", "dim"), Text(command), sep="")
