@@ -127,6 +127,9 @@ def get_config() -> ConfigDict:
             "fold": "",
             # The dev split is for dev loss, best checkpoint, early stopping. Never the test split.
             "dev_split": "",  # one of the task's; "" = training problems that a hash holds out
+            # None of its questions is trained on, whatever is evaluated; skipped if the task has no
+            # such split. "" = only those of evaluation.split are looked for.
+            "test_split": "test",
             # At most; held out are at most a tenth, or those that train_problems leaves. 0 = none
             "dev_problems": 100,
             "packing": False,  # several problems in one row, which do not see each other

@@ -28,6 +28,10 @@ class UserError(Exception):
         return [f"error: {' '.join(str(self).split())}"]
 
 
+class NoSplit(UserError):
+    """A task has no split of this name. Its load() raises it, so a split can be tried."""
+
+
 # Errors of the system: no room, no permission, a place of another kind. The user can mend them all.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _WRONG_PLACE = (

@@ -8,7 +8,7 @@ from distill_jax.annotations import hub
 from distill_jax.annotations.mixture import Mixture, file_labels
 from distill_jax.annotations.subsets import held_out_questions
 from distill_jax.annotations.verify import Rejected
-from distill_jax.errors import UserError
+from distill_jax.errors import NoSplit, UserError
 from distill_jax.run.run import Run
 from distill_jax.teacher.settings import Spending
 from distill_jax.tracking.terminal import Terminal
@@ -124,17 +124,32 @@ def _from_teacher(desk: Desk, split: str, problems: list[records.Problem]) -> So
 
 
 def leak_problems(run: Run) -> list[records.Problem]:
-    """The evaluation's problems, none of which may be trained on.
+    """Problems that may not be trained on: the evaluation's, and those of config.data.test_split.
 
-    The whole split, whatever config.evaluation.problems is, because the training data must not
-    depend on it. None if the evaluation asks the training problems on purpose, or the dev problems
-    of the run, which are left out in another way.
+    Whole splits, whatever config.evaluation.problems is, because the training data must not depend
+    on it. If the evaluation asks the training problems on purpose, or the dev problems of the run,
+    which are left out in another way, these are not added; and neither is a test split that the
+    task does not have.
     """
     asked, data = run.config.evaluation, run.config.data
-    if not asked.task and asked.split == data.train_split:
-        return []
     own = not asked.task and not asked.task_options
-    if own and asked.split in (data.dev_split, "dev"):
-        return []
-    problems = run.evaluated.load(asked.split)
+    trained = not asked.task and asked.split == data.train_split
+    problems: list[records.Problem] = []
+    if not trained and not (own and asked.split in (data.dev_split, "dev")):
+        problems += run.evaluated.load(asked.split)
+    if data.test_split and not (own and asked.split == data.test_split):
+        problems += _test_problems(run)
     return [replace(problem, attributes={}, gold=None) for problem in problems]
+
+
+def _test_problems(run: Run) -> list[records.Problem]:
+    split = run.config.data.test_split
+    try:
+        return run.task.load(split)
+    except NoSplit:
+        return []
+    except UserError as error:
+        raise UserError(
+            f"{error} (none of its questions may be trained on: if {run.task.name} has no split "
+            f"{split}, set --config.data.test_split=)"
+        ) from None
