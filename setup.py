@@ -76,6 +76,7 @@ setuptools.setup(
             *DOCS,
             "slipcover>=1.1",
             "ruff>=0.12",
+            "codespell>=2.4",
             "pyright>=1.1.400",
             "import-linter>=2.5",
             "nbmake>=1.5",

@@ -15,7 +15,7 @@ _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Step:
-    """One reasoning step. `subquestion` is None where a source gives plain steps."""
+    """One reasoning step. `subquestion` is None if a source gives plain steps."""
 
     subquestion: str | None
     solution: str
@@ -33,7 +33,7 @@ class Annotation:
 
     @property
     def origin(self) -> str:
-        """Where it is from, in a word: the file, or else the teacher, or else "gold"."""
+        """Its source, in a word: the file, or else the teacher, or else "gold"."""
         return self.source.get("file") or self.source.get("model") or self.source["kind"]
 
 
@@ -46,7 +46,7 @@ class Problem:
     answer: str
     split: str
     attributes: dict[str, Any] = dataclasses.field(default_factory=dict)
-    # How the data itself solves it; its answer is that of its steps, and may be another one.
+    # How the data itself solves it; its answer is that of its steps, and may differ.
     gold: Annotation | None = None
 
 
@@ -62,14 +62,14 @@ class Turn:
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What an answer took, of all who were asked for it.
+    """The cost of an answer, over everyone who was asked.
 
     Costs add up: those of samples to that of their vote, those of problems to that of a report.
     """
 
     prompt_tokens: int = 0  # of the prompts that were read; two students read two
-    tokens: int = 0  # that were written, end marks and given ones included
-    flops: int = 0  # floating point operations of matrix products, by our own count (model/flops)
+    tokens: int = 0  # that were written, including end marks and given ones
+    flops: int = 0  # floating point operations of matrix products, as we count them (model/flops)
 
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(
@@ -100,8 +100,8 @@ class Sample:
 class Prediction:
     """A student's transcript for one problem, graded.
 
-    Where several samples were drawn, the fields are those of the sample that stands for the
-    majority's answer (dialogues/votes.py).
+    If several samples were drawn, the fields are those of the sample that represents the majority's
+    answer (dialogues/votes.py).
     """
 
     id: str
@@ -109,12 +109,12 @@ class Prediction:
     answer: str
     completion: str
     turns: tuple[Turn, ...]
-    prediction: str | None  # normalised final answer, None where none could be read
+    prediction: str | None  # normalised final answer, None if none could be read
     correct: bool  # the headline: normalised scores
     scores: dict[str, bool]  # strict, flexible, fine_tune_cot, normalised (tasks/grading.py)
     status: str  # finished | turn_cap | token_cap | context | prompt_too_long | unparsed
     attributes: dict[str, Any] = dataclasses.field(default_factory=dict)
-    samples: tuple[Sample, ...] = ()  # all of them, or () where one was drawn
+    samples: tuple[Sample, ...] = ()  # all of them, or () if only one was drawn
     answered_by: str = ""  # who gave this answer: "students", or a member of several answerers
     cost: Cost = Cost()  # of all samples, and of everyone who was asked before
     trained_on: str = ""  # the annotation with this question that the students learned from
@@ -124,7 +124,7 @@ class Prediction:
 class Grade:
     """What a task's `grade(completion, answer)` returns."""
 
-    prediction: str | None  # the normalised final answer, None where none could be read
+    prediction: str | None  # the normalised final answer, None if none could be read
     scores: dict[str, bool]  # one entry per extractor; "normalised" is the headline
 
 
@@ -146,7 +146,7 @@ _ENCODER = json.JSONEncoder(
 
 
 def problem_from_dict(row: dict[str, Any]) -> Problem:
-    """Build a Problem from parsed JSON; raises KeyError on a missing field but "gold"."""
+    """Build a Problem from parsed JSON; raises KeyError on a missing field other than "gold"."""
     names = ("id", "question", "answer", "split", "attributes")
     gold = row.get("gold") and annotation_from_dict(row["gold"])
     return Problem(**{name: row[name] for name in names}, gold=gold)
@@ -161,8 +161,8 @@ def annotation_from_dict(row: dict[str, Any]) -> Annotation:
 def prediction_from_dict(row: dict[str, Any]) -> Prediction:
     """Build a Prediction from parsed JSON.
 
-    Raises KeyError on a missing field but "samples" and "trained_on", TypeError on an unknown field
-    inside of "samples" and on costs that are not whole numbers from 0.
+    Raises KeyError on a missing field other than "samples" and "trained_on", TypeError on an
+    unknown field inside "samples" and on costs that are not whole numbers from 0.
     """
     # Rows may be older than these fields.
     row = {"samples": (), "trained_on": "", **row}
@@ -199,9 +199,9 @@ def json_lines(
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """The rows of a JSON-lines file as (line number from 1, object); blank lines are skipped.
 
-    One line at a time is held. Raises UserError naming file and line where a line is not a JSON
-    object, and where the file is missing or not UTF-8. Half a surrogate pair, which JSON can spell
-    and UTF-8 cannot, is refused too, unless `mend`: then it becomes `?`.
+    Holds one line at a time. Raises UserError, which names file and line, if a line is not a JSON
+    object, and if the file is missing or not UTF-8. Half a surrogate pair, which JSON can spell and
+    UTF-8 cannot, is refused too, or becomes `?` with `mend`.
     """
     path = pathlib.Path(path)
     # Lines of a file, not splitlines(): U+2028 and the like may stand inside a JSON string.
@@ -267,7 +267,7 @@ def annotations_in(path: pathlib.Path) -> Iterator[Annotation]:
 
 
 def shorten(text: str, characters: int = 50) -> str:
-    """How `text` begins, for messages: enough to find it by."""
+    """The beginning of `text` for messages, long enough to find it."""
     return text if len(text) <= characters else text[:characters] + "..."
 
 

@@ -1,8 +1,8 @@
-"""Questions of the evaluation among those that are trained on.
+"""Finds questions of the evaluation in the training data.
 
-Two rules drop a row: the same question, and the same question with other numbers. The third, long
-stretches of words in common, is for reading: on word problems it fires on whole families that
-share an opening sentence, and 8-grams alone would drop 443 of the 700 SVAMP training questions.
+Two rules drop a row: the same question, and the same question with other numbers. The third rule,
+long runs of common words, is only for people to read: on word problems it finds whole families with
+the same opening sentence, and 8-grams alone would drop 443 of the 700 SVAMP training questions.
 """
 
 import dataclasses
@@ -36,12 +36,12 @@ class Overlap:
 
 
 class Leaks:
-    """What is known of the evaluation's questions."""
+    """The questions of the evaluation, prepared for the search."""
 
     def __init__(self, problems: Iterable[Problem], *, templated: bool, most: float):
-        """`templated`: questions are expected to differ in numbers only, so that just the very same
-        one is a leak. `most`: the largest share of a question that may lie in stretches of WORDS
-        words in common; 1 = all of it."""
+        """`templated`: questions may differ only in numbers, so only the same question is a leak.
+        `most`: the largest share of a question that common runs of WORDS words may cover; 1 =
+        all."""
         self._most = most
         self._exact: dict[str, Problem] = {}
         self._masked: dict[str, Problem] = {}
@@ -175,7 +175,7 @@ def normalised(question: str) -> str:
 
 
 def _mask(text: str) -> str:
-    """Numbers become `0`, whatever their length; punctuation goes, spaces become single ones."""
+    """Numbers become `0`, whatever their length; punctuation is removed, spaces become single."""
     return " ".join(_WORD.findall(_NUMBER.sub("0", text)))
 
 

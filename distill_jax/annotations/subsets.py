@@ -1,4 +1,4 @@
-"""Which problems are trained on: the first ones, a share, and what is held out for dev.
+"""Which problems are trained on: the first ones, a share, and those that are not held out for dev.
 
 A problem may have several annotations; they always go together.
 """
@@ -15,7 +15,7 @@ from distill_jax.settings import ranges
 
 
 def first_problems(annotations: Sequence[Annotation], count: int) -> list[Annotation]:
-    """Those of the first so many problems, 0 = all."""
+    """The annotations of the first `count` problems; 0 = all."""
     if not count:
         return list(annotations)
     ids = dict.fromkeys(annotation.id for annotation in annotations)
@@ -24,7 +24,7 @@ def first_problems(annotations: Sequence[Annotation], count: int) -> list[Annota
 
 
 def share_of_questions(annotations: Sequence[Annotation], share: float) -> list[Annotation]:
-    """Those of a share of the questions (at least one), chosen by a hash of the question.
+    """The annotations of a share of the questions (at least one), chosen by a hash of the question.
 
     The choice depends neither on order nor on seed, and a smaller share is part of a larger one.
     """

@@ -1,4 +1,4 @@
-"""Which annotations may be trained on: those whose answer is the known one."""
+"""Which annotations are trained on: those whose answer is the known one."""
 
 import dataclasses
 import re
@@ -18,14 +18,14 @@ LONGEST_TEXT = 2000  # characters kept of a text that could not be read
 
 @dataclasses.dataclass(frozen=True)
 class Rejected:
-    """What is not trained on, and why. One line of annotations.rejected.jsonl."""
+    """An annotation that is not trained on, and why. One line of annotations.rejected.jsonl."""
 
-    id: str  # of the problem; "" where none is known
+    id: str  # of the problem; "" if none is known
     reason: str  # a class of reasons, which are counted: "wrong answer", "no steps", ...
     detail: str  # the particulars, one line
     question: str
     annotation: Annotation | None = None
-    text: str = ""  # what could not be read, its first LONGEST_TEXT characters
+    text: str = ""  # the text that could not be read, its first LONGEST_TEXT characters
     source: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -45,8 +45,8 @@ def verify(
 ) -> tuple[list[Annotation], list[Rejected]]:
     """Split annotations into those to keep and those rejected.
 
-    Kept iff its id is that of a problem, its answer grades as right against the problem's, no
-    solution or subquestion is empty, and no calculator mark is false. `equations` is
+    An annotation is kept iff its id is that of a problem, its answer grades as right against the
+    problem's, no solution or subquestion is empty, and no calculator mark is false. `equations` is
     config.data.false_equations: with "reject" no equation of the text may be false either. The
     known answer takes the place of the equal one: `$1,080` and `1080.0` are both learned as `1080`.
     An answer that equals the known one letter for letter is right, whatever `grade` would say.
@@ -100,12 +100,12 @@ def has_false_equation(annotation: Annotation) -> bool:
 
 
 def names_no_answer(annotation: Annotation) -> bool:
-    """Whether the last solution does not hold the answer, with which it should end.
+    """Whether the last solution does not contain the answer, with which it should end.
 
-    Worth a look, and no reason to reject: of GSM8K's 7,473 training solutions 18 end so, some
-    with a mistake, some in dollars where the answer is in cents. A text answer is looked for as
-    text, and yes or no contradicts a solution that says the other. False if the answer is text and
-    the solution ends in a number (`four` for `It is 4`), and without steps.
+    This may be a mistake, but is not a reason to reject: of GSM8K's 7,473 training solutions 18 end
+    like this, some with a mistake, some in dollars although the answer is in cents. A text answer
+    is looked for as text, and yes or no contradicts a solution that says the other. False if the
+    answer is text and the solution ends in a number (`four` for `It is 4`), and without steps.
     """
     if not annotation.steps:
         return False

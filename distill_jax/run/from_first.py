@@ -1,6 +1,7 @@
-"""What process 0 finds in the working directory, in every process.
+"""Sends what process 0 finds in the working directory to every process.
 
-Every function here talks to the other processes, so all of them must call it, in the same order.
+Every function here communicates with the other processes, so all of them must call it, in the same
+order.
 """
 
 import dataclasses
@@ -36,7 +37,7 @@ def checked(run: Run, *, may_take_over: bool = False) -> Run:
 
 
 class KnownStudents(NamedTuple):
-    """What there is of the students whose training has begun."""
+    """The state on the disk of the students whose training has begun."""
 
     facts: dict[str, Any]  # training_data.json
     steps: dict[str, list[int]]  # of complete checkpoints, ascending, of every student
@@ -49,7 +50,7 @@ class KnownStudents(NamedTuple):
 
 
 def known_students(run: Run) -> KnownStudents:
-    """What process 0 finds."""
+    """The state that process 0 finds."""
 
     def read() -> list[Any]:
         path = run.workdir.training_data
@@ -103,7 +104,7 @@ def evenly_spaced(annotations: Sequence[records.Annotation]) -> Sequence[records
 
 
 def _texts(annotations: Sequence[records.Annotation], text_format: TextFormat) -> Iterator[str]:
-    """What a tokenizer is trained on: questions and all that is written about them."""
+    """The texts that a tokenizer is trained on: questions, and everything written about them."""
     for annotation in progress.each(annotations, "training a tokenizer", len(annotations)):
         yield text_format.question(annotation.question)
         for step in annotation.steps:

@@ -1,4 +1,4 @@
-"""Everything that is made before the first compilation; nothing is written."""
+"""Makes everything that is needed before the first compilation; writes nothing."""
 
 import contextlib
 import gc
@@ -23,26 +23,26 @@ from distill_jax.text.tokenizer import Tokenizer
 
 
 class Prepared(NamedTuple):
-    """What training, its measurements and a dry run begin with."""
+    """The input of training, its measurements and a dry run."""
 
     data: RunData
     tokenizer: Tokenizer
     models: dict[str, NetworkConfig]  # of every student of the run
     rules: TurnRules  # as config.sampling says
-    setups: list[StudentSetup]  # of the students that are asked for, in their order
+    setups: list[StudentSetup]  # of the chosen students, in their order
 
 
 def prepare(desk: Desk, students: list[str], place: Place) -> Prepared:
-    """Raises UserError for whatever the user can get wrong about data, sizes and the mesh."""
+    """Raises UserError for all mistakes of the user about data, sizes and the mesh."""
     run, terminal = desk.run, desk.terminal
-    # What needs no data is checked before it is read, which may take a while.
+    # Checks that need no data come first, because reading may take a while.
     cache_attention.check_kernel(run.sampling.attention, place.platform, run.sampling.dtype)
     terminal.say("reading annotations and making training rows")
     with terminal.watching(), without_cycle_search():
         data, tokenizer, (rows, dev_rows) = _encoded_data(desk)
     models = sizes(run, tokenizer, from_first.known_students(run).facts)
     rules = make_rules(run.scheme, run.views, models, tokenizer, run.sampling)
-    rules.check_kernel(place.platform)  # now, not after the training
+    rules.check_kernel(place.platform)  # before training, not after it
     allowed = np.asarray(allowed_tokens(rules))
     setups = [
         student_setup(

@@ -1,8 +1,8 @@
-"""Training rows: what each student reads of a transcript, and where its loss counts.
+"""Training rows: the parts of a transcript that each student reads, and the tokens with a loss.
 
-A role sees what it reads and what it wrote itself. Roles that share student and sight share a
-*view*: one row, one cache, one forward pass. For the question `Q R`, two steps `a : A` and `b : B`
-and end marks `/` (end of turn) and `.` (end of text), the rows of a socratic annotation are
+A role sees the turns that it reads and its own. Roles of one student that see the same turns share
+a *view*: one row, one cache, one forward pass. For the question `Q R`, two steps `a : A` and `b :
+B` and end marks `/` (end of turn) and `.` (end of text), the rows of a socratic annotation are
 
     decomposer reads solver, solver reads decomposer, two students:
         decomposer  Q R / a / A / b / B / .
@@ -19,8 +19,8 @@ and end marks `/` (end of turn) and `.` (end of text), the rows of a socratic an
         its loss              ^ ^     ^ ^     ^
 
 The prompt of sampling, `Q R /`, is a prefix of every row. Only the ender of a scheme writes the
-end of text; the others, and enders between turns, write the end of turn. Where turns have
-headers: messages.py.
+end of text; the others, and enders between turns, write the end of turn. For turns with headers see
+messages.py.
 """
 
 import collections
@@ -51,7 +51,7 @@ _PROMPT = -1
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """One way of looking at a transcript: a student and whose turns it sees."""
+    """A student, and the roles whose turns it sees."""
 
     student: str
     sees: frozenset[str]
@@ -64,8 +64,8 @@ def make_views(
     """The views of a scheme, in the order of its roles; `students` and `reads` are keyed by role.
 
     Keys of roles that the scheme does not have are ignored, so that `--config.scheme` alone can be
-    changed. Raises UserError for a role without student, and where a role that only opens the
-    dialogue is read by nobody.
+    changed. Raises UserError for a role without student, and if nobody reads a role that only opens
+    the dialogue.
     """
     writes: dict[tuple[str, frozenset[str]], list[int]] = {}
     for index, role in enumerate(scheme.roles):
@@ -94,7 +94,7 @@ def mistakes(reads: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def prompt_tokens(question: list[int], end_of_turn: int) -> list[int]:
-    """What every role sees before the first turn: the question and an end of turn."""
+    """The ids that every role sees before the first turn: the question and an end of turn."""
     return [*question, end_of_turn]
 
 
@@ -328,7 +328,7 @@ def _words(text: str, ids: list[int], tokenizer: Tokenizer) -> int:
 
 
 def show_row(row: Row, tokenizer: Tokenizer, roles: Sequence[str]) -> str:
-    """The row as text, what a role is trained to write between `[role>` and `]`."""
+    """The row as text; the text between `[role>` and `]` is learned."""
     parts = []
     writer = NO_LOSS
     for token, next_writer in zip(row.tokens, row.writers, strict=True):

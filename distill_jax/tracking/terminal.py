@@ -1,4 +1,4 @@
-"""What a run says while it runs: a progress bar, or plain lines."""
+"""A run's messages: a progress bar, or plain lines."""
 
 import contextlib
 import datetime
@@ -13,7 +13,7 @@ from distill_jax.tracking import progress
 
 
 class Terminal:
-    """Stages, progress and results on the terminal; plain lines where it is none.
+    """Stages, progress and results on the terminal; plain lines if stdout is not a terminal.
 
     Only process 0 of several prints.
     """
@@ -26,7 +26,7 @@ class Terminal:
         self._unwritten: list[dict[str, str]] = []
 
     def keep_log(self, path: pathlib.Path) -> None:
-        """From now on, and for what was said before, write a line of JSON per line said."""
+        """Write every line as a line of JSON too, including the earlier ones."""
         if self._log is None:
             self._log = path
             for record in self._unwritten:
@@ -40,7 +40,7 @@ class Terminal:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
     def say(self, text: str) -> None:
-        """One line, with the minutes and seconds since the start."""
+        """Print a line, with the minutes and seconds since the start."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self._append({"time": now, "message": text})
         if not self._quiet:
@@ -48,7 +48,7 @@ class Terminal:
             print(f"[{minutes:02d}:{seconds:02d}] {text}", flush=True)
 
     def show(self, text: str) -> None:
-        """Several lines as they are, for the person at the terminal; not kept in the log."""
+        """Print several lines as they are; they are not kept in the log."""
         if not self._quiet:
             print(text, flush=True)
 
@@ -82,14 +82,14 @@ class Terminal:
 
 
 class Progress:
-    """A bar on a terminal, else a line now and then with the time left."""
+    """A bar on a terminal, else occasional lines with the time left."""
 
     LINES_EVERY_S = 10.0
 
     def __init__(self, bar, task, say, title: str, total: int):
         self._bar, self._task, self._say = bar, task, say
         self._title, self._total = title, total
-        self._began: tuple[float, int] | None = None  # when, and with how many done
+        self._began: tuple[float, int] | None = None  # the time, and how many were done
         self._last_line = time.monotonic()
 
     def update(self, done: int, note: str = "") -> None:
@@ -98,7 +98,7 @@ class Progress:
             self._bar.update(self._task, completed=done, note=note)
             return
         now = time.monotonic()
-        if self._began is None:  # the time left is reckoned from here: before, it compiled
+        if self._began is None:  # the time left is estimated from here on: before, it compiled
             self._began = now, done
         if now - self._last_line < self.LINES_EVERY_S and done < self._total:
             return

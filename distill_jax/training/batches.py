@@ -17,8 +17,8 @@ from distill_jax.training.removal import Removal, left_over
 class StudentRows:
     """Ragged rows of one student, in memory.
 
-    For the row of tokens 5 6 1 7 0 with loss on 7 and 0, `inputs(i)` is 5 6 1 7, and `losses(i)`
-    is where in it a loss token is next, that token, and the role that wrote it: 2 3, 7 0, 0 0.
+    For the row of tokens 5 6 1 7 0 with loss on 7 and 0, `inputs(i)` is 5 6 1 7. `losses(i)` has
+    the positions before a loss token, these tokens, and the roles that wrote them: 2 3, 7 0, 0 0.
     """
 
     def __init__(
@@ -29,11 +29,11 @@ class StudentRows:
         max_dropped_share: float,
         limit_key: str = "config.data.seq_len",
     ):
-        """Rows of more than `max_tokens` inputs are dropped; `dropped` counts them, and `origins`
-        says whose they are. `limit_key` is what the user may raise to keep them.
+        """Rows with more than `max_tokens` inputs are dropped; `dropped` counts them, and `origins`
+        counts them by origin. `limit_key` is the key that the user can raise to keep them.
 
-        Raises UserError where they are more than `max_dropped_share` of the rows, where a row has
-        no loss token, or where there are none at all.
+        Raises UserError if more than `max_dropped_share` of the rows are dropped, if a row has no
+        loss token, or if there are no rows.
         """
         if not rows:
             raise UserError(f"no training rows for student {student!r}: are there annotations?")
@@ -84,7 +84,8 @@ class StudentRows:
         return int(self._offsets[index + 1] - self._offsets[index]) - 1
 
     def inputs(self, index: int, removed: int = 0) -> np.ndarray:
-        """int32 [length]: the tokens but the last; without the first `removed` removable ones."""
+        """int32 [length]: the tokens without the last, and without the first `removed` removable
+        ones."""
         return self._row(index, removed)[0][:-1]
 
     def losses(self, index: int, removed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -104,7 +105,7 @@ class StudentRows:
 
 
 def _count_by_origin(rows: Rows, max_tokens: int) -> dict[str, dict[str, int]]:
-    """{origin: {"problems", "rows", "row_tokens" (inputs), "dropped_rows"}}; the first three are of
+    """{origin: {"problems", "rows", "row_tokens" (inputs), "dropped_rows"}}; the first three count
     rows that are kept."""
     counts = {}
     inputs = np.diff(rows.offsets) - 1
@@ -132,9 +133,9 @@ class RowShape:
 
 
 def row_shape(rows: StudentRows, seq_len: int, packed: bool) -> RowShape:
-    """`seq_len`, or where it is 0 the longest row rounded up to 8; room for every loss token."""
+    """`seq_len`, or if it is 0 the longest row rounded up to 8; with room for every loss token."""
     seq_len = seq_len or -(-rows.longest // 8) * 8
-    # How many loss tokens meet in a bin depends on the epoch; unused slots cost next to nothing.
+    # The number of loss tokens in a bin depends on the epoch; unused slots cost almost nothing.
     most = seq_len if packed else rows.most_loss_tokens
     return RowShape(seq_len, -(-most // 4) * 4, packed)
 
@@ -145,11 +146,11 @@ def assemble(
     """One row of a batch that holds the rows of these indices, one after the other; of each the
     first `removed` of what is removable are left out.
 
-    For the row above in front of another of tokens 8 1 9 0 with loss on 9 and 0, packed into 12:
+    The row above, and then one of tokens 8 1 9 0 with loss on 9 and 0, packed into 12 tokens:
 
         inputs          int32 [seq_len]        5 6 1 7 8 1 9 0 0 0 0 0
-        segments        int32 [seq_len]        1 1 1 1 2 2 2 0 0 0 0 0   only where packed
-        positions       int32 [seq_len]        0 1 2 3 0 1 2 0 0 0 0 0   only where packed
+        segments        int32 [seq_len]        1 1 1 1 2 2 2 0 0 0 0 0   only if packed
+        positions       int32 [seq_len]        0 1 2 3 0 1 2 0 0 0 0 0   only if packed
         loss_positions  int32 [loss_capacity]  2 3 5 6 0 ...
         targets         int32 [loss_capacity]  7 0 9 0 0 ...
         writers         int32 [loss_capacity]  0 0 0 0 -1 ...            -1 = unused
@@ -189,9 +190,8 @@ def assemble(
 class Batches:
     """`batches[step]` is this process's part of a batch: dict of arrays [rows per process, ...].
 
-    Every epoch has an order of its own, from (seed, epoch). Row r of step s is row
-    s * batch_size + r of one endless sequence, of which process p of P holds a stretch of
-    batch_size / P.
+    Every epoch has its own order, from (seed, epoch). Row r of step s is row s * batch_size + r of
+    one endless sequence; process p of P has the p-th part, of batch_size / P rows.
     """
 
     def __init__(
@@ -205,9 +205,9 @@ class Batches:
         processes: int = 1,
         removal: Removal | None = None,
     ):
-        """`removal`: what rows lose while they are trained on.
+        """`removal`: what is removed from rows during training.
 
-        Raises UserError where the batch does not divide over the processes.
+        Raises UserError if the batch does not divide over the processes.
         """
         if batch_size % processes:
             raise UserError(
@@ -219,7 +219,7 @@ class Batches:
         self._process, self._processes = process, processes
         import grain  # takes a second
 
-        # Without end; element i, the index of a row, is a pure function of i.
+        # Endless; element i, the index of a row, is a pure function of i.
         self._stream: Any = grain.MapDataset.range(len(rows)).seed(seed).shuffle().repeat()
         self._packed = None
         if shape.packed:
@@ -269,7 +269,7 @@ class Batches:
         }
 
     def rows_per_epoch(self) -> int:
-        """Batch rows that hold every problem once (packed: of the first epoch)."""
+        """How many batch rows hold every problem once (packed: in the first epoch)."""
         if self._packed is None:
             return len(self._rows)
         return self._packed.bins_per_window()
@@ -296,6 +296,6 @@ def dev_batches(
 
 
 def mistakes(data: Any) -> list[str]:
-    """What is wrong with the keys of config.data that rows are made by."""
+    """What is wrong with the keys of config.data that decide how rows are made."""
     least = {"seq_len": 0, "max_dropped_share": 0.0}
     return ranges.mistakes("data", {key: data[key] for key in least}, least=least)
