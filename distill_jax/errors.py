@@ -28,6 +28,10 @@ class UserError(Exception):
         return [f"error: {' '.join(str(self).split())}"]
 
 
+class NoSplit(UserError):
+    """A task has no split of this name; raised by its load(), so that one may ask for it."""
+
+
 # Of the system: no room, no right, no such kind of place. All are for the user to mend.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _WRONG_PLACE = (
@@ -122,6 +126,30 @@ def handle_signals() -> None:
     signal.signal(signal.SIGTERM, _handle)
     signal.signal(signal.SIGALRM, _handle_again)
     sys.unraisablehook = _not_forgotten
+
+
+@contextlib.contextmanager
+def signals_handled() -> Iterator[None]:
+    """For a long function that is called from Python: inside, signals are handled as in a command;
+    an interruption leaves as KeyboardInterrupt, and the handlers from before are put back.
+
+    Outside of the main thread, where Python has no handlers, it does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signals = signal.SIGINT, signal.SIGTERM, signal.SIGALRM
+    before, hook = [signal.getsignal(each) for each in signals], sys.unraisablehook
+    handle_signals()
+    _Signals.pending = False
+    try:
+        yield
+    except Interrupted:
+        raise KeyboardInterrupt("what is done is saved: call it again to continue") from None
+    finally:
+        for each, handler in zip(signals, before, strict=True):
+            signal.signal(each, signal.SIG_DFL if handler is None else handler)
+        sys.unraisablehook = hook
 
 
 def run_command(main: Callable[[list[str]], None], argv: list[str]) -> int:

@@ -1,10 +1,11 @@
 """The records that travel between stages, one JSON line each. Field names are public API."""
 
 import dataclasses
+import functools
 import json
 import pathlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from distill_jax.errors import UserError
@@ -12,7 +13,7 @@ from distill_jax.errors import UserError
 _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Step:
     """One reasoning step. `subquestion` is None where a source gives plain steps."""
 
@@ -20,7 +21,7 @@ class Step:
     solution: str
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Annotation:
     """A problem solved step by step, by the data set itself or by a teacher."""
 
@@ -36,7 +37,7 @@ class Annotation:
         return self.source.get("file") or self.source.get("model") or self.source["kind"]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Problem:
     """A question with its known answer. `answer` is one line: a number as text, yes/no, or text."""
 
@@ -116,6 +117,7 @@ class Prediction:
     samples: tuple[Sample, ...] = ()  # all of them, or () where one was drawn
     answered_by: str = ""  # who gave this answer: "students", or a member of several answerers
     cost: Cost = Cost()  # of all samples, and of everyone who was asked before
+    trained_on: str = ""  # the annotation with this question that the students learned from
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +130,19 @@ class Grade:
 
 def to_json(record: Any) -> str:
     """One line of JSON for any record of this module (no newline at the end)."""
-    return json.dumps(dataclasses.asdict(record), ensure_ascii=False)
+    return _ENCODER.encode(record)
+
+
+@functools.cache
+def _field_names(record: type) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(record))
+
+
+# The same as of dataclasses.asdict(record), which copies all of it first: a fifth of the time.
+_ENCODER = json.JSONEncoder(
+    ensure_ascii=False,
+    default=lambda record: {name: getattr(record, name) for name in _field_names(type(record))},
+)
 
 
 def problem_from_dict(row: dict[str, Any]) -> Problem:
@@ -147,10 +161,11 @@ def annotation_from_dict(row: dict[str, Any]) -> Annotation:
 def prediction_from_dict(row: dict[str, Any]) -> Prediction:
     """Build a Prediction from parsed JSON.
 
-    Raises KeyError on a missing field but "samples", TypeError on an unknown field inside of it and
-    on costs that are not whole numbers from 0.
+    Raises KeyError on a missing field but "samples" and "trained_on", TypeError on an unknown field
+    inside of "samples" and on costs that are not whole numbers from 0.
     """
-    row = {"samples": (), **row}  # rows written before there were several samples
+    # Rows may be older than these fields.
+    row = {"samples": (), "trained_on": "", **row}
     fields = {f.name: row[f.name] for f in dataclasses.fields(Prediction)}
     samples = tuple(
         Sample(**{**s, "turns": _turns(s["turns"]), "cost": _cost(s["cost"])})
@@ -175,22 +190,22 @@ def _turns(rows: Iterable[dict[str, Any]]) -> tuple[Turn, ...]:
 def read_json_lines(
     path: str | pathlib.Path, *, mend: bool = False
 ) -> list[tuple[int, dict[str, Any]]]:
-    """All rows of a JSON-lines file as (line number from 1, object); blank lines are skipped.
+    """All rows of a JSON-lines file, as `json_lines` gives them one by one."""
+    return list(json_lines(path, mend=mend))
 
-    Raises UserError naming file and line where a line is not a JSON object, and where the file is
-    missing or not UTF-8. Half a surrogate pair, which JSON can spell and UTF-8 cannot, is refused
-    too, unless `mend`: then it becomes `?`.
+
+def json_lines(
+    path: str | pathlib.Path, *, mend: bool = False
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a JSON-lines file as (line number from 1, object); blank lines are skipped.
+
+    One line at a time is held. Raises UserError naming file and line where a line is not a JSON
+    object, and where the file is missing or not UTF-8. Half a surrogate pair, which JSON can spell
+    and UTF-8 cannot, is refused too, unless `mend`: then it becomes `?`.
     """
     path = pathlib.Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # a byte order mark is read over
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 at byte {error.start}: save it as UTF-8") from None
-    rows = []
-    # split("\n"), not splitlines(): U+2028 and the like may stand inside a JSON string.
-    for number, line in enumerate(text.split("\n"), start=1):
+    # Lines of a file, not splitlines(): U+2028 and the like may stand inside a JSON string.
+    for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
             continue
         try:
@@ -206,22 +221,49 @@ def read_json_lines(
             row = without_half_pairs(row)
         elif _HALF_PAIR.search(line):  # or a whole one
             refuse_half_pairs(row, f"{path}:{number}")
-        rows.append((number, row))
-    return rows
+        yield number, row
+
+
+def count_lines(path: str | pathlib.Path) -> int:
+    """How many lines a file has, about: for a bar. 0 if it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return sum(part.count(b"\n") for part in iter(lambda: file.read(2**20), b""))
+    except OSError:
+        return 0
+
+
+def _lines(path: pathlib.Path) -> Iterator[str]:
+    try:
+        with open(path, encoding="utf-8-sig") as file:  # a byte order mark is read over
+            for line in file:
+                yield line.rstrip("\n")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except UnicodeDecodeError:
+        # It says where in the piece that was being read: of all the bytes it is asked again.
+        try:
+            path.read_bytes().decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path}: not UTF-8 at byte {error.start}: save it as UTF-8") from None
+        raise
 
 
 def read_annotations(path: pathlib.Path) -> list[Annotation]:
-    """The annotations of a file that this project wrote. Raises UserError as `read_json_lines`
-    does, and for a row that is none."""
-    annotations = []
-    for number, row in read_json_lines(path):
+    """The annotations of a file that this project wrote, as `annotations_in` gives them."""
+    return list(annotations_in(path))
+
+
+def annotations_in(path: pathlib.Path) -> Iterator[Annotation]:
+    """The annotations of a file that this project wrote, one by one. Raises UserError as
+    `json_lines` does, and for a row that is none."""
+    for number, row in json_lines(path):
         try:
-            annotations.append(annotation_from_dict(row))
+            yield annotation_from_dict(row)
         except (KeyError, TypeError) as error:
             raise UserError(
                 f"{path}:{number}: not an annotation ({error}): put back a copy of the file"
             ) from None
-    return annotations
 
 
 def shorten(text: str, characters: int = 50) -> str:

@@ -8,7 +8,7 @@ import os
 import pathlib
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any
 
 from distill_jax.errors import UserError
@@ -49,18 +49,17 @@ def path_mistake(name: str | os.PathLike[str], key: str, expected: str = LOCAL) 
 
 def write_text(path: pathlib.Path, text: str) -> None:
     """Write `text` to `path` so that a reader sees the old file or the new one, never a part."""
-    try:
-        data = text.encode()
-    except UnicodeEncodeError as error:
-        half = text[max(0, error.start - 30) : error.end]
-        raise UserError(
-            f"{path} cannot be written: half a character in {half!r}: remove it where it comes from"
-        ) from None
+    write_parts(path, (text,))
+
+
+def write_parts(path: pathlib.Path, parts: Iterable[str]) -> None:
+    """`write_text` of a text that need not be held as a whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
-            file.write(data)
+            for part in parts:
+                file.write(_encoded(part, path))
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -203,11 +202,7 @@ class Workdir:
     def hashes(self) -> dict[str, str]:
         """{name: SHA-256} of the files that students are made from, of those that are there."""
         paths = (self.annotations, self.dev_annotations, self.tokenizer / "tokenizer.json")
-        return {
-            str(path.relative_to(self.path)): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in paths
-            if path.exists()
-        }
+        return {str(path.relative_to(self.path)): _sha256(path) for path in paths if path.exists()}
 
     def clear(self) -> None:
         """Delete what a run without checkpoints has written, but for the log of what was said."""
@@ -238,6 +233,21 @@ class Workdir:
                 f"{self.path} has format version {version}, this code reads {FORMAT_VERSION}: "
                 "use the release that wrote it, or start a new --workdir"
             )
+
+
+def _encoded(text: str, path: pathlib.Path) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        half = text[max(0, error.start - 30) : error.end]
+        raise UserError(
+            f"{path} cannot be written: half a character in {half!r}: remove it where it comes from"
+        ) from None
+
+
+def _sha256(path: pathlib.Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class _Stored(dict[str, Any]):

@@ -4,6 +4,9 @@ A problem may have several annotations; they always go together.
 """
 
 import hashlib
+import heapq
+import itertools
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,8 +16,10 @@ from distill_jax.settings import ranges
 
 def first_problems(annotations: Sequence[Annotation], count: int) -> list[Annotation]:
     """Those of the first so many problems, 0 = all."""
-    ids = list(dict.fromkeys(annotation.id for annotation in annotations))
-    wanted = set(ids[:count] if count else ids)
+    if not count:
+        return list(annotations)
+    ids = dict.fromkeys(annotation.id for annotation in annotations)
+    wanted = set(itertools.islice(ids, count))
     return [annotation for annotation in annotations if annotation.id in wanted]
 
 
@@ -23,9 +28,22 @@ def share_of_questions(annotations: Sequence[Annotation], share: float) -> list[
 
     The choice depends neither on order nor on seed, and a smaller share is part of a larger one.
     """
+    if share == 1.0:
+        return list(annotations)
     questions = _by_hash(annotation.question for annotation in annotations)
     chosen = set(questions[: max(1, round(share * len(questions)))])
     return [annotation for annotation in annotations if annotation.question in chosen]
+
+
+def fold_of_questions(annotations: Sequence[Annotation], fold: str) -> list[Annotation]:
+    """Those of fold "1/2", the first of two, by a hash of the question alone; "" = all.
+
+    The folds of one number have no question in common, and together all of them.
+    """
+    if not fold:
+        return list(annotations)
+    number, count = map(int, fold.split("/"))
+    return [a for a in annotations if _digest(a.question) % count == number - 1]
 
 
 def held_out_questions(questions: Iterable[str], count: int, train_problems: int = 0) -> set[str]:
@@ -36,9 +54,10 @@ def held_out_questions(questions: Iterable[str], count: int, train_problems: int
     >>> len(held_out_questions(map(str, range(206)), 200, train_problems=6))
     200
     """
-    ordered = _by_hash(questions)
-    left = len(ordered) - train_problems if train_problems else 0
-    return set(ordered[: min(count, max(len(ordered) // 10, left))])
+    different = set(questions)
+    left = len(different) - train_problems if train_problems else 0
+    count = min(count, max(len(different) // 10, left))
+    return set(heapq.nsmallest(count, different, key=_hash)) if count else set()
 
 
 def hold_out(
@@ -61,8 +80,16 @@ def hold_out(
     return train, dev
 
 
+def _digest(question: str) -> int:
+    return int.from_bytes(hashlib.sha256(b"fold/" + question.encode()).digest()[:8], "big")
+
+
 def _by_hash(questions: Iterable[str]) -> list[str]:
-    return sorted(set(questions), key=lambda question: hashlib.sha256(question.encode()).digest())
+    return sorted(set(questions), key=_hash)
+
+
+def _hash(question: str) -> bytes:
+    return hashlib.sha256(question.encode()).digest()
 
 
 def mistakes(data: Any) -> list[str]:
@@ -74,11 +101,19 @@ def mistakes(data: Any) -> list[str]:
         "max_overlap": 0.0,
     }
     found = ranges.mistakes("data", {key: data[key] for key in least}, least=least)
+    fold = re.fullmatch(r"([0-9]{1,3})/([0-9]{1,3})", data.fold)
+    if data.fold and not (fold and 1 <= int(fold[1]) <= int(fold[2])):
+        found.append(f"config.data.fold={data.fold!r}: such as 1/2, the first of two, or 2/2")
     if not 0.0 < data.train_share <= 1.0:
         found.append(f"config.data.train_share={data.train_share}: above 0, at most 1")
     elif data.train_share != 1.0 and data.train_problems:
         found.append(
             "config.data.train_share and config.data.train_problems both choose training "
             "problems: set one of them"
+        )
+    if data.test_split == data.train_split:
+        found.append(
+            f"config.data.test_split={data.test_split!r} is what is trained on: name the split "
+            "whose questions are to be left out"
         )
     return found

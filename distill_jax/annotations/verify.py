@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from distill_jax.records import Annotation, Grade, Problem
@@ -11,6 +11,7 @@ from distill_jax.text import yes_no
 from distill_jax.text.exact_values import extract_numbers, parse_value
 from distill_jax.text.false_equations import false_equations, false_marks
 from distill_jax.text.text_answers import text_key
+from distill_jax.tracking import progress
 
 LONGEST_TEXT = 2000  # characters kept of a text that could not be read
 
@@ -36,7 +37,7 @@ def reject(annotation: Annotation, reason: str, detail: str) -> Rejected:
 
 
 def verify(
-    annotations: Iterable[Annotation],
+    annotations: Sequence[Annotation],
     problems: Sequence[Problem],
     grade: Callable[[str, str], Grade],
     *,
@@ -48,17 +49,20 @@ def verify(
     solution or subquestion is empty, and no calculator mark is false. `equations` is
     config.data.false_equations: with "reject" no equation of the text may be false either. The
     known answer takes the place of the equal one: `$1,080` and `1080.0` are both learned as `1080`.
+    An answer that equals the known one letter for letter is right, whatever `grade` would say.
     """
     find_false = false_equations if equations == "reject" else false_marks
     known = {problem.id: problem for problem in problems}
     kept, rejected = [], []
-    for annotation in annotations:
+    for annotation in progress.each(annotations, "checking annotations", len(annotations)):
         problem = known.get(annotation.id)
         found = _objection(annotation, problem, grade, find_false)
-        if found is None:
-            kept.append(dataclasses.replace(annotation, answer=known[annotation.id].answer))
-        else:
+        if found is not None:
             rejected.append(reject(annotation, *found))
+        elif problem is not None and annotation.answer != problem.answer:
+            kept.append(dataclasses.replace(annotation, answer=problem.answer))
+        else:
+            kept.append(annotation)
     return kept, rejected
 
 
@@ -71,16 +75,23 @@ def _objection(
     """(reason, detail) of the first thing that is wrong, or None."""
     if problem is None:
         return "unknown problem", f"no problem has the id {annotation.id!r}"
-    if not grade(f"#### {annotation.answer}", problem.answer).scores["normalised"]:
+    if annotation.answer != problem.answer and not _is_right(annotation, problem, grade):
         return "wrong answer", f"answer {annotation.answer!r} is not {problem.answer!r}"
-    if any(not step.solution.strip() for step in annotation.steps):
+    steps = annotation.steps
+    if any(not step.solution.strip() for step in steps):
         return "empty step", "empty solution"
-    if any(s.subquestion is not None and not s.subquestion.strip() for s in annotation.steps):
+    # A chain that was cut into segments may begin with an inference: nothing is asked before it.
+    asks = annotation.source["kind"] != "segments"
+    if asks and any(s.subquestion is not None and not s.subquestion.strip() for s in steps):
         return "empty step", "empty subquestion"
     false = [equation for step in annotation.steps for equation in find_false(step.solution)]
     if false:
         return "false calculation", f"{', '.join(false[:3])} is not true"
     return None
+
+
+def _is_right(annotation: Annotation, problem: Problem, grade: Callable[[str, str], Grade]) -> bool:
+    return grade(f"#### {annotation.answer}", problem.answer).scores["normalised"]
 
 
 def has_false_equation(annotation: Annotation) -> bool:
@@ -99,12 +110,15 @@ def names_no_answer(annotation: Annotation) -> bool:
     if not annotation.steps:
         return False
     solution = annotation.steps[-1].solution
-    value = parse_value(annotation.answer)
+    answer = annotation.answer
+    if answer.isdecimal() and answer.isascii() and solution.endswith(f"= {answer}"):
+        return False  # as most solutions end, which need not be searched
+    value = parse_value(answer)
     if value is not None:
         return value not in extract_numbers(solution)
-    if (answer := yes_no.meaning(annotation.answer)) in ("yes", "no"):
-        return answer != next(reversed(yes_no.said(solution)), answer)
-    key, text = text_key(annotation.answer), text_key(solution)
+    if (meant := yes_no.meaning(answer)) in ("yes", "no"):
+        return meant != next(reversed(yes_no.said(solution)), meant)
+    key, text = text_key(answer), text_key(solution)
     if re.search(rf"(?<!\w){re.escape(key)}(?!\w)", text):
         return False
     return not text[-1:].isdigit()

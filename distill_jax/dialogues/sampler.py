@@ -10,10 +10,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from distill_jax.model import sharding
 from distill_jax.model.network import NetworkConfig
-from distill_jax.sampling import pick, slots
+from distill_jax.sampling import first_tokens, pick, slots
 from distill_jax.sampling import turn_rules as turn_rules
 from distill_jax.sampling.advance import Calculator
 from distill_jax.sampling.dialogues import Dialogue, Request, name_hash
@@ -117,6 +118,10 @@ class Sampler:
         """Slots for so many dialogues."""
         memory, platform = slots.device_memory(), jax.default_backend()
         return slots.choose_slots(self.rules, self.settings.slots, dialogues, memory, platform)
+
+    def first_tokens(self, prompts: Sequence[Sequence[int]], count: int) -> np.ndarray:
+        """int32 [prompts, count]; see sampling/first_tokens.py."""
+        return first_tokens.first_tokens(self.rules, self._params, prompts, count)
 
     def job(self, requests: Sequence[Request], look: bool = False) -> Job:
         """What `generate.generate` is to do for the requests; `look` as there."""

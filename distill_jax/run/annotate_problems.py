@@ -33,8 +33,9 @@ def annotate(config: Any, path: str, yes: bool) -> None:
         if workdir.training_data.exists() and not run.takes_over:
             terminal.say(f"students are trained on {workdir.annotations}: nothing to do")
             return
-        data = training_annotations.annotate(run, terminal, Spending(allowed=True, yes=yes))
-        training_annotations.write_annotations(run, data, terminal)
+        with terminal.watching():
+            data = training_annotations.annotate(run, terminal, Spending(allowed=True, yes=yes))
+            training_annotations.write_annotations(run, data, terminal)
         terminal.say(f"{len(data.train)} annotations: {workdir.annotations}")
 
 

@@ -15,8 +15,11 @@ from distill_jax.run import student_source, workdir_check
 from distill_jax.run.run import Run
 from distill_jax.text import tokenizer as text_tokenizer
 from distill_jax.text.formats import TextFormat
+from distill_jax.tracking import progress
 from distill_jax.training import manifest
 from distill_jax.workdir import read_facts, write_text
+
+TOKENIZER_ROWS = 100_000  # a tokenizer is trained on so many annotations at most
 
 
 def checked(run: Run, *, may_take_over: bool = False) -> Run:
@@ -86,14 +89,23 @@ def _own_tokenizer(run: Run, annotations: Sequence[records.Annotation]) -> text_
         raise UserError(
             f"{run.workdir.tokenizer} is missing: put back a copy, or start a new --workdir"
         )
-    texts, marks = _texts(annotations, run.scheme.text_format), student_source.end_marks(run.config)
+    texts = _texts(evenly_spaced(annotations), run.scheme.text_format)
+    marks = student_source.end_marks(run.config)
     return text_tokenizer.train_tokenizer(texts, run.config.tokenizer.vocab_size, marks)
+
+
+def evenly_spaced(annotations: Sequence[records.Annotation]) -> Sequence[records.Annotation]:
+    """All of them, or TOKENIZER_ROWS of them from all over: more do not change the tokens."""
+    count = len(annotations)
+    if count <= TOKENIZER_ROWS:
+        return annotations
+    return [annotations[i * count // TOKENIZER_ROWS] for i in range(TOKENIZER_ROWS)]
 
 
 def _texts(annotations: Sequence[records.Annotation], text_format: TextFormat) -> Iterator[str]:
     """What a tokenizer is trained on: questions and all that is written about them."""
-    for annotation in annotations:
+    for annotation in progress.each(annotations, "training a tokenizer", len(annotations)):
         yield text_format.question(annotation.question)
         for step in annotation.steps:
             yield from (step.subquestion or "", step.solution)
-        yield f"{text_format.before_answer}{annotation.answer}"
+        yield f"{text_format.before_answer}{annotation.answer}{text_format.after_answer}"

@@ -1,5 +1,8 @@
 """Everything that is made before the first compilation; nothing is written."""
 
+import contextlib
+import gc
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -8,10 +11,10 @@ from distill_jax.dialogues.predict import check_prompts
 from distill_jax.dialogues.sampler import make_rules
 from distill_jax.model import cache_attention
 from distill_jax.model.network import NetworkConfig
-from distill_jax.run import from_first, training_annotations
+from distill_jax.run import adapters, from_first, student_objective, training_annotations
 from distill_jax.run.annotation_sources import Desk
 from distill_jax.run.evaluation_problems import evaluation_problems
-from distill_jax.run.student_setup import Place, StudentSetup, sizes, student_setup
+from distill_jax.run.student_setup import Made, Place, StudentSetup, sizes, student_setup
 from distill_jax.run.training_annotations import RunData
 from distill_jax.sampling.turn_rules import TurnRules, allowed_tokens
 from distill_jax.text import rows as text_rows
@@ -35,27 +38,57 @@ def prepare(desk: Desk, students: list[str], place: Place) -> Prepared:
     # What needs no data is checked before it is read, which may take a while.
     cache_attention.check_kernel(run.sampling.attention, place.platform, run.sampling.dtype)
     terminal.say("reading annotations and making training rows")
+    with terminal.watching(), without_cycle_search():
+        data, tokenizer, (rows, dev_rows) = _encoded_data(desk)
+    models = sizes(run, tokenizer, from_first.known_students(run).facts)
+    rules = make_rules(run.scheme, run.views, models, tokenizer, run.sampling)
+    rules.check_kernel(place.platform)  # now, not after the training
+    allowed = np.asarray(allowed_tokens(rules))
+    setups = [
+        student_setup(
+            run,
+            student,
+            (rows[student], dev_rows[student]),
+            Made(
+                models[student],
+                allowed,
+                adapters.make(run, student, models[student], tokenizer),
+                student_objective.teacher(run, student, models[student], tokenizer),
+            ),
+            place,
+        )
+        for student in students
+    ]
+    return Prepared(data, tokenizer, models, rules, setups)
+
+
+def _encoded_data(
+    desk: Desk,
+) -> tuple[RunData, Tokenizer, tuple[dict[str, text_rows.Rows], dict[str, text_rows.Rows]]]:
+    """The annotations, their tokenizer, and the rows of every student to train and measure on."""
+    run, terminal = desk.run, desk.terminal
     data = training_annotations.collect(*desk)
     if empty := transcript.check_plans(data.train, run.scheme):
         terminal.say(
             f"the plan of {empty} of {len(data.train)} annotations is empty: no equation in them"
         )
     tokenizer = from_first.tokenizer(run, data.train)
-    models = sizes(run, tokenizer, from_first.known_students(run).facts)
-    rows, dev_rows = (
-        text_rows.encode_rows(part, run.scheme, run.views, tokenizer)
+    train_rows, dev_rows = (
+        text_rows.encode_rows(part, run.scheme, run.views, tokenizer, run.config.data.removal.role)
         for part in (data.train, data.dev)
     )
-    rules = make_rules(run.scheme, run.views, models, tokenizer, run.sampling)
-    rules.check_kernel(place.platform)  # now, not after the training
-    allowed = np.asarray(allowed_tokens(rules))
-    setups = [
-        student_setup(
-            run, student, (rows[student], dev_rows[student]), models[student], allowed, place
-        )
-        for student in students
-    ]
-    return Prepared(data, tokenizer, models, rules, setups)
+    return data, tokenizer, (train_rows, dev_rows)
+
+
+@contextlib.contextmanager
+def without_cycle_search() -> Iterator[None]:
+    """While millions of records are made, which hold no cycles, Python does not look for any: it
+    would go through all of them again and again."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def check_questions(desk: Desk, prepared: Prepared) -> None:

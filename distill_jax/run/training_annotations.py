@@ -18,8 +18,13 @@ from distill_jax.annotations import harvest, mixture
 from distill_jax.annotations.duplicates import drop_duplicates
 from distill_jax.annotations.harvest import Harvest
 from distill_jax.annotations.import_formats import PREDICTIONS
-from distill_jax.annotations.leaks import Leaks, Overlap, normalised
-from distill_jax.annotations.subsets import first_problems, hold_out, share_of_questions
+from distill_jax.annotations.leaks import LISTED, Leaks, Overlap, most_alike, normalised
+from distill_jax.annotations.subsets import (
+    first_problems,
+    fold_of_questions,
+    hold_out,
+    share_of_questions,
+)
 from distill_jax.annotations.summary import summarise, table
 from distill_jax.annotations.verify import (
     Rejected,
@@ -38,8 +43,9 @@ from distill_jax.run.annotation_sources import (
 from distill_jax.run.run import Run
 from distill_jax.teacher.settings import NOTHING, Spending
 from distill_jax.text import tokenizer as text_tokenizer
+from distill_jax.tracking import progress
 from distill_jax.tracking.terminal import Terminal
-from distill_jax.workdir import some_of, write_json, write_text
+from distill_jax.workdir import Workdir, some_of, write_json, write_parts
 
 
 class RunData(NamedTuple):
@@ -86,8 +92,18 @@ def _read(run: Run, terminal: Terminal, spending: Spending) -> RunData:
         raise UserError(
             f"{workdir.dev_annotations} is missing: put it back, or start a new --workdir"
         )
-    train, dev = map(records.read_annotations, (workdir.annotations, workdir.dev_annotations))
-    return RunData(train, dev, [], [])
+    return RunData(*read_stored(workdir), [], [])
+
+
+def read_stored(workdir: Workdir) -> tuple[list[records.Annotation], list[records.Annotation]]:
+    """(train, dev) of a directory that has them."""
+    train, dev = map(_stored, (workdir.annotations, workdir.dev_annotations))
+    return train, dev
+
+
+def _stored(path: pathlib.Path) -> list[records.Annotation]:
+    found, lines = records.annotations_in(path), records.count_lines(path)
+    return list(progress.each(found, f"reading {path.name}", lines))
 
 
 def annotate(run: Run, terminal: Terminal, spending: Spending) -> RunData:
@@ -124,6 +140,9 @@ def annotate(run: Run, terminal: Terminal, spending: Spending) -> RunData:
         train, dev = hold_out(train, data.dev_problems, data.train_problems)
         dev = _mixed(run, dev)
         usage += f", {len(dev)} held out for dev"
+    train = fold_of_questions(train, data.fold)
+    if not train:
+        raise UserError(f"config.data.fold={data.fold}: no training question is in this fold")
     # One of the two takes all.
     train = first_problems(share_of_questions(train, data.train_share), data.train_problems)
     train = _mixed(run, train)
@@ -257,7 +276,7 @@ def write_annotations(run: Run, data: RunData, terminal: Terminal) -> Run:
     if data.usage:  # collected now, not read from here
         workdir.annotations.unlink(missing_ok=True)
         write_lines(workdir.rejected_annotations, data.rejected)
-        write_lines(workdir.overlaps, data.overlaps)
+        write_lines(workdir.overlaps, most_alike(data.overlaps))
         write_lines(workdir.dev_annotations, data.dev)
         summary = summarise([*data.train, *data.dev], data.rejected)
         write_json(workdir.summary, summary)
@@ -274,27 +293,39 @@ def _say_what_became_of_rows(run: Run, data: RunData, terminal: Terminal) -> Non
     say(f"{run.config.task}: {data.usage}")
     if data.rejected:
         say(f"{len(data.rejected)} annotations were rejected: {workdir.rejected_annotations}")
-    if doubtful := [each for each in data.train if names_no_answer(each)]:
+    kept = progress.each(data.train, "reading last steps", len(data.train))
+    if doubtful := [each for each in kept if names_no_answer(each)]:
         first = doubtful[0]
         say(
             f"{len(doubtful)} of {len(data.train)} end in a step that does not name the answer, "
             f"and are trained on: look at {first.id} (answer {records.shorten(first.answer)})"
         )
-    if false := sum(map(has_false_equation, data.train)):
+    if false := _count_false_equations(run, data.train):
         say(
             f"{false} of {len(data.train)} hold an equation that is false, and are trained on: "
             "--config.data.false_equations=reject leaves them out"
         )
     if data.overlaps:
+        listed = "they are listed in"
+        if len(data.overlaps) > LISTED:
+            listed = f"the {LISTED} that share most are listed in"
         say(
             f"{len(data.overlaps)} training questions share 8 words or more in a row with one of "
-            f"the evaluation; they are listed in {workdir.overlaps}"
+            f"the evaluation; {listed} {workdir.overlaps}"
         )
+
+
+def _count_false_equations(run: Run, annotations: Sequence[records.Annotation]) -> int:
+    if run.config.data.false_equations == "reject":
+        return 0  # they were
+    kept = progress.each(annotations, "checking equations", len(annotations))
+    return sum(map(has_false_equation, kept))
 
 
 def write_lines(path: pathlib.Path, rows: Sequence[Any]) -> None:
     """A file of JSON lines, one per record."""
-    write_text(path, "".join(records.to_json(row) + "\n" for row in rows))
+    shown = progress.each(rows, f"writing {path.name}", len(rows))
+    write_parts(path, (records.to_json(row) + "\n" for row in shown))
 
 
 def _environment() -> dict[str, Any]:

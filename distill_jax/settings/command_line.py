@@ -134,6 +134,12 @@ def _filled(stored: Any, base: Any, where: str = "config") -> dict[str, Any]:
                 student: _filled(each, default.solver, f"{name}.{student}")
                 for student, each in dict(found.get(key, {})).items()
             }
+        elif key == "lora":  # one for each student too, which older runs do not have
+            there = found.get(key, {})
+            found[key] = {
+                student: _filled(there.get(student, {}), default.solver, f"{name}.{student}")
+                for student in found["model"]
+            }
         elif key != "task_options":  # what a task takes is its own affair
             found[key] = _filled(found.get(key, {}), default, name)
     return found
@@ -149,8 +155,9 @@ def apply_overrides(config: ml_collections.ConfigDict, overrides: dict[str, str]
     for key, text in overrides.items():
         section, _, option = key.rpartition(".")
         if section == OPTIONS:
-            others = [each for each in config.evaluation.task_options if _name(each) != option]
-            config.evaluation.task_options = tuple(sorted([*others, f"{option}={text}"]))
+            others = [each for each in known[OPTIONS] if _name(each) != option]
+            known[OPTIONS] = tuple(sorted([*others, f"{option}={text}"]))
+            config.update_from_flattened_dict({OPTIONS: known[OPTIONS]})
             continue
         if key not in known:
             close = difflib.get_close_matches(key, known, n=1)
@@ -160,7 +167,7 @@ def apply_overrides(config: ml_collections.ConfigDict, overrides: dict[str, str]
             mistakes.append(f"unknown key config.{key}{hint}")
             continue
         try:
-            value = parse_value(text, known[key])
+            value = known[key] = parse_value(text, known[key])
         except ValueError:
             kind = type(known[key]).__name__
             kind = f"not of type {kind}" if kind != "bool" else "neither True nor False"

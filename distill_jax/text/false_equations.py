@@ -4,6 +4,7 @@ What cannot be evaluated is not called false, and neither is a rounded value, a 
 (`7 / 2 = 3 R 1`) or a change of units (`45 + 15 = 1 hour`).
 """
 
+import operator
 import re
 from fractions import Fraction
 
@@ -26,6 +27,16 @@ _UNIT = re.compile(
     r"quarts?|gallons?)\b)",
     re.IGNORECASE,
 )
+# `12 + 30 = 42` alone: two letters or nothing before it, the end or two letters after it, so that
+# neither `4 x 5 + 3 = 8` nor `5 + 3 = 8 x 2` is one.
+_WHOLE = "[1-9][0-9]{0,8}"
+_PLAIN_EQUATION = re.compile(
+    r"(?:(?<=[A-Za-z]{2} )|(?<=[A-Za-z]{2}[,.:;] )|\A)"
+    rf"\$?({_WHOLE}) ?([-+*/]) ?\$?({_WHOLE}) ?= ?\$?({_WHOLE})"
+    r"(?=[.,;]?(?:\Z| [A-Za-z]{2}))"
+)
+_PLAIN_MARK = re.compile(rf"<<({_WHOLE})([-+*/])({_WHOLE})=({_WHOLE})>>")
+_SIGNS = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 _CONVERSIONS = frozenset(
     [
         *(2, 3, 4, 7, 8, 10, 12, 14, 16, 24, 30, 36, 52, 60, 100, 144, 365, 1440, 1760, 3600, 5280),
@@ -43,6 +54,8 @@ def false_marks(text: str) -> list[str]:
     >>> false_marks("<<48/2=25>>25 and <<10/3=3.33>>3.33 and <<2*3=6>>6")
     ['<<48/2=25>>']
     """
+    if "<<" not in text:
+        return []
     return [mark.written for mark in marks(text) if is_false(mark.expression, mark.value)]
 
 
@@ -56,9 +69,31 @@ def false_equations(text: str) -> list[str]:
     >>> false_equations("50 * 20 / 100 = 10, 50 - 10 = 30. <<2+2=5>>5")
     ['<<2+2=5>>', '50 - 10 = 30']
     """
+    if "=" not in text or _are_plainly_true(text):
+        return []
     return false_marks(text) + [
         equation.written for equation, after in chains(text) if _is_refuted(equation, after)
     ]
+
+
+def _are_plainly_true(text: str) -> bool:
+    """Whether every `=` of a text is that of a true equation of two whole numbers that stands alone
+    among words, or that of such a mark: then nothing is false, and it need not be taken apart.
+    False: not known."""
+    if "<<" in text:
+        found = _PLAIN_MARK.findall(text)
+        if len(found) != text.count("<<") or not all(map(_is_true, found)):
+            return False
+        text = _PLAIN_MARK.sub("", text)
+    found = _PLAIN_EQUATION.findall(text)
+    return len(found) == text.count("=") and all(map(_is_true, found))
+
+
+def _is_true(equation: tuple[str, str, str, str]) -> bool:
+    left, right, value = int(equation[0]), int(equation[2]), int(equation[3])
+    if equation[1] == "/":
+        return left == right * value
+    return _SIGNS[equation[1]](left, right) == value
 
 
 def is_false(expression: str, written: str) -> bool:

@@ -7,6 +7,9 @@ import pathlib
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+
+from distill_jax.tracking import progress
 
 
 class Terminal:
@@ -49,13 +52,20 @@ class Terminal:
         if not self._quiet:
             print(text, flush=True)
 
+    def watching(self) -> AbstractContextManager[None]:
+        """While the block runs, what progress.py says of it is shown, and gone when it is done."""
+        return progress.watched(lambda title, total: self.progress(title, total, passing=True))
+
     @contextlib.contextmanager
-    def progress(self, title: str, total: int, start: int = 0) -> Iterator["Progress"]:
-        """A bar from `start` to `total` while the block runs."""
+    def progress(
+        self, title: str, total: int, start: int = 0, *, passing: bool = False
+    ) -> Iterator["Progress"]:
+        """A bar from `start` to `total` while the block runs; `passing`: nothing of it stays."""
         if self._quiet:
             yield Progress(None, None, lambda text: None, title, total)
         elif not self._is_terminal:
-            yield Progress(None, None, self.say, title, total)
+            # What passes has no last line: only work that takes long is told of.
+            yield Progress(None, None, self.say, title, total if not passing else total + 1)
         else:
             from rich import progress as rich_progress
 
@@ -66,7 +76,7 @@ class Terminal:
                 rich_progress.TextColumn("{task.fields[note]}"),
                 rich_progress.TimeRemainingColumn(),
             )
-            with rich_progress.Progress(*columns) as bar:
+            with rich_progress.Progress(*columns, transient=passing) as bar:
                 task = bar.add_task(title, total=total, completed=start, note="")
                 yield Progress(bar, task, lambda text: None, title, total)
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from distill_jax.errors import UserError
 from distill_jax.settings import ranges
-from distill_jax.text.rows import NO_LOSS, Row
+from distill_jax.text.rows import NO_LOSS, Row, Rows
 from distill_jax.training.packing import PackedStream
+from distill_jax.training.removal import Removal, left_over
 
 
 class StudentRows:
@@ -36,30 +37,43 @@ class StudentRows:
         """
         if not rows:
             raise UserError(f"no training rows for student {student!r}: are there annotations?")
-        kept = [row for row in rows if len(row.tokens) - 1 <= max_tokens]
-        self.dropped = len(rows) - len(kept)
+        rows = Rows.of(rows)
+        lengths = np.diff(rows.offsets)
+        fits = lengths - 1 <= max_tokens
+        kept = int(fits.sum())
+        self.dropped = len(rows) - kept
         if self.dropped > max_dropped_share * len(rows) or not kept:
-            longest = max(rows, key=lambda row: len(row.tokens))
+            longest = int(lengths.argmax())
             raise UserError(
                 f"{self.dropped} of {len(rows)} rows of student {student!r} are longer than "
-                f"{max_tokens} tokens (longest: {longest.name} with {len(longest.tokens) - 1})"
+                f"{max_tokens} tokens (longest: {rows.name(longest)} with {lengths[longest] - 1})"
                 f": raise {limit_key}, or config.data.max_dropped_share to train without them"
             )
-        lengths = np.array([len(row.tokens) for row in kept])
-        self._offsets = np.concatenate([[0], np.cumsum(lengths)])
-        self._tokens = np.concatenate([np.array(row.tokens, np.int32) for row in kept])
-        self._writers = np.concatenate([np.array(row.writers, np.int32) for row in kept])
-        self._loss_counts = np.add.reduceat(self._writers != NO_LOSS, self._offsets[:-1])
+        self._offsets, self._tokens, self._writers = rows.offsets, rows.tokens, rows.writers
+        self._removable = rows.removable
+        if self.dropped:
+            of_kept = np.repeat(fits, lengths)
+            self._tokens, self._writers = self._tokens[of_kept], self._writers[of_kept]
+            self._removable = self._removable[of_kept] if len(self._removable) else self._removable
+            lengths = lengths[fits]
+            self._offsets = np.concatenate([[0], np.cumsum(lengths)])
+        self._loss_counts = np.add.reduceat(
+            self._writers != NO_LOSS, self._offsets[:-1], dtype=np.int64
+        )
         if self._loss_counts.min() == 0:
-            row = kept[int(self._loss_counts.argmin())]
+            without = int(np.flatnonzero(fits)[self._loss_counts.argmin()])
             raise UserError(
-                f"student {student!r} has no token to learn in the row of {row.name}: config.reads "
-                "or the annotation is wrong"
+                f"student {student!r} has no token to learn in the row of {rows.name(without)}: "
+                "config.reads or the annotation is wrong"
             )
         self.longest = int(lengths.max()) - 1
-        self.tokens = int(lengths.sum() - len(kept))
+        self.tokens = int(lengths.sum() - kept)
         self.loss_tokens = int(self._loss_counts.sum())
         self.most_loss_tokens = int(self._loss_counts.max())
+        self.most_removable = 0
+        if len(self._removable):
+            counts = np.add.reduceat(self._removable, self._offsets[:-1], dtype=np.int64)
+            self.most_removable = int(counts.max())
         self.origins = _count_by_origin(rows, max_tokens)
 
     def __len__(self) -> int:
@@ -69,30 +83,41 @@ class StudentRows:
         """Inputs of row `index`."""
         return int(self._offsets[index + 1] - self._offsets[index]) - 1
 
-    def inputs(self, index: int) -> np.ndarray:
-        """int32 [length]: the tokens but the last."""
-        return self._tokens[self._offsets[index] : self._offsets[index + 1] - 1]
+    def inputs(self, index: int, removed: int = 0) -> np.ndarray:
+        """int32 [length]: the tokens but the last; without the first `removed` removable ones."""
+        return self._row(index, removed)[0][:-1]
 
-    def losses(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def losses(self, index: int, removed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(positions in the inputs, targets, writers) of the loss tokens: int32 each."""
+        tokens, writers = self._row(index, removed)
+        (positions,) = np.nonzero(writers[1:] != NO_LOSS)
+        of_loss = writers[positions + 1].astype(np.int32)
+        return positions.astype(np.int32), tokens[positions + 1], of_loss
+
+    def _row(self, index: int, removed: int) -> tuple[np.ndarray, np.ndarray]:
         start, stop = self._offsets[index], self._offsets[index + 1]
         tokens, writers = self._tokens[start:stop], self._writers[start:stop]
-        (positions,) = np.nonzero(writers[1:] != NO_LOSS)
-        return positions.astype(np.int32), tokens[positions + 1], writers[positions + 1]
+        if not removed or not len(self._removable):
+            return tokens, writers
+        left = left_over(self._removable[start:stop], removed)
+        return tokens[left], writers[left]
 
 
-def _count_by_origin(rows: Sequence[Row], max_tokens: int) -> dict[str, dict[str, int]]:
+def _count_by_origin(rows: Rows, max_tokens: int) -> dict[str, dict[str, int]]:
     """{origin: {"problems", "rows", "row_tokens" (inputs), "dropped_rows"}}; the first three are of
     rows that are kept."""
     counts = {}
-    for origin in dict.fromkeys(row.origin for row in rows):
-        own = [row for row in rows if row.origin == origin]
-        kept = [row for row in own if len(row.tokens) - 1 <= max_tokens]
+    inputs = np.diff(rows.offsets) - 1
+    fits = inputs <= max_tokens
+    origins = np.array(rows.origins, object)
+    for origin in dict.fromkeys(rows.origins):
+        own = origins == origin
+        (kept,) = np.nonzero(own & fits)
         counts[origin] = {
-            "problems": len({row.problem for row in kept}),
+            "problems": len({rows.problems[index] for index in kept}),
             "rows": len(kept),
-            "row_tokens": sum(len(row.tokens) - 1 for row in kept),
-            "dropped_rows": len(own) - len(kept),
+            "row_tokens": int(inputs[kept].sum()),
+            "dropped_rows": int(own.sum()) - len(kept),
         }
     return counts
 
@@ -114,8 +139,11 @@ def row_shape(rows: StudentRows, seq_len: int, packed: bool) -> RowShape:
     return RowShape(seq_len, -(-most // 4) * 4, packed)
 
 
-def assemble(rows: StudentRows, indices: Sequence[int], shape: RowShape) -> dict[str, Any]:
-    """One row of a batch that holds the rows of these indices, one after the other.
+def assemble(
+    rows: StudentRows, indices: Sequence[int], shape: RowShape, removed: Sequence[int] = ()
+) -> dict[str, Any]:
+    """One row of a batch that holds the rows of these indices, one after the other; of each the
+    first `removed` of what is removable are left out.
 
     For the row above in front of another of tokens 8 1 9 0 with loss on 9 and 0, packed into 12:
 
@@ -140,14 +168,15 @@ def assemble(rows: StudentRows, indices: Sequence[int], shape: RowShape) -> dict
     out["writers"] = np.full(shape.loss_capacity, NO_LOSS, np.int32)
     out["weights"] = np.zeros(shape.loss_capacity, np.float32)
     start = slot = 0
-    for number, index in enumerate(indices, start=1):
-        inputs = rows.inputs(index)
+    removed = removed or [0] * len(indices)
+    for number, (index, less) in enumerate(zip(indices, removed, strict=True), start=1):
+        inputs = rows.inputs(index, less)
         stop = start + len(inputs)
         out["inputs"][start:stop] = inputs
         if shape.packed:
             out["segments"][start:stop] = number
             out["positions"][start:stop] = np.arange(len(inputs))
-        positions, targets, writers = rows.losses(index)
+        positions, targets, writers = rows.losses(index, less)
         end = slot + len(positions)
         out["loss_positions"][slot:end] = positions + start
         out["targets"][slot:end] = targets
@@ -174,13 +203,18 @@ class Batches:
         batch_size: int,
         process: int = 0,
         processes: int = 1,
+        removal: Removal | None = None,
     ):
-        """Raises UserError where the batch does not divide over the processes."""
+        """`removal`: what rows lose while they are trained on.
+
+        Raises UserError where the batch does not divide over the processes.
+        """
         if batch_size % processes:
             raise UserError(
                 f"config.train.batch_size={batch_size} does not divide by {processes} processes"
             )
         self.shape, self.batch_size = shape, batch_size
+        self.most_removable = rows.most_removable
         self._rows = rows
         self._process, self._processes = process, processes
         import grain  # takes a second
@@ -190,6 +224,10 @@ class Batches:
         self._packed = None
         if shape.packed:
             self._packed = PackedStream(self._stream, rows.length, shape.seq_len, len(rows))
+        self.removal = removal
+        if removal is not None:
+            steps = self.rows_per_epoch() / batch_size
+            self.removal = dataclasses.replace(removal, steps_per_epoch=steps)
 
     def __getitem__(self, step: int) -> dict[str, np.ndarray]:
         share = self.batch_size // self._processes
@@ -203,8 +241,25 @@ class Batches:
 
     def row(self, number: int) -> dict[str, np.ndarray]:
         """Row `number` of the endless sequence."""
+        indices, removed = self._members(number)
+        return assemble(self._rows, indices, self.shape, removed)
+
+    def fed(self, step: int) -> tuple[int, int]:
+        """(non-padding tokens, loss tokens) of update `step` + 1 over all processes."""
+        tokens = losses = 0
+        for number in range(step * self.batch_size, (step + 1) * self.batch_size):
+            for index, removed in zip(*self._members(number), strict=True):
+                tokens += len(self._rows.inputs(index, removed))
+                losses += len(self._rows.losses(index, removed)[0])
+        return tokens, losses
+
+    def _members(self, number: int) -> tuple[Sequence[int], Sequence[int]]:
+        """(the rows in batch row `number`, what each of them lacks)."""
         indices = [self._stream[number]] if self._packed is None else self._packed[number]
-        return assemble(self._rows, indices, self.shape)
+        if self.removal is None:
+            return indices, [0] * len(indices)
+        step = number // self.batch_size
+        return indices, self.removal.of_rows(step, number, len(indices))
 
     def global_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Shapes and dtypes of a batch over all processes."""
@@ -221,17 +276,21 @@ class Batches:
 
 
 def dev_batches(
-    rows: StudentRows, shape: RowShape, batch_size: int, process: int, processes: int
+    rows: StudentRows,
+    shape: RowShape,
+    batch_size: int,
+    process: int,
+    processes: int,
+    removed: int = 0,
 ) -> list[dict[str, np.ndarray]]:
-    """This process's part of batches that hold every row once; empty rows fill up the last one."""
+    """This process's part of batches that hold every row once, `removed` tokens left out of each;
+    empty rows fill up the last one."""
     share = batch_size // processes
     batches = []
     for start in range(0, len(rows), batch_size):
         first = start + process * share
-        members = [
-            assemble(rows, [index] if index < len(rows) else [], shape)
-            for index in range(first, first + share)
-        ]
+        there = ([n] if n < len(rows) else [] for n in range(first, first + share))
+        members = [assemble(rows, index, shape, [removed] * len(index)) for index in there]
         batches.append({name: np.stack([row[name] for row in members]) for name in members[0]})
     return batches
 
