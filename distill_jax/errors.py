@@ -177,12 +177,12 @@ def run_command(main: Callable[[list[str]], None], argv: list[str]) -> int:
         return EXIT_BUG
     except OSError as error:
         if (readable := of_the_system(error)) is None:
-            return _our_bug()
+            return _our_bug(error)
         print(f"error: {readable}", file=sys.stderr)
         return EXIT_USER
     except RuntimeError as error:  # XlaRuntimeError: its class is not worth importing jax for
         if "RESOURCE_EXHAUSTED" not in str(error):
-            return _our_bug()
+            return _our_bug(error)
         line = str(error).split("\n")[0][:200]
         print(
             f"error: out of memory ({line}): to train, raise config.train.accumulation or set "
@@ -191,8 +191,8 @@ def run_command(main: Callable[[list[str]], None], argv: list[str]) -> int:
             file=sys.stderr,
         )
         return EXIT_USER
-    except Exception:
-        return _our_bug()
+    except Exception as error:
+        return _our_bug(error)
 
 
 def _check_unicode(argument: str) -> None:
@@ -202,9 +202,9 @@ def _check_unicode(argument: str) -> None:
         raise UserError(f"argument {argument!r} is not UTF-8: write it in UTF-8") from None
 
 
-def _our_bug() -> int:
-    """Print the traceback of the exception that is being handled."""
-    sys.excepthook(*sys.exc_info())
+def _our_bug(error: Exception) -> int:
+    """Print the traceback."""
+    sys.excepthook(type(error), error, error.__traceback__)
     return EXIT_BUG
 
 

@@ -200,7 +200,7 @@ def mistakes(sampling: Any) -> list[str]:
         "given": ("", "plan", "subquestions", "shuffled", "nothing", "history"),
     }
     whole = ("top_k", "max_turns", "max_turn_tokens", "max_tokens")  # int32 on the device
-    below = dict.fromkeys(whole, 1 << 31)
+    below: dict[str, float] = dict.fromkeys(whole, 1 << 31)
     found = ranges.mistakes("sampling", sampling, least=least, below=below, choices=choices)
     low, high = TEMPERATURES
     if sampling.temperature > 0.0 and not low <= sampling.temperature <= high:
