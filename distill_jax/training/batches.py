@@ -115,7 +115,7 @@ def _count_by_origin(rows: Rows, max_tokens: int) -> dict[str, dict[str, int]]:
         own = origins == origin
         (kept,) = np.nonzero(own & fits)
         counts[origin] = {
-            "problems": len({rows.problems[index] for index in kept}),
+            "problems": len({rows.problems[index] for index in kept.tolist()}),
             "rows": len(kept),
             "row_tokens": int(inputs[kept].sum()),
             "dropped_rows": int(own.sum()) - len(kept),
