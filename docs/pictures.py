@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-QUESTION = "Ann has 4 cups. Ann wins 8 cups. Then Ann loses 3 cups. How many cups has Ann?"
+QUESTION = "Ann has 4 cups. Ann wins 8 cups. Ann loses 3 of them. How many cups does Ann have now?"
 SIZE = {"width": 780, "height": 760}
 REPORT_SIZE = {"width": 1160, "height": 1200}
 
