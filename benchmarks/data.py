@@ -140,7 +140,7 @@ def peer(directory: pathlib.Path, processes: int) -> dict[str, Any]:
     parts, before = Parts(), _memory_now()
     with parts.part("read"):
         file = str(directory / "train.jsonl")
-        cache = str(directory / "cache")
+        cache = str(directory / f"cache-{processes}")  # what another one made would be taken
         rows = datasets.load_dataset("json", data_files=file, split="train", cache_dir=cache)
     with parts.part("columns"):
         rows = rows.map(
@@ -152,7 +152,7 @@ def peer(directory: pathlib.Path, processes: int) -> dict[str, Any]:
         )
     most = _memory_most()
     made: Any = trainer.train_dataset
-    some = made.select(range(0, len(made), max(1, len(made) // 1000)))
+    some = made.select(range(0, len(made), 21))  # every 20th is longer
     tokens = [len(row["input_ids"]) for row in some]
     assert all(row["labels"][0] == -100 and row["labels"][-1] != -100 for row in some)
     return {
