@@ -11,7 +11,7 @@ PARALLEL ?= -n 2 --dist worksteal
 # tests compile as users do.
 QUICK_COMPILATION := --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
 
-.PHONY: demo test coverage test_slow lint docs bench bench_sample clean
+.PHONY: demo test coverage test_slow lint docs bench bench_sample repository clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m distill_jax.main --config configs/demo.py --workdir runs/demo
@@ -63,6 +63,12 @@ $(VENV)/.installed: $(VENV)/.python $(SETUP)
 $(VENV)/.installed_dev: $(VENV)/.python $(SETUP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	touch $@ $(VENV)/.installed
+
+# `make repository REPOSITORY=YOU/distill_jax`: the files that name the one of setup.py name this one.
+REPOSITORY ?= $(error set REPOSITORY=YOU/distill_jax)
+repository:
+	old=$$(sed -n 's/^REPOSITORY = "\(.*\)"/\1/p' setup.py) && \
+		perl -pi -e "s|\Q$$old\E|$(REPOSITORY)|g" setup.py CITATION.cff README.md notebooks/evaluate.ipynb
 
 clean:
 	rm -rf $(VENV) build dist site *.egg-info

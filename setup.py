@@ -4,6 +4,9 @@ import pathlib
 
 import setuptools
 
+# On GitHub. `make repository REPOSITORY=YOU/distill_jax` changes it in all files that name it.
+REPOSITORY = "OWNER/distill_jax"
+
 TEST = [
     "pytest>=8",
     "pytest-timeout>=2.3",
@@ -30,6 +33,7 @@ setuptools.setup(
     description="Distil step-by-step reasoning into small models with JAX",
     long_description=pathlib.Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    url=f"https://github.com/{REPOSITORY}",
     license="MIT",
     license_files=["LICENSE"],
     python_requires=">=3.11",
@@ -40,6 +44,7 @@ setuptools.setup(
         "distill_jax.tasks": ["splits/*.txt"],
         "distill_jax.teacher": ["prompts/*/*.txt"],
     },
+    entry_points={"console_scripts": ["distill-jax = distill_jax.__main__:console"]},
     install_requires=[
         "jax>=0.10,<0.12",
         "flax>=0.12,<0.13",

@@ -47,6 +47,21 @@ def optimizer() -> ConfigDict:
     )
 
 
+def adapter() -> ConfigDict:
+    """LoRA of one student: its base, which config.model names, is frozen (model/lora.py)."""
+    return ConfigDict(
+        {
+            "rank": 0,  # 0 = off: every parameter is trained
+            "alpha": 16.0,  # the product of the two matrices is scaled by alpha / rank
+            # Modules by the last part of their name, such as ("q_proj", "v_proj"); () = all
+            # matrices of the blocks.
+            "targets": (),
+            "base_dtype": "float32",  # in which the base is held: float32, bfloat16
+            "init_from": "",  # a directory in PEFT's format to begin with
+        }
+    )
+
+
 def get_config() -> ConfigDict:
     """The base config."""
     config = ConfigDict()
@@ -73,8 +88,10 @@ def get_config() -> ConfigDict:
     # that a planner says, once, which equations or operators will be needed.
     config.scheme = "socratic"
     # How question and answer are written, text/formats.py. turns: our own. fine_tune_cot: that of
-    # Ho et al., "question ###", " reasoning --> answer", for answer_only and chain. chatml: that of
-    # SmolLM2's and Qwen's own chats, every turn a message (text/messages.py).
+    # Ho et al., "question ###", " reasoning --> answer", for answer_only and chain. sert: that of
+    # self-enhanced reasoning training, "Question: ... Answer:", " ... So the answer is 72."; and
+    # sert_teacher the same after "Let's think step by step." chatml: that of SmolLM2's and Qwen's
+    # own chats, every turn a message (text/messages.py).
     config.text_format = "turns"
     # Which student plays a role. Give two roles one student for the unified strategy.
     config.students = ConfigDict(
@@ -105,6 +122,8 @@ def get_config() -> ConfigDict:
             # Or use this share of what dev leaves, whatever the order of the data: chosen by a hash
             # of the question, so a smaller share is part of a larger one. A teacher annotates all.
             "train_share": 1.0,
+            # Or only one of so many folds, by a hash of the question: 1/2 is what 2/2 leaves.
+            "fold": "",
             # Of the dev split: dev loss, best checkpoint, early stopping. Never the test split.
             "dev_split": "",  # one of the task; "" = held out of the training problems, by a hash
             # At most; held out: at most a tenth, or what train_problems leaves. 0 = no dev split
@@ -134,6 +153,18 @@ def get_config() -> ConfigDict:
             # such as 2*2*3 = 8*4: reject, or count (train on them and say how many there are).
             # Those with a false calculator mark <<48/2=25>> are rejected in any case.
             "false_equations": "reject",
+            # Take the words of a role away from its turns while students train, from the left,
+            # until they do without: its end marks stay (training/removal.py).
+            "removal": ConfigDict(
+                {
+                    "role": "",  # decomposer, planner, or solver (whose answer stays); "" = off
+                    "per_epoch": 8.0,  # tokens by which more are removed; 0 = always `start`
+                    "all_beyond": 0,  # where so many are removed, all are; 0 = never at once
+                    "smoothing": 4.0,  # a row lacks o more with probability ~ e^(-o x this); 0 = no
+                    "start": 0,  # tokens that are removed from the first step on
+                    "reset_optimizer": True,  # AdamW forgets its moments when more are removed
+                }
+            ),
             # Drop training questions of which a larger share lies in 8 words and more in common
             # with one evaluation question; 1 = none (all are listed).
             "max_overlap": 1.0,
@@ -192,6 +223,23 @@ def get_config() -> ConfigDict:
     students = ("planner", "decomposer", "solver")
     config.model = ConfigDict({student: model_size() for student in students})
     config.optimizer = ConfigDict({student: optimizer() for student in students})
+    config.lora = ConfigDict({student: adapter() for student in students})
+
+    # What training makes smaller: a sum of terms with these weights; 0 = without the term.
+    config.loss = ConfigDict(
+        {
+            "likelihood": 1.0,  # cross entropy with the rows
+            # Divergence between the next-token probabilities of a frozen student and the student's
+            # own, at the same tokens (docs/objectives.md).
+            "divergence": 0.0,
+            # The frozen student: the directory of a finished run, whose students teach those of the
+            # same name, or what model.init_from takes. It has the same tokenizer.
+            "teacher": "",
+            # 0 = KL(teacher || student), 1 = KL(student || teacher), between: Jensen-Shannon.
+            "beta": 0.0,
+            "temperature": 1.0,  # both students' logits are divided by it
+        }
+    )
 
     config.train = ConfigDict(
         {
@@ -224,7 +272,8 @@ def get_config() -> ConfigDict:
             "profile_last": 0,
         }
     )
-    config.checkpoint_dir = ""  # local or gs://; "" = WORKDIR/checkpoints
+    # Local or gs://BUCKET/DIR; "" = WORKDIR/checkpoints. ~ is the home directory, as anywhere.
+    config.checkpoint_dir = ""
     # Besides metrics.jsonl, and TensorBoard where tensorboardX is installed: wandb, trackio.
     config.tracking = ()
     # Devices per axis; -1 = all that are left.
@@ -242,7 +291,7 @@ def get_config() -> ConfigDict:
 
     config.sampling = ConfigDict(
         {
-            "temperature": 0.0,  # 0 = greedy
+            "temperature": 0.0,  # 0 = greedy, else from 1e-6 to 1e6
             "top_k": 0,  # draw from the k most likely tokens; 0 = all
             "top_p": 1.0,  # draw from the fewest tokens that together have p; 1 = all
             "samples": 1,  # dialogues per problem; their most frequent answer counts

@@ -2,6 +2,8 @@
 
 import distill_jax
 
+distill_jax.train("configs/demo.py", "runs/demo")
+
 students = distill_jax.load("runs/demo")
 [solution] = students.solve(["Ann has 3 bags with 4 apples each. How many apples?"])
 print(solution.answer, solution.turns)
@@ -17,11 +19,52 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
+    from ml_collections import ConfigDict
+
     from distill_jax.evaluation.displays import Exhibit
     from distill_jax.evaluation.results import Results
     from distill_jax.run.students import Students
 
-__all__ = ["compare", "evaluate_run", "load", "read_run"]
+__all__ = ["compare", "evaluate_run", "load", "read_run", "train"]
+
+
+def train(
+    config: "str | os.PathLike[str] | ConfigDict",
+    workdir: "str | os.PathLike[str]",
+    *,
+    yes: bool = False,
+    **overrides: object,
+) -> "Results":
+    """`python -m distill_jax.main`: train the students of a config, evaluate them, say the results.
+
+    config     a file with get_config() (`configs/demo.py`), or what such a function returned; it
+               is not changed
+    workdir    where everything is written; what is there already is continued, as by the command
+    yes        ask the teacher of the config, whatever it costs
+    overrides  config keys with `__` for the dot: `train__steps=500`, `scheme="chain"`
+
+    Raises `distill_jax.errors.UserError` as the command does. Interrupted, it saves, and raises
+    KeyboardInterrupt.
+    """
+    import os
+
+    from distill_jax import devices, errors
+    from distill_jax.settings import command_line
+
+    if isinstance(config, str | os.PathLike):
+        config = command_line.load_config(os.fspath(config))
+    else:
+        config = config.copy_and_resolve_references().lock()
+    devices.keep_freed_memory()
+    from distill_jax.run import checks, experiment
+
+    texts = {
+        key.replace("__", "."): command_line.as_text(value) for key, value in overrides.items()
+    }
+    checks.set_and_check(config, texts)
+    with errors.signals_handled():
+        experiment.run(config, os.fspath(workdir), yes)
+    return read_run(workdir)
 
 
 def load(workdir: "str | os.PathLike[str]", **overrides: object) -> "Students":

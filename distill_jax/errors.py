@@ -5,6 +5,7 @@ server or peer that is gone; 75 (EX_TEMPFAIL) interrupted with the state saved: 
 command again.
 """
 
+import atexit
 import contextlib
 import errno
 import os
@@ -123,6 +124,30 @@ def handle_signals() -> None:
     sys.unraisablehook = _not_forgotten
 
 
+@contextlib.contextmanager
+def signals_handled() -> Iterator[None]:
+    """For a long function that is called from Python: inside, signals are handled as in a command;
+    an interruption leaves as KeyboardInterrupt, and the handlers from before are put back.
+
+    Outside of the main thread, where Python has no handlers, it does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signals = signal.SIGINT, signal.SIGTERM, signal.SIGALRM
+    before, hook = [signal.getsignal(each) for each in signals], sys.unraisablehook
+    handle_signals()
+    _Signals.pending = False
+    try:
+        yield
+    except Interrupted:
+        raise KeyboardInterrupt("what is done is saved: call it again to continue") from None
+    finally:
+        for each, handler in zip(signals, before, strict=True):
+            signal.signal(each, signal.SIG_DFL if handler is None else handler)
+        sys.unraisablehook = hook
+
+
 def run_command(main: Callable[[list[str]], None], argv: list[str]) -> int:
     """Run `main(argv)` and return the exit code described above; one line for user errors."""
     handle_signals()
@@ -188,6 +213,8 @@ def leave(code: int) -> NoReturn:
     """
     main = threading.main_thread()
     waiting = any(thread is not main and not thread.daemon for thread in threading.enumerate())
+    if code and code != EXIT_INTERRUPTED and waiting:
+        atexit._run_exitfuncs()  # those of jax.distributed end together
     if code == EXIT_INTERRUPTED or (code and waiting):
         sys.stdout.flush()
         sys.stderr.flush()

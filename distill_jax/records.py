@@ -3,10 +3,13 @@
 import dataclasses
 import json
 import pathlib
+import re
 from collections.abc import Iterable
 from typing import Any
 
 from distill_jax.errors import UserError
+
+_HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,11 +172,14 @@ def _turns(rows: Iterable[dict[str, Any]]) -> tuple[Turn, ...]:
     return tuple(Turn(**row) for row in rows)
 
 
-def read_json_lines(path: str | pathlib.Path) -> list[tuple[int, dict[str, Any]]]:
+def read_json_lines(
+    path: str | pathlib.Path, *, mend: bool = False
+) -> list[tuple[int, dict[str, Any]]]:
     """All rows of a JSON-lines file as (line number from 1, object); blank lines are skipped.
 
     Raises UserError naming file and line where a line is not a JSON object, and where the file is
-    missing or not UTF-8.
+    missing or not UTF-8. Half a surrogate pair, which JSON can spell and UTF-8 cannot, is refused
+    too, unless `mend`: then it becomes `?`.
     """
     path = pathlib.Path(path)
     try:
@@ -196,13 +202,53 @@ def read_json_lines(path: str | pathlib.Path) -> list[tuple[int, dict[str, Any]]
             raise UserError(f"{path}:{number}: JSON that cannot be read ({error})") from None
         if not isinstance(row, dict):
             raise UserError(f"{path}:{number}: a JSON object is expected, not {type(row).__name__}")
+        if mend:
+            row = without_half_pairs(row)
+        elif _HALF_PAIR.search(line):  # or a whole one
+            refuse_half_pairs(row, f"{path}:{number}")
         rows.append((number, row))
     return rows
+
+
+def read_annotations(path: pathlib.Path) -> list[Annotation]:
+    """The annotations of a file that this project wrote. Raises UserError as `read_json_lines`
+    does, and for a row that is none."""
+    annotations = []
+    for number, row in read_json_lines(path):
+        try:
+            annotations.append(annotation_from_dict(row))
+        except (KeyError, TypeError) as error:
+            raise UserError(
+                f"{path}:{number}: not an annotation ({error}): put back a copy of the file"
+            ) from None
+    return annotations
 
 
 def shorten(text: str, characters: int = 50) -> str:
     """How `text` begins, for messages: enough to find it by."""
     return text if len(text) <= characters else text[:characters] + "..."
+
+
+def without_half_pairs(value: Any) -> Any:
+    """Parsed JSON with `?` for every half of a surrogate pair."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [without_half_pairs(each) for each in value]
+    if isinstance(value, dict):
+        return {without_half_pairs(key): without_half_pairs(each) for key, each in value.items()}
+    return value
+
+
+def refuse_half_pairs(value: Any, where: str) -> None:
+    """Raise UserError, which begins with `where`, if parsed JSON holds half a surrogate pair."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(error.object[error.start]):04x}"
+        raise UserError(
+            f"{where}: {half} is half a character (a surrogate without the other one): remove it"
+        ) from None
 
 
 def refuse_duplicates(records: Iterable[Any], where: str) -> None:

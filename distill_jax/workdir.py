@@ -14,6 +14,7 @@ from typing import IO, Any
 from distill_jax.errors import UserError
 
 FORMAT_VERSION = 7
+_DAMAGED = "the file is damaged: put back a copy, or delete what it belongs to and start it again"
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # gs://bucket/run, file:///tmp/run
 
 
@@ -48,11 +49,18 @@ def path_mistake(name: str | os.PathLike[str], key: str, expected: str = LOCAL) 
 
 def write_text(path: pathlib.Path, text: str) -> None:
     """Write `text` to `path` so that a reader sees the old file or the new one, never a part."""
+    try:
+        data = text.encode()
+    except UnicodeEncodeError as error:
+        half = text[max(0, error.start - 30) : error.end]
+        raise UserError(
+            f"{path} cannot be written: half a character in {half!r}: remove it where it comes from"
+        ) from None
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(temporary, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -223,7 +231,8 @@ class Workdir:
 
     def check_version(self) -> None:
         """Raise UserError where the directory was written in a format this code does not read."""
-        version = self.format_version.read_text().strip() if self.format_version.exists() else "?"
+        path = self.format_version
+        version = path.read_text(errors="replace").strip() if path.exists() else "?"
         if version != str(FORMAT_VERSION):
             raise UserError(
                 f"{self.path} has format version {version}, this code reads {FORMAT_VERSION}: "
@@ -231,11 +240,41 @@ class Workdir:
             )
 
 
+class _Stored(dict[str, Any]):
+    """An object in a file that this project wrote: what it lacks, it was damaged by."""
+
+    path: pathlib.Path
+
+    def __missing__(self, key: str) -> Any:
+        raise UserError(f"{self.path}: {key!r} is missing: {_DAMAGED}")
+
+
+def read_facts(path: pathlib.Path) -> dict[str, dict[str, Any]]:
+    """training_data.json, {student: facts}; raises as `read_json` does."""
+    facts = read_json(path)
+    for student, each in facts.items():
+        if not isinstance(each, dict):
+            raise UserError(f"{path}: {student!r} is not an object: {_DAMAGED}")
+    return facts
+
+
 def read_json(path: pathlib.Path) -> Any:
-    """Parsed JSON of a file that this project wrote; UserError where it is missing or damaged."""
+    """The object in a JSON file that this project wrote; UserError if the file is missing or
+    damaged, and later if a key is looked up that the object, or one inside of it, lacks."""
+
+    def stored(value: dict[str, Any]) -> _Stored:
+        made = _Stored(value)
+        made.path = path
+        return made
+
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        value = json.loads(path.read_text(encoding="utf-8"), object_hook=stored)
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{path}: no such file: is this the directory of a run?") from None
     except json.JSONDecodeError as error:
-        raise UserError(f"{path}:{error.lineno}: not JSON ({error.msg})") from None
+        raise UserError(f"{path}:{error.lineno}: not JSON ({error.msg}): {_DAMAGED}") from None
+    except (ValueError, RecursionError) as error:  # not UTF-8, or numbers and depths of no file
+        raise UserError(f"{path} cannot be read ({error}): {_DAMAGED}") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: a JSON object is expected: {_DAMAGED}")
+    return value

@@ -249,7 +249,7 @@ def test_other_hosts_and_other_sites_are_not_let_in(port):
     for host in ("localhost", f"LOCALHOST:{port}", "127.0.0.1", f"[::1]:{port}"):
         assert send(port, "GET", "/about", Host=host)[0] == 200, host
     body, own = {"question": QUESTION}, f"http://127.0.0.1:{port}"
-    for origin in ("http://evil.example", "null", f"http://127.0.0.1:{port + 1}"):
+    for origin in ("http://evil.example", "null", f"http://127.0.0.1:{port + 1}", "http://["):
         assert send(port, "POST", "/solve", body, Origin=origin)[0] == 403, origin
     assert send(port, "POST", "/solve", body, Origin=own)[0] == 200
 

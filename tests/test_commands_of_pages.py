@@ -64,6 +64,8 @@ def check_own_command(module, arguments):
 def check_launcher(script, arguments):
     """A script of launch/ knows the command word, and the flags, which are names of variables."""
     shown = subprocess.run([ROOT / script, "--help"], capture_output=True, text=True, check=True)
+    arguments, overrides = command_line.split_overrides(arguments)
+    command_line.apply_overrides(command_line.load_config("configs/base.py"), overrides)
     for word in arguments[: arguments.index("--")] if "--" in arguments else arguments:
         name = word.removeprefix("--").partition("=")[0]
         name = name.upper() if word.startswith("--") and name != "dry_run" else name
@@ -93,6 +95,8 @@ def check(words):
     program, *arguments = words
     if program in ("python", "python3"):
         check_python(arguments)
+    elif program == "distill-jax":
+        check_own_command(*arguments[:1], arguments[1:])
     elif program == "pip":
         extras = re.findall(r"\.\[(.*)\]", " ".join(arguments))
         setup = (ROOT / "setup.py").read_text()
@@ -127,6 +131,8 @@ def test_the_commands_of_a_page_are_commands(page):
         "pip install -e '.[nothing]'",
         "make nothing",
         "launch/tpu_vm.sh create --nothing=1",
+        "launch/tpu_vm.sh run --config.nothing=1",
+        "distill-jax nothing",
         "nothing",
     ],
 )

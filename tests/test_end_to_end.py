@@ -23,7 +23,10 @@ from experiment_runs import (
     states,
 )
 
+import distill_jax
 from distill_jax import annotate, errors, main
+from distill_jax.__main__ import COMMANDS
+from distill_jax.settings import command_line
 
 
 def test_a_run_leaves_what_the_design_says(tiny_run):
@@ -331,12 +334,14 @@ def test_a_misspelt_key_in_a_config_file_is_refused(tmp_path):
     assert "mine.py" in message and "stepz" in message
 
 
-@pytest.mark.parametrize("module", ["main", "evaluate", "sweep.__main__", "ask.__main__"])
-def test_help_imports_nothing_heavy(module):
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_imports_nothing_heavy(name):
+    """By the console command, which calls the `main` of each."""
     script = (
-        f"import sys, distill_jax.{module} as command\n"
-        f"code = 'no exit'\n"
-        f"try: command.main(['--help'])\n"
+        "import sys, distill_jax.__main__ as console\n"
+        "code = 'no exit'\n"
+        "console.main(['--help'])\n"
+        f"try: console.main([{name!r}, '--help'])\n"
         "except SystemExit as exit: code = exit.code\n"
         "heavy = {'jax', 'flax', 'numpy', 'transformers', 'datasets', 'grain'} & set(sys.modules)\n"
         "print(repr((code, sorted(heavy))))\n"
@@ -345,7 +350,22 @@ def test_help_imports_nothing_heavy(module):
         [sys.executable, "-c", script], env=environment(), capture_output=True, text=True
     )
     assert done.stdout.strip().endswith("(0, [])"), done.stdout + done.stderr
-    assert "--workdir" in done.stdout
+    assert f"usage: python -m distill_jax.{name} " in done.stdout
+    assert all(f"\n  {each} " in done.stdout for each in COMMANDS)
+
+
+def test_the_console_command_calls_the_others():
+    """As `python -m distill_jax`, which is the same function."""
+    for arguments, said in (
+        (["main", "--config=configs/demo.py"], "--workdir is required"),
+        (["anotate"], "there is no command 'anotate' (did you mean annotate?)"),
+        ([], "name a command: main, annotate,"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "distill_jax", *arguments],
+            env=environment(), capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 2 and said in done.stderr, done.stderr
 
 
 def write_jsonl(path, rows):
@@ -418,6 +438,21 @@ def test_a_broken_row_is_named_by_file_and_line(tmp_path):
     assert f"{train}:50" in message and "answer" in message
 
 
+def test_train_from_python_is_the_command(tiny_copy, capsys):
+    """What a finished run does; notebooks/evaluate.ipynb trains one."""
+    _, overrides = command_line.split_overrides(TINY)
+    keys = {key.replace(".", "__"): value for key, value in overrides.items()}
+    config = command_line.load_config("configs/demo.py")
+    results = distill_jax.train(config, tiny_copy, **keys)
+    assert "training solver: nothing left to do" in capsys.readouterr().out
+    assert results.report == distill_jax.read_run(tiny_copy).report
+    assert config == command_line.load_config("configs/demo.py")
+    with pytest.raises(errors.UserError, match="seed"):  # another run's directory
+        distill_jax.train("configs/demo.py", tiny_copy, **keys, seed=7)
+    with pytest.raises(errors.UserError, match=r"unknown key config.train.stepz.*scheme='x'"):
+        distill_jax.train("configs/demo.py", tiny_copy, train__stepz=1, scheme="x")
+
+
 def test_show_batch_marks_the_loss_and_writes_nothing(tmp_path):
     done = run("main", *TINY, "--show_batch", "--workdir", tmp_path / "w")
     assert run("main", *TINY, "--show_batch").stdout == done.stdout
@@ -443,6 +478,8 @@ def test_a_wheel_works_from_another_directory(tmp_path):
     where = [sys.executable, "-c", "import distill_jax; print(distill_jax.__file__)"]
     found = subprocess.run(where, cwd=elsewhere, env=env, capture_output=True, text=True).stdout
     assert found.startswith(str(site))
+    said = subprocess.run([site / "bin" / "distill-jax", "--help"], env=env, capture_output=True)
+    assert said.returncode == 0 and said.stdout.startswith(b"usage: distill-jax COMMAND")
     # A prompt, a split, a template, the page and a config: what is not Python comes along.
     script = (
         "from distill_jax.settings import command_line\n"

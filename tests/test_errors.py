@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import jax.numpy as jnp
@@ -13,6 +14,8 @@ import pytest
 
 from distill_jax import errors
 from distill_jax.settings.identity import NOT_IDENTITY, NOT_IDENTITY_KEYS
+
+SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGALRM
 
 
 def outcome(action, capsys):
@@ -33,6 +36,26 @@ def test_success_and_interruption(capsys):
     assert outcome(lambda: None, capsys) == (0, "")
     code, text = outcome(lambda: fail(errors.Interrupted()), capsys)
     assert code == 75 and text.count("\n") == 1
+
+
+def test_a_signal_in_a_function_called_from_python():
+    before, hook = [signal.getsignal(each) for each in SIGNALS], sys.unraisablehook
+    for sent in (signal.SIGINT, signal.SIGTERM):
+        saved = False
+        with (
+            pytest.raises(KeyboardInterrupt, match="call it again"),
+            errors.signals_handled(),
+            errors.signals_deferred(),
+        ):
+            os.kill(os.getpid(), sent)
+            saved = errors.interrupted()  # the body goes on to where it can save
+        assert saved
+        assert [signal.getsignal(each) for each in SIGNALS] == before
+        assert sys.unraisablehook is hook
+    thread = threading.Thread(target=lambda: errors.signals_handled().__enter__())
+    thread.start()
+    thread.join()
+    assert [signal.getsignal(each) for each in SIGNALS] == before
 
 
 def test_disk_full_is_one_line(capsys):
@@ -63,12 +86,16 @@ def test_our_own_bugs_keep_their_traceback(error, capsys):
 def test_after_an_error_nobody_waits_for_threads():
     """Those of orbax wait for ever for a checkpoint that could not be begun."""
     script = (
-        "import threading; from distill_jax import errors\n"
+        "import atexit, threading; from distill_jax import errors\n"
+        "atexit.register(print, ' and closed', end='')\n"
         "threading.Thread(target=threading.Event().wait).start(); print('said', end='')\n"
         "errors.leave(errors.run_command(lambda argv: 1 / 0, []))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (1, "said") and "ZeroDivisionError" in done.stderr
+    assert (done.returncode, done.stdout) == (
+        1,
+        "said and closed",
+    ) and "ZeroDivisionError" in done.stderr
 
 
 def test_an_argument_that_is_not_utf8_is_refused(capsys):

@@ -63,7 +63,7 @@ def test_students_take_turns_as_ours_do(exported, monkeypatch, capsys):
     expected = ["\n".join(f"{t.role}: {t.text}" for t in s.turns) + "\n" for s in solutions]
     assert {len(solution.turns) for solution in solutions} & {3, 5, 7}  # dialogues
     done = subprocess.run(
-        [sys.executable, "alternate.py", QUESTIONS[0]], cwd=output, env=environment(),
+        [sys.executable, output / "alternate.py", QUESTIONS[0]], env=environment(),
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0 and done.stdout == expected[0], done.stderr
@@ -92,6 +92,10 @@ def test_what_a_role_may_not_write_and_sees_is_in_the_program():
             SCHEMES[scheme], views, places, max_turns=5, max_turn_tokens=9, end_of_turn="<|im_end|>"
         )
         compile(text, "alternate.py", "exec")
+        without_question = subprocess.run(
+            [sys.executable, "-c", text], capture_output=True, text=True
+        )
+        assert without_question.stderr == 'usage: python alternate.py "QUESTION"\n'
         return text
 
     one = {"decomposer": "both", "solver": "both"}

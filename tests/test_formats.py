@@ -145,4 +145,4 @@ def test_the_format_is_for_a_lone_solver():
 
 def test_worked_examples_of_docstrings():
     result = doctest.testmod(formats)
-    assert result.attempted == 3 and result.failed == 0
+    assert result.attempted == 4 and result.failed == 0

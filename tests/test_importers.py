@@ -12,6 +12,7 @@ from distill_jax.annotations.matching import Questions
 from distill_jax.errors import UserError
 from distill_jax.records import Problem, Step
 from distill_jax.tasks import gsm8k, strategyqa, svamp
+from distill_jax.teacher.reply import Reply, parse_turns
 
 CLIPS = "Ann sold 48 clips in May, and half as many in June. How many in all?"
 ICE = "Is ice cold?"
@@ -280,6 +281,55 @@ def test_the_last_exchange_of_a_conversation_counts(tmp_path):
     assert [a.steps for a in found.annotations] == [PAIR_STEPS]
     assert [r.reason for r in found.rejected] == ["unreadable row"]
     assert found.rejected[0].detail == "rows.jsonl:2: no message of assistant below one of user"
+
+
+@pytest.mark.parametrize("between", [None, "Go on."])
+def test_messages_that_ask_and_answer_in_turn_are_pairs(tmp_path, between):
+    said = ["How many in June?", "48/2 = 24", "**How many in all?**", "48+24 = 72\n#### 72"]
+    nudge = [] if between is None else [{"from": "human", "value": between}]
+    turns = [[{"from": "gpt", "value": text}, *nudge] for text in said]
+    asked = {"from": "human", "value": CLIPS}
+    rows = [{"conversations": [asked, *(message for turn in turns for message in turn)]}]
+    # A chain beside them is read as one.
+    rows += [CHAIN_ROWS["ShareGPT, chains"]] * 2
+    found = import_file(write(tmp_path / "f.jsonl", rows), PROBLEMS)
+    assert [each.steps for each in found.annotations] == [PAIR_STEPS, CHAIN_STEPS, CHAIN_STEPS]
+    assert {each.answer for each in found.annotations} == {"72"} and not found.rejected
+
+
+@pytest.mark.parametrize(
+    ("said", "steps", "answer"),
+    [
+        (["How many in June?", "24", "How many in all?", "24+48", "The answer is 72."],
+         (("How many in June?", "24"), ("How many in all?", "24+48")), "72"),
+        (["Q1: How many in June?", "A1: 24", "Q2: How many in all?", "A2: 72"],
+         (("How many in June?", "24"), ("How many in all?", "72")), "72"),
+        (["<think>Hm?</think>How many in June?", "<think>Is it?</think>48/2 = 24."],
+         (("How many in June?", "48/2 = 24."),), None),
+        (["How many in June?", "And in all?"], None, None),
+        (["24 in June.", "72 in all.", "#### 72"], None, None),
+        (["24 in June."], None, None),
+        (["How many in June?"], None, None),
+        (["How many in June?", "24", "How many in all?"], None, None),
+        ([], None, None),
+    ],
+)  # fmt: skip
+def test_turns_by_hand(said, steps, answer):
+    reply = parse_turns(said)
+    if steps is None:
+        assert reply is None
+    else:
+        assert reply == Reply(tuple(Step(*pair) for pair in steps), answer)
+
+
+def test_messages_that_ask_without_an_answer_are_rejected(tmp_path):
+    messages = [
+        {"role": "user", "content": CLIPS},
+        {"role": "assistant", "content": "How many in June?"},
+        {"role": "assistant", "content": "48/2 = 24 of them."},
+    ]
+    found = import_file(write(tmp_path / "f.jsonl", [{"messages": messages}]), PROBLEMS)
+    assert [each.reason for each in found.rejected] == ["no answer"]
 
 
 def test_the_file_decides_between_pairs_and_chains(tmp_path):

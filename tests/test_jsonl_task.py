@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from distill_jax.annotations.import_formats import recognise
 from distill_jax.errors import UserError
 from distill_jax.records import Step
 from distill_jax.tasks import jsonl
@@ -113,6 +114,18 @@ def test_mistakes_in_problems_are_named(write, row, said):
         jsonl.load("dev", directory=directory)
     assert str(caught.value).startswith(f"{directory}/dev.jsonl:2: {said}")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("keys", jsonl.IMPORTED)
+@pytest.mark.parametrize("name", ["train", "train.annotations"])
+def test_rows_of_other_layouts_name_the_importer(tmp_path, name, keys):
+    row = dict.fromkeys(keys, "x")
+    assert recognise([row]).name == jsonl.IMPORTED[keys]
+    (tmp_path / "train.jsonl").write_text(jsonl.ROW)
+    (tmp_path / f"{name}.jsonl").write_text(json.dumps(row))
+    said = rf"{name}.jsonl:1: a row of the layout .*import it with --config.data.annotations=FILE"
+    with pytest.raises(UserError, match=said):
+        jsonl.load_annotations("train", directory=str(tmp_path))
 
 
 def test_the_lines_of_all_bad_rows_are_told_at_once(write):

@@ -167,7 +167,7 @@ def test_a_student_starts_from_such_weights_with_spare_rows(tmp_path):
     made_by_transformers("qwen2", vocab_size=rows).save_pretrained(tmp_path)
     config = student_source.model_config(section, "solver", tokenizer)
     assert config.vocab_size % 128 == 0 and config.vocab_size >= rows
-    params, dtype = student_source.given_params(section, "solver", config)
+    params, dtype = student_source.given_params(str(tmp_path), "the key", config)
     assert params["embed_tokens"]["embedding"].shape == (config.vocab_size, 32)
     assert dtype == "float32" and config.model_type == "qwen2"
 

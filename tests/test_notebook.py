@@ -11,21 +11,34 @@ from experiment_runs import ROOT, TINY, environment
 from IPython.core.inputtransformer2 import TransformerManager
 
 import distill_jax
+from distill_jax.settings import command_line
 
-TRAINING = "--config configs/demo.py"
 NOTEBOOK = ROOT / "notebooks" / "evaluate.ipynb"
 
 
-def execute(directory, training="", **variables):
+# What takes the place of the demo's config: that of TINY.
+TINY_CONFIG = f"""
+from distill_jax.configs import demo
+from distill_jax.settings import command_line
+
+
+def get_config():
+    config = demo.get_config()
+    command_line.apply_overrides(config, {command_line.split_overrides(TINY)[1]!r})
+    return config
+"""
+
+
+def execute(directory, config="configs/demo.py", **variables):
     """As `pytest --nbmake notebooks/`, on a copy in which the outputs stay: {id: code cell}.
 
-    `training` takes the place of the arguments with which students are trained.
+    `config` takes the place of the demo's.
     """
     source = NOTEBOOK.read_text(encoding="utf-8")
-    assert source.count(TRAINING) == 1
+    assert source.count("configs/demo.py") == 1
     copy = directory / "notebooks" / NOTEBOOK.name
     copy.parent.mkdir()
-    copy.write_text(source.replace(TRAINING, training or TRAINING), encoding="utf-8")
+    copy.write_text(source.replace("configs/demo.py", config), encoding="utf-8")
     done = subprocess.run(
         # Not another worker of a pytest that measures coverage, as its environment says.
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:slipcover",
@@ -74,7 +87,7 @@ def test_it_has_no_logic_and_uses_only_what_the_package_offers():
     nodes = list(ast.walk(code()))
     assert not [n for n in nodes if isinstance(n, ast.FunctionDef | ast.ClassDef | ast.For)]
     modules = {alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names}
-    assert modules <= {"distill_jax", "os", "pathlib", "sys"}
+    assert modules <= {"distill_jax", "os", "pathlib"}
     taken = {n.module for n in nodes if isinstance(n, ast.ImportFrom)}
     assert taken == {"distill_jax"}
     attributes = [n for n in nodes if isinstance(n, ast.Attribute)]
@@ -92,7 +105,8 @@ def directory(tmp_path_factory):
 @pytest.fixture(scope="module")
 def cells(directory):
     """The notebook after it trained two tiny students: most of their answers are wrong."""
-    return execute(directory, " ".join(TINY))
+    (directory / "tiny.py").write_text(TINY_CONFIG)
+    return execute(directory, "tiny.py")
 
 
 def test_it_runs_from_top_to_bottom(cells):
@@ -108,9 +122,9 @@ def test_it_runs_from_top_to_bottom(cells):
     assert "Against headline" in html(cells["compare"])
 
 
-def test_without_a_run_it_trains_one_and_says_how(cells, directory):
+def test_without_a_run_it_trains_one(cells, directory):
     lines = printed(cells["train"]).splitlines()
-    assert lines[0].endswith(f'-m distill_jax.main {" ".join(TINY)} --workdir "runs/demo"')
+    assert any("training solver 60/60" in line for line in lines)
     assert any(line.endswith("report: runs/demo/report.html") for line in lines)
     assert not any("\x1b" in line for line in lines)  # plain lines, no bar that redraws itself
     assert (directory / "runs" / "demo" / "report.html").exists()

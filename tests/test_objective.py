@@ -30,6 +30,8 @@ def lower_step(batch, objective, frozen=(), shape=(1, 1, 1), accumulation=1):
 class Unweighted:
     """Cross entropy as it is without weights in the batch."""
 
+    weights = {"likelihood": 1.0}  # noqa: RUF012
+
     def counts(self, batch):
         return {"likelihood": jnp.sum(batch["writers"] >= 0, dtype=jnp.float32)}
 
@@ -70,7 +72,9 @@ def test_weights_choose_the_tokens_and_their_mean_is_taken_once(batch):
 
 class NearTo:
     """A toy: the squared distance of the embeddings of the rows' tokens from those of a frozen
-    student, and a second term with a count of its own."""
+    student, and a second term with a count and a weight of its own."""
+
+    weights = {"distance": 1.0, "size": 0.5}  # noqa: RUF012
 
     def counts(self, batch):
         return {"distance": jnp.sum(batch["length"]), "size": jnp.float32(10.0)}
@@ -96,5 +100,6 @@ def test_a_frozen_student_is_neither_given_away_nor_changed(batch):
     # It has been read, and the loss is the sum of the means of two terms.
     own = np.asarray(init(jax.random.key(0))["wte"]["embedding"])
     distances = ((own - np.asarray(again["wte"]["embedding"])) ** 2).sum(axis=-1)
-    loss = distances[batch["inputs"]].sum() / batch["length"].sum() + (own**2).sum() / 10
+    loss = distances[batch["inputs"]].sum() / batch["length"].sum() + (own**2).sum() / 20
     assert float(metrics["loss"]) == pytest.approx(loss, rel=1e-5)
+    assert float(metrics["loss_size"]) == pytest.approx((own**2).sum() / 10, rel=1e-5)

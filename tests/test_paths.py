@@ -4,6 +4,8 @@ import errno
 import fcntl
 import os
 import pathlib
+import re
+import shlex
 import shutil
 
 import pytest
@@ -19,7 +21,7 @@ from distill_jax.run import annotation_sources, checks, from_first, restore_stud
 from distill_jax.run.output_check import check_outputs
 from distill_jax.run.run import make_run, stored_run
 from distill_jax.settings import command_line
-from distill_jax.sweep import run_sweep
+from distill_jax.sweep import __main__ as sweep
 from distill_jax.tasks import jsonl, upstream
 from distill_jax.teacher import prompt
 from distill_jax.teacher.cache import AnswerCache
@@ -60,7 +62,7 @@ READERS = {
     "run of a report": lambda path: runs.read_runs([path]),
     "--output of combine": combined_evaluation.check_output,
     "--output of export": lambda path: export(["--workdir", "w", "--output", path]),
-    "--workdir of a sweep": lambda path: run_sweep.show([], path),
+    "--workdir of a sweep": lambda path: sweep.main(["--config=schemes.py", "--workdir", path]),
     "task_options.directory": lambda path: jsonl.load("train", directory=path),
     "directory of published data": lambda path: upstream.folder(path, "files"),
     "teacher.prompt": lambda path: prompt.load_prompt(path, "arithmetic"),
@@ -241,3 +243,17 @@ def test_places_that_cannot_be_written_are_one_line_of_every_command(home, capsy
         assert isinstance(errors.of_the_system(error), UserError)
     assert errors.of_the_system(OSError(errno.EACCES, "not of a file")) is None
     assert errors.of_the_system(FileNotFoundError(errno.ENOENT, "ours", "some/place")) is None
+
+
+def test_commands_that_are_shown_can_be_pasted(home):
+    place = home / "it's a run"
+    write_json(place / "config.json", {})
+    with pytest.raises(UserError, match="is not evaluated yet") as raised:
+        runs.read_runs([str(place)])
+    assert shlex.quote(str(place)) in str(raised.value)
+    words = shlex.split(command_line.to_type("evaluate", "--workdir", place, "--list"))
+    assert words == ["python", "-m", "distill_jax.evaluate", "--workdir", str(place), "--list"]
+    # What is shown with a value in it is made by to_type().
+    for path in pathlib.Path(errors.__file__).parent.rglob("*.py"):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            assert not re.search(r"python -m distill_jax\.\w+ [^`\"]*\{", line), f"{path}: {line}"

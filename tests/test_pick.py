@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distill_jax.ask import question
+from distill_jax.dialogues.sampler import LEAST_TOP_P, TEMPERATURES, mistakes
 from distill_jax.sampling import pick
+from distill_jax.settings import command_line
 
 WORDS = 256
 
@@ -111,3 +114,38 @@ def test_a_draw_depends_on_key_and_count_alone():
     ]
     assert together.tolist() == [int(token) for token in alone]
     assert together.tolist() != pick.pick(logits, keys, np.arange(4) + 1, how).tolist()
+
+
+def test_every_value_that_is_allowed_draws_what_may_be_drawn():
+    logits = rows(3) * 1e3  # more than any student's
+    keys, counts = np.zeros((4, 2), np.uint32), np.zeros(4, np.int32)
+    for temperature in (*TEMPERATURES, 1.0):
+        for top_p in (LEAST_TOP_P, 0.5, 1.0):
+            how = pick.draw(temperature, top_p=top_p)
+            drawn = np.asarray(pick.pick(logits, keys, counts, how))
+            assert (drawn < 200).all()
+            if temperature == TEMPERATURES[0] or top_p == LEAST_TOP_P:
+                assert (drawn == logits.argmax(-1)).all()
+
+
+def test_programs_may_write_next_to_nothing_for_the_most_likely_token():
+    assert question.drawing({"temperature": 1e-8, "top_p": 1e-9}) == {
+        "temperature": 0.0, "top_p": LEAST_TOP_P,
+    }  # fmt: skip
+    assert question.drawing({"temperature": 0.7}) == {"temperature": 0.7}
+    assert question.drawing({}) == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("temperature", 1e-38), ("temperature", 1e-45), ("temperature", 1e38),
+        ("temperature", 1e300), ("top_p", 1e-39), ("top_p", 0.0), ("top_k", 1 << 31),
+    ],
+)  # fmt: skip
+def test_values_that_float32_cannot_hold_are_refused(key, value):
+    config = command_line.load_config("base.py").sampling
+    assert mistakes(config) == []
+    config[key] = value
+    [found] = mistakes(config)
+    assert found.startswith(f"config.sampling.{key}={value}: ")

@@ -198,7 +198,7 @@ def test_more_rows_than_ids_are_taken_and_never_written(tmp_path):
     assert tokenizer.size == 259
     section = weights(tmp_path / "spare", 260)
     model = student_source.model_config(section, "solver", tokenizer)
-    params, _ = student_source.given_params(section, "solver", model)
+    params, _ = student_source.given_params(section.init_from, "the key", model)
     head = np.asarray(model.head(params))
     assert model.vocab_size == len(head) == 384
     assert np.abs(head[260:] - head[:260].mean(axis=0)).max() < 1e-6

@@ -1,7 +1,9 @@
 """Chains cut by entropy: the worked example by hand, and that nothing is lost."""
 
+import dataclasses
 import doctest
 import itertools
+import json
 import math
 import re
 
@@ -9,9 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill_jax.annotations import segments
+from distill_jax import errors
+from distill_jax.annotations import segment, segments, subsets
 from distill_jax.annotations.segments import Segment
-from distill_jax.records import Step
+from distill_jax.annotations.subsets import fold_of_questions
+from distill_jax.annotations.verify import verify
+from distill_jax.records import Annotation, Problem, Step, annotation_from_dict, read_json_lines
+from distill_jax.settings import command_line
+from distill_jax.tasks.grading import grade_number
+from distill_jax.text.transcript import SCHEMES, render
 
 CHAIN = (
     "Kim has 4 books. 3 of the books break, that makes 4 - 3 = 1. Now Kim has 1.5 books.\n"
@@ -31,8 +39,9 @@ def texts(chain):
 
 
 def test_the_examples_of_the_docstrings():
-    result = doctest.testmod(segments)
-    assert result.attempted >= 4 and result.failed == 0
+    for module in (segments, segment):
+        result = doctest.testmod(module)
+        assert result.attempted and result.failed == 0
 
 
 def test_pieces_by_hand():
@@ -183,3 +192,91 @@ def test_segments_and_steps_make_up_the_chain_again(chain, data):
 def test_a_chain_of_equal_entropies_only_restates(chain, ratio):
     count = len(segments.pieces(chain))
     assert segments.abstractive([2.0] * count, ratio) == [False] * count
+
+
+def entropy_rows():
+    """Two chains: in the first an equation follows what restates, the second begins with one."""
+    first = ["Kim has 4. ", "That makes 4 - 3 = 1. ", "So 1."], [1.0, 9.0, 2.0]
+    second = ["8 / 2 = 4. ", "Half of 8 stay."], [5.0, 1.0]
+    for name, (tokens, entropies) in {"a": first, "b": second}.items():
+        yield {
+            "id": name, "question": f"{name}?", "answer": "1", "tokens": tokens,
+            "entropies": entropies, "scorer": "w",
+        }  # fmt: skip
+
+
+def cut_by(tmp_path, capsys, *arguments):
+    """(pairs, chains, summary, what was said) of the command."""
+    file, output = tmp_path / "entropies.jsonl", tmp_path / "out"
+    file.write_text("".join(json.dumps(row) + "\n" for row in entropy_rows()))
+    given = ["--entropies", str(file), "--output", str(output), *arguments]
+    assert errors.run_command(segment.main, given) == 0
+    files = [
+        [annotation_from_dict(row) for _, row in read_json_lines(output / f"{name}.jsonl")]
+        for name in ("annotations", "chains")
+    ]
+    summary = json.loads((output / "summary.json").read_text())
+    return *files, summary, capsys.readouterr().out
+
+
+def test_the_command_writes_pairs_and_the_chains_to_compare_them_with(tmp_path, capsys):
+    pairs, chains, summary, said = cut_by(tmp_path, capsys)
+    assert [each.steps for each in pairs] == [
+        (Step("Kim has 4.", "That makes 4 - 3 = 1. So 1."),),
+        (Step("", "8 / 2 = 4. Half of 8 stay."),),
+    ]
+    assert [each.steps for each in chains] == [
+        (Step(None, "Kim has 4. That makes 4 - 3 = 1. So 1."),),
+        (Step(None, "8 / 2 = 4. Half of 8 stay."),),
+    ]
+    # 9 and 5 have an equation; 1, 2 and 1 have none.
+    assert (summary["chains"], summary["steps"], summary["auroc"]) == (2, {"1": 2}, 1.0)
+    assert "2 chains, 2 steps; entropy tells pieces with an equation at AUROC 1.000" in said
+    true, *_ = cut_by(tmp_path, capsys, "--by", "equation")
+    assert [each.steps for each in true] == [each.steps for each in pairs]
+    # With a low threshold all of the second chain infers.
+    assert cut_by(tmp_path, capsys, "--ratio", "0.1")[0][1].steps == pairs[1].steps
+
+
+def test_what_begins_with_an_inference_may_be_trained_on(tmp_path, capsys):
+    pairs, *_ = cut_by(tmp_path, capsys)
+    problems = [Problem(each.id, each.question, "1", "train") for each in pairs]
+    kept, rejected = verify(pairs, problems, grade_number, equations="reject")
+    assert (len(kept), rejected) == (2, [])
+    turns = render(kept[1], SCHEMES["socratic"])
+    assert turns == [("decomposer", ""), ("solver", "8 / 2 = 4. Half of 8 stay.\n#### 1")]
+    others = [dataclasses.replace(pairs[1], source={"kind": "gold"})]
+    assert [each.detail for each in verify(others, problems, grade_number)[1]] == [
+        "empty subquestion"
+    ]
+
+
+def test_a_file_of_another_kind_is_refused_in_one_line(tmp_path, capsys):
+    file = tmp_path / "a.jsonl"
+    for text, message in (('{"id": "a"}\n', "not a file of distill_jax.run.entropies"), ("", "no")):
+        file.write_text(text)
+        given = ["--entropies", str(file), "--output", str(tmp_path / "out")]
+        assert errors.run_command(segment.main, given) == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 1.0, 2.0]), st.booleans()), max_size=12))
+def test_auroc_is_the_share_of_pairs_in_the_right_order(values):
+    pairs = [(a, b) for a, found in values if found for b, other in values if not other]
+    won = sum((a > b) + (a == b) / 2 for a, b in pairs)
+    expected = won / len(pairs) if pairs else None
+    assert segment.auroc(values) == pytest.approx(expected)
+
+
+def test_folds_share_no_question_and_are_all_together():
+    made = [Annotation(str(n), f"q{n}", "1", (), {"kind": "gold"}) for n in range(300)]
+    first, second = (fold_of_questions(made, fold) for fold in ("1/2", "2/2"))
+    assert sorted([*first, *second], key=lambda a: int(a.id)) == made
+    assert 120 < len(first) < 180 and not {a.id for a in first} & {a.id for a in second}
+    assert fold_of_questions(made[:50], "1/2") == [a for a in made[:50] if a in first]
+    assert fold_of_questions(made, "") == made
+    data = command_line.load_config("configs/demo.py").data
+    for fold, wrong in (("1/2", 0), ("3/2", 1), ("0/2", 1), ("half", 1)):
+        data.fold = fold
+        assert len(subsets.mistakes(data)) == wrong

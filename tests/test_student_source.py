@@ -145,7 +145,7 @@ def test_parameters_from_a_directory_in_hugging_face_format(tmp_path):
     config = student_source.model_config(section, "solver", tokenizer)
     assert (config.layers, config.width, config.context) == (2, 16, 32)
     assert config.residual_dropout == 0.1 and config.vocab_size == tokenizer.padded_size
-    params, dtype = student_source.given_params(section, "solver", config)
+    params, dtype = student_source.given_params(str(tmp_path), "the key", config)
     assert dtype == "float16"
     theirs = model.transformer.wte.weight.detach().float().numpy()
     assert (params["wte"]["embedding"][: tokenizer.size - 1] == theirs).all()

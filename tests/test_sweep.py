@@ -4,13 +4,13 @@ import json
 import os
 import pathlib
 import signal
-import subprocess
 import time
 
 import pytest
 import setuptools
-from experiment_runs import ROOT, TINY, command, contents, curve, environment, one_error_line, run
+from experiment_runs import ROOT, contents, curve, one_error_line, run
 from run_directories import solved, write_run
+from sweep_processes import OVERRIDES, begin, outcomes, wait_until, write_sweep
 
 from distill_jax import errors
 from distill_jax.errors import UserError
@@ -28,9 +28,6 @@ from distill_jax.tracking.terminal import Terminal
 from distill_jax.workdir import Workdir
 
 SHIPPED = sorted(path.stem for path in definition.SHIPPED.glob("[a-z]*.py"))
-# The tiny run of the other tests, shorter.
-_, OVERRIDES = command_line.split_overrides(TINY)
-OVERRIDES |= {"train.steps": "20", "train.save_every": "10", "train.eval_every": "10"}
 BUG = """
 from distill_jax.tasks.arithmetic import grade, load_annotations
 def load(split, difficulty, seed, train_problems, dev_problems, test_problems, style):
@@ -38,23 +35,9 @@ def load(split, difficulty, seed, train_problems, dev_problems, test_problems, s
 """
 
 
-def write_sweep(path, arms, seeds=(0,), **fields):
-    """A sweep file; `fields` are others of Sweep."""
-    fields = {"config": "configs/demo.py", "arms": arms, "seeds": seeds, **fields}
-    path.write_text(
-        "from distill_jax.sweep.definition import Ask, Make, Run, Sweep\n"
-        f"def get_sweep():\n    return Sweep(**{fields!r})\n"
-    )
-    return path
-
-
 def planned_runs(swept, overrides):
     """The steps of a sweep in w/."""
     return plan(swept, overrides, pathlib.Path("w")).steps
-
-
-def outcomes(directory):
-    return json.loads((directory / "sweep.json").read_text())["runs"]
 
 
 def refused(capsys, *arguments):
@@ -165,7 +148,7 @@ def test_a_shipped_sweep_passes_its_checks(name, tmp_path, capsys):
     shown = capsys.readouterr().out.strip().split("\n")[1:]
     assert [line.split()[0] for line in shown] == [run.name for run in runs]
     assert all(
-        " not begun " in line and f"seed={run.seed}" in line
+        " not begun " in line and (f" seed={run.seed}" in line or not isinstance(run.step, Run))
         for line, run in zip(shown, runs, strict=True)
     )
     assert list(tmp_path.iterdir()) == []
@@ -301,7 +284,7 @@ def test_what_is_refused_before_anything_runs(tmp_path, capsys):
         "distill_jax.main"
     )
     line = refused(capsys, "--config=configs/sweeps/none.py", "--workdir", workdir)
-    assert "shipped are configs/sweeps/data_size.py" in line
+    assert "shipped are configs/sweeps/as_es.py, " in line
     assert not workdir.exists()
     write_sweep(file, {"a": {}})
     write_run(workdir, [solved(Problem("arithmetic/test/0", "1 + 1?", "2", "test"), [("?", "2")])])
@@ -431,21 +414,6 @@ def test_another_sweep_in_the_directory_is_refused_in_one_line(swept, tmp_path, 
     line = refused(capsys, "--config", file, "--workdir", directory, *overrides)
     assert "chain-seed0; chain-seed1: another run is in its directory" in line
     assert line.count("config.train.batch_size was 8, now 4") == 1
-
-
-def begin(file, directory, *overrides):
-    env = {k: v for k, v in environment().items() if k != "JAX_COMPILATION_CACHE_DIR"}
-    return subprocess.Popen(
-        command("sweep", "--config", file, "--workdir", directory, *overrides),
-        cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-
-
-def wait_until(happened, process, limit_s=300):
-    deadline = time.monotonic() + limit_s
-    while not happened():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_killed_runs_and_sweeps_go_on_where_they_were(tmp_path):

@@ -1,7 +1,10 @@
 """What README and the pages quote from elsewhere: messages, files, published numbers, versions."""
 
 import ast
+import json
 import re
+import shutil
+import subprocess
 
 import yaml
 from experiment_runs import ROOT
@@ -65,6 +68,30 @@ def test_the_published_numbers_are_those_of_reports():
         if result not in unknown or result.task == "gsm8k"
     ]
     assert len(shown) == 12 and sorted(shown, key=repr) == sorted(expected, key=repr)
+
+
+NAMING = ["setup.py", "CITATION.cff", "README.md", "notebooks/evaluate.ipynb"]
+
+
+def test_one_variable_names_the_repository(tmp_path):
+    """What names the address of this copy, and `make repository`, which changes all of it."""
+    for name in [*NAMING, "Makefile"]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    (old,) = re.findall(r'^REPOSITORY = "(.*)"', (ROOT / "setup.py").read_text(), re.MULTILINE)
+    make = ["make", "repository", "REPOSITORY=some.one/else"]
+    subprocess.run(make, cwd=tmp_path, check=True, capture_output=True)
+    for name in NAMING:
+        before, after = (ROOT / name).read_text(), (tmp_path / name).read_text()
+        assert before.count(old) >= 1 and after == before.replace(old, "some.one/else"), name
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["repository-code"] == f"https://github.com/{old}"
+    badge = f"https://colab.research.google.com/github/{old}/blob/main/notebooks/evaluate.ipynb"
+    notebook = json.loads((ROOT / "notebooks/evaluate.ipynb").read_text())
+    texts = ["".join(cell["source"]) for cell in notebook["cells"]]
+    assert badge in texts[0] and badge in README.read_text()
+    install = next(text for text in texts if "%pip install" in text)
+    assert f'REPOSITORY = "https://github.com/{old}"\n' in install
 
 
 def test_the_citation_names_the_version_of_the_package():

@@ -3,6 +3,7 @@
 import asyncio
 import collections
 import random
+import re
 import time
 
 import pytest
@@ -299,10 +300,11 @@ def test_nothing_is_sent_without_consent(tmp_path, monkeypatch):
         teacher_annotations(*arguments, Spending(allowed=True, yes=True), Quiet())
 
 
-def test_an_address_that_is_none_is_said_before_anything_is_sent(tmp_path):
-    server = type("Nowhere", (), {"url": "localhost:8000"})
-    with pytest.raises(UserError, match=r"base_url='localhost:8000' .* http://localhost:8000/v1"):
-        ask(server, tmp_path, problems_of(1))
+@pytest.mark.parametrize("url", ["localhost:8000", "me:sk-x@localhost:8000", "http://", "http://["])
+def test_an_address_that_is_none_is_said_before_anything_is_sent(url, tmp_path):
+    shown = re.escape(url.removeprefix("me:sk-x@"))
+    with pytest.raises(UserError, match=rf"base_url='{shown}' .* http://localhost:8000/v1"):
+        ask(type("Nowhere", (), {"url": url}), tmp_path, problems_of(1))
 
 
 def test_a_prompt_without_subquestions_is_refused_for_a_scheme_with_them(tmp_path):

@@ -146,3 +146,27 @@ def test_a_key_that_no_header_can_hold_is_refused_without_showing_it(key, tmp_pa
             ask(server, tmp_path, problems_of(1))
         assert server.requests == 0
     assert "sk-" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SSL_CERT_FILE", "/no/such/file"), ("ALL_PROXY", "ftp://proxy"), ("http_proxy", "ftp://x"),
+        ("OPENAI_ORG_ID", "org\nsecret"), ("OPENAI_PROJECT_ID", "proj\u00e9"),
+    ],
+)  # fmt: skip
+def test_variables_that_name_nothing_are_named_themselves(name, value, tmp_path, monkeypatch):
+    monkeypatch.setenv(name, value)
+    with ScriptedServer(lambda r, _: Act(text=right(r))) as server:
+        with pytest.raises(UserError, match=name) as raised:
+            ask(server, tmp_path, problems_of(1))
+        assert server.requests == 0
+    assert "\n" not in str(raised.value) and "secret" not in str(raised.value)
+
+
+def test_no_password_of_an_address_is_printed(tmp_path):
+    with ScriptedServer(lambda r, _: Act(status=402)) as server:
+        address = server.url.replace("http://", "http://me:sk-secret@") + "?key=sk-other"
+        with pytest.raises(UserError, match=server.url) as raised:
+            ask(server, tmp_path, problems_of(1), base_url=address)
+    assert "sk-" not in str(raised.value)

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill_jax import records
-from distill_jax.dialogues.votes import combine, majority, pass_at_k
+from distill_jax.dialogues.votes import combine, majority, one_spelling, pass_at_k
 from distill_jax.records import Cost, Prediction, Sample, Turn
+from distill_jax.tasks import jsonl
 
 
 @pytest.mark.parametrize(
@@ -116,6 +117,49 @@ def test_combine():
     for sample, drawing in zip(voted.samples, drawings, strict=True):
         for name in shared:
             assert getattr(sample, name) == getattr(drawing, name)
+
+
+@pytest.mark.parametrize(
+    ("answers", "winner", "spelled"),
+    [
+        (["Friday", "Thursday", "thursday.", "Friday", "**THURSDAY**"], "Thursday", 3),
+        (["12", "10", "10", "12", "12"], "12", 3),
+        (["12 kg", "10", "12 kilograms", "10", "12  kg"], "12 kg", 3),
+        (["Room 12", "12", "12", "room 12", "Room 12"], "Room 12", 3),
+        ([None, None, "yes", None], "yes", 1),
+    ],
+)
+def test_answers_that_grade_as_equal_are_one_vote(answers, winner, spelled):
+    voted = combine([dataclasses.replace(drawn(a), correct=False) for a in answers], jsonl.grade)
+    assert voted.prediction == winner
+    assert [sample.prediction for sample in voted.samples].count(winner) == spelled
+    # What was written stays, and who comes first decides only how the answer is spelled.
+    assert [s.turns for s in voted.samples] == [drawn(a).turns for a in answers]
+    turned = combine([drawn(a) for a in answers[::-1]], jsonl.grade)
+    assert jsonl.grade(f"#### {turned.prediction}", winner).scores["normalised"]
+
+
+def test_numbers_are_not_graded_to_be_told_apart():
+    def never(completion, answer):
+        raise AssertionError(completion, answer)
+
+    answers = [str(n % 7 - 3) for n in range(100)]
+    assert one_spelling(answers, never) == answers
+
+
+@given(st.lists(st.sampled_from(["Ann", "ann", "ANN.", "Ben", "5", "5.0", "+5", "6", None])))
+def test_one_spelling_is_the_slow_obvious_way(answers):
+    """Each answer as the first of the list that is equal to it."""
+
+    def equal(a, b):
+        both = jsonl.grade(f"#### {a}", b), jsonl.grade(f"#### {b}", a)
+        return all(grade.scores["normalised"] for grade in both)
+
+    expected = [
+        a if a is None else next(b for b in answers if b is not None and (a == b or equal(a, b)))
+        for a in answers
+    ]
+    assert one_spelling(answers, jsonl.grade) == expected
 
 
 def test_ties_are_broken_per_token():

@@ -58,7 +58,7 @@ def test_a_file_that_changed_or_is_missing_is_named_with_the_remedy(name, workdi
     with pytest.raises(UserError, match=rf"{name} is not what it was when student 'solver' .* put"):
         check(workdir, OLD)
     path.unlink()
-    with pytest.raises(UserError, match=rf"{name} is missing .*, or start a new --workdir"):
+    with pytest.raises(UserError, match=rf"{name} is missing, .*, or start a new --workdir"):
         check(workdir, OLD)
 
 

@@ -12,6 +12,7 @@ from distill_jax.annotations.generation import Generation, Malformed, Row
 from distill_jax.records import Step
 from distill_jax.teacher.answer_text import answer_text
 from distill_jax.teacher.message import Message, read_content, read_message, read_reasoning
+from distill_jax.teacher.reply import parse_turns
 from distill_jax.text.formats import MARKER
 
 
@@ -149,18 +150,29 @@ def _last_exchange(
 ) -> Generation:
     """The last message that asks and, below it, the last one that answers.
 
+    If all messages that answer ask and answer in turn themselves, they are the steps, and the first
+    message that asks has the problem; what is said between them ("Go on.") is left out.
+
     `sides`: the names of those who ask, and of those who answer.
     """
     asking, answering = sides
     asked: str | None = None
+    first: str | None = None
     written: Message | None = None
+    turns: list[str] = []
     for message in messages if isinstance(messages, list) else []:
         if not isinstance(message, dict):
             raise Malformed("a message is not an object")
         if message.get(who) in asking:
             asked, written = read_content(message.get(what)).text, None
+            first = asked if first is None else first
         elif message.get(who) in answering:
             written = read_message(message, what)
+            turns.append(written.text or "")
+    dialogue = parse_turns(turns)
+    if first is not None and dialogue is not None:
+        text, answer = "\n".join(turns), dialogue.answer or ""
+        return Generation(first, text, answer, dialogue.steps, finish_reason=_finish(row))
     if asked is None or written is None or (written.text is None and not written.reasoning):
         raise Malformed(f"no message of {answering[-1]} below one of {asking[-1]}")
     return _generation(row, asked, written.text or "", written.reasoning)

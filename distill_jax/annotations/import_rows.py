@@ -14,7 +14,7 @@ from distill_jax.annotations.import_formats import (
     recognise,
 )
 from distill_jax.errors import UserError
-from distill_jax.records import read_json_lines
+from distill_jax.records import read_json_lines, without_half_pairs
 
 _STEP_BY_STEP_FILE = re.compile(r"(?P<split>\w+)_CoT_(?P<part>[0-9]{1,6})\.json")
 _NEXT_EXAMPLE = "\n\nQ:"  # its completions run on: another example of the prompt's begins
@@ -49,7 +49,7 @@ def _content(path: pathlib.Path) -> tuple[Any, list[str]]:
     try:
         if path.suffix == ".jsonl":
             return _lines(path)
-        return _valid(json.loads(path.read_text(encoding="utf-8-sig"))), []
+        return without_half_pairs(json.loads(path.read_text(encoding="utf-8-sig"))), []
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except json.JSONDecodeError as error:
@@ -66,19 +66,8 @@ def _content(path: pathlib.Path) -> tuple[Any, list[str]]:
 
 
 def _lines(path: pathlib.Path) -> tuple[list[Row], list[str]]:
-    lines = read_json_lines(path)
-    return [_valid(row) for _, row in lines], [f"{path.name}:{number}" for number, _ in lines]
-
-
-def _valid(value: Any) -> Any:
-    """The value with `?` for lone surrogates, which JSON may hold and UTF-8 may not."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, list):
-        return [_valid(each) for each in value]
-    if isinstance(value, dict):
-        return {_valid(key): _valid(each) for key, each in value.items()}
-    return value
+    lines = read_json_lines(path, mend=True)
+    return [row for _, row in lines], [f"{path.name}:{number}" for number, _ in lines]
 
 
 def _rows(path: pathlib.Path, value: Any, places: list[str]) -> list[Placed]:

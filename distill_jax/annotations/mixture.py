@@ -112,7 +112,7 @@ def mistakes(files: Sequence[str], shares: Sequence[str | float]) -> list[str]:
         ]
     try:
         numbers = [float(share) for share in shares]
-    except ValueError:
+    except (ValueError, TypeError):
         return [f"{key}: shares are numbers, such as 0.2,0.8"]
     # Not `< 0`: nothing is less than NaN.
     if not all(number >= 0 for number in numbers) or not math.isclose(sum(numbers), 1.0):

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from distill_jax.records import Step
+from distill_jax.text.written_equations import marks, plain_equations
 
 # A full stop outside of numbers, a line end, a comma outside of numbers, and what repeats them.
 _CUT = r"(?:(?<!\d)\.|\.(?![\d.])|\n|(?<!\d),|,(?!\d))"
@@ -127,7 +128,27 @@ def segments(
         if piece.words >= least_words
     ]
     kinds = abstractive([entropy for _, entropy in kept], ratio)
-    labelled = zip((chain[piece.start : piece.end] for piece, _ in kept), kinds, strict=True)
+    return merged([chain[piece.start : piece.end] for piece, _ in kept], kinds)
+
+
+def by_equations(chain: str) -> list[Segment]:
+    """The chain cut by what is known to infer: pieces that hold an equation."""
+    texts = [chain[piece.start : piece.end] for piece in pieces(chain)]
+    return merged(texts, list(map(holds_equation, texts)))
+
+
+def holds_equation(text: str) -> bool:
+    """Whether there is one, in a calculator mark or outside."""
+    return bool(marks(text) or plain_equations(text))
+
+
+def merged(texts: Sequence[str], kinds: Sequence[bool]) -> list[Segment]:
+    """Neighbouring pieces of one kind as one segment.
+
+    >>> merged(["a ", "b ", "c"], [False, False, True])
+    [Segment(text='a b ', abstractive=False), Segment(text='c', abstractive=True)]
+    """
+    labelled = zip(texts, kinds, strict=True)
     return [
         Segment("".join(text for text, _ in run), kind)
         for kind, run in itertools.groupby(labelled, key=lambda each: each[1])

@@ -4,6 +4,7 @@ A problem may have several annotations; they always go together.
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -26,6 +27,17 @@ def share_of_questions(annotations: Sequence[Annotation], share: float) -> list[
     questions = _by_hash(annotation.question for annotation in annotations)
     chosen = set(questions[: max(1, round(share * len(questions)))])
     return [annotation for annotation in annotations if annotation.question in chosen]
+
+
+def fold_of_questions(annotations: Sequence[Annotation], fold: str) -> list[Annotation]:
+    """Those of fold "1/2", the first of two, by a hash of the question alone; "" = all.
+
+    The folds of one number have no question in common, and together all of them.
+    """
+    if not fold:
+        return list(annotations)
+    number, count = map(int, fold.split("/"))
+    return [a for a in annotations if _digest(a.question) % count == number - 1]
 
 
 def held_out_questions(questions: Iterable[str], count: int, train_problems: int = 0) -> set[str]:
@@ -61,6 +73,10 @@ def hold_out(
     return train, dev
 
 
+def _digest(question: str) -> int:
+    return int.from_bytes(hashlib.sha256(b"fold/" + question.encode()).digest()[:8], "big")
+
+
 def _by_hash(questions: Iterable[str]) -> list[str]:
     return sorted(set(questions), key=lambda question: hashlib.sha256(question.encode()).digest())
 
@@ -74,6 +90,9 @@ def mistakes(data: Any) -> list[str]:
         "max_overlap": 0.0,
     }
     found = ranges.mistakes("data", {key: data[key] for key in least}, least=least)
+    fold = re.fullmatch(r"([0-9]{1,3})/([0-9]{1,3})", data.fold)
+    if data.fold and not (fold and 1 <= int(fold[1]) <= int(fold[2])):
+        found.append(f"config.data.fold={data.fold!r}: such as 1/2, the first of two, or 2/2")
     if not 0.0 < data.train_share <= 1.0:
         found.append(f"config.data.train_share={data.train_share}: above 0, at most 1")
     elif data.train_share != 1.0 and data.train_problems:

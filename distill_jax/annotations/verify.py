@@ -73,9 +73,12 @@ def _objection(
         return "unknown problem", f"no problem has the id {annotation.id!r}"
     if not grade(f"#### {annotation.answer}", problem.answer).scores["normalised"]:
         return "wrong answer", f"answer {annotation.answer!r} is not {problem.answer!r}"
-    if any(not step.solution.strip() for step in annotation.steps):
+    steps = annotation.steps
+    if any(not step.solution.strip() for step in steps):
         return "empty step", "empty solution"
-    if any(s.subquestion is not None and not s.subquestion.strip() for s in annotation.steps):
+    # A chain that was cut into segments may begin with an inference: nothing is asked before it.
+    asks = annotation.source["kind"] != "segments"
+    if asks and any(s.subquestion is not None and not s.subquestion.strip() for s in steps):
         return "empty step", "empty subquestion"
     false = [equation for step in annotation.steps for equation in find_false(step.solution)]
     if false:

@@ -56,7 +56,7 @@ class Guard:
         if self._hosts is not None and _host_name(host) not in self._hosts:
             return "this server answers to localhost and 127.0.0.1 only\n"
         origin = headers.get("origin")
-        if origin is not None and urllib.parse.urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and _place(origin) != host.lower():
             return "this server answers its own page and programs, not pages of other sites\n"
         return ""
 
@@ -65,6 +65,14 @@ def _host_name(host: str) -> str | None:
     """The name in a Host header, without port and brackets; None where there is none."""
     try:
         return urllib.parse.urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
+
+
+def _place(origin: str) -> str | None:
+    """Name and port of an Origin header; None if it is no address."""
+    try:
+        return urllib.parse.urlsplit(origin).netloc.lower()
     except ValueError:
         return None
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from distill_jax.dialogues.sampler import LEAST_TOP_P, TEMPERATURES
 from distill_jax.errors import UserError
 from distill_jax.records import shorten
 from distill_jax.run.students import Solution, Students
@@ -46,6 +47,11 @@ def drawing(body: Mapping[str, Any]) -> dict[str, Any]:
         if not is_number or not is_in_range(value):
             raise UserError(f"{key}: {range_in_words}, not {shorten(repr(value))}")
         settings[key] = value
+    # Programs write very small values for "the most likely token", smaller than float32 can hold.
+    if settings.get("temperature", 1.0) < TEMPERATURES[0]:
+        settings["temperature"] = 0.0
+    if "top_p" in settings:
+        settings["top_p"] = max(settings["top_p"], LEAST_TOP_P)
     return settings
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import NamedTuple
 
 from distill_jax.dialogues.answerer import Event, Look, Sampled
 from distill_jax.dialogues.cost import dialogue_cost
@@ -11,7 +12,7 @@ from distill_jax.dialogues.live import live_turns
 from distill_jax.dialogues.sampler import Sampler
 from distill_jax.dialogues.votes import combine
 from distill_jax.errors import UserError
-from distill_jax.records import Grade, Prediction, Problem, Turn
+from distill_jax.records import Grade, Prediction, Problem, Sample, Turn
 from distill_jax.sampling import generate
 from distill_jax.sampling.dialogues import Dialogue, Request
 from distill_jax.text import transcript
@@ -75,7 +76,7 @@ class StudentsAnswerer:
             yield beginning
             for known in singles:
                 if len(known) == len(every):
-                    yield combine([known[s] for s in every])
+                    yield combine([known[s] for s in every], self.grade)
             for event in events:
                 if isinstance(event, generate.Chunk):
                     yield event
@@ -88,7 +89,7 @@ class StudentsAnswerer:
                 known[sample] = self._prediction(problem, request, event.dialogue)
                 yield Sampled(sample, known[sample], event.dialogue.filled_in)
                 if len(known) == len(every):
-                    yield combine([known[s] for s in every])
+                    yield combine([known[s] for s in every], self.grade)
 
     def _prediction(self, problem: Problem, request: Request, dialogue: Dialogue) -> Prediction:
         graded = grade_dialogue(problem, dialogue, self.sampler, self.grade, request.script)
@@ -129,6 +130,13 @@ def written_turns(dialogue: Dialogue, sampler: Sampler) -> tuple[Turn, ...]:
     )
 
 
+class _Marking(NamedTuple):
+    """How a dialogue is graded, and what was given of it."""
+
+    grade: Callable[[str, str], Grade]
+    script: Script
+
+
 def grade_dialogue(
     problem: Problem,
     dialogue: Dialogue,
@@ -141,12 +149,39 @@ def grade_dialogue(
     The status becomes `unparsed` where the dialogue was finished but no answer can be read. A
     dialogue that was stopped in what its `script` gives has no answer, whatever was given.
     """
-    turns = written_turns(dialogue, sampler)
+    written = written_turns(dialogue, sampler)
+    return _graded(problem, written, dialogue.status, sampler, _Marking(grade, script))
+
+
+def grade_again(
+    problem: Problem,
+    prediction: Prediction,
+    sampler: Sampler,
+    grade: Callable[[str, str], Grade],
+    script: Script = (),
+) -> Prediction:
+    """What `prediction`, of an earlier evaluation of the problem, is by today's answer and `grade`.
+
+    All samples are graded, and vote again.
+    """
+    marking = _Marking(grade, script)
+
+    def graded(old: Prediction | Sample) -> Prediction:
+        status = "finished" if old.status == "unparsed" else old.status
+        new = _graded(problem, old.turns, status, sampler, marking)
+        return dataclasses.replace(new, answered_by=old.answered_by, cost=old.cost)
+
+    return combine([graded(each) for each in prediction.samples or (prediction,)], grade)
+
+
+def _graded(
+    problem: Problem, turns: tuple[Turn, ...], status: str, sampler: Sampler, marking: _Marking
+) -> Prediction:
+    """`status` as the dialogue ended, whatever can be read of it."""
     solutions = [turn.text for turn in turns if turn.role == "solver"]
-    if ended_in_given(script, turns, dialogue.status, sampler.rules):
+    if ended_in_given(marking.script, turns, status, sampler.rules):
         solutions = []
-    graded = grade(transcript.answer_text(solutions, sampler.scheme), problem.answer)
-    status = dialogue.status
+    graded = marking.grade(transcript.answer_text(solutions, sampler.scheme), problem.answer)
     if status == "finished" and graded.prediction is None:
         status = "unparsed"
     return Prediction(

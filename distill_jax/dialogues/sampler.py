@@ -10,10 +10,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from distill_jax.model import sharding
 from distill_jax.model.network import NetworkConfig
-from distill_jax.sampling import pick, slots
+from distill_jax.sampling import first_tokens, pick, slots
 from distill_jax.sampling import turn_rules as turn_rules
 from distill_jax.sampling.advance import Calculator
 from distill_jax.sampling.dialogues import Dialogue, Request, name_hash
@@ -25,6 +26,9 @@ from distill_jax.text.tokenizer import Tokenizer
 from distill_jax.text.transcript import Scheme
 
 ANSWER_SIGN = "####"
+# In float32 logits over less than this overflow, over more their differences are lost.
+TEMPERATURES = (1e-6, 1e6)
+LEAST_TOP_P = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +119,10 @@ class Sampler:
         memory, platform = slots.device_memory(), jax.default_backend()
         return slots.choose_slots(self.rules, self.settings.slots, dialogues, memory, platform)
 
+    def first_tokens(self, prompts: Sequence[Sequence[int]], count: int) -> np.ndarray:
+        """int32 [prompts, count]; see sampling/first_tokens.py."""
+        return first_tokens.first_tokens(self.rules, self._params, prompts, count)
+
     def job(self, requests: Sequence[Request], look: bool = False) -> Job:
         """What `generate.generate` is to do for the requests; `look` as there."""
         settings = self.settings
@@ -191,9 +199,19 @@ def mistakes(sampling: Any) -> list[str]:
         "attention": ("xla", "triton"),
         "given": ("", "plan", "subquestions", "shuffled", "nothing", "history"),
     }
-    found = ranges.mistakes("sampling", sampling, least=least, choices=choices)
-    if not 0.0 < sampling.top_p <= 1.0:
-        found.append(f"config.sampling.top_p={sampling.top_p}: above 0, at most 1")
+    whole = ("top_k", "max_turns", "max_turn_tokens", "max_tokens")  # int32 on the device
+    below = dict.fromkeys(whole, 1 << 31)
+    found = ranges.mistakes("sampling", sampling, least=least, below=below, choices=choices)
+    low, high = TEMPERATURES
+    if sampling.temperature > 0.0 and not low <= sampling.temperature <= high:
+        found.append(
+            f"config.sampling.temperature={sampling.temperature}: 0 (the most likely token), or "
+            f"from {low:g} to {high:g}"
+        )
+    if not LEAST_TOP_P <= sampling.top_p <= 1.0:
+        found.append(
+            f"config.sampling.top_p={sampling.top_p}: from {LEAST_TOP_P:g} to 1 (1 leaves it out)"
+        )
     if sampling.given_steps and sampling.given != "subquestions":
         found.append("config.sampling.given_steps needs config.sampling.given=subquestions")
     if sampling.samples > 1 and sampling.temperature == 0.0:

@@ -3,9 +3,13 @@
 import collections
 import dataclasses
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 
-from distill_jax.records import Cost, Prediction, Sample
+from distill_jax.records import Cost, Grade, Prediction, Sample
+from distill_jax.text.formats import MARKER
+
+_WHOLE = re.compile(r"-?[1-9][0-9]*|0")
 
 
 def majority(answers: Sequence[str | None], log_probabilities: Sequence[float]) -> int:
@@ -43,12 +47,43 @@ def majority_sample(samples: Sequence[Sample]) -> int:
     )
 
 
-def combine(predictions: Sequence[Prediction]) -> Prediction:
+def one_spelling(
+    answers: Sequence[str | None], grade: Callable[[str, str], Grade]
+) -> list[str | None]:
+    """The answers, each written as the first that is the same answer.
+
+    Two are the same if each grades as right against the other. Whole numbers are compared as they
+    are written, which takes no grading: 10 is not 12 to any task.
+    """
+    spellings: dict[str, str] = {}
+    kept: list[str] = []
+    for answer in answers:
+        if answer is None or answer in spellings:
+            continue
+        same = (other for other in kept if _same(answer, other, grade))
+        spellings[answer] = next(same, answer)
+        if spellings[answer] == answer:
+            kept.append(answer)
+    return [None if answer is None else spellings[answer] for answer in answers]
+
+
+def _same(one: str, other: str, grade: Callable[[str, str], Grade]) -> bool:
+    if _WHOLE.fullmatch(one) and _WHOLE.fullmatch(other):
+        return one == other
+    pairs = ((one, other), (other, one))
+    return all(grade(f"{MARKER} {a}", b).scores["normalised"] for a, b in pairs)
+
+
+def combine(
+    predictions: Sequence[Prediction], grade: Callable[[str, str], Grade] | None = None
+) -> Prediction:
     """One voted Prediction from those of a problem's samples, in the order of the samples.
 
     Its fields are those of the sample that `majority` names, its `samples` are all of them, and its
-    cost is the sum of theirs. A single prediction comes back as it is. Raises ValueError where
-    there is none, where they are of several problems, and where one is a vote itself.
+    cost is the sum of theirs. With the task's `grade`, answers that are the same to it are one
+    answer, written as in the first sample that has it. A single prediction comes back as it is.
+    Raises ValueError where there is none, where they are of several problems, and where one is a
+    vote itself.
     """
     if len({prediction.id for prediction in predictions}) != 1:
         raise ValueError(f"samples of one problem, not of {[p.id for p in predictions]}")
@@ -56,6 +91,12 @@ def combine(predictions: Sequence[Prediction]) -> Prediction:
         raise ValueError(f"{predictions[0].id}: a vote is no sample")
     if len(predictions) == 1:
         return predictions[0]
+    if grade is not None:
+        spelled = one_spelling([prediction.prediction for prediction in predictions], grade)
+        predictions = [
+            dataclasses.replace(prediction, prediction=answer)
+            for prediction, answer in zip(predictions, spelled, strict=True)
+        ]
     samples = tuple(as_sample(index, prediction) for index, prediction in enumerate(predictions))
     winner = majority_sample(samples)
     cost = sum((prediction.cost for prediction in predictions), Cost())

@@ -41,6 +41,7 @@ def _print(title: str, corner: str, lines: dict[str, Lines]) -> None:
 def _student_lines(student: dict[str, Any], limit: int | None, devices: int) -> Lines:
     lines = [
         ("parameters", f"{student['parameters']:,}"),
+        ("trained", f"{student['trained_parameters']:,}"),
         ("batch", f"{student['rows']} rows x {student['seq_len']} tokens"),
         ("computed", _computed(student)),
         *_memory(student.get("memory"), student),

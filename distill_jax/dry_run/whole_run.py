@@ -7,6 +7,7 @@ trained and nothing is written.
 import dataclasses
 import json
 import tempfile
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ from distill_jax import devices
 from distill_jax.dry_run import ahead_of_time, sampler_programs
 from distill_jax.dry_run.ahead_of_time import Target, machine_target, topology_target
 from distill_jax.dry_run.table import show
+from distill_jax.model.network import NetworkConfig
 from distill_jax.run.annotation_sources import Desk
 from distill_jax.run.preparation import prepare
 from distill_jax.run.run import make_run
@@ -25,6 +27,7 @@ from distill_jax.tracking.terminal import Terminal
 from distill_jax.training import step
 from distill_jax.workdir import Workdir
 
+NOBODY: Mapping[str, NetworkConfig] = {}
 # The name of the loss loop (training/chunks.py) in a compiled step ends like this.
 LOSS_LOOP = "shard_map/while"
 
@@ -65,21 +68,31 @@ def _student(setup: StudentSetup, target: Target) -> dict[str, Any]:
     facts, computation = setup.facts, setup.trainer.computation
     report = {
         "parameters": facts["parameters"],
+        "trained_parameters": facts["trained_parameters"],
         "rows": setup.data.batch_size,
         "seq_len": facts["seq_len"],
         **dataclasses.asdict(computation),
         "useful_flops": round(facts["flops_per_token"] * facts["tokens"] / facts["steps"]),
     }
-    return report | measure(target, setup.trainer, setup.data.global_shapes())
+    frozen = {role: each.model for role, each in setup.frozen.items()}
+    return report | measure(target, setup.trainer, setup.data.global_shapes(), frozen)
 
 
-def measure(target: Target, trainer: step.Trainer, batch: dict[str, Any]) -> dict[str, Any]:
-    """Compile `train_step` for a global batch of these shapes; what it needs, as
-    `ahead_of_time.compile_program` says."""
+def measure(
+    target: Target,
+    trainer: step.Trainer,
+    batch: dict[str, Any],
+    frozen: Mapping[str, NetworkConfig] = NOBODY,
+) -> dict[str, Any]:
+    """Compile `train_step` for a global batch of these shapes, with `frozen` students; what it
+    needs, as `ahead_of_time.compile_program` says."""
     mesh = target.mesh
-    abstract = step.abstract_state(mesh, trainer.config, trainer.optimizer)
+    adapter = trainer.adapter
+    abstract = step.abstract_state(mesh, trainer.config, trainer.optimizer, adapter)
     with jax.set_mesh(mesh):
-        lowered = step.lower_step(mesh, abstract, batch, {}, trainer)
+        read = step.abstract_frozen(mesh, adapter)
+        read |= {role: step.abstract_params(mesh, model) for role, model in frozen.items()}
+        lowered = step.lower_step(mesh, abstract, batch, read, trainer)
     bounds = {LOSS_LOOP: loss_loop_trips(mesh, trainer, batch)}
     return ahead_of_time.compile_program(target, lowered, bounds)[1]
 

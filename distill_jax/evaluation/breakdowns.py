@@ -1,6 +1,7 @@
 """Accuracy with interval by groups of problems."""
 
 import collections
+import math
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
@@ -22,9 +23,15 @@ class Group(NamedTuple):
 
 def by_attribute(predictions: Sequence[Prediction], attribute: str) -> list[Group]:
     """Groups by the value of an attribute, such as "steps" or "type", in the order of the values;
-    problems that do not have it are left out."""
-    known = [p for p in predictions if p.attributes.get(attribute) is not None]
+    problems that do not have it are left out, and values that are neither numbers nor text: a
+    user's own problems may say anything."""
+    known = [p for p in predictions if is_value(p.attributes.get(attribute))]
     return _groups(known, lambda p: p.attributes[attribute])
+
+
+def is_value(value: Any) -> bool:
+    """Whether problems can be grouped by it."""
+    return isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
 
 
 def by_length(predictions: Sequence[Prediction]) -> list[Group]:
@@ -60,6 +67,11 @@ def written_tokens(prediction: Prediction) -> int:
     return sum(turn.tokens for turn in prediction.turns)
 
 
+def order(value: Any) -> tuple[bool, Any]:
+    """To sort by: numbers in their order, then text in its own."""
+    return isinstance(value, str), value
+
+
 def group(name: str, predictions: Sequence[Prediction]) -> Group:
     """All of `predictions`, of which there is at least one, as one group."""
     n, correct = len(predictions), sum(p.correct for p in predictions)
@@ -70,6 +82,4 @@ def _groups(predictions: Sequence[Prediction], key: Callable[[Prediction], Any])
     members: dict[Hashable, list[Prediction]] = collections.defaultdict(list)
     for prediction in predictions:
         members[key(prediction)].append(prediction)
-    # Numbers in their order, then text in its own.
-    ordered = sorted(members, key=lambda v: (isinstance(v, str), v if isinstance(v, str) else 0, v))
-    return [group(str(value), members[value]) for value in ordered]
+    return [group(str(value), members[value]) for value in sorted(members, key=order)]

@@ -7,7 +7,6 @@ import json
 import os
 import pathlib
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,12 +14,13 @@ from distill_jax.errors import UserError
 from distill_jax.records import (
     Annotation,
     Prediction,
-    annotation_from_dict,
     prediction_from_dict,
+    read_annotations,
     read_json_lines,
 )
 from distill_jax.settings import task_module
-from distill_jax.workdir import Workdir, local_path, read_json
+from distill_jax.settings.command_line import to_type
+from distill_jax.workdir import Workdir, local_path, read_facts, read_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,8 +197,7 @@ def gold_annotations(run: Run) -> dict[str, Annotation]:
     if run.identity["task"] == run.report["task"]:
         held_out = split == "dev" and not run.identity["data.dev_split"]
         if held_out and workdir.dev_annotations.exists():
-            rows = read_json_lines(workdir.dev_annotations)
-            annotations = [annotation_from_dict(row) for _, row in rows]
+            annotations = read_annotations(workdir.dev_annotations)
         else:
             prefix = "task_options."
             options = {
@@ -241,8 +240,8 @@ def _read_run(path: pathlib.Path, name: str) -> Run:
     if (workdir.path / "predictions.jsonl").exists():
         return read_evaluation(pathlib.Path(os.path.abspath(path)), name)
     if not workdir.report_json.exists():
-        quoted = shlex.quote(str(path))
-        finish = f"its own command, python -m distill_jax.main --workdir {quoted}"
+        command = to_type("main", "--workdir", path)
+        finish = f"its own command, {command}"
         what = f"is not evaluated yet: finish it ({finish})" if workdir.config.exists() else (
             "holds no run: give the --workdir of one"
         )  # fmt: skip
@@ -255,8 +254,7 @@ def _read_run(path: pathlib.Path, name: str) -> Run:
     if directory is None:
         raise UserError(
             f"{workdir.report_json} is that of none of {workdir.evaluations}/*: run "
-            f"python -m distill_jax.main with its --config and --workdir {shlex.quote(str(path))} "
-            "again"
+            f"{to_type('main', '--workdir', path)} with its --config again"
         )
     return read_evaluation(directory, name)
 
@@ -273,7 +271,7 @@ def read_evaluation(directory: pathlib.Path, name: str) -> Run:
     if not workdir.config.exists():
         raise UserError(f"{directory} is not in the directory of its run: give RUN/evaluations/...")
     workdir.check_version()
-    facts, parity = read_json(workdir.training_data), workdir.parity_test_selection
+    facts, parity = read_facts(workdir.training_data), workdir.parity_test_selection
     epochs = tuple(read_json(parity)["epochs"] if parity.exists() else ())
     return Run(name, workdir.path, directory, report, facts, predictions, parity_epochs=epochs)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from distill_jax.dialogues.votes import pass_at_k
 from distill_jax.evaluation import familiarity
+from distill_jax.evaluation.breakdowns import is_value, order
 from distill_jax.evaluation.statistics import wilson_interval
 from distill_jax.records import Cost, Prediction
 
@@ -192,9 +193,9 @@ def _by_steps(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
     groups = collections.defaultdict(list)
     for prediction in predictions:
         steps = prediction.attributes.get("steps")
-        if steps is not None:
+        if is_value(steps):
             groups[steps].append(prediction.correct)
     return [
         {"steps": steps, "n": len(outcomes), "correct": sum(outcomes), **_accuracy(outcomes)}
-        for steps, outcomes in sorted(groups.items())
+        for steps, outcomes in sorted(groups.items(), key=lambda item: order(item[0]))
     ]

@@ -8,10 +8,14 @@ from distill_jax.text.transcript import Scheme
 # Ids, not text, travel from turn to turn: cut into tokens anew, text may give others.
 _CODE = '''\
 """The students take turns on a question: python alternate.py "How many ...?" """
-import sys, torch
+import os, sys
+if len(sys.argv) != 2:
+    sys.exit('usage: python alternate.py "QUESTION"')
+import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, logging
 
 logging.disable_progress_bar()
+os.chdir(os.path.dirname(os.path.abspath(__file__)))  # the students lie beside this file
 students = {students}
 sees = {sees}
 tokenizer = AutoTokenizer.from_pretrained(students[{first!r}])
@@ -19,8 +23,8 @@ models = {{role: AutoModelForCausalLM.from_pretrained(s) for role, s in students
 end_of_text, end_of_turn = tokenizer.convert_tokens_to_ids([tokenizer.eos_token, {mark!r}])
 never = {never}
 question = tokenizer(sys.argv[1], split_special_tokens=True).input_ids
-turns = [("question", [*question, end_of_turn])]
-while turns[-1][1][-1] == end_of_turn and len(turns) <= {max_turns}:
+turns = [("question", {question})]
+while {going_on} and len(turns) <= {max_turns}:
     role = list(students)[(len(turns) - 1) % len(students)]
     seen = torch.tensor([sum((ids for writer, ids in turns if writer in sees[role]), [])])
     reply = models[role].generate(seen, attention_mask=torch.ones_like(seen), max_new_tokens={turn},
@@ -38,15 +42,20 @@ def example(
     max_turns: int,
     max_turn_tokens: int,
     end_of_turn: str,
+    around: tuple[Sequence[int], Sequence[int]] = ((), ()),
 ) -> str:
     """A program that holds the dialogues that the sampler holds, greedily and without calculator,
     as long as they fit into the context and config.sampling.max_tokens.
 
-    `places`: {student: directory or Hub id}.
+    `places`: {student: directory or Hub id}; `around`: ids before and behind a question and its end
+    of turn, which only a lone role may have.
     """
+    before, after = (list(ids) for ids in around)
     of_role = {scheme.roles[index]: view for view in views for index in view.writes}
     # A lone role only ends the text, in a dialogue only the ender does.
-    if len(scheme.roles) == 1:
+    if scheme.text_format.messages:
+        never = {scheme.ender: "[end_of_text]"}  # it ends a message
+    elif len(scheme.roles) == 1:
         never = {scheme.ender: "[end_of_turn]"}
     else:
         never = {role: "None" if role == scheme.ender else "[end_of_text]" for role in scheme.roles}
@@ -57,6 +66,10 @@ def example(
         first=scheme.roles[0],
         mark=end_of_turn,
         never="{" + ", ".join(f"{role!r}: {marks}" for role, marks in never.items()) + "}",
-        max_turns=max_turns,
+        question=f"[*{before}, *question, end_of_turn, *{after}]"
+        if scheme.text_format.messages
+        else "[*question, end_of_turn]",
+        going_on="True" if scheme.text_format.messages else "turns[-1][1][-1] == end_of_turn",
+        max_turns=1 if scheme.text_format.messages else max_turns,
         turn=max_turn_tokens,
     )

@@ -14,14 +14,17 @@ from distill_jax.dialogues.sampler import make_rules
 from distill_jax.errors import UserError
 from distill_jax.export import alternate_program, gguf_export, hugging_face_export, model_card
 from distill_jax.model import sharding
+from distill_jax.model.lora import Adapter
 from distill_jax.model.network import NetworkConfig
-from distill_jax.run import from_first
+from distill_jax.run import adapters, from_first
 from distill_jax.run.restore_students import check_finished, chosen_steps, restore_params
 from distill_jax.run.run import Run, stored_run
 from distill_jax.run.student_setup import sizes
-from distill_jax.text.formats import TURNS
+from distill_jax.text import messages
+from distill_jax.text.formats import CHATML, TURNS
 from distill_jax.text.tokenizer import Tokenizer, saved_marks
 from distill_jax.tracking.terminal import Terminal
+from distill_jax.training import step
 from distill_jax.workdir import Workdir, read_json, write_text
 
 EXAMPLE = "alternate.py"
@@ -42,20 +45,20 @@ def export(path: str, options: Options, overrides: dict[str, str]) -> None:
 
     Where `dtype` is None, it is what training_data.json has as the student's `weights_dtype`, or
     else float32. Raises UserError where no student is finished, where one of the directories is
-    not empty, for another text format than our own, and where the Hub refuses a student (the
-    directories are written by then).
+    not empty, for a text format whose chats no template writes, and where the Hub refuses a student
+    (the directories are written by then).
     """
     workdir = Workdir(path)
-    run = stored_run(workdir, overrides)
+    run = from_first.checked(stored_run(workdir, overrides))
     if options.push_to_hub and not re.fullmatch(r"[\w.-]+/[\w.-]+", options.push_to_hub):
         raise UserError(f"--push_to_hub={options.push_to_hub}: give NAME/PREFIX, such as me/pair")
     terminal = Terminal()
     with workdir.locked():
-        workdir.check_identity(run.identity())
-        if run.scheme.text_format is not TURNS:
+        form = run.scheme.text_format
+        if form is not TURNS and not (form is CHATML and run.scheme.alone):
             raise UserError(
-                f"config.text_format={run.scheme.text_format.name!r}: only students of the "
-                "format 'turns' can be exported: the chat template is that of turns"
+                f"config.text_format={form.name!r}: only students of the format 'turns' can be "
+                "exported, and lone ones of chatml: there is no chat template for others"
             )
         known = from_first.known_students(run)
         finished = known.finished
@@ -75,7 +78,7 @@ def export(path: str, options: Options, overrides: dict[str, str]) -> None:
     unfinished = [student for student in run.students if student not in finished]
     if not unfinished:
         places = {student: f"./{student}" for student in run.students}
-        write_text(options.output / EXAMPLE, _example(run, places))
+        write_text(options.output / EXAMPLE, _example(run, tokenizer, places))
         program = shlex.quote(str(options.output / EXAMPLE))
         terminal.say(f'try them: python {program} "QUESTION"')
     else:
@@ -110,7 +113,7 @@ def _export_one(students: _Students, student: str, steps: int, options: Options)
         licences=getattr(run.task.module, "LICENCES", {}),  # a task of the user's need not have any
         facts=facts,
         report=read_json(workdir.report_json) if workdir.report_json.exists() else None,
-        example=_example(run, places),
+        example=_example(run, students.tokenizer, places),
         marks=students.tokenizer.marks,
     )
     return hugging_face_export.export_student(
@@ -120,6 +123,8 @@ def _export_one(students: _Students, student: str, steps: int, options: Options)
             _restore(students, student, steps),
             students.models[student],
             workdir.tokenizer,
+            _adapter(students, student, steps),
+            run.scheme.text_format.messages,
         ),
         options.dtype or facts["weights_dtype"],
         model_card.model_card(of),
@@ -128,7 +133,7 @@ def _export_one(students: _Students, student: str, steps: int, options: Options)
     )
 
 
-def _example(run: Run, places: dict[str, str]) -> str:
+def _example(run: Run, tokenizer: Tokenizer, places: dict[str, str]) -> str:
     sampling = run.sampling
     return alternate_program.example(
         run.scheme,
@@ -137,6 +142,7 @@ def _example(run: Run, places: dict[str, str]) -> str:
         max_turns=sampling.max_turns,
         max_turn_tokens=sampling.max_turn_tokens,
         end_of_turn=saved_marks(run.workdir.tokenizer).turn,
+        around=messages.around_question(run.scheme, tokenizer),
     )
 
 
@@ -146,6 +152,17 @@ def _restore(students: _Students, student: str, steps: int) -> Any:
     with jax.set_mesh(sharding.make_mesh(**run.config.mesh)):
         params = restore_params(run, students.models, {student: steps})[student]
         return jax.tree.map(np.asarray, params)
+
+
+def _adapter(students: _Students, student: str, steps: int) -> tuple[Adapter, Any, str] | None:
+    """What is trained of a student beside its base, and the name of the base."""
+    run = students.run
+    adapter = adapters.trained(students.facts, student, students.models[student])
+    if adapter is None:
+        return None
+    mesh = sharding.make_mesh(**run.config.mesh)
+    values = adapters.restore(run, student, steps, step.abstract_trained(mesh, adapter))
+    return adapter, jax.tree.map(np.asarray, values), run.config.model[student].init_from
 
 
 def _never_writes(students: _Students, student: str) -> list[int]:

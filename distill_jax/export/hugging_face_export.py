@@ -15,7 +15,9 @@ from flax import traverse_util
 
 from distill_jax.errors import UserError
 from distill_jax.export import gguf_export
+from distill_jax.model import peft_files
 from distill_jax.model.hugging_face_files import HEAD, SINGLE
+from distill_jax.model.lora import Adapter
 from distill_jax.model.network import NetworkConfig
 from distill_jax.text.gguf_tokenizer_export import EndIds
 from distill_jax.text.tokenizer import EndMarks, saved_marks
@@ -26,6 +28,14 @@ def chat_template(end_of_turn: str) -> str:
     """A chat is what a training row is: every message, whoever wrote it, and an end of turn."""
     message = f"{{{{- message['content'] + {end_of_turn!r} -}}}}"
     return f"{{%- for message in messages -%}}{message}{{%- endfor -%}}"
+
+
+# ChatML without a system message (text/messages.py); what begins a reply is written on demand.
+MESSAGES_TEMPLATE = (
+    "{%- for message in messages -%}{{- '<|im_start|>' + message['role'] + '\n' + "
+    "message['content'] + '<|im_end|>\n' -}}{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\n' -}}{%- endif -%}"
+)
 
 
 def save_params(
@@ -81,6 +91,9 @@ class Exported(NamedTuple):
     params: Any  # shaped like `network.init_params(model, ...)` makes them
     model: NetworkConfig
     tokenizer: pathlib.Path  # the run's directory: its tokenizer.json decides ids and their number
+    # An adapter, its host arrays, and the name of its base: written to adapter/ too.
+    adapter: tuple[Adapter, Any, str] | None = None
+    messages: bool = False  # whether a chat is written as messages with headers
 
 
 def export_student(
@@ -104,7 +117,7 @@ def export_student(
     """
     import tokenizers
 
-    student, params, model, tokenizer_directory = exported
+    student, params, model, tokenizer_directory, adapter, messages = exported
     target = check_target(output, student)
     temporary = output / f".{student}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)  # of an export that was killed
@@ -118,8 +131,11 @@ def export_student(
         marks = saved_marks(tokenizer_directory)
         ends = EndIds(vocabulary[marks.turn], vocabulary[marks.text])
         _write_configs(temporary, ends, written, dtype, never_writes)
-        _write_tokenizer(temporary, backend, marks, model.context)
+        template = MESSAGES_TEMPLATE if messages else chat_template(marks.turn)
+        _write_tokenizer(temporary, backend, marks, model.context, template)
         write_text(temporary / "README.md", card)
+        if adapter is not None:
+            peft_files.save(temporary / "adapter", *adapter)
         if gguf:
             gguf_export.write_gguf(temporary, student, ends, gguf)
         _sync(temporary)
@@ -160,7 +176,9 @@ def _write_configs(
     write_json(directory / "generation_config.json", generation)
 
 
-def _write_tokenizer(directory: pathlib.Path, backend: Any, marks: EndMarks, context: int) -> None:
+def _write_tokenizer(
+    directory: pathlib.Path, backend: Any, marks: EndMarks, context: int, template: str
+) -> None:
     """tokenizer.json and what transformers wants beside it.
 
     The class is the one that takes tokenizer.json as it is, in every version of transformers: a
@@ -179,7 +197,7 @@ def _write_tokenizer(directory: pathlib.Path, backend: Any, marks: EndMarks, con
         "additional_special_tokens": [marks.turn],
         "clean_up_tokenization_spaces": False,
         "model_max_length": context,
-        "chat_template": chat_template(marks.turn),
+        "chat_template": template,
     }
     write_json(directory / "tokenizer_config.json", tokenizer_config)
 

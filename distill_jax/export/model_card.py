@@ -24,7 +24,7 @@ model = AutoModelForCausalLM.from_pretrained(directory)
 messages = [
 {messages}
 ]
-prompt = tokenizer.apply_chat_template(messages, return_dict=True, return_tensors="pt")
+prompt = tokenizer.apply_chat_template(messages, {begin}return_dict=True, return_tensors="pt")
 output = model.generate(**prompt, max_new_tokens=64)
 print(tokenizer.decode(output[0, prompt["input_ids"].shape[1] :]))
 """
@@ -123,18 +123,31 @@ def _introduction(of: CardFacts, base: str) -> str:
 def _prompting(
     scheme: Scheme, views: Sequence[View], annotation: Annotation, marks: EndMarks
 ) -> str:
-    parts = [
-        "## How to prompt it\n\n"
-        f"A prompt is the question and the turns so far, each followed by `{marks.turn}`; there "
-        "is no system message and nothing else in between. The chat template writes just that: the "
-        "question and the turns of others are messages of the user, its own turns those of the "
-        f"assistant. A reply ends with `{marks.turn}`, or with `{marks.text}` where the dialogue "
-        "is over. Text that spells one of these marks is taken for the mark: remove it first.\n"
-    ]
+    if scheme.text_format.messages:
+        how = (
+            "A prompt is the question as a message of the user, in the format of the chats of the "
+            "model that this student began as, without a system message; "
+            "`add_generation_prompt=True` begins the reply, which ends with "
+            f"`{marks.turn}`. Text that spells `<|im_start|>` or a mark is taken for it: remove it "
+            "first.\n"
+        )
+    else:
+        how = (
+            "A prompt is the question and the turns so far, each followed by "
+            f"`{marks.turn}`; there is no system message and nothing else in between. The chat "
+            "template writes just that: the question and the turns of others are messages of the "
+            f"user, its own turns those of the assistant. A reply ends with `{marks.turn}`, or "
+            f"with `{marks.text}` where the dialogue is over. Text that spells one of these marks "
+            "is taken for the mark: remove it first.\n"
+        )
+    parts = [f"## How to prompt it\n\n{how}"]
     for view in views:
         for index in view.writes:
             messages, reply = _example(scheme, view, scheme.roles[index], annotation)
-            code = _GENERATE.format(messages="\n".join(f"    {each!r}," for each in messages))
+            code = _GENERATE.format(
+                messages="\n".join(f"    {each!r}," for each in messages),
+                begin="add_generation_prompt=True, " if scheme.text_format.messages else "",
+            )
             parts += [
                 f"As {scheme.roles[index]}, on a question of the training data:\n",
                 fenced(code, "python"),
@@ -149,7 +162,8 @@ def _example(
 ) -> tuple[list[dict[str, str]], str]:
     """The messages before the first turn of `role`, as `view` sees them, and this turn."""
     own = {scheme.roles[index] for index in view.writes}
-    messages = [{"role": "user", "content": annotation.question}]
+    question = scheme.text_format.trimmed(annotation.question)
+    messages = [{"role": "user", "content": question}]
     for writer, text in render(annotation, scheme):
         if writer == role:
             return messages, text

@@ -10,12 +10,21 @@ from typing import Any
 from distill_jax.annotations import duplicates, harvest, mixture, subsets, verify
 from distill_jax.dialogues import sampler
 from distill_jax.errors import UserError
+from distill_jax.model import lora
 from distill_jax.run import student_source
 from distill_jax.settings import command_line, ranges
 from distill_jax.teacher import settings as teacher
 from distill_jax.text import rows, tokenizer, transcript
 from distill_jax.tracking import trackers
-from distill_jax.training import batches, checkpoint_place, hooks, optimizer, step
+from distill_jax.training import (
+    batches,
+    checkpoint_place,
+    hooks,
+    objective,
+    optimizer,
+    removal,
+    step,
+)
 from distill_jax.workdir import path_mistake
 
 
@@ -42,6 +51,8 @@ def check_values(config: Any) -> None:
 
 def mistakes(config: Any) -> list[str]:
     """What is wrong with a ConfigDict, one line each."""
+    if found := _no_texts(config):
+        return found
     found = [
         *ranges.mistakes("", {"seed": config.seed}, least={"seed": 0}),
         *transcript.mistakes(config.scheme, config.text_format),
@@ -56,8 +67,10 @@ def mistakes(config: Any) -> list[str]:
         *teacher.mistakes(config.teacher),
         *(m for name, size in config.model.items() for m in student_source.mistakes(size, name)),
         *(m for name, each in config.optimizer.items() for m in optimizer.mistakes(each, name)),
+        *_adapters(config),
         *hooks.mistakes(config.train),
         *step.mistakes(config.train),
+        *objective.mistakes(config.loss),
         *sampler.mistakes(config.sampling),
         *_evaluation(config.evaluation),
         *trackers.mistakes(config.tracking),
@@ -65,7 +78,25 @@ def mistakes(config: Any) -> list[str]:
         *checkpoint_place.mistakes(config.checkpoint_dir),
     ]
     # What follows from several sections is only looked at if each by itself is possible.
-    return found or [*_one_source(config), *_students(config), *_without_dev(config)]
+    roles = transcript.SCHEMES[config.scheme].roles if not found else ()
+    return found or [
+        *_one_source(config),
+        *removal.mistakes(config.data.removal, roles),
+        *_students(config),
+        *_without_dev(config),
+    ]
+
+
+def _no_texts(config: Any) -> list[str]:
+    """Lists that hold something else than texts; shares are looked at by mixture.py."""
+    return [
+        f"config.{key}={value!r}: texts are expected, such as ('a', 'b')"
+        for key, value in command_line.flatten(config).items()
+        if isinstance(value, tuple)
+        and key != "data.mixture"
+        and not key.startswith("task_options.")
+        and not all(isinstance(each, str) for each in value)
+    ]
 
 
 def _paths(config: Any) -> list[str]:
@@ -81,6 +112,15 @@ def _paths(config: Any) -> list[str]:
     found = [path_mistake(path, f"config.{key}") for key, path in given]
     found += [path_mistake(path, f"config.{key}", model) for key, path in models]
     return [mistake for mistake in found if mistake]
+
+
+def _adapters(config: Any) -> list[str]:
+    sources = {name: size.init_from for name, size in config.model.items()}
+    return [
+        mistake
+        for name, section in config.lora.items()
+        for mistake in lora.mistakes(section, name, sources.get(name, ""))
+    ]
 
 
 def _evaluation(evaluation: Any) -> list[str]:

@@ -35,7 +35,7 @@ def needs(run: Run, setup: StudentSetup, mesh: jax.sharding.Mesh) -> Needs:
     """What a student needs; its best checkpoint on dev counts as one that is not among the newest,
     of which the parameters are kept."""
     trainer, train = setup.trainer, run.config.train
-    state = step.abstract_state(mesh, trainer.config, trainer.optimizer)
+    state = step.abstract_state(mesh, trainer.config, trainer.optimizer, trainer.adapter)
     one, params = _bytes(state), _bytes(state.params)
     saves = math.ceil(setup.facts["steps"] / train.save_every)
     certain = min(saves, train.keep + 1) * one

@@ -5,7 +5,6 @@ annotations.jsonl -> tokenizer/ -> rows -> checkpoints/<student>/ -> evaluations
 
 import contextlib
 import pathlib
-import shlex
 import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -99,7 +98,7 @@ def evaluate(path: str, overrides: Mapping[str, Any]) -> pathlib.Path:
         reporting.terminal.say(line)
     reporting.terminal.say(f"report: {directory / 'report.html'}")
     reporting.terminal.say(
-        "all evaluations of the run: python -m distill_jax.evaluate --workdir "
-        f"{shlex.quote(str(workdir.path))} --list"
+        "all evaluations of the run: "
+        + command_line.to_type("evaluate", "--workdir", workdir.path, "--list")
     )
     return directory

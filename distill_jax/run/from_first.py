@@ -10,12 +10,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from distill_jax import distributed, records
+from distill_jax.errors import UserError
 from distill_jax.run import student_source, workdir_check
 from distill_jax.run.run import Run
 from distill_jax.text import tokenizer as text_tokenizer
 from distill_jax.text.formats import TextFormat
 from distill_jax.training import manifest
-from distill_jax.workdir import read_json, write_text
+from distill_jax.workdir import read_facts, write_text
 
 
 def checked(run: Run, *, may_take_over: bool = False) -> Run:
@@ -49,7 +50,7 @@ def known_students(run: Run) -> KnownStudents:
 
     def read() -> list[Any]:
         path = run.workdir.training_data
-        facts = read_json(path) if path.exists() and not run.takes_over else {}
+        facts = read_facts(path) if path.exists() and not run.takes_over else {}
         steps = {
             s: list(manifest.complete_steps(run.checkpoint_directory(s))) for s in run.students
         }
@@ -81,6 +82,10 @@ def _own_tokenizer(run: Run, annotations: Sequence[records.Annotation]) -> text_
     given = student_source.first_tokenizer(run.config, run.students)
     if given is not None:
         return given
+    if not annotations:
+        raise UserError(
+            f"{run.workdir.tokenizer} is missing: put back a copy, or start a new --workdir"
+        )
     texts, marks = _texts(annotations, run.scheme.text_format), student_source.end_marks(run.config)
     return text_tokenizer.train_tokenizer(texts, run.config.tokenizer.vocab_size, marks)
 
@@ -91,4 +96,4 @@ def _texts(annotations: Sequence[records.Annotation], text_format: TextFormat) -
         yield text_format.question(annotation.question)
         for step in annotation.steps:
             yield from (step.subquestion or "", step.solution)
-        yield f"{text_format.before_answer}{annotation.answer}"
+        yield f"{text_format.before_answer}{annotation.answer}{text_format.after_answer}"

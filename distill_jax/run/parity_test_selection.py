@@ -5,6 +5,9 @@ run's own result do not depend on them: the best of them is no result, but what 
 have reported.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from distill_jax import distributed
 from distill_jax.evaluation.summary import scores
 from distill_jax.records import Prediction
@@ -30,10 +33,12 @@ class ParityTestSelection:
         setup: StudentSetup,
         prepared: Prepared,
         first_step: int,
+        whole: Callable[[Any], Any],
     ):
-        """What is known up to `first_step` is kept; a resumed run scores what follows again."""
+        """What is known up to `first_step` is kept; a resumed run scores what follows again.
+        `whole` makes parameters of what is trained."""
         self._run, self._reporting, self._student = run, reporting, setup.student
-        self._prepared = prepared
+        self._prepared, self._whole = prepared, whole
         share = setup.facts["epochs"] / setup.facts["steps"]
         epochs = range(1, run.config.train.epochs + 1)
         self._epochs = {epoch_end(epoch, share): epoch for epoch in epochs}
@@ -53,7 +58,7 @@ class ParityTestSelection:
                 predictions = greedy_predictions(
                     self._run,
                     self._prepared,
-                    {self._student: moment.state.params},
+                    {self._student: self._whole(moment.state.params)},
                     self._problems,
                 )
         except MeasurementInterrupted:

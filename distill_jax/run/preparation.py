@@ -8,10 +8,10 @@ from distill_jax.dialogues.predict import check_prompts
 from distill_jax.dialogues.sampler import make_rules
 from distill_jax.model import cache_attention
 from distill_jax.model.network import NetworkConfig
-from distill_jax.run import from_first, training_annotations
+from distill_jax.run import adapters, from_first, student_objective, training_annotations
 from distill_jax.run.annotation_sources import Desk
 from distill_jax.run.evaluation_problems import evaluation_problems
-from distill_jax.run.student_setup import Place, StudentSetup, sizes, student_setup
+from distill_jax.run.student_setup import Made, Place, StudentSetup, sizes, student_setup
 from distill_jax.run.training_annotations import RunData
 from distill_jax.sampling.turn_rules import TurnRules, allowed_tokens
 from distill_jax.text import rows as text_rows
@@ -43,7 +43,7 @@ def prepare(desk: Desk, students: list[str], place: Place) -> Prepared:
     tokenizer = from_first.tokenizer(run, data.train)
     models = sizes(run, tokenizer, from_first.known_students(run).facts)
     rows, dev_rows = (
-        text_rows.encode_rows(part, run.scheme, run.views, tokenizer)
+        text_rows.encode_rows(part, run.scheme, run.views, tokenizer, run.config.data.removal.role)
         for part in (data.train, data.dev)
     )
     rules = make_rules(run.scheme, run.views, models, tokenizer, run.sampling)
@@ -51,7 +51,16 @@ def prepare(desk: Desk, students: list[str], place: Place) -> Prepared:
     allowed = np.asarray(allowed_tokens(rules))
     setups = [
         student_setup(
-            run, student, (rows[student], dev_rows[student]), models[student], allowed, place
+            run,
+            student,
+            (rows[student], dev_rows[student]),
+            Made(
+                models[student],
+                allowed,
+                adapters.make(run, student, models[student], tokenizer),
+                student_objective.teacher(run, student, models[student], tokenizer),
+            ),
+            place,
         )
         for student in students
     ]

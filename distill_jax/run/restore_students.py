@@ -1,6 +1,5 @@
 """Which checkpoints of a run are there, and their parameters."""
 
-import contextlib
 import functools
 from typing import Any
 
@@ -10,7 +9,7 @@ from distill_jax import distributed
 from distill_jax.errors import UserError
 from distill_jax.model import sharding
 from distill_jax.model.network import NetworkConfig
-from distill_jax.run import from_first
+from distill_jax.run import adapters, from_first
 from distill_jax.run.from_first import KnownStudents
 from distill_jax.run.run import Run
 from distill_jax.run.student_setup import check_mesh
@@ -148,10 +147,12 @@ def restore_params(
     for student in steps:
         # Slots are rounded up to what the rows need.
         check_mesh(mesh, student, models[student], mesh.shape["data"] * mesh.shape["fsdp"])
-    params = {}
+    params, facts = {}, from_first.known_students(run).facts
     for student, number in steps.items():
-        abstract = step.abstract_params(mesh, models[student])
-        directory = run.checkpoint_directory(student)
-        with contextlib.closing(checkpoint.Checkpoints(directory, keep=1)) as checkpoints:
-            params[student] = checkpoints.restore_params(number, abstract)
+        adapter = adapters.trained(facts, student, models[student])
+        if adapter is None:
+            abstract = step.abstract_params(mesh, models[student])
+            params[student] = adapters.restore(run, student, number, abstract)
+        else:
+            params[student] = adapters.merged(run, student, number, adapter, facts, mesh)
     return params

@@ -116,7 +116,7 @@ def make_run(config: Any, workdir: Workdir) -> Run:
 def stored_run(workdir: Workdir, overrides: dict[str, str]) -> Run:
     """The run of a directory, with these overrides of its config. Raises UserError as `make_run`
     does, and if the directory holds no run."""
-    config = command_line.config_from_dict(workdir.stored_config())
+    config = command_line.run_config(workdir)
     checks.set_and_check(config, overrides)
     return make_run(config, workdir)
 

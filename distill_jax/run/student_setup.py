@@ -4,20 +4,22 @@ import dataclasses
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
 from distill_jax.errors import UserError
 from distill_jax.model import attention, families, flops, network
+from distill_jax.model.lora import Adapter
 from distill_jax.model.network import Divided, NetworkConfig
-from distill_jax.run import student_source
+from distill_jax.run import student_objective, student_source
 from distill_jax.run.run import Run
+from distill_jax.run.student_objective import Frozen
 from distill_jax.text.rows import Row
 from distill_jax.text.tokenizer import Tokenizer
 from distill_jax.tracking.terminal import Terminal
 from distill_jax.training import batches, optimizer, step
-from distill_jax.training.objective import Likelihood
+from distill_jax.training.removal import ALL, Removal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +33,7 @@ class StudentSetup:
     dev: list[dict[str, Any]]  # this process's part of the dev batches
     facts: dict[str, Any]  # for training_data.json
     kernel_reason: str
+    frozen: dict[str, Frozen]  # the students that its objective only reads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,18 +44,26 @@ class Place:
     platform: str  # "cpu", "gpu" or "tpu"
 
 
+class Made(NamedTuple):
+    """What a student is, and whom it learns from, before its rows are known."""
+
+    model: NetworkConfig
+    allowed: Any  # bool [R, V], what each role may write
+    adapter: Adapter | None
+    teacher: Frozen | None
+
+
 def student_setup(
     run: Run,
     student: str,
     rows: tuple[Sequence[Row], Sequence[Row]],
-    model: NetworkConfig,
-    allowed: Any,
+    made: Made,
     place: Place,
 ) -> StudentSetup:
     """`rows` to train on and to measure on. Raises UserError for what does not fit: rows and
-    context, sizes and mesh, kernel."""
+    context, sizes and mesh, kernel, teacher."""
     train_rows, dev_rows = rows
-    config = run.config
+    config, model, adapter = run.config, made.model, made.adapter
     limit, limit_key = model.context, f"config.model.{student}.context"
     if config.data.seq_len and config.data.seq_len < limit:
         limit, limit_key = config.data.seq_len, "config.data.seq_len"
@@ -65,7 +76,12 @@ def student_setup(
     check_mesh(place.mesh, student, model, config.train.batch_size // config.train.accumulation)
     processes: Any = {"process": jax.process_index(), "processes": jax.process_count()}
     data = batches.Batches(
-        source, shape, seed=config.seed, batch_size=config.train.batch_size, **processes
+        source,
+        shape,
+        seed=config.seed,
+        batch_size=config.train.batch_size,
+        **processes,
+        removal=_removal(config),
     )
     kernel, reason = attention.choose_kernel(
         config.train.attention,
@@ -82,12 +98,16 @@ def student_setup(
         config.train.accumulation,
         config.train.loss_chunk,
     )
-    facts = _facts(run, source, data, model)
+    objective, frozen = student_objective.make(run, made.teacher, place.platform, shape.seq_len)
+    facts = _facts(run, source, data, model, frozen)
+    facts["trained_parameters"] = facts["parameters"] if adapter is None else adapter.count()
+    if adapter is not None:
+        facts["lora"] = adapter.to_json()
     optimizer_, schedule = make_optimizer(run, student, facts["steps"])
     seed = student_seed(config, student)
-    trainer = step.Trainer(model, optimizer_, computation, allowed, seed, Likelihood())
+    trainer = step.Trainer(model, optimizer_, computation, made.allowed, seed, objective, adapter)
     dev = _dev_batches(run, student, dev_rows, limit, processes)
-    return StudentSetup(student, trainer, schedule, data, dev, facts, reason)
+    return StudentSetup(student, trainer, schedule, data, dev, facts, reason, frozen)
 
 
 def sizes(run: Run, tokenizer: Tokenizer, facts: Mapping[str, Any]) -> dict[str, NetworkConfig]:
@@ -147,7 +167,11 @@ def check_mesh(
 
 
 def _facts(
-    run: Run, rows: batches.StudentRows, data: batches.Batches, model: NetworkConfig
+    run: Run,
+    rows: batches.StudentRows,
+    data: batches.Batches,
+    model: NetworkConfig,
+    frozen: Mapping[str, Frozen],
 ) -> dict[str, Any]:
     """What a student trains on. Its steps are given, or so many epochs, or what its share of the
     budget pays for."""
@@ -156,12 +180,19 @@ def _facts(
     share = settings.batch_size / epoch_rows  # of an epoch, per step
     budget = settings.token_budget / len(run.students)
     asked = settings.steps or (settings.epochs and epoch_end(settings.epochs, share))
-    steps = asked or max(1, round(budget / (share * rows.tokens)))
+    if data.removal is None:
+        steps = asked or max(1, round(budget / (share * rows.tokens)))
+        fed = round(steps * share * rows.tokens), round(steps * share * rows.loss_tokens)
+    else:
+        steps, *fed = _fed(data, asked, budget)
     pairs = sum(flops.causal_pairs(rows.length(index)) for index in range(len(rows)))
+    needed = flops.train_flops(model, rows.tokens, pairs, rows.loss_tokens)
+    for each in frozen.values():
+        needed += flops.forward_flops(each.model, rows.tokens, pairs, rows.loss_tokens)
     return {
         "steps": steps,
-        "tokens": round(steps * share * rows.tokens),
-        "loss_tokens": round(steps * share * rows.loss_tokens),
+        "tokens": fed[0],
+        "loss_tokens": fed[1],
         "epochs": steps * share,
         "rows": len(rows),
         "dropped_rows": rows.dropped,
@@ -169,11 +200,25 @@ def _facts(
         "seq_len": data.shape.seq_len,
         "packed": data.shape.packed,
         "useful_share": rows.tokens / (epoch_rows * data.shape.seq_len),
-        "flops_per_token": flops.train_flops(model, rows.tokens, pairs, rows.loss_tokens)
-        / rows.tokens,
+        "flops_per_token": needed / rows.tokens,
         "parameters": network.parameter_count(model),
         "model": network.to_json(model),
     }
+
+
+def _removal(config: Any) -> Removal | None:
+    """What config.data.removal says; None if nothing is removed."""
+    settings = dict(config.data.removal)
+    return Removal(**settings, seed=config.seed) if settings.pop("role") else None
+
+
+def _fed(data: batches.Batches, asked: int, budget: float) -> tuple[int, int, int]:
+    """(steps, tokens, loss tokens): as many steps as are asked for, or as the budget pays for."""
+    steps = tokens = losses = 0
+    while steps < asked or (not asked and (steps == 0 or tokens < budget)):
+        more, learned = data.fed(steps)
+        steps, tokens, losses = steps + 1, tokens + more, losses + learned
+    return steps, tokens, losses
 
 
 def epoch_end(epoch: int, share: float) -> int:
@@ -188,15 +233,22 @@ def _dev_batches(run, student, rows, limit, processes) -> list[dict[str, Any]]:
     # Whole rows, each by itself: what is exact is counted row by row.
     dev_shape = batches.row_shape(source, 0, packed=False)
     size = run.config.train.batch_size
-    return batches.dev_batches(source, dev_shape, size, **processes)
+    # Where words are removed, dev is what is left of it in the end.
+    removed = ALL if run.config.data.removal.role else 0
+    return batches.dev_batches(source, dev_shape, size, **processes, removed=removed)
 
 
 def say_setup(run: Run, setup: StudentSetup, mesh: jax.sharding.Mesh, terminal: Terminal) -> None:
     """What will be trained, on the terminal."""
     facts, computation = setup.facts, setup.trainer.computation
     dropped = f" ({facts['dropped_rows']} too long, dropped)" if facts["dropped_rows"] else ""
+    adapter, trained = setup.trainer.adapter, ""
+    if adapter is not None:
+        count = facts["trained_parameters"]
+        trained = f" ({count:,} of them trained, LoRA of rank {adapter.rank})"
     terminal.say(
-        f"student {setup.student}: {facts['parameters']:,} parameters, {facts['rows']:,} rows"
+        f"student {setup.student}: {facts['parameters']:,} parameters{trained}, "
+        f"{facts['rows']:,} rows"
         f"{dropped}, {facts['steps']:,} steps of {run.config.train.batch_size} x "
         f"{facts['seq_len']} tokens ({facts['useful_share']:.0%} useful), "
         f"{facts['epochs']:.2f} epochs"

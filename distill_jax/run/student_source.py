@@ -1,7 +1,7 @@
 """Where a student's size and first parameters come from: config.model.<student>.
 
 Random ones of a given size or preset, a model in Hugging Face format or in a GGUF file, or a
-student of another run.
+student of another run. A student that is only read comes from one of the last three.
 """
 
 import contextlib
@@ -17,12 +17,12 @@ from etils import epath
 
 from distill_jax.errors import UserError
 from distill_jax.gguf_file import GGUFFile
-from distill_jax.model import families, gguf_source, hugging_face, network, presets
+from distill_jax.model import families, gguf_source, hugging_face, lora, network, presets
 from distill_jax.model.network import NetworkConfig
 from distill_jax.settings import ranges
 from distill_jax.text.tokenizer import EndMarks, Tokenizer, load_tokenizer
 from distill_jax.training import checkpoint, manifest
-from distill_jax.workdir import local_path, read_json
+from distill_jax.workdir import Workdir, local_path, read_facts
 
 SPARE_ROWS = 200  # an embedding may have one row in so many more than its tokenizer has ids
 _SIZE = ("layers", "heads", "width", "context")
@@ -78,67 +78,86 @@ def _size(section: Any, student: str, tokenizer: Tokenizer) -> NetworkConfig:
         return dataclasses.replace(size, vocab_size=tokenizer.padded_size)
     if section.preset:
         raise UserError(f"{key}.init_from brings its own size: leave {key}.preset empty")
-    other = _other_run(section.init_from)
+    return given_size(section.init_from, f"{key}.init_from", tokenizer)
+
+
+def given_size(name: str, key: str, tokenizer: Tokenizer) -> NetworkConfig:
+    """The size of the student that `name`, the value of `key`, stands for; reads no weights.
+
+    Raises UserError as `model_config` does.
+    """
+    other = _other_run(name)
     if other is not None:
         run, other_student = other
-        facts = read_json(run / "training_data.json")
+        facts = read_facts(run / "training_data.json")
         if other_student not in facts:
-            raise UserError(f"{key}.init_from: {run} has no student {other_student!r}")
+            raise UserError(f"{key}: {run} has no student {other_student!r}")
         _check_same_tokenizer(run, tokenizer, key)
-        _other_step(section.init_from, student)
+        _other_step(name, key)
         return families.from_json(facts[other_student]["model"])
-    if _is_gguf(section.init_from):
-        size = _gguf_size(section.init_from, tokenizer, key)
+    if _is_gguf(name):
+        size = _gguf_size(name, tokenizer, key)
     else:
-        size = _hugging_face_size(section.init_from, tokenizer, key)
+        size = _hugging_face_size(name, tokenizer, key)
     rows = -(-size.vocab_size // 128) * 128
     return dataclasses.replace(size, vocab_size=max(rows, tokenizer.padded_size))
 
 
 def _hugging_face_size(name: str, tokenizer: Tokenizer, key: str) -> NetworkConfig:
-    size = hugging_face.find(name, f"{key}.init_from").model
+    size = hugging_face.find(name, key).model
     # The end marks are ours: a tokenizer that came with the weights may lack them. And published
     # weights may have rows that belong to no id (Qwen 2.5 has 271 of them in 151,936).
     if not size.vocab_size - size.vocab_size // SPARE_ROWS <= tokenizer.size <= size.vocab_size + 2:
         raise UserError(
-            f"{key}.init_from={name} has {size.vocab_size} words, the tokenizer "
+            f"{key}={name} has {size.vocab_size} words, the tokenizer "
             f"{tokenizer.size}: set config.tokenizer.name to the one of these weights"
         )
     return size
 
 
 def _gguf_size(path: str, tokenizer: Tokenizer, key: str) -> NetworkConfig:
-    source = gguf_source.find(path, f"{key}.init_from")
+    source = gguf_source.find(path, key)
     if not _same_ids(source.file, tokenizer):
         raise UserError(
-            f"{key}.init_from={path} has another tokenizer: leave config.tokenizer.name empty, so "
+            f"{key}={path} has another tokenizer: leave config.tokenizer.name empty, so "
             "that it is the one of this file"
         )
     return source.model
 
 
-def given_params(section: Any, student: str, model: NetworkConfig) -> tuple[Any, str]:
-    """(host parameters float32, dtype of the files) of config.model.<student>.init_from.
-
-    (None, "float32") where there is no such source and the parameters are to be random.
-    """
-    if not section.init_from:
-        return None, "float32"
-    if _is_gguf(section.init_from):
-        file = gguf_source.find(section.init_from, f"config.model.{student}.init_from")
-        return gguf_source.load_params(file, model.vocab_size), "float32"
-    if _other_run(section.init_from) is None:
-        source = hugging_face.find(section.init_from, f"config.model.{student}.init_from")
+def given_params(name: str, key: str, model: NetworkConfig) -> tuple[Any, str]:
+    """(host parameters float32, dtype of the files) of the student that `name`, the value of `key`,
+    stands for."""
+    if _is_gguf(name):
+        return gguf_source.load_params(gguf_source.find(name, key), model.vocab_size), "float32"
+    if _other_run(name) is None:
+        source = hugging_face.find(name, key)
         return hugging_face.load_params(source, model.vocab_size), source.dtype
-    step = _other_step(section.init_from, student)
-    shapes = jax.eval_shape(lambda: network.init_params(model, jax.random.key(0)))
+    return _of_other_run(name, key, model), "float32"
+
+
+def _of_other_run(name: str, key: str, model: NetworkConfig) -> Any:
+    """Host parameters of a student of another run; those of its base and its adapter together, if
+    it has one."""
+    run, other = _other_run(name) or (pathlib.Path(), "")
+    step = _other_step(name, key)
+    stored = read_facts(run / "training_data.json")[other].get("lora")
+    adapter = None if stored is None else lora.from_json(stored, model)
+    if adapter is None:
+        shapes = jax.eval_shape(lambda: network.init_params(model, jax.random.key(0)))
+    else:
+        shapes = adapter.shapes()
     place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     abstract = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes
     )
     with contextlib.closing(checkpoint.Checkpoints(step.parent, keep=1)) as checkpoints:
         params = checkpoints.restore_params(int(step.name), abstract)
-    return jax.tree.map(np.asarray, params), "float32"
+    if adapter is not None:
+        of_base = Workdir(run).stored_config()["model"][other]["init_from"]
+        base, _ = given_params(of_base, f"the base of {key}", model)
+        params = adapter.merge(adapter.hold(base), params)
+    return jax.tree.map(np.asarray, params)
 
 
 def _other_run(name: str) -> tuple[pathlib.Path, str] | None:
@@ -160,22 +179,20 @@ def _check_same_tokenizer(run: pathlib.Path, tokenizer: Tokenizer, key: str) -> 
     other = load_tokenizer(str(run / "tokenizer"))
     if other.size != tokenizer.size or other.encode(_PROBE) != tokenizer.encode(_PROBE):
         raise UserError(
-            f"{key}.init_from is of a run with another tokenizer: set "
+            f"{key} is of a run with another tokenizer: set "
             f"config.tokenizer.name={run / 'tokenizer'}"
         )
 
 
-def _other_step(name: str, student: str) -> epath.Path:
-    """The directory of the checkpoint that config.model.<student>.init_from names."""
-    path = epath.Path(local_path(name, f"config.model.{student}.init_from")).resolve()
+def _other_step(name: str, key: str) -> epath.Path:
+    """The directory of the checkpoint that `name`, the value of `key`, stands for."""
+    path = epath.Path(local_path(name, key)).resolve()
     directory = path if path.parent.name == "checkpoints" else path.parent
     steps = [str(step) for step in manifest.complete_steps(directory)]
     wanted = path.name if path != directory else (steps[-1] if steps else "")
     if wanted not in steps:
         there = f"there are {', '.join(steps)}" if steps else "there is none"
-        raise UserError(
-            f"config.model.{student}.init_from={name}: no complete checkpoint ({there})"
-        )
+        raise UserError(f"{key}={name}: no complete checkpoint ({there})")
     return directory / wanted
 
 

@@ -27,6 +27,7 @@ from distill_jax.run.run import Run, stored_run
 from distill_jax.run.student_setup import sizes
 from distill_jax.sampling.turn_rules import TurnRules
 from distill_jax.settings import command_line
+from distill_jax.tasks.written_answers import Reader
 from distill_jax.text.rows import encode_prompts
 from distill_jax.workdir import Workdir, read_json
 
@@ -95,10 +96,9 @@ class Students:
         self._models = sizes(run, self._tokenizer, known.facts)
         with jax.set_mesh(self._mesh):
             self._params = {"float32": restore_params(run, self._models, self._steps)}
-        first = next(iter(records.read_json_lines(run.workdir.annotations)), None)
-        annotation = records.annotation_from_dict(first[1]) if first else None
-        self._grade = _ungraded(run, annotation.answer if annotation else "0")
-        self.example = annotation.question if annotation else ""
+        rows = [row for _, row in records.read_json_lines(run.workdir.annotations)]
+        self._grade = _ungraded(run, [row["answer"] for row in rows])
+        self.example = rows[0]["question"] if rows else ""
         self._usual = _usual(run.workdir, self._steps)
 
     @property
@@ -298,18 +298,19 @@ class Students:
         return tuple(script)
 
 
-def _ungraded(run: Run, example: str) -> Callable[[str, str], Grade]:
+def _ungraded(run: Run, known: Sequence[str]) -> Callable[[str, str], Grade]:
     """Reads the answer of a question of which none is known; nothing is right.
 
-    A task without read_answer() is asked what it reads if `example`, an answer of its training
-    problems, is the known one: then it looks for a number, yes or no, or text.
+    A task without read_answer() is asked what it reads if one of the `known` answers, those of its
+    training problems, is the right one: of the kind that was written.
     """
-    read, grade = run.task.read_answer, run.task.grade
+    read = run.task.read_answer
+    if read is None:
+        return Reader(run.task.grade, known)
 
     def ungraded(completion: str, answer: str) -> Grade:
         del answer
-        found = grade(completion, example).prediction if read is None else read(completion)
-        return Grade(found, {"normalised": False})
+        return Grade(read(completion), {"normalised": False})
 
     return ungraded
 

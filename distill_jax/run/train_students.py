@@ -1,19 +1,22 @@
 """Training: every student of a run, one after another."""
 
 import contextlib
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 
 from distill_jax import distributed, errors
 from distill_jax.errors import UserError
-from distill_jax.model import sharding
+from distill_jax.model import lora, sharding
 from distill_jax.run import (
+    adapters,
     dev_measurement,
     disk,
     from_first,
     restore_students,
+    student_objective,
     student_source,
     training_annotations,
 )
@@ -25,7 +28,7 @@ from distill_jax.run.run import Run
 from distill_jax.run.student_setup import Place, StudentSetup, say_setup, student_seed
 from distill_jax.tracking.reporting import Reporting
 from distill_jax.tracking.terminal import Terminal
-from distill_jax.training import checkpoint, hooks, loop, step
+from distill_jax.training import checkpoint, hooks, loop, removal, step
 from distill_jax.training.loop import Hook
 from distill_jax.training.profile import ProfileWindow
 from distill_jax.workdir import write_json
@@ -89,22 +92,25 @@ def _train(
 ) -> None:
     config, terminal, student = run.config, reporting.terminal, setup.student
     say_setup(run, setup, mesh, terminal)
-    abstract = step.abstract_state(mesh, setup.trainer.config, setup.trainer.optimizer)
+    trainer = setup.trainer
+    abstract = step.abstract_state(mesh, trainer.config, trainer.optimizer, trainer.adapter)
     checkpoints = checkpoint.Checkpoints(
         run.checkpoint_directory(student), config.train.keep, terminal.say
     )
     facts = from_first.known_students(run).facts
-    state, weights_dtype = _first_state(run, terminal, facts, setup, abstract, checkpoints)
+    base, frozen, made_from = _base(run, setup, mesh, facts)
+    state, weights_dtype = _first_state(run, terminal, facts, setup, abstract, checkpoints, base)
+    del base
     untrained = student_source.untrained_marks(config.model[student], prepared.tokenizer)
     if untrained and not int(state.step):
         terminal.say(f"student {student}: {untrained}")
-    made_from = {
+    made_from |= {
         "weights_dtype": weights_dtype,
         "sha256": distributed.from_first(run.workdir.hashes),
     }
     _write_facts(run, student, setup.facts | made_from)
     terminal.say(f"student {student}: compiling the training step")
-    frozen: dict[str, Any] = {}  # its objective reads no other student
+    frozen |= student_objective.load(setup.frozen, mesh, terminal)
     shapes = setup.data.global_shapes()
     compiled = step.lower_step(mesh, abstract, shapes, frozen, setup.trainer).compile()
     steps, first = setup.facts["steps"], int(state.step)
@@ -127,7 +133,8 @@ def _train(
             run.workdir.profile / student,
             terminal.say,
         )
-        measuring = _measuring(run, reporting, setup, mesh, prepared, first)
+        whole = _whole(setup, mesh, frozen)
+        measuring = _measuring(run, reporting, setup, mesh, prepared, first, whole)
         with (
             errors.signals_deferred(),
             contextlib.closing(checkpoints),
@@ -145,6 +152,7 @@ def _train(
                     *measuring,
                     Hook(config.train.log_every if several else 1, hooks.StopWhenAsked()),
                     Hook(1, hooks.Saving(student, config.train.save_every, checkpoints, logging)),
+                    *_beginning_anew(setup),
                     Hook(1, profile.before_step),
                 ],
             )
@@ -163,6 +171,13 @@ def _train(
         )
 
 
+def _beginning_anew(setup: StudentSetup) -> list[Hook]:
+    """What the optimizer forgets where words are removed from rows, after what is saved."""
+    if setup.data.removal is None:
+        return []
+    return [Hook(1, removal.BeginAnew(setup.data.removal, setup.data.most_removable))]
+
+
 def _measuring(
     run: Run,
     reporting: Reporting,
@@ -170,19 +185,49 @@ def _measuring(
     mesh: jax.sharding.Mesh,
     prepared: Prepared,
     first: int,
+    whole: Callable[[Any], Any],
 ) -> list[Hook]:
-    """What looks at a student while it trains, from step `first` on."""
+    """What looks at a student while it trains, from step `first` on; `whole` makes parameters of
+    what is trained."""
     config, found = run.config.train, []
     if config.eval_every and setup.dev:
         measure = DevMeasurement(run, reporting.tracking, setup, mesh, prepared)
         patience_steps = config.patience * config.eval_every
         measuring = hooks.Measuring(
-            setup.student, measure, patience_steps, reporting.tracking, reporting.terminal.say
+            setup.student,
+            lambda params, at_step: measure(whole(params), at_step),
+            patience_steps,
+            reporting.tracking,
+            reporting.terminal.say,
         )
         found.append(Hook(config.eval_every, measuring))
     if config.parity_test_selection:
-        found.append(Hook(1, ParityTestSelection(run, reporting, setup, prepared, first)))
+        scores = ParityTestSelection(run, reporting, setup, prepared, first, whole)
+        found.append(Hook(1, scores))
     return found
+
+
+def _base(
+    run: Run, setup: StudentSetup, mesh: jax.sharding.Mesh, facts: Mapping[str, Any]
+) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """(host parameters of the base and dtype of their files, what a step only reads, facts) of a
+    student with an adapter; (None, {}, {}) of others: their objective reads no other student."""
+    adapter, student = setup.trainer.adapter, setup.student
+    if adapter is None:
+        return None, {}, {}
+    params, dtype = adapters.base(run, student, adapter, facts)
+    frozen = {lora.BASE: step.placed(step.abstract_base(mesh, adapter), adapter.hold(params))}
+    return (params, dtype), frozen, {"base_sha256": lora.digest(params)}
+
+
+def _whole(
+    setup: StudentSetup, mesh: jax.sharding.Mesh, frozen: dict[str, Any]
+) -> Callable[[Any], Any]:
+    """The parameters of the network, of what is trained."""
+    adapter = setup.trainer.adapter
+    if adapter is None:
+        return lambda params: params
+    return functools.partial(step.merge_on(mesh, adapter), frozen[lora.BASE])
 
 
 def _first_state(
@@ -192,10 +237,11 @@ def _first_state(
     setup: StudentSetup,
     abstract: Any,
     checkpoints: checkpoint.Checkpoints,
+    base: tuple[Any, str] | None,
 ) -> tuple[step.TrainState, str]:
     """A resumed run goes on; a new one starts from given parameters, or else from random ones.
 
-    Returns the dtype of the files that the parameters came from, too.
+    Returns the dtype of the files that the parameters came from, too. `base`: of an adapter.
     """
     student, trainer = setup.student, setup.trainer
     restored = checkpoints.restore_latest(abstract)
@@ -207,13 +253,18 @@ def _first_state(
             )
         terminal.say(f"student {student}: going on from step {restored[0]}")
         return restored[1], facts[student]["weights_dtype"]
-    section = run.config.model[student]
-    params, weights_dtype = student_source.given_params(section, student, trainer.config)
-    if params is not None:
+    section, seed = run.config.model[student], student_seed(run.config, student)
+    if trainer.adapter is not None and base is not None:
+        terminal.say(f"student {student}: an adapter of {section.init_from}")
+        values = adapters.first_values(run, student, trainer.adapter, base[0], seed)
+        return step.state_from_params(abstract, trainer.optimizer, values), base[1]
+    if section.init_from:
+        key = f"config.model.{student}.init_from"
+        params, weights_dtype = student_source.given_params(section.init_from, key, trainer.config)
         terminal.say(f"student {student}: starting from {section.init_from}")
         return step.state_from_params(abstract, trainer.optimizer, params), weights_dtype
-    key = jax.random.key(student_seed(run.config, student))
-    return step.random_state(abstract, trainer.config, trainer.optimizer, key), weights_dtype
+    key = jax.random.key(seed)
+    return step.random_state(abstract, trainer.config, trainer.optimizer, key), "float32"
 
 
 def _write_facts(run: Run, student: str, facts: dict[str, Any]) -> None:

@@ -19,7 +19,12 @@ from distill_jax.annotations.duplicates import drop_duplicates
 from distill_jax.annotations.harvest import Harvest
 from distill_jax.annotations.import_formats import PREDICTIONS
 from distill_jax.annotations.leaks import Leaks, Overlap, normalised
-from distill_jax.annotations.subsets import first_problems, hold_out, share_of_questions
+from distill_jax.annotations.subsets import (
+    first_problems,
+    fold_of_questions,
+    hold_out,
+    share_of_questions,
+)
 from distill_jax.annotations.summary import summarise, table
 from distill_jax.annotations.verify import (
     Rejected,
@@ -86,10 +91,7 @@ def _read(run: Run, terminal: Terminal, spending: Spending) -> RunData:
         raise UserError(
             f"{workdir.dev_annotations} is missing: put it back, or start a new --workdir"
         )
-    train, dev = (
-        [records.annotation_from_dict(row) for _, row in records.read_json_lines(path)]
-        for path in (workdir.annotations, workdir.dev_annotations)
-    )
+    train, dev = map(records.read_annotations, (workdir.annotations, workdir.dev_annotations))
     return RunData(train, dev, [], [])
 
 
@@ -127,6 +129,9 @@ def annotate(run: Run, terminal: Terminal, spending: Spending) -> RunData:
         train, dev = hold_out(train, data.dev_problems, data.train_problems)
         dev = _mixed(run, dev)
         usage += f", {len(dev)} held out for dev"
+    train = fold_of_questions(train, data.fold)
+    if not train:
+        raise UserError(f"config.data.fold={data.fold}: no training question is in this fold")
     # One of the two takes all.
     train = first_problems(share_of_questions(train, data.train_share), data.train_problems)
     train = _mixed(run, train)

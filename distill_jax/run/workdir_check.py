@@ -7,7 +7,7 @@ from etils import epath
 from distill_jax.errors import UserError
 from distill_jax.training import checkpoint_place
 from distill_jax.training.manifest import complete_steps
-from distill_jax.workdir import Workdir, read_json
+from distill_jax.workdir import Workdir, read_facts
 
 
 def check_workdir(workdir: Workdir, identity: dict[str, Any], *, may_take_over: bool) -> bool:
@@ -54,7 +54,7 @@ def _check_files(workdir: Workdir) -> None:
         # Runs from before this was written have no hashes.
         for name, digest in facts.get("sha256", {}).items():
             if now.get(name) != digest:
-                state = "is not what it was" if name in now else "is missing"
+                state = "is not what it was" if name in now else "is missing, but was there"
                 raise UserError(
                     f"{workdir.path / name} {state} when student {student!r} began to train: put "
                     "the old file back, or start a new --workdir"
@@ -62,4 +62,4 @@ def _check_files(workdir: Workdir) -> None:
 
 
 def _facts(workdir: Workdir) -> dict[str, Any]:
-    return read_json(workdir.training_data) if workdir.training_data.exists() else {}
+    return read_facts(workdir.training_data) if workdir.training_data.exists() else {}

@@ -8,6 +8,7 @@ import ast
 import difflib
 import importlib.util
 import pathlib
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -61,7 +62,17 @@ def chosen_config(file: str | None, workdir: str | None) -> ml_collections.Confi
     if stored is None or not stored.config.exists():
         where = f"--workdir={workdir} holds no run" if workdir else "there is no --workdir"
         raise UserError(f"--config=FILE is needed: {where} that it could be taken from")
-    return config_from_dict(stored.stored_config())
+    return run_config(stored)
+
+
+def run_config(workdir: Workdir) -> ml_collections.ConfigDict:
+    """The config of the run in a directory. Raises UserError if there is none, and as
+    `config_from_dict` does."""
+    stored = workdir.stored_config()
+    try:
+        return config_from_dict(stored)
+    except UserError as error:
+        raise UserError(f"{workdir.config}: {error}: the file is damaged") from None
 
 
 def from_file(path: str, function: str, shipped: pathlib.Path) -> Any:
@@ -96,7 +107,7 @@ def config_from_dict(stored: dict[str, Any]) -> ml_collections.ConfigDict:
     """A locked config from the `config` part of a run's config.json; JSON lists become tuples.
 
     A key that did not exist when the run began has the value of configs/base.py, which leaves what
-    is new switched off.
+    is new switched off. Raises UserError for a value of another type than there.
     """
 
     def tuples(value: Any) -> Any:
@@ -107,15 +118,30 @@ def config_from_dict(stored: dict[str, Any]) -> ml_collections.ConfigDict:
     return ml_collections.ConfigDict(_filled(tuples(stored), load_config("base.py"))).lock()
 
 
-def _filled(stored: dict[str, Any], base: Any) -> dict[str, Any]:
+def _filled(stored: Any, base: Any, where: str = "config") -> dict[str, Any]:
+    if not isinstance(stored, dict):
+        raise UserError(f"{where} is not a section")
     found = dict(stored)
     for key, default in base.items():
+        name = f"{where}.{key}"
         if not isinstance(default, ml_collections.ConfigDict):
-            found.setdefault(key, default)
+            value = found.setdefault(key, default)
+            if type(value) is not type(default) and (type(value), type(default)) != (int, float):
+                kind = type(default).__name__
+                raise UserError(f"{name}={value!r} is not of type {kind}")
         elif key in ("model", "optimizer"):  # a section for each student
-            found[key] = {name: _filled(each, default.solver) for name, each in found[key].items()}
+            found[key] = {
+                student: _filled(each, default.solver, f"{name}.{student}")
+                for student, each in dict(found.get(key, {})).items()
+            }
+        elif key == "lora":  # one for each student too, which older runs do not have
+            there = found.get(key, {})
+            found[key] = {
+                student: _filled(there.get(student, {}), default.solver, f"{name}.{student}")
+                for student in found["model"]
+            }
         elif key != "task_options":  # what a task takes is its own affair
-            found[key] = _filled(found.get(key, {}), default)
+            found[key] = _filled(found.get(key, {}), default, name)
     return found
 
 
@@ -178,9 +204,11 @@ def parse_value(text: str, current: Any) -> Any:
     if isinstance(current, tuple):
         if text.strip().startswith(("(", "[")):
             try:
-                return tuple(ast.literal_eval(text))
-            except (SyntaxError, TypeError) as error:
+                value = ast.literal_eval(text)
+            except (SyntaxError, TypeError, MemoryError, RecursionError) as error:
                 raise ValueError(text) from error
+            # In Python ("FILE") is a text, whose letters nobody means.
+            return tuple(value) if isinstance(value, tuple | list) else (value,)
         kind = type(current[0]) if current else str
         return tuple(kind(part.strip()) for part in text.split(",") if part.strip())
     return text
@@ -195,6 +223,15 @@ def flatten(config: ml_collections.ConfigDict, prefix: str = "") -> dict[str, An
         else:
             flat[f"{prefix}{key}"] = value
     return flat
+
+
+def to_type(module: str, *words: object) -> str:
+    """A command as one types it.
+
+    >>> to_type("evaluate", "--workdir", "my run", "--list")
+    "python -m distill_jax.evaluate --workdir 'my run' --list"
+    """
+    return shlex.join(["python", "-m", f"distill_jax.{module}", *map(str, words)])
 
 
 class _Parser(argparse.ArgumentParser):

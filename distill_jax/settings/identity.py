@@ -25,6 +25,12 @@ OFF = {
     "teacher.reasoning": "drop",
     "tokenizer.end_of_turn": "",
     "tokenizer.end_of_text": "",
+    "data.fold": "",
+    "loss.likelihood": 1.0,
+    "loss.divergence": 0.0,
+    "loss.teacher": "",
+    "loss.beta": 0.0,
+    "loss.temperature": 1.0,
     "data.near": 0.8,
     "data.near_words": 2,
     "harvest.unwanted": [],
@@ -51,11 +57,16 @@ def identity_of(config: Any, students: Collection[str], roles: Sequence[str]) ->
     found = {}
     for key, value in flat.items():
         section, _, name = key.partition(".")
-        if section in ("model", "optimizer") and name.partition(".")[0] not in students:
+        student = name.partition(".")[0]
+        if section in ("model", "optimizer", "lora") and student not in students:
+            continue
+        if section == "lora" and config.lora[student].rank == 0:  # off
             continue
         if section in ("students", "reads") and name not in roles:
             continue
         if section == "teacher" and not config.teacher.model and key not in OFF:
+            continue
+        if key.startswith("data.removal.") and not config.data.removal.role:
             continue
         if key in OFF and value == OFF[key]:
             continue

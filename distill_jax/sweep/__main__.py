@@ -5,12 +5,12 @@ steps; `--list` shows them. Running the same command again
 skips what is finished and goes on with what is not; the comparison lies in DIR/report.
 """
 
-import pathlib
 import sys
 
 from distill_jax import errors
 from distill_jax.settings import command_line
 from distill_jax.sweep import definition, plan
+from distill_jax.workdir import local_path
 
 
 def main(argv: list[str]) -> None:
@@ -34,7 +34,7 @@ def main(argv: list[str]) -> None:
     if arguments.jobs < 1:
         parser.error("--jobs must be at least 1")
     sweep = definition.load_sweep(arguments.config)
-    planned = plan.plan(sweep, overrides, pathlib.Path(arguments.workdir))
+    planned = plan.plan(sweep, overrides, local_path(arguments.workdir, "--workdir"))
 
     from distill_jax.sweep import run_sweep
 

@@ -247,7 +247,7 @@ def _sampled_evaluations(plan: Plan) -> list[str]:
             ):
                 continue
             for each in later:
-                if each.config is not None and _questions(asked) == _questions(each):
+                if isinstance(each.step, Run) and _questions(asked) == _questions(each):
                     task, split = _questions(asked)
                     found[asked.label] = (
                         f"arm {asked.label} asks the {split} split of {task} for what is learned "

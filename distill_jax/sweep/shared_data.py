@@ -17,8 +17,8 @@ from distill_jax.workdir import Workdir
 # What decides neither the annotations nor the tokenizer. Any other key of a run's identity, one
 # that is new too, keeps two runs apart: that costs time, never a result.
 _NOT_DATA = (
-    *("seed", "students.", "reads.", "model.", "optimizer.", "train."),
-    *("data.packing", "data.seq_len", "data.max_dropped_share"),
+    *("seed", "students.", "reads.", "model.", "optimizer.", "lora.", "loss.", "train."),
+    *("data.packing", "data.seq_len", "data.max_dropped_share", "data.removal."),
 )
 # What is never trained on depends on the problems that are asked.
 _ASKED = ("evaluation.task", "evaluation.task_options", "evaluation.split")
@@ -84,7 +84,7 @@ def _has_data(workdir: Workdir) -> bool:
 
 
 def _stored(workdir: Workdir) -> Any:
-    return command_line.config_from_dict(workdir.stored_config())
+    return command_line.run_config(workdir)
 
 
 def _copy(source: Workdir, target: Workdir) -> None:

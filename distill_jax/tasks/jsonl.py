@@ -59,6 +59,19 @@ _ANNOTATIONS = ".annotations.jsonl"
 _FIELDS = ("question", "answer", "id", "steps", "attributes")
 _ANNOTATION_FIELDS = ("question", "answer", "id", "steps", "source")
 
+# Layouts that hold questions and answers too, by their keys: annotations/import_formats.py, which
+# stands above this module, reads them.
+IMPORTED = {
+    ("messages",): "chat messages",
+    ("conversations",): "ShareGPT",
+    ("instruction", "output"): "alpaca",
+    ("instruction", "generation"): "distilabel",
+    ("prompt", "completion"): "prompt and completion",
+    ("problem", "generations"): "open-r1",
+    ("problem", "generation"): "NeMo-Skills",
+    ("input", "chain", "answer"): "Mentor-KD",
+}
+
 
 def load(split: str, *, directory: str, answers: str = "plain") -> list[Problem]:
     """The problems of `<directory>/<split>.jsonl`; `answers` says how `grade` compares them.
@@ -157,6 +170,7 @@ def _read(split: str, directory: str) -> list[tuple[str, dict[str, Any], Problem
         raise UserError(f"{path}: no such file{there}: its rows look like {ROW}")
 
     def problem(where: str, row: dict[str, Any]) -> tuple[str, dict[str, Any], Problem]:
+        _name_importer(row, where)
         refuse_misspelt(row, _FIELDS, where)
         attributes = row.get("attributes")
         if attributes is not None and not isinstance(attributes, dict):
@@ -172,6 +186,19 @@ def _read(split: str, directory: str) -> list[tuple[str, dict[str, Any], Problem
     result = read_each(_json_lines(path, ROW), problem)
     refuse_twice((where, problem.id) for where, _, problem in result)
     return result
+
+
+def _name_importer(row: dict[str, Any], where: str) -> None:
+    """Raise UserError for a row of a layout that is imported, saying how."""
+    if "question" in row or "steps" in row:
+        return
+    for keys, layout in IMPORTED.items():
+        if all(key in row for key in keys):
+            raise UserError(
+                f"{where}: a row of the layout {layout} ({', '.join(keys)}): give the file another "
+                f"name and import it with --config.data.annotations=FILE; here belong its "
+                f"problems, as {ROW}"
+            )
 
 
 def _json_lines(path: pathlib.Path, example: str) -> list[tuple[str, dict[str, Any]]]:
@@ -191,6 +218,7 @@ def _from_file(
         by_question.setdefault(problem.question, []).append(problem)
 
     def annotation(where: str, row: dict[str, Any]) -> tuple[str, Annotation]:
+        _name_importer(row, where)
         refuse_misspelt(row, _ANNOTATION_FIELDS, where)
         problem = _match(row, where, by_id, by_question)
         source = row.get("source", {"kind": "gold"})

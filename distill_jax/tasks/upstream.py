@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from distill_jax.errors import UserError
+from distill_jax.records import refuse_half_pairs
 from distill_jax.workdir import local_path
 
 Row = tuple[str, dict[str, Any]]
@@ -41,6 +42,7 @@ def json_rows(path: pathlib.Path, url: str) -> list[Row]:
     for where, row in result:
         if not isinstance(row, dict):
             raise UserError(f"{where}: not a JSON object: download it from {url}")
+        refuse_half_pairs(row, where)
     return result
 
 

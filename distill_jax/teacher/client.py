@@ -6,6 +6,7 @@ are ignored by some, so that several samples are several requests and texts are 
 
 import asyncio
 import email.utils
+import os
 import random
 import re
 import time
@@ -19,6 +20,11 @@ from distill_jax.teacher.pace import Pace
 from distill_jax.teacher.response import NoAnswer, Written, one_line, read_response
 from distill_jax.teacher.settings import NO_KEY, TeacherSettings
 
+# Variables that the HTTP library reads, whatever their case.
+_FOR_CONNECTIONS = (
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"),
+)
 LONGEST_WAIT_S = 600.0  # that a server may ask for
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0  # between attempts
 _UNASKED_REFUSALS = 3  # so many requests refused or not understood, none answered: a wrong config
@@ -80,6 +86,30 @@ class _NotUnderstood(_Passing):
     """Status 200 with something that is no answer."""
 
 
+def _connections(settings: TeacherSettings) -> openai.AsyncOpenAI:
+    """Raises UserError if a variable cannot be a header, or names no proxy or certificate."""
+    url, key = settings.url(), settings.key()
+    for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+        if not all(" " <= character <= "~" for character in os.environ.get(name, "")):
+            raise UserError(
+                f"{name} holds a line break or a character that is not ASCII: export it again, or "
+                "unset it"
+            )
+    try:
+        return openai.AsyncOpenAI(
+            base_url=url,
+            api_key=key,
+            timeout=settings.timeout_s,
+            max_retries=0,  # ours know of the other requests
+        )
+    except Exception as error:  # of ssl, of an address, of a package that a proxy needs
+        names = [name for name in os.environ if name.upper() in _FOR_CONNECTIONS]
+        raise UserError(
+            f"no connection to a teacher can be made ({one_line(str(error))}): mend or unset "
+            f"{', '.join(names) or 'the variables for proxies and certificates'}"
+        ) from None
+
+
 class Client:
     """Sends requests, as fast as it may; tries again what may pass.
 
@@ -90,12 +120,7 @@ class Client:
     def __init__(self, settings: TeacherSettings, say: Callable[[str], None]):
         """`say` hears of requests that time out."""
         self._settings, self._say = settings, say
-        self._openai = openai.AsyncOpenAI(
-            base_url=settings.url(),
-            api_key=settings.key(),
-            timeout=settings.timeout_s,
-            max_retries=0,  # ours know of the other requests
-        )
+        self._openai = _connections(settings)
         chat, text = self._openai.chat.completions, self._openai.completions
         self._create: Any = (chat if settings.api == "chat" else text).with_raw_response.create
         self._pace = Pace(settings.requests_per_minute, settings.tokens_per_minute)
@@ -153,7 +178,7 @@ class Client:
         if isinstance(last, _TimedOut):
             remedy = f"run the same command again when it is quicker, or {self._for_slow_ones()}"
         return PeerGone(
-            f"the teacher at {self._settings.url()} does not answer ({last}; "
+            f"the teacher at {self._settings.shown_url()} does not answer ({last}; "
             f"{self._settings.retries + 1} attempts in {time.monotonic() - began:.0f} s): what "
             f"it answered is kept; {remedy}"
         )
@@ -221,7 +246,7 @@ class Client:
 
     def _no_openai_server(self, detail: object) -> UserError:
         return UserError(
-            f"the teacher at {self._settings.url()} does not answer as an OpenAI server does "
+            f"the teacher at {self._settings.shown_url()} does not answer as an OpenAI server does "
             f"({detail}): look at config.teacher.base_url, which usually ends in /v1, and api"
         )
 
@@ -230,8 +255,8 @@ class Client:
         used_up = status == 402 or code in _NO_CREDIT_CODES
         if used_up or (status < 500 and _NO_CREDIT.search(message)):
             return UserError(
-                f"the account at {self._settings.url()} is used up ({detail}): what was answered "
-                "is kept; add credit and run the same command again"
+                f"the account at {self._settings.shown_url()} is used up ({detail}): what was "
+                "answered is kept; add credit and run the same command again"
             )
         if status in (408, 409, 425, 429) or status >= 500:
             return _Passing(detail, wait_s)
@@ -242,8 +267,9 @@ class Client:
         unasked = not self.answers and (status == 404 or self._refused >= _UNASKED_REFUSALS)
         if unasked or self._refused >= _REFUSALS_IN_A_ROW:
             return UserError(
-                f"the teacher at {self._settings.url()} refuses the requests ({detail}): look at "
-                "config.teacher.model, base_url, api, max_tokens_name, temperature, top_p and extra"
+                f"the teacher at {self._settings.shown_url()} refuses the requests ({detail}): "
+                "look at config.teacher.model, base_url, api, max_tokens_name, temperature, top_p "
+                "and extra"
             )
         return AskingFailed("refused", detail)
 

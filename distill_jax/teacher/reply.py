@@ -13,7 +13,7 @@ but arithmetic, by text/calculator.py. Nothing here raises, and all of it is lin
 import dataclasses
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from distill_jax.records import Step
@@ -97,6 +97,26 @@ def parse_dialogue(text: str) -> Reply:
             spans.append((0, 0))
     solutions = [body[start:end] for start, end in spans]
     return _reply(map(Pair, questions, solutions), ending)
+
+
+def parse_turns(turns: Sequence[str]) -> Reply | None:
+    """Pairs of messages that ask and answer in turn, and the final answer; None if they do not.
+
+    The first message asks, every second one ends in a question mark and the others do not. A last
+    one that follows an answer belongs to it, so that it may state the final answer.
+
+    >>> parse_turns(["How many in 2 bags?", "2*3 = 6", "The answer is 6."])
+    Reply(steps=(Step(subquestion='How many in 2 bags?', solution='2*3 = 6'),), answer='6')
+    """
+    said = [_FENCE.sub("", _visible(turn)).strip() for turn in turns]
+    if len(said) % 2 and len(said) > 1 and not _is_question(said[-1]):
+        said[-2:] = ["\n".join(said[-2:])]
+    asked = [_is_question(text) for text in said]
+    if not said or asked != [True, False] * (len(said) // 2):
+        return None
+    ending = split_answer(without_bold(said[-1]))
+    pairs = [Pair(*said[place : place + 2]) for place in range(0, len(said), 2)]
+    return _reply([*pairs[:-1], Pair(pairs[-1].question, ending.body)], ending)
 
 
 def parse_chain(text: str) -> Reply:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import urllib.parse
 from typing import Any, NamedTuple
 
 from distill_jax.errors import UserError
@@ -57,12 +58,18 @@ class TeacherSettings:
         Raises UserError if that is not an address.
         """
         url = self.base_url or os.environ.get("OPENAI_BASE_URL", "") or OPENAI
-        if not url.startswith(("http://", "https://")):
+        if not _is_address(url):
             raise UserError(
-                f"config.teacher.base_url={url!r} (or OPENAI_BASE_URL): an address such as "
-                "http://localhost:8000/v1 is expected"
+                f"config.teacher.base_url={url.rpartition('@')[2]!r} (or OPENAI_BASE_URL): an "
+                "address such as http://localhost:8000/v1 is expected"
             )
         return url
+
+    def shown_url(self) -> str:
+        """`url` as it may be printed: without a name, password or key in it."""
+        parts = urllib.parse.urlsplit(self.url())
+        host = parts.netloc.rpartition("@")[2]
+        return urllib.parse.urlunsplit((parts.scheme, host, parts.path, "", ""))
 
     def key(self) -> str:
         """OPENAI_API_KEY without white space around it. Servers other than OpenAI's may do without.
@@ -118,6 +125,13 @@ class TeacherSettings:
         """What so many tokens cost, in the currency of the prices (which are per million)."""
         price = prompt_tokens * self.price_input + completion_tokens * self.price_output
         return price / 1_000_000
+
+
+def _is_address(url: str) -> bool:
+    try:
+        return url.startswith(("http://", "https://")) and bool(urllib.parse.urlsplit(url).hostname)
+    except ValueError:
+        return False
 
 
 def mistakes(teacher: Any) -> list[str]:

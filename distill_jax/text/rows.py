@@ -29,8 +29,9 @@ from collections.abc import Mapping, Sequence
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Problem, shorten
 from distill_jax.text import messages
+from distill_jax.text.formats import FORMATS
 from distill_jax.text.tokenizer import Tokenizer
-from distill_jax.text.transcript import SCHEMES, Scheme, render
+from distill_jax.text.transcript import SCHEMES, Scheme, before_answer, render
 
 NO_LOSS = -1
 
@@ -54,6 +55,8 @@ class Row:
     name: str = dataclasses.field(default="", compare=False)
     problem: str = dataclasses.field(default="", compare=False)  # its id
     origin: str = dataclasses.field(default="", compare=False)  # Annotation.origin
+    # Which tokens may be taken away while it is trained on (training/removal.py); [] = none.
+    removable: list[bool] = dataclasses.field(default_factory=list)
 
 
 def make_views(
@@ -176,9 +179,11 @@ def encode_rows(
     scheme: Scheme,
     views: Sequence[View],
     tokenizer: Tokenizer,
+    removed_role: str = "",
 ) -> dict[str, list[Row]]:
     """The training rows of every student: one per annotation and view of this student.
 
+    The words of `removed_role` are removable, but for end marks and the answer with its mark.
     Raises UserError, which names the row, for text that the tokenizer cannot hold.
     """
     prompts = encode_prompts(annotations, scheme, tokenizer)
@@ -196,11 +201,46 @@ def encode_rows(
     for annotation, prompt, turns in zip(annotations, prompts, transcripts, strict=True):
         name = f"{annotation.id} ({shorten(annotation.question)!r})"
         encoded = [(writer, next(texts)) for writer, _ in turns]
+        parts = [
+            (
+                writer,
+                len(openings[scheme.roles.index(writer)]) if openings else 0,
+                _words(text, ids, tokenizer) if writer == removed_role else 0,
+                len(ids),
+            )
+            for (writer, text), (_, ids) in zip(turns, encoded, strict=True)
+        ]
         for view in views:
             row = build_row(prompt, encoded, view, scheme, marks, openings)
-            of = {"name": name, "problem": annotation.id, "origin": annotation.origin}
+            of: dict = {"name": name, "problem": annotation.id, "origin": annotation.origin}
+            if removed_role:
+                seen = [part for writer, *part in parts if writer in view.sees]
+                of["removable"] = _removable(len(prompt), seen, len(row.tokens))
             rows[view.student].append(dataclasses.replace(row, **of))
     return rows
+
+
+def _words(text: str, ids: list[int], tokenizer: Tokenizer) -> int:
+    """How many of the tokens of a turn are not its answer with the mark."""
+    if not (reasoning := before_answer(text)):
+        return 0 if any(form.before_answer in text for form in FORMATS.values()) else len(ids)
+    count = len(ids)
+    while len(tokenizer.decode(ids[:count])) > len(reasoning):
+        count -= 1
+    return count
+
+
+def _removable(prompt: int, turns: Sequence[Sequence[int]], length: int) -> list[bool]:
+    """`Row.removable` of a row of so many tokens. Of each turn that it holds: the tokens of its
+    opening, its words that may go, and all of its words.
+
+    >>> "".join("-x"[flag] for flag in _removable(2, [(0, 2, 2), (1, 0, 3)], 11))
+    '--xx-------'
+    """
+    flags = [False] * prompt
+    for opening, words, written in turns:
+        flags += [False] * opening + [place < words for place in range(written + 1)]
+    return flags + [False] * (length - len(flags))
 
 
 def show_row(row: Row, tokenizer: Tokenizer, roles: Sequence[str]) -> str:

@@ -243,9 +243,9 @@ def _from_hugging_face(name: str, path: pathlib.Path) -> Any:
             # This class takes tokenizer.json as it is. That of a model may put its own splitting of
             # text in its place: SmolLM2 names GPT-2's class, which does not split digits.
             return transformers.PreTrainedTokenizerFast.from_pretrained(source)
-        except (OSError, ValueError):  # there may be no tokenizer.json, but the files for its class
+        except Exception:  # there may be no tokenizer.json, but the files for its class
             return transformers.AutoTokenizer.from_pretrained(source)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # tokenizers raises Exception itself, damaged files anything
         reason = str(error).split("\n")[0]
         raise UserError(
             f"config.tokenizer.name={name}: cannot load a tokenizer ({reason}): give a directory "

@@ -77,8 +77,8 @@ def render(annotation: Annotation, scheme: Scheme) -> Turns:
     form = scheme.text_format
     answer = form.trimmed(annotation.answer)
     if not scheme.needs_steps:
-        return [("solver", f"{form.before_lone_answer}{answer}")]
-    ending = f"{form.before_answer}{answer}"
+        return [("solver", f"{form.before_lone_answer}{answer}{form.after_answer}")]
+    ending = f"{form.before_answer}{answer}{form.after_answer}"
     if not annotation.steps:
         raise UserError(f"{annotation.id}: no steps: scheme {scheme.name!r} needs some")
     if scheme.alone:
@@ -108,10 +108,11 @@ def parse(turns: Turns, scheme: Scheme) -> tuple[tuple[Step, ...], str | None]:
     texts = [text for writer, text in turns if writer == "solver"]
     if not scheme.needs_steps:
         _, mark, answer = "".join(texts[-1:]).partition(form.before_lone_answer)
-        return (), answer if mark else None
+        return (), answer.removesuffix(form.after_answer) if mark else None
     answer = None
     if texts and form.before_answer in texts[-1]:
         texts[-1], answer = texts[-1].rsplit(form.before_answer, 1)
+        answer = answer.removesuffix(form.after_answer)
         texts[-1] = texts[-1].removeprefix(form.before_reasoning)
     if scheme.alone:
         return tuple(Step(None, text) for text in texts), answer

@@ -21,13 +21,15 @@ class MetricsFile:
                 file.write(json.dumps({"step": step, **values}) + "\n")
 
     def rows(self) -> list[dict[str, float]]:
-        """All lines so far; a torn last line is left out."""
+        """All lines so far; a torn last line and damaged ones are left out."""
         if self._path is None or not self._path.exists():
             return []
         rows = []
-        for line in self._path.read_text(encoding="utf-8").split("\n"):
-            with contextlib.suppress(json.JSONDecodeError):
-                rows.append(json.loads(line))
+        for line in self._path.read_text(encoding="utf-8", errors="replace").split("\n"):
+            with contextlib.suppress(ValueError):
+                row = json.loads(line)
+                if isinstance(row, dict) and "step" in row:
+                    rows.append(row)
         return rows
 
     def forget_after(self, step: int, prefix: str) -> None:
@@ -42,7 +44,7 @@ class MetricsFile:
             row for row in rows if row["step"] <= step or not any(k.startswith(prefix) for k in row)
         ]
         text = "".join(json.dumps(row) + "\n" for row in kept)
-        if text != self._path.read_text(encoding="utf-8"):
+        if text != self._path.read_text(encoding="utf-8", errors="replace"):
             workdir.write_text(self._path, text)
 
     def steps(self, prefix: str) -> list[int]:

@@ -11,6 +11,7 @@ from distill_jax.errors import UserError
 from distill_jax.settings import ranges
 from distill_jax.text.rows import NO_LOSS, Row
 from distill_jax.training.packing import PackedStream
+from distill_jax.training.removal import Removal, left_over
 
 
 class StudentRows:
@@ -49,6 +50,8 @@ class StudentRows:
         self._offsets = np.concatenate([[0], np.cumsum(lengths)])
         self._tokens = np.concatenate([np.array(row.tokens, np.int32) for row in kept])
         self._writers = np.concatenate([np.array(row.writers, np.int32) for row in kept])
+        flags = [row.removable or [False] * len(row.tokens) for row in kept]
+        self._removable = np.concatenate([np.array(each, bool) for each in flags])
         self._loss_counts = np.add.reduceat(self._writers != NO_LOSS, self._offsets[:-1])
         if self._loss_counts.min() == 0:
             row = kept[int(self._loss_counts.argmin())]
@@ -60,6 +63,9 @@ class StudentRows:
         self.tokens = int(lengths.sum() - len(kept))
         self.loss_tokens = int(self._loss_counts.sum())
         self.most_loss_tokens = int(self._loss_counts.max())
+        self.most_removable = int(
+            np.add.reduceat(self._removable, self._offsets[:-1], dtype=int).max()
+        )
         self.origins = _count_by_origin(rows, max_tokens)
 
     def __len__(self) -> int:
@@ -69,16 +75,23 @@ class StudentRows:
         """Inputs of row `index`."""
         return int(self._offsets[index + 1] - self._offsets[index]) - 1
 
-    def inputs(self, index: int) -> np.ndarray:
-        """int32 [length]: the tokens but the last."""
-        return self._tokens[self._offsets[index] : self._offsets[index + 1] - 1]
+    def inputs(self, index: int, removed: int = 0) -> np.ndarray:
+        """int32 [length]: the tokens but the last; without the first `removed` removable ones."""
+        return self._row(index, removed)[0][:-1]
 
-    def losses(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def losses(self, index: int, removed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(positions in the inputs, targets, writers) of the loss tokens: int32 each."""
-        start, stop = self._offsets[index], self._offsets[index + 1]
-        tokens, writers = self._tokens[start:stop], self._writers[start:stop]
+        tokens, writers = self._row(index, removed)
         (positions,) = np.nonzero(writers[1:] != NO_LOSS)
         return positions.astype(np.int32), tokens[positions + 1], writers[positions + 1]
+
+    def _row(self, index: int, removed: int) -> tuple[np.ndarray, np.ndarray]:
+        start, stop = self._offsets[index], self._offsets[index + 1]
+        tokens, writers = self._tokens[start:stop], self._writers[start:stop]
+        if not removed:
+            return tokens, writers
+        left = left_over(self._removable[start:stop], removed)
+        return tokens[left], writers[left]
 
 
 def _count_by_origin(rows: Sequence[Row], max_tokens: int) -> dict[str, dict[str, int]]:
@@ -114,8 +127,11 @@ def row_shape(rows: StudentRows, seq_len: int, packed: bool) -> RowShape:
     return RowShape(seq_len, -(-most // 4) * 4, packed)
 
 
-def assemble(rows: StudentRows, indices: Sequence[int], shape: RowShape) -> dict[str, Any]:
-    """One row of a batch that holds the rows of these indices, one after the other.
+def assemble(
+    rows: StudentRows, indices: Sequence[int], shape: RowShape, removed: Sequence[int] = ()
+) -> dict[str, Any]:
+    """One row of a batch that holds the rows of these indices, one after the other; of each the
+    first `removed` of what is removable are left out.
 
     For the row above in front of another of tokens 8 1 9 0 with loss on 9 and 0, packed into 12:
 
@@ -140,14 +156,15 @@ def assemble(rows: StudentRows, indices: Sequence[int], shape: RowShape) -> dict
     out["writers"] = np.full(shape.loss_capacity, NO_LOSS, np.int32)
     out["weights"] = np.zeros(shape.loss_capacity, np.float32)
     start = slot = 0
-    for number, index in enumerate(indices, start=1):
-        inputs = rows.inputs(index)
+    removed = removed or [0] * len(indices)
+    for number, (index, less) in enumerate(zip(indices, removed, strict=True), start=1):
+        inputs = rows.inputs(index, less)
         stop = start + len(inputs)
         out["inputs"][start:stop] = inputs
         if shape.packed:
             out["segments"][start:stop] = number
             out["positions"][start:stop] = np.arange(len(inputs))
-        positions, targets, writers = rows.losses(index)
+        positions, targets, writers = rows.losses(index, less)
         end = slot + len(positions)
         out["loss_positions"][slot:end] = positions + start
         out["targets"][slot:end] = targets
@@ -174,13 +191,18 @@ class Batches:
         batch_size: int,
         process: int = 0,
         processes: int = 1,
+        removal: Removal | None = None,
     ):
-        """Raises UserError where the batch does not divide over the processes."""
+        """`removal`: what rows lose while they are trained on.
+
+        Raises UserError where the batch does not divide over the processes.
+        """
         if batch_size % processes:
             raise UserError(
                 f"config.train.batch_size={batch_size} does not divide by {processes} processes"
             )
         self.shape, self.batch_size = shape, batch_size
+        self.most_removable = rows.most_removable
         self._rows = rows
         self._process, self._processes = process, processes
         import grain  # takes a second
@@ -190,6 +212,10 @@ class Batches:
         self._packed = None
         if shape.packed:
             self._packed = PackedStream(self._stream, rows.length, shape.seq_len, len(rows))
+        self.removal = removal
+        if removal is not None:
+            steps = self.rows_per_epoch() / batch_size
+            self.removal = dataclasses.replace(removal, steps_per_epoch=steps)
 
     def __getitem__(self, step: int) -> dict[str, np.ndarray]:
         share = self.batch_size // self._processes
@@ -203,8 +229,25 @@ class Batches:
 
     def row(self, number: int) -> dict[str, np.ndarray]:
         """Row `number` of the endless sequence."""
+        indices, removed = self._members(number)
+        return assemble(self._rows, indices, self.shape, removed)
+
+    def fed(self, step: int) -> tuple[int, int]:
+        """(non-padding tokens, loss tokens) of update `step` + 1 over all processes."""
+        tokens = losses = 0
+        for number in range(step * self.batch_size, (step + 1) * self.batch_size):
+            for index, removed in zip(*self._members(number), strict=True):
+                tokens += len(self._rows.inputs(index, removed))
+                losses += len(self._rows.losses(index, removed)[0])
+        return tokens, losses
+
+    def _members(self, number: int) -> tuple[Sequence[int], Sequence[int]]:
+        """(the rows in batch row `number`, what each of them lacks)."""
         indices = [self._stream[number]] if self._packed is None else self._packed[number]
-        return assemble(self._rows, indices, self.shape)
+        if self.removal is None:
+            return indices, [0] * len(indices)
+        step = number // self.batch_size
+        return indices, self.removal.of_rows(step, number, len(indices))
 
     def global_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Shapes and dtypes of a batch over all processes."""
@@ -221,17 +264,21 @@ class Batches:
 
 
 def dev_batches(
-    rows: StudentRows, shape: RowShape, batch_size: int, process: int, processes: int
+    rows: StudentRows,
+    shape: RowShape,
+    batch_size: int,
+    process: int,
+    processes: int,
+    removed: int = 0,
 ) -> list[dict[str, np.ndarray]]:
-    """This process's part of batches that hold every row once; empty rows fill up the last one."""
+    """This process's part of batches that hold every row once, `removed` tokens left out of each;
+    empty rows fill up the last one."""
     share = batch_size // processes
     batches = []
     for start in range(0, len(rows), batch_size):
         first = start + process * share
-        members = [
-            assemble(rows, [index] if index < len(rows) else [], shape)
-            for index in range(first, first + share)
-        ]
+        there = ([n] if n < len(rows) else [] for n in range(first, first + share))
+        members = [assemble(rows, index, shape, [removed] * len(index)) for index in there]
         batches.append({name: np.stack([row[name] for row in members]) for name in members[0]})
     return batches
 

@@ -5,7 +5,10 @@ from typing import Any
 import jax
 import optax
 
+from distill_jax.model import lora
 from distill_jax.settings import ranges
+
+_MATRICES = ("kernel", "embedding", lora.A, lora.B, lora.ROWS)
 
 
 def learning_rate_schedule(
@@ -35,10 +38,8 @@ def make_optimizer(
 
 
 def decay_mask(params: Any) -> Any:
-    """True for kernels and embeddings."""
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _: path[-1].key in ("kernel", "embedding"), params
-    )
+    """True for kernels and embeddings, and for what is trained of them beside a base."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key in _MATRICES, params)
 
 
 def mistakes(settings: Any, student: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import flax.linen as nn
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, PartitionSpec
 
-from distill_jax.model import attention, network, sharding
+from distill_jax.model import attention, lora, network, sharding
 from distill_jax.model.network import NetworkConfig
 from distill_jax.settings import ranges
 from distill_jax.training import loss
@@ -23,7 +23,7 @@ class TrainState(flax.struct.PyTreeNode):
     """Everything a checkpoint holds. `step` counts completed updates."""
 
     step: jax.Array  # int32 []
-    params: Any  # float32
+    params: Any  # float32; of a student with an adapter only what is trained, see model/lora.py
     opt_state: Any
     measured_step: jax.Array  # int32 [] the last step measured on dev, -1 = none yet
     best_step: jax.Array  # int32 [] the one with the best dev value so far, -1 = none yet
@@ -54,12 +54,17 @@ class Computation:
 
 
 class Objective(Protocol):
-    """What a step makes smaller: the sum over its terms of sum / count.
+    """What a step makes smaller: the sum over its terms of weight * sum / count.
 
     A term's count is that of the whole batch, over all micro-batches and devices, and its sum is
     added up over micro-batches: so the mean is taken once. Counts therefore need nothing but the
-    batch. Both methods give float32 [] for each term, by the same names.
+    batch. Both methods give float32 [] for each term, by the names of `weights`.
     """
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """Of each term. A term whose weight is 0 is left out, here and in what is computed."""
+        ...
 
     def counts(self, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
         """What each term's sum is divided by (0: nothing to learn from, the term is 0)."""
@@ -92,6 +97,11 @@ class Trainer:
     allowed: Any
     seed: int  # of dropout
     objective: Objective
+    adapter: lora.Adapter | None = None
+
+    def whole(self, params: Any, frozen: dict[str, Any]) -> Any:
+        """The parameters of the network: with an adapter, those of the base in `frozen` too."""
+        return params if self.adapter is None else self.adapter.merge(frozen[lora.BASE], params)
 
 
 def loss_tokens(
@@ -119,7 +129,10 @@ def train_step(
     trainer: Trainer,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """One update of the mean loss (see `Objective`). `frozen` holds the parameters of students
-    that the objective only reads, by name.
+    that the objective only reads, by name, and the base of an adapter.
+
+    The metrics are the loss, the norm of its gradient and, if there are several terms, the mean of
+    each without its weight, as `loss_NAME`.
 
     Micro-batch i of A takes the rows i, i + A, i + 2 A, ...: each device then cuts its own rows.
     """
@@ -129,15 +142,18 @@ def train_step(
     )
 
     def mean_loss(params, micro_batch, key):
-        sums = trainer.objective.sums(trainer, params, frozen, micro_batch, key)
+        whole = trainer.whole(params, frozen)
+        sums = trainer.objective.sums(trainer, whole, frozen, micro_batch, key)
         means = jax.tree.map(jnp.divide, sums, counts)
-        return functools.reduce(jnp.add, means.values())
+        weighted = (weight * means[name] for name, weight in trainer.objective.weights.items())
+        return functools.reduce(jnp.add, weighted), means
 
+    gradient = jax.value_and_grad(mean_loss, has_aux=True)
     key = None
     if network.drops(trainer.config):
         key = jax.random.fold_in(jax.random.key(trainer.seed), state.step)
     if parts == 1:
-        value, grads = jax.value_and_grad(mean_loss)(state.params, batch, key)
+        (value, means), grads = gradient(state.params, batch, key)
     else:
         split = jax.tree.map(
             lambda x: jnp.moveaxis(x.reshape(-1, parts, *x.shape[1:]), 1, 0), batch
@@ -146,14 +162,17 @@ def train_step(
         def add(sums, numbered):
             number, micro_batch = numbered
             micro_key = None if key is None else jax.random.fold_in(key, number)
-            new = jax.value_and_grad(mean_loss)(state.params, micro_batch, micro_key)
+            new = gradient(state.params, micro_batch, micro_key)
             return jax.tree.map(jnp.add, sums, new), None
 
-        zeros = (jnp.float32(0.0), jax.tree.map(jnp.zeros_like, state.params))
-        (value, grads), _ = jax.lax.scan(add, zeros, (jnp.arange(parts), split))
+        nothing = dict.fromkeys(counts, jnp.float32(0.0))
+        zeros = ((jnp.float32(0.0), nothing), jax.tree.map(jnp.zeros_like, state.params))
+        ((value, means), grads), _ = jax.lax.scan(add, zeros, (jnp.arange(parts), split))
     updates, opt_state = trainer.optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     metrics = {"loss": value, "grad_norm": optax.tree.norm(grads)}
+    if len(means) > 1:
+        metrics |= {f"loss_{name}": mean for name, mean in means.items()}
     return state.replace(step=state.step + 1, params=params, opt_state=opt_state), metrics
 
 
@@ -189,26 +208,43 @@ def init_state(params: Any, optimizer: optax.GradientTransformation) -> TrainSta
 
 
 def abstract_state(
-    mesh: Mesh, config: NetworkConfig, optimizer: optax.GradientTransformation
+    mesh: Mesh,
+    config: NetworkConfig,
+    optimizer: optax.GradientTransformation,
+    adapter: lora.Adapter | None = None,
 ) -> TrainState:
     """Shapes, dtypes and shardings of `init_state`, without any memory."""
-    return _laid_out(
-        mesh,
-        config,
-        jax.eval_shape(
-            lambda key: init_state(network.init_params(config, key), optimizer), jax.random.key(0)
-        ),
-    )
+    trained = adapter.shapes() if adapter else _param_shapes(config)
+    shapes = jax.eval_shape(lambda params: init_state(params, optimizer), trained)
+    return _laid_out(mesh, (adapter or config).partition_rules, shapes)
 
 
 def abstract_params(mesh: Mesh, config: NetworkConfig) -> Any:
     """Shapes, dtypes and shardings of a student's parameters alone."""
-    shapes = jax.eval_shape(lambda: network.init_params(config, jax.random.key(0)))
-    return _laid_out(mesh, config, shapes)
+    return _laid_out(mesh, config.partition_rules, _param_shapes(config))
 
 
-def _laid_out(mesh: Mesh, config: NetworkConfig, shapes: Any) -> Any:
-    layout = sharding.shardings(mesh, sharding.match_rules(config.partition_rules, shapes))
+def abstract_trained(mesh: Mesh, adapter: lora.Adapter) -> Any:
+    """The same of what is trained beside a base."""
+    return _laid_out(mesh, adapter.partition_rules, adapter.shapes())
+
+
+def abstract_base(mesh: Mesh, adapter: lora.Adapter) -> Any:
+    """The same of the base, as it is held during training."""
+    return _laid_out(mesh, adapter.model.partition_rules, adapter.base_shapes())
+
+
+def abstract_frozen(mesh: Mesh, adapter: lora.Adapter | None) -> dict[str, Any]:
+    """What a step of a likelihood only reads."""
+    return {} if adapter is None else {lora.BASE: abstract_base(mesh, adapter)}
+
+
+def _param_shapes(config: NetworkConfig) -> Any:
+    return jax.eval_shape(lambda: network.init_params(config, jax.random.key(0)))
+
+
+def _laid_out(mesh: Mesh, rules: sharding.Rules, shapes: Any) -> Any:
+    layout = sharding.shardings(mesh, sharding.match_rules(rules, shapes))
     return jax.tree.map(
         lambda shape, place: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=place),
         shapes,
@@ -231,15 +267,26 @@ def state_from_params(
     abstract: TrainState, optimizer: optax.GradientTransformation, params: Any
 ) -> TrainState:
     """The first state of given parameters (host arrays float32), each device gets its part."""
-    placed = jax.tree.map(
+    places = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+    init = jax.jit(lambda params: init_state(params, optimizer), out_shardings=places)
+    return init(placed(abstract.params, params))
+
+
+def placed(abstract: Any, values: Any) -> Any:
+    """Host arrays, the same in every process, laid out as `abstract` says."""
+    return jax.tree.map(
         lambda value, leaf: jax.make_array_from_callback(
             leaf.shape, leaf.sharding, functools.partial(_part, value)
         ),
-        params,
-        abstract.params,
+        values,
+        abstract,
     )
-    places = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-    return jax.jit(lambda params: init_state(params, optimizer), out_shardings=places)(placed)
+
+
+def merge_on(mesh: Mesh, adapter: lora.Adapter) -> Callable[[Any, Any], Any]:
+    """`Adapter.merge` jitted, with the parameters laid out over the mesh."""
+    places = jax.tree.map(lambda leaf: leaf.sharding, abstract_params(mesh, adapter.model))
+    return jax.jit(adapter.merge, out_shardings=places)
 
 
 def _part(value, index):

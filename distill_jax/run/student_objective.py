@@ -1,0 +1,93 @@
+"""The objective of a student, config.loss, and the frozen students that it reads."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+
+from distill_jax.errors import UserError
+from distill_jax.model import attention
+from distill_jax.model.network import NetworkConfig
+from distill_jax.run import student_source
+from distill_jax.run.run import Run
+from distill_jax.text.tokenizer import Tokenizer
+from distill_jax.tracking.terminal import Terminal
+from distill_jax.training import step
+from distill_jax.training.divergence import Divergence
+from distill_jax.training.objective import TEACHER, Distillation, Likelihood
+from distill_jax.workdir import local_path
+
+_KEY = "config.loss.teacher"
+
+
+class Frozen(NamedTuple):
+    """A student that is only read."""
+
+    name: str  # where it is: student_source.given_size
+    model: NetworkConfig
+
+
+class StudentObjective(NamedTuple):
+    """What a student is trained on."""
+
+    objective: step.Objective
+    frozen: dict[str, Frozen]  # by the names that the objective gives them
+
+
+def teacher(run: Run, student: str, model: NetworkConfig, tokenizer: Tokenizer) -> Frozen | None:
+    """The frozen student that config.loss.teacher names for a student; None if there is none.
+
+    Raises UserError if it cannot be read, or has other words.
+    """
+    settings = run.config.loss
+    if not settings.divergence:
+        return None
+    directory = local_path(settings.teacher, _KEY)
+    is_run = (directory / "training_data.json").exists()
+    name = str(directory / "checkpoints" / student) if is_run else settings.teacher
+    size = student_source.given_size(name, _KEY, tokenizer)
+    if size.vocab_size != model.vocab_size:
+        raise UserError(
+            f"{_KEY}={name} has {size.vocab_size} rows of embeddings, student {student!r} has "
+            f"{model.vocab_size}: start both from models with the same tokenizer and vocabulary"
+        )
+    return Frozen(name, size)
+
+
+def make(run: Run, teacher: Frozen | None, platform: str, seq_len: int) -> StudentObjective:
+    """`platform` and the tokens of a row decide on the kernel of the teacher's attention.
+
+    Raises UserError if the teacher cannot read such rows.
+    """
+    settings, train = run.config.loss, run.config.train
+    if teacher is None:
+        return StudentObjective(Likelihood(), {})
+    if seq_len > teacher.model.context:
+        raise UserError(
+            f"{_KEY}={teacher.name} reads {teacher.model.context} tokens, the rows have up to "
+            f"{seq_len}: set config.data.seq_len={teacher.model.context}"
+        )
+    kernel, _ = attention.choose_kernel(
+        train.attention,
+        platform,
+        dtype=train.dtype,
+        seq_len=seq_len,
+        head_dim=teacher.model.head_dim,
+        dropout=0.0,
+    )
+    kind = Divergence(settings.beta, settings.temperature)
+    weights = settings.likelihood, settings.divergence
+    objective = Distillation(*weights, kind, teacher.model, kernel)
+    return StudentObjective(objective, {TEACHER: teacher})
+
+
+def load(
+    frozen: Mapping[str, Frozen], mesh: jax.sharding.Mesh, terminal: Terminal
+) -> dict[str, Any]:
+    """The parameters of frozen students, laid out over the mesh."""
+    loaded = {}
+    for role, (name, model) in frozen.items():
+        terminal.say(f"the {role}: {name}")
+        params, _ = student_source.given_params(name, _KEY, model)
+        loaded[role] = step.placed(step.abstract_params(mesh, model), params)
+    return loaded
