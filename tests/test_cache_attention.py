@@ -106,7 +106,7 @@ from distill_jax.sampling.turn_rules import TurnRules, ViewRules
 
 model = gpt2.GPT2Config(256, context=512, layers=2, heads=4, width=256)  # heads of 64
 plan = TurnRules(
-    views=(ViewRules("solver", model, (True,)),), role_view=(0,), next_role=(0,), may_pass=(False,),
+    views=(ViewRules("solver", model, (True,)),), role_views=((0,),), next_role=(0,), may_pass=(False,),
     may_end=(True,), end_of_turn=0, end_of_text=1, vocab_size=250, max_turns=1, max_turn_tokens=64,
     max_tokens=64, dtype="bfloat16", kernel=sys.argv[2],
 )

@@ -185,8 +185,7 @@ def decode_chunk(
 
     def body(carry):
         done, state = carry
-        scores, caches = _feed(rules, params, state)
-        scores = jnp.where(allowed[state.writer], scores, -jnp.inf)
+        scores, caches = _feed(rules, params, state, allowed[state.writer])
         entry = script_entry(script, state.pointer)
         token = jnp.where(entry >= 0, entry, pick(scores, state.keys, state.written, how))
         if rules.openings:
@@ -205,8 +204,11 @@ def decode_chunk(
     return state, Progress(steps=done, **everywhere)
 
 
-def _feed(rules, params, state: DialogueState) -> tuple[jax.Array, tuple[Cache, ...]]:
-    """Feed each view its pending token; logits [B, V] of the view whose role writes, caches."""
+def _feed(
+    rules, params, state: DialogueState, allowed: jax.Array
+) -> tuple[jax.Array, tuple[Cache, ...]]:
+    """Feed each view its pending token; what the role whose turn it is says of the next one (float32
+    [B, V], see said.py), caches. `allowed` bool [B, V]."""
     read, caches, dtype = [], [], jnp.dtype(rules.dtype)
     for index, view in enumerate(rules.views):
         # A row that has filled its context is fed until the chunk ends. Behind the last position
@@ -221,4 +223,4 @@ def _feed(rules, params, state: DialogueState) -> tuple[jax.Array, tuple[Cache, 
         )
         read.append(hidden[:, 0])
         caches.append(cache)
-    return said(rules, params, read, state.writer), tuple(caches)
+    return said(rules, params, read, state.writer, allowed), tuple(caches)

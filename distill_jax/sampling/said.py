@@ -3,6 +3,7 @@
 B rows, D embed, V vocabulary (padded). Students have a head each, and a row needs that of one.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,27 +11,56 @@ import jax
 import jax.numpy as jnp
 
 from distill_jax.model.network import logits
-from distill_jax.sampling.turn_rules import TurnRules
+from distill_jax.sampling.turn_rules import GEOMETRIC, TurnRules
 
 PARTS = 8  # the sizes in which rows are taken together: eighths of all rows
 
 
 def said(
-    rules: TurnRules, params: dict[str, Any], hidden: Sequence[jax.Array], writer: jax.Array
+    rules: TurnRules,
+    params: dict[str, Any],
+    hidden: Sequence[jax.Array],
+    writer: jax.Array,
+    allowed: jax.Array,
 ) -> jax.Array:
-    """float32 [B, V] of what the views' networks say, [B, D] each; `writer` int32 [B] is the role
-    whose turn it is.
+    """float32 [B, V] of what the views' networks say, [B, D] each: -inf where a token is not
+    `allowed` (bool [B, V]), else the logits of the role whose turn it is (`writer` int32 [B]).
+
+    Of an ensemble they are the logarithms of the mean of its members' probabilities. With
+    probabilities .6 .3 .1, .05 .35 .6 and .5 .45 .05 the arithmetic mean is .3833 .3667 .25, the
+    geometric one .3278 .4805 .1917.
+    """
+    members = [
+        jnp.where(allowed, _of_member(rules, params, hidden, writer, views), -jnp.inf)
+        for views in zip(*rules.role_views, strict=True)
+    ]
+    if len(members) == 1:
+        return members[0]
+    log_probs = jnp.stack([jax.nn.log_softmax(each) for each in members])
+    if rules.mean == GEOMETRIC:
+        return jnp.mean(log_probs, axis=0)  # -inf stays: no member may write that token
+    return jax.nn.logsumexp(log_probs, axis=0) - math.log(len(members))
+
+
+def _of_member(rules, params, hidden, writer, views: Sequence[int]) -> jax.Array:
+    """Logits float32 [B, V]; `views` [R] are those in which the member's roles write.
 
     A GPU or a TPU reads all heads for a few rows as for many, so every row gets every student's
     logits, and one is chosen. A CPU multiplies: there a student's head is only used for the rows
     that it writes in.
     """
-    of_student = _of_students(rules, hidden, writer)
+    of_student: dict[str, jax.Array] = {}
+    for index in sorted(set(views)):
+        student, own = rules.views[index].student, hidden[index]
+        if student in of_student:  # it looks in two ways
+            writes = (jnp.array(views)[writer] == index)[:, None]
+            own = jnp.where(writes, own, of_student[student])
+        of_student[student] = own
+    if len(of_student) == 1:
+        [(student, own)] = of_student.items()
+        return logits(rules.students[student], params[student], own)
     students = list(of_student)
-    number = jnp.array([students.index(rules.views[v].student) for v in rules.role_view])[writer]
-    if len(students) == 1:
-        [student] = students
-        return logits(rules.students[student], params[student], of_student[student])
+    number = jnp.array([students.index(rules.views[view].student) for view in views])[writer]
     if jax.sharding.get_abstract_mesh().size > 1:
         return _all_heads(rules, params, of_student, number)
     return jax.lax.platform_dependent(
@@ -38,20 +68,6 @@ def said(
         cpu=lambda *arguments: _own_heads(rules, *arguments),
         default=lambda *arguments: _all_heads(rules, *arguments),
     )
-
-
-def _of_students(rules, hidden, writer) -> dict[str, jax.Array]:
-    """[B, D] of each student that writes, from the view of the role whose turn it is."""
-    role_view = jnp.array(rules.role_view)[writer]
-    found: dict[str, jax.Array] = {}
-    for index in sorted(set(rules.role_view)):
-        student = rules.views[index].student
-        if student in found:
-            writes = (role_view == index)[:, None]
-            found[student] = jnp.where(writes, hidden[index], found[student])
-        else:
-            found[student] = hidden[index]
-    return found
 
 
 def _all_heads(rules, params, of_student, number):

@@ -26,6 +26,11 @@ FREE = -1  # the role writes one token itself
 FREE_TURN = -2  # the role writes itself until its turn ends
 HOLD = -3  # nothing is written before the host has been asked
 
+# How the members of an ensemble are one: the mean of their probabilities of a token, or the
+# renormalised exponential of the mean of their log-probabilities.
+ARITHMETIC, GEOMETRIC = "arithmetic", "geometric"
+MEANS = (ARITHMETIC, GEOMETRIC)
+
 BLOCK = cache_attention.BLOCK  # lengths of caches are multiples of it
 
 
@@ -47,7 +52,8 @@ class TurnRules:
     """Hashable: one compilation per plan, number of slots, and length of cache."""
 
     views: tuple[ViewRules, ...]
-    role_view: tuple[int, ...]  # [R] the view in which a role writes
+    # [R] the views in which a role writes: one, or one of each member of an ensemble.
+    role_views: tuple[tuple[int, ...], ...]
     next_role: tuple[int, ...]  # [R] whose turn follows; role 0 begins
     may_pass: tuple[bool, ...]  # [R] may write end_of_turn
     may_end: tuple[bool, ...]  # [R] may write end_of_text
@@ -63,6 +69,7 @@ class TurnRules:
     # [R] what a turn of the role begins with, in a format with headers: it is written for the role,
     # before its script, and counts against max_tokens alone. () = no role has a header.
     openings: tuple[tuple[int, ...], ...] = ()
+    mean: str = ARITHMETIC  # of the members' probabilities
 
     @property
     def context(self) -> int:
@@ -99,6 +106,6 @@ class TurnRules:
 def allowed_tokens(rules: TurnRules) -> jax.Array:
     """bool [R, V]: what each role may write; never padding, end marks only where it may."""
     size = rules.views[0].model.vocab_size
-    allowed = jnp.broadcast_to(jnp.arange(size) < rules.vocab_size, (len(rules.role_view), size))
+    allowed = jnp.broadcast_to(jnp.arange(size) < rules.vocab_size, (len(rules.role_views), size))
     allowed = allowed.at[:, rules.end_of_turn].set(jnp.array(rules.may_pass))
     return allowed.at[:, rules.end_of_text].set(jnp.array(rules.may_end))
