@@ -207,8 +207,8 @@ def decode_chunk(
 def _feed(
     rules, params, state: DialogueState, allowed: jax.Array
 ) -> tuple[jax.Array, tuple[Cache, ...]]:
-    """Feed each view its pending token; what the role whose turn it is says of the next one (float32
-    [B, V], see said.py), caches. `allowed` bool [B, V]."""
+    """Feed each view its pending token; what the role whose turn it is says of the next one
+    (float32 [B, V], see said.py), caches. `allowed` bool [B, V]."""
     read, caches, dtype = [], [], jnp.dtype(rules.dtype)
     for index, view in enumerate(rules.views):
         # A row that has filled its context is fed until the chunk ends. Behind the last position

@@ -3,6 +3,7 @@
 B rows, D embed, V vocabulary (padded). Students have a head each, and a row needs that of one.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -86,23 +87,22 @@ def _own_heads(rules, params, of_student, number):
     sizes = sorted({-(-rows * part // PARTS) for part in range(PARTS + 1)})
     order = jnp.argsort(number)  # stable
     order = jnp.concatenate([order, jnp.full(rows, rows)])  # so that no slice is moved to fit
-    place = jnp.arange(rows)
-    out = jnp.zeros((rows, rules.views[0].model.vocab_size), jnp.float32)
+    filled = jnp.zeros((rows, rules.views[0].model.vocab_size), jnp.float32)
     start = jnp.int32(0)
     for index, (student, hidden) in enumerate(of_student.items()):
         count = jnp.sum(number == index)
-
-        def compute(size, student=student, hidden=hidden, start=start, count=count):
-            def branch(out):
-                mine = jax.lax.dynamic_slice(order, (start,), (size,))
-                mine = jnp.where(place[:size] < count, mine, rows)  # others are dropped
-                taken = hidden.at[mine].get(mode="fill", fill_value=0)
-                each = logits(rules.students[student], params[student], taken)
-                return out.at[mine].set(each, mode="drop")
-
-            return branch
-
-        branch = jnp.searchsorted(jnp.array(sizes), count)  # the smallest size that holds them
-        out = jax.lax.switch(branch, [compute(size) for size in sizes], out)
+        mine = jax.lax.dynamic_slice(order, (start,), (rows,))
+        mine = jnp.where(jnp.arange(rows) < count, mine, rows)  # those behind are dropped
+        head = functools.partial(logits, rules.students[student], params[student])
+        fill = [functools.partial(_fill, head, size) for size in sizes]
+        enough = jnp.searchsorted(jnp.array(sizes), count)  # the smallest size that holds them
+        filled = jax.lax.switch(enough, fill, filled, hidden, mine)
         start += count
-    return out
+    return filled
+
+
+def _fill(head, size, filled, hidden, mine):
+    """`filled` [B, V] with what `head` says in the first `size` rows that `mine` [B] numbers."""
+    mine = mine[:size]
+    taken = hidden.at[mine].get(mode="fill", fill_value=0)
+    return filled.at[mine].set(head(taken), mode="drop")
