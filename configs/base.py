@@ -126,6 +126,9 @@ def get_config() -> ConfigDict:
             "fold": "",
             # Of the dev split: dev loss, best checkpoint, early stopping. Never the test split.
             "dev_split": "",  # one of the task; "" = held out of the training problems, by a hash
+            # None of its questions is trained on, whatever is evaluated; skipped if the task has no
+            # such split. "" = only those of evaluation.split are looked for.
+            "test_split": "test",
             # At most; held out: at most a tenth, or what train_problems leaves. 0 = no dev split
             "dev_problems": 100,
             "packing": False,  # several problems in a row, which do not see each other

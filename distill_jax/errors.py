@@ -28,6 +28,10 @@ class UserError(Exception):
         return [f"error: {' '.join(str(self).split())}"]
 
 
+class NoSplit(UserError):
+    """A task has no split of this name; raised by its load(), so that one may ask for it."""
+
+
 # Of the system: no room, no right, no such kind of place. All are for the user to mend.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _WRONG_PLACE = (

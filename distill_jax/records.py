@@ -116,6 +116,7 @@ class Prediction:
     samples: tuple[Sample, ...] = ()  # all of them, or () where one was drawn
     answered_by: str = ""  # who gave this answer: "students", or a member of several answerers
     cost: Cost = Cost()  # of all samples, and of everyone who was asked before
+    trained_on: str = ""  # the annotation with this question that the students learned from
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,10 +148,11 @@ def annotation_from_dict(row: dict[str, Any]) -> Annotation:
 def prediction_from_dict(row: dict[str, Any]) -> Prediction:
     """Build a Prediction from parsed JSON.
 
-    Raises KeyError on a missing field but "samples", TypeError on an unknown field inside of it and
-    on costs that are not whole numbers from 0.
+    Raises KeyError on a missing field but "samples" and "trained_on", TypeError on an unknown field
+    inside of "samples" and on costs that are not whole numbers from 0.
     """
-    row = {"samples": (), **row}  # rows written before there were several samples
+    # Rows may be older than these fields.
+    row = {"samples": (), "trained_on": "", **row}
     fields = {f.name: row[f.name] for f in dataclasses.fields(Prediction)}
     samples = tuple(
         Sample(**{**s, "turns": _turns(s["turns"]), "cost": _cost(s["cost"])})

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from distill_jax.evaluation.combination import ballots, entropy, length_vote, switch, vote
 from distill_jax.records import Cost, Prediction, Sample, Turn
+from distill_jax.tasks import jsonl
 
 # (steps written, answer): When More is Less, width 2, 3 buckets.
 LENGTHS = (
@@ -57,6 +58,17 @@ def test_vote_by_hand():
     assert [s.answered_by for s in voted.samples] == ["a", "b", "c"]
     assert [s.index for s in voted.samples] == [0, 1, 2]
     assert voted.turns == members["a"].turns and voted.attributes == {"steps": 2}
+
+
+def test_members_that_write_one_answer_in_several_ways_agree():
+    answers = ["Ben", "Ann", "ann.", "Ben", "ANN"]
+    members = {str(n): prediction(answer, right="Eve") for n, answer in enumerate(answers)}
+    assert vote(members).prediction == "Ben"
+    voted = vote(members, jsonl.grade)
+    assert (voted.prediction, voted.answered_by) == ("Ann", "1")
+    assert [s.prediction for s in voted.samples] == ["Ben", "Ann", "Ann", "Ben", "Ann"]
+    by_length = length_vote(members, lambda ballot: 1, 1, 1, jsonl.grade)
+    assert by_length.prediction == "Ann"
 
 
 def test_every_sample_of_every_member_is_a_ballot():

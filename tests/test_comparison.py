@@ -203,6 +203,26 @@ def test_evaluations_of_one_run_are_not_seeds(tmp_path):
     assert "Over seeds" not in out.read_text()
 
 
+def test_runs_that_were_trained_on_the_questions_are_named(tmp_path):
+    rows = answers(range(3))
+    known = [
+        dataclasses.replace(p, trained_on="train/1" if i < 2 else "") for i, p in enumerate(rows)
+    ]
+    clean, leaked = (write_run(tmp_path / n, r) for n, r in (("clean", rows), ("leaked", known)))
+    asked = write_run(tmp_path / "asked", rows, seed=1)
+    for path in (tmp_path / "asked").rglob("report.json"):
+        change_json(path, training_problems=True)
+    write_comparison([clean, leaked, asked], tmp_path / "out")
+    page = (tmp_path / "out" / "comparison.md").read_text()
+    assert (
+        "leaked was trained on 2 of the 12 questions.\n\nasked was asked training problems." in page
+    )
+    assert "clean was" not in page
+    combine.main(["--rule", "vote", clean, leaked, "--output", str(tmp_path / "vote")])
+    report = json.loads((tmp_path / "vote" / "report.json").read_text())
+    assert report["trained_on"] == {rows[0].id: "train/1", rows[1].id: "train/1"}
+
+
 def test_votes_that_share_a_run_are_not_seeds(tmp_path):
     runs = [write_run(tmp_path / f"s{seed}", answers(range(3)), seed=seed) for seed in range(4)]
     for name, members in (("a", (0, 1)), ("b", (1, 2)), ("c", (2, 3))):

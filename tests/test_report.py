@@ -49,7 +49,7 @@ def mixed(n):
 
 
 def write(path, predictions, **changes):
-    guessers = changes.pop("guessers", {})
+    guessers, without = changes.pop("guessers", {}), changes.pop("without", ())
     circumstances = Circumstances(
         task=changes.pop("task", "my_task"),
         split="test",
@@ -60,7 +60,13 @@ def write(path, predictions, **changes):
         sampling={"temperature": 0.0},
     )
     arguments = {
-        "summary": summarise(predictions, guessers, circumstances),
+        "summary": {
+            key: value
+            for key, value in (
+                summarise(predictions, guessers, circumstances) | changes.pop("more", {})
+            ).items()
+            if key not in without
+        },
         "loss_curves": {"decomposer": [(1, 2.0), (2, 1.5)], "solver": [(1, 3.0), (2, 1.0)]},
         "title": "A run",
         "training": {"solver": {"steps": 1234, "tokens": {"fed": 99}}, "decomposer": {"steps": 20}},
@@ -86,6 +92,29 @@ def test_headline_and_facts(tmp_path):
     assert "solver at step 1\u202f234" in text
     for fact in ("tokens.fed", "data.file", "a.jsonl", "temperature", "Turns per problem"):
         assert fact in text
+
+
+def test_what_was_trained_on_is_named(tmp_path):
+    known = {2: "train/7", 5: f"train/8 {INJECTION}"}
+    predictions = [
+        dataclasses.replace(prediction(i), trained_on=known.get(i, "")) for i in range(6)
+    ]
+    page = write(tmp_path / "report.html", predictions)
+    text = re.sub(r"[ \n]+", " ", page.find("main")[0]["text"])
+    assert "trained on 2 of these 6 questions" in text
+    assert f"test/2 is train/7, test/5 is train/8 {INJECTION}" in text
+    assert "training problems" not in text
+
+
+def test_training_problems_are_called_so(tmp_path):
+    predictions = [prediction(i) for i in range(3)]
+    facts = {"training_problems": True, "trained_on": {}}
+    page = write(tmp_path / "a.html", predictions, more=facts)
+    assert "of the 3 training problems of" in re.sub(r"[ \n]+", " ", page.source)
+    # A report of before says nothing of it.
+    page = write(tmp_path / "b.html", predictions, without=facts)
+    assert "of the 3 problems of" in re.sub(r"[ \n]+", " ", page.source)
+    assert "trained on" not in page.source
 
 
 def test_facts_of_the_training_have_words_and_the_rest_is_folded(tmp_path):

@@ -1,12 +1,13 @@
 """Annotations of a run: what is said of them, and rows that can be found by what messages say."""
 
+import importlib
 import json
 from collections import Counter
 
 import pytest
 
 from distill_jax.annotations.subsets import held_out_questions, hold_out
-from distill_jax.errors import UserError
+from distill_jax.errors import NoSplit, UserError
 from distill_jax.records import Annotation, Prediction, Sample, Step, Turn, to_json
 from distill_jax.run import from_first, training_annotations
 from distill_jax.run.run import make_run
@@ -117,6 +118,51 @@ def test_questions_of_the_evaluation_are_not_trained_on(templated, test, reasons
     assert {each.reason for each in data.rejected} == reasons
     left = len(data.train) + len(data.dev)
     assert left == {frozenset(): 31, frozenset({"leak"}): 30}.get(frozenset(reasons), 1)
+
+
+@pytest.mark.parametrize("evaluated", ["dev", "train", "test"])
+def test_no_question_of_the_test_split_is_trained_on_whatever_is_evaluated(evaluated, tmp_path):
+    overrides = {"evaluation.split": evaluated, "data.templated": "True"}
+    inputs = inputs_of(tmp_path, own_rows(30), **overrides)
+    (tmp_path / "test.jsonl").write_text('{"question": "what is  7 + 1?", "answer": 8}\n')
+    data = training_annotations.collect(inputs, Terminal())
+    assert [(each.reason, each.id) for each in data.rejected] == [("leak", "jsonl/train/7")]
+    assert len(data.train) + len(data.dev) == 29
+
+
+def test_no_question_of_the_test_split_is_trained_on_if_another_task_is_evaluated(tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "test.jsonl").write_text('{"question": "What is 3 + 1?", "answer": 4}\n')
+    overrides = {"data.templated": "True", "evaluation.task": "distill_jax.tasks.jsonl"}
+    overrides["evaluation.task_options"] = f"directory={other}"
+    inputs = inputs_of(tmp_path, own_rows(30), **overrides)
+    (tmp_path / "test.jsonl").write_text('{"question": "What is 7 + 1?", "answer": 8}\n')
+    data = training_annotations.collect(inputs, Terminal())
+    assert {each.id for each in data.rejected} == {"jsonl/train/3", "jsonl/train/7"}
+
+
+def test_a_test_split_may_be_missing_but_not_unreadable(tmp_path):
+    overrides = {"evaluation.split": "dev", "data.templated": "True"}
+    inputs = inputs_of(tmp_path, own_rows(30), **overrides)
+    (tmp_path / "test.jsonl").write_text("{]\n")
+    with pytest.raises(UserError, match=r"test\.jsonl:1: not JSON .* --config\.data\.test_split="):
+        training_annotations.collect(inputs, Terminal())
+    (tmp_path / "test.jsonl").unlink()
+    assert training_annotations.collect(inputs, Terminal()).rejected == []
+    with pytest.raises(UserError, match=r"config\.data\.test_split='train' is what is trained on"):
+        inputs_of(tmp_path, own_rows(30), **{"data.test_split": "train"})
+    off = inputs_of(tmp_path, own_rows(30), **overrides, **{"data.test_split": ""})
+    (tmp_path / "test.jsonl").write_text("{]\n")
+    assert training_annotations.collect(off, Terminal()).rejected == []
+    assert off.identity()["data.test_split"] == "" and "data.test_split" not in inputs.identity()
+
+
+@pytest.mark.parametrize("task", ["arithmetic", "gsm8k", "strategyqa", "svamp"])
+def test_tasks_say_that_they_have_no_such_split(task):
+    module = importlib.import_module(f"distill_jax.tasks.{task}")
+    with pytest.raises(NoSplit, match=f"^{task} has no split 'exam': choose "):
+        module.load("exam")
 
 
 def test_what_is_written_says_what_was_kept_and_why_not(tmp_path):

@@ -94,6 +94,26 @@ class Leaks:
         return Overlap(annotation.id, worst, share, annotation.question, question)
 
 
+def trained_on(
+    questions: Iterable[str], annotations: Iterable[Annotation], *, templated: bool
+) -> dict[str, str]:
+    """{question: id of the annotation that has it}, by the rules that drop one.
+
+    Annotations with other numbers are named as `gsm8k/train/3 (other numbers)`.
+    """
+    texts = {question: normalised(question) for question in questions}
+    exact = dict.fromkeys(texts.values(), "")
+    masked = {} if templated else {_mask(text): "" for text in exact}
+    for annotation in annotations:
+        text = normalised(annotation.question)
+        if exact.get(text) == "":
+            exact[text] = annotation.id
+        if masked and masked.get(_mask(text)) == "":
+            masked[_mask(text)] = f"{annotation.id} (other numbers)"
+    found = {q: exact[text] or masked.get(_mask(text), "") for q, text in texts.items()}
+    return {question: name for question, name in found.items() if name}
+
+
 def normalised(question: str) -> str:
     """A question in lower case, with single spaces and without accents of width or form (NFKC)."""
     text = unicodedata.normalize("NFKC", question).casefold()

@@ -100,4 +100,9 @@ def mistakes(data: Any) -> list[str]:
             "config.data.train_share and config.data.train_problems both choose training "
             "problems: set one of them"
         )
+    if data.test_split == data.train_split:
+        found.append(
+            f"config.data.test_split={data.test_split!r} is what is trained on: name the split "
+            "whose questions are to be left out"
+        )
     return found

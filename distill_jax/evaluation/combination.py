@@ -7,26 +7,34 @@ that of everyone who was asked.
 import collections
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from distill_jax.dialogues import votes
-from distill_jax.records import Cost, Prediction, Sample
+from distill_jax.records import Cost, Grade, Prediction, Sample
 
 ALONE = ("", "students")  # who answers if a member is asked by itself
 
 
-def vote(members: Mapping[str, Prediction]) -> Prediction:
+Grader = Callable[[str, str], Grade]
+
+
+def vote(members: Mapping[str, Prediction], grade: Grader | None = None) -> Prediction:
     """The answer of most ballots; every sample of every member is a ballot.
 
-    `members` are predictions of one problem by name. Ties are broken as `votes.majority` does.
+    `members` are predictions of one problem by name. With the task's `grade`, answers that are the
+    same to it are one answer. Ties are broken as `votes.majority` does.
     Raises ValueError if there is no member, or if the predictions are of several problems.
     """
-    samples = ballots(members)
+    samples = ballots(members, grade)
     return _elected(members, samples, samples[votes.majority_sample(samples)])
 
 
 def length_vote(
-    members: Mapping[str, Prediction], length: Callable[[Sample], int], width: int, buckets: int
+    members: Mapping[str, Prediction],
+    length: Callable[[Sample], int],
+    width: int,
+    buckets: int,
+    grade: Grader | None = None,
 ) -> Prediction:
     """The answer of most ballots among those of the lengths that agree most.
 
@@ -44,7 +52,7 @@ def length_vote(
 
     Raises ValueError as `vote` does.
     """
-    samples = ballots(members)
+    samples = ballots(members, grade)
     read = [sample for sample in samples if sample.prediction is not None] or samples
     groups: dict[int, list[Sample]] = collections.defaultdict(list)
     for sample in read:
@@ -67,17 +75,20 @@ def switch(
     """
     _one_problem([small, large])
     if uncertainty <= threshold:
-        return dataclasses.replace(small, samples=())
+        return dataclasses.replace(small, samples=(), trained_on=_trained_on([small, large]))
     return dataclasses.replace(
         large,
         samples=(),
         answered_by=who(large_name, large.answered_by),
+        trained_on=_trained_on([small, large]),
         cost=small.cost + large.cost,
     )
 
 
-def ballots(members: Mapping[str, Prediction]) -> tuple[Sample, ...]:
+def ballots(members: Mapping[str, Prediction], grade: Grader | None = None) -> tuple[Sample, ...]:
     """All samples of all members, numbered from 0; each says which member wrote it.
+
+    With the task's `grade` the same answer is written in the same way in all of them.
 
     Raises ValueError as `vote` does.
     """
@@ -87,9 +98,14 @@ def ballots(members: Mapping[str, Prediction]) -> tuple[Sample, ...]:
         for name, prediction in members.items()
         for sample in prediction.samples or (votes.as_sample(0, prediction),)
     ]
+    answers = [sample.prediction for _, sample in drawn]
+    if grade is not None:
+        answers = votes.one_spelling(answers, grade)
     return tuple(
-        dataclasses.replace(sample, index=index, answered_by=who(name, sample.answered_by))
-        for index, (name, sample) in enumerate(drawn)
+        dataclasses.replace(
+            sample, index=index, prediction=answer, answered_by=who(name, sample.answered_by)
+        )
+        for index, ((name, sample), answer) in enumerate(zip(drawn, answers, strict=True))
     )
 
 
@@ -122,8 +138,14 @@ def _elected(
         status=winner.status,
         samples=tuple(samples),
         answered_by=winner.answered_by,
+        trained_on=_trained_on(members.values()),
         cost=sum((prediction.cost for prediction in members.values()), Cost()),
     )
+
+
+def _trained_on(members: Iterable[Prediction]) -> str:
+    """One row with the question that any of them was trained on."""
+    return next((each.trained_on for each in members if each.trained_on), "")
 
 
 def _one_problem(predictions: Sequence[Prediction]) -> None:

@@ -10,7 +10,7 @@ from distill_jax.errors import UserError
 from distill_jax.evaluation import combination, deferral, summary
 from distill_jax.evaluation.error_classes import written_steps
 from distill_jax.evaluation.listing import as_text
-from distill_jax.evaluation.runs import Run, read_runs
+from distill_jax.evaluation.runs import Run, grader, read_runs
 from distill_jax.records import Prediction, Sample, refuse_duplicates, shorten, to_json
 from distill_jax.workdir import local_path, read_json, write_json, write_text
 
@@ -56,7 +56,8 @@ def read_members(paths: Sequence[str], names: Sequence[str] = ()) -> list[Run]:
 
 def voted(members: Sequence[Run]) -> Combined:
     """Rule `vote`. Raises UserError if there is one ballot only."""
-    predictions = [combination.vote(answers) for answers in _problems(members)]
+    grade = grader(members[0])
+    predictions = [combination.vote(answers, grade) for answers in _problems(members)]
     ballots = _ballots(predictions)
     return Combined("vote", {}, f"vote of {ballots}", predictions)
 
@@ -74,8 +75,10 @@ def length_voted(
     def length(sample: Sample) -> int:
         return sample.tokens if tokens else written_steps(sample.turns)
 
+    grade = grader(members[0])
     predictions = [
-        combination.length_vote(answers, length, width, buckets) for answers in _problems(members)
+        combination.length_vote(answers, length, width, buckets, grade)
+        for answers in _problems(members)
     ]
     unit = "tokens" if tokens else "steps"
     description = (
@@ -199,6 +202,8 @@ def _report(members: Sequence[Run], combined: Combined) -> dict[str, Any]:
         checkpoint_rule=_agreed([report["checkpoint_rule"] for report in reports]),
         sampling=_joined([report["sampling"] for report in reports]) | {"samples": samples},
     )
+    training = any(report.get("training_problems") for report in reports)
+    circumstances = dataclasses.replace(circumstances, training_problems=training)
     result = summary.summarise(predictions, _guessers(reports), circumstances)
     written = result["cost"]["tokens"]
     answered = collections.Counter(p.answered_by for p in predictions)
@@ -303,8 +308,9 @@ def _small_and_large(members: Sequence[Run], by: str) -> tuple[list[Prediction],
             f"--by votes: {_file(small[0])} has one sample per problem: give several small "
             "evaluations before the large one, or one with config.sampling.samples above 1"
         )
+    grade = grader(members[0]) if by == "votes" else None
     answers = [
-        combination.vote(row)
+        combination.vote(row, grade)
         if by == "votes"
         else dataclasses.replace(row[small[0].name], answered_by=_who(small[0], row))
         for row in _problems(small)

@@ -74,7 +74,12 @@ def write_comparison(
     shown = [table for table in wanted if table is not None]
     facts = {
         "title": f"Comparison of {', '.join(run.name for run in runs if not run.variant)}",
-        "sentences": [*_about_problems(all_runs, runs), *_left_out(left_out), *gold_note],
+        "sentences": [
+            *_about_problems(all_runs, runs),
+            *_trained_on(runs),
+            *_left_out(left_out),
+            *gold_note,
+        ],
         "protocol": _protocol(results, runs),
     }
     html = _html(facts, shown, runs, gold, dialogues)
@@ -129,6 +134,20 @@ def _about_problems(all_runs: Sequence[Run], common: Sequence[Run]) -> list[str]
         f"The runs answered different problems ({own}): everything here is about the {n} that all "
         "of them answered, and may differ from their own reports."
     ]
+
+
+def _trained_on(runs: Sequence[Run]) -> list[str]:
+    """Which runs were trained on some of the problems, or on their split."""
+    said = []
+    for run in runs:
+        known = sum(bool(prediction.trained_on) for prediction in run.predictions)
+        if run.report.get("training_problems"):
+            said.append(f"{run.name} was asked training problems.")
+        elif known:
+            said.append(
+                f"{run.name} was trained on {known} of the {len(run.predictions)} questions."
+            )
+    return said
 
 
 def _left_out(names: Sequence[str]) -> list[str]:

@@ -127,7 +127,7 @@ class Results:
     def _asked(self) -> str:
         """ "200 test problems of arithmetic"."""
         r = self.report
-        what = summary.asked(r["n"], r["problems"], r["split"], self._run.given)
+        what = summary.asked(r["n"], r["problems"], summary.split_name(r), self._run.given)
         return f"{what} of {r['task'].rpartition('.')[2]}"
 
 

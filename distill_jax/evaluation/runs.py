@@ -7,12 +7,13 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from distill_jax.errors import UserError
 from distill_jax.records import (
     Annotation,
+    Grade,
     Prediction,
     prediction_from_dict,
     read_annotations,
@@ -199,20 +200,35 @@ def gold_annotations(run: Run) -> dict[str, Annotation]:
         if held_out and workdir.dev_annotations.exists():
             annotations = read_annotations(workdir.dev_annotations)
         else:
-            prefix = "task_options."
-            options = {
-                key.removeprefix(prefix): value
-                for key, value in run.identity.items()
-                if key.startswith(prefix)
-            }
-            task = task_module.import_task(run.report["task"])
-            changed = run.report["evaluation"].get("task_options", ())
-            if not isinstance(changed, str):  # members of a combination that differ are a text
-                options |= task_module.parse_options(task, changed)
-            options = task_module.check_options(task, run.report["task"], options)
+            task, options = _task_of(run)
             problems = task.load(split, **options)
             annotations = task_module.gold_annotations(task, options, split, problems)
     return {a.id: a for a in annotations if asked.get(a.id) == a.question}
+
+
+def grader(run: Run) -> Callable[[str, str], Grade] | None:
+    """The grade() of the task that a run was asked; None where it cannot be imported."""
+    try:
+        return task_module.grader(*_task_of(run))
+    except UserError:
+        return None
+
+
+def _task_of(run: Run) -> tuple[Any, dict[str, Any]]:
+    """(module, options) of the task that a run was asked. UserError."""
+    prefix, name, settings = "task_options.", run.report["task"], run.report["evaluation"]
+    task = task_module.import_task(name)
+    options: dict[str, Any] = {}
+    if run.identity["task"] == name and not settings.get("task"):
+        options = {
+            key.removeprefix(prefix): value
+            for key, value in run.identity.items()
+            if key.startswith(prefix)
+        }
+    changed = settings.get("task_options", ())
+    if not isinstance(changed, str):  # members of a combination that differ are a text
+        options |= task_module.parse_options(task, changed)
+    return task, task_module.check_options(task, name, options)
 
 
 def with_gold_steps(run: Run, gold: Mapping[str, Annotation]) -> Run:

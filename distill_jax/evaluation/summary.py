@@ -28,6 +28,7 @@ class Circumstances:
     seconds: float  # that it took
     sampling: Mapping[str, Any]
     checkpoint_rule: str = "last"
+    training_problems: bool = False  # the split is what the students were trained on
 
 
 def summarise(
@@ -55,7 +56,9 @@ def summarise(
     return {
         "task": circumstances.task,
         "split": circumstances.split,
+        "training_problems": circumstances.training_problems,
         "n": n,
+        "trained_on": {p.id: p.trained_on for p in predictions if p.trained_on},
         "accuracy": headline["accuracy"],
         "accuracy_interval": headline["interval"],
         "accuracy_interval_method": INTERVAL_METHOD,
@@ -88,17 +91,38 @@ def asked(n: int, problems: int, split: str, given: str) -> str:
     return f"{steps}{problems} {split} problems"
 
 
+def split_name(result: Mapping[str, Any]) -> str:
+    """What a report calls its problems: the split, or "training" if that is trained on."""
+    return "training" if result.get("training_problems") else result["split"]
+
+
+def trained_on_lines(result: Mapping[str, Any]) -> list[str]:
+    """A warning if the students were trained on some of what they were asked.
+
+    Reports of before say nothing of it.
+    """
+    found = result.get("trained_on", {})
+    if not found:
+        return []
+    some = ", ".join(f"{asked} = {known}" for asked, known in list(found.items())[:3])
+    more = f", and {len(found) - 3} more" if len(found) > 3 else ""
+    return [
+        f"warning: the students were trained on {len(found)} of these {result['n']} questions: "
+        f"{some}{more} (trained_on in predictions.jsonl)"
+    ]
+
+
 def closing_lines(result: Mapping[str, Any]) -> list[str]:
     """What the terminal says of a report.json: accuracy, pass@k of several samples, the cost of a
     problem, the values of the calculator, dialogues without room after what was given."""
     low, high = result["accuracy_interval"]
-    what = asked(result["n"], result["problems"], result["split"], result["sampling"]["given"])
+    what = asked(result["n"], result["problems"], split_name(result), result["sampling"]["given"])
     line = f"accuracy {result['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) on {what}"
     if "samples" in result:
         shares = ", ".join(f"pass@{k} {share:.1%}" for k, share in result["pass_at_k"].items())
         rule = result["combination"]["rule"] if "combination" in result else "majority"
         line += f", {rule} of {result['samples']} dialogues each; {shares}"
-    lines = [line, cost_line(result)]
+    lines = [line, *trained_on_lines(result), cost_line(result)]
     if "values_filled_in" in result:
         lines.append(f"calculator: {result['values_filled_in']} values filled in")
     if result.get("ended_in_given"):

@@ -58,10 +58,7 @@ class Adapter:
     base_dtype: str = "float32"
 
     def kernels(self) -> dict[Path, Kernel]:
-        """{path of the module in our tree: its matrix}. UserError for targets that are not there.
-
-        `alpha` and `rank` belong to all of them.
-        """
+        """{path of the module in our tree: its matrix}. UserError for unknown targets."""
         found = {
             tensor.path[:-1]: Kernel(name.removesuffix(".weight"), *_sides(tensor))
             for name, tensor in self.model.hugging_face_layout().items()

@@ -8,7 +8,7 @@ from distill_jax.annotations import hub
 from distill_jax.annotations.mixture import Mixture, file_labels
 from distill_jax.annotations.subsets import held_out_questions
 from distill_jax.annotations.verify import Rejected
-from distill_jax.errors import UserError
+from distill_jax.errors import NoSplit, UserError
 from distill_jax.run.run import Run
 from distill_jax.teacher.settings import Spending
 from distill_jax.tracking.terminal import Terminal
@@ -124,17 +124,31 @@ def _from_teacher(desk: Desk, split: str, problems: list[records.Problem]) -> So
 
 
 def leak_problems(run: Run) -> list[records.Problem]:
-    """The evaluation's problems, none of which may be trained on.
+    """Problems that may not be trained on: the evaluation's, and those of config.data.test_split.
 
-    All of the split, whatever config.evaluation.problems says: what is trained on must not depend
-    on it. None where the evaluation asks what is trained on, or the dev problems of the run, which
-    are left out by other means.
+    All of a split, whatever config.evaluation.problems says: what is trained on must not depend
+    on it. An evaluation of what is trained on adds none, and neither do the dev problems of the
+    run, which are left out by other means. Nor does a test split that the task does not have.
     """
     asked, data = run.config.evaluation, run.config.data
-    if not asked.task and asked.split == data.train_split:
-        return []
     own = not asked.task and not asked.task_options
-    if own and asked.split in (data.dev_split, "dev"):
-        return []
-    problems = run.evaluated.load(asked.split)
+    trained = not asked.task and asked.split == data.train_split
+    problems: list[records.Problem] = []
+    if not trained and not (own and asked.split in (data.dev_split, "dev")):
+        problems += run.evaluated.load(asked.split)
+    if data.test_split and not (own and asked.split == data.test_split):
+        problems += _test_problems(run)
     return [replace(problem, attributes={}, gold=None) for problem in problems]
+
+
+def _test_problems(run: Run) -> list[records.Problem]:
+    split = run.config.data.test_split
+    try:
+        return run.task.load(split)
+    except NoSplit:
+        return []
+    except UserError as error:
+        raise UserError(
+            f"{error} (none of its questions may be trained on: if {run.task.name} has no split "
+            f"{split}, set --config.data.test_split=)"
+        ) from None

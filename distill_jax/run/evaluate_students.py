@@ -1,34 +1,46 @@
 """The evaluation stage: restore the students, let them answer, write predictions and report."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import pathlib
 import textwrap
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 
 from distill_jax import distributed, records
 from distill_jax.devices import size
-from distill_jax.dialogues import given, predict
+from distill_jax.dialogues import predict
 from distill_jax.dialogues.answerer import Answerer, Sampled
+from distill_jax.dialogues.predict import grade_again
 from distill_jax.dialogues.sampler import Sampler, make_rules
 from distill_jax.errors import Interrupted
-from distill_jax.evaluation import guessers, html_report, runs, summary
+from distill_jax.evaluation import html_report, runs, summary
 from distill_jax.evaluation.partial import PartialPredictions
 from distill_jax.model import sharding
 from distill_jax.run import from_first, training_annotations
-from distill_jax.run.evaluation_problems import evaluation_problems, gold_annotations
+from distill_jax.run.evaluation_problems import Asked, Made, ask, split_name
+from distill_jax.run.evaluation_result import Sampling, result_of
 from distill_jax.run.from_first import KnownStudents
 from distill_jax.run.restore_students import chosen_steps, restore_params
 from distill_jax.run.run import Run
+from distill_jax.run.stored_evaluation import (
+    CURRENT,
+    MISSING,
+    OTHER_QUESTIONS,
+    UNREADABLE,
+    Standing,
+    regraded,
+    standing,
+)
 from distill_jax.run.student_setup import sizes
 from distill_jax.sampling import slots
 from distill_jax.sampling.generate import Chunk
 from distill_jax.sampling.schedule import Work
-from distill_jax.sampling.turn_rules import TurnRules
 from distill_jax.tracking.reporting import Reporting
 from distill_jax.tracking.terminal import Terminal
 from distill_jax.tracking.trackers import EVALUATION, Tracking
@@ -38,35 +50,84 @@ from distill_jax.workdir import read_json, write_json, write_text
 def evaluate_students(run: Run, reporting: Reporting, *, headline: bool) -> dict[str, Any]:
     """Evaluate the students as config.evaluation and config.sampling say.
 
-    Writes evaluations/<name>/{predictions.jsonl, report.json}, or reads them where they are there
-    already, and report.html beside them. With `headline` the report becomes the run's report.json,
-    and report.html lies there. Returns the content of report.json.
+    Writes evaluations/<name>/{predictions.jsonl, report.json, report.html}. Answers that are there
+    already are kept; if the known answers or the grader have changed they are graded again, if the
+    questions have changed the students are asked again, and if the data cannot be read the old
+    report is shown. With `headline` the report becomes the run's report.json, and report.html lies
+    there; a new version of the report that is there replaces it. Returns the content of
+    report.json.
     """
     known = from_first.known_students(run)
     steps = chosen_steps(run, known)
     directory = run.workdir.evaluations / evaluation_name(run, steps)
-    predictions_path, report_path = directory / "predictions.jsonl", directory / "report.json"
-    if distributed.from_first(report_path.exists):
-        reporting.terminal.say(f"evaluation: nothing left to do ({directory})")
-        result = read_json(report_path)
-        predictions = list(runs.read_predictions(directory, result))
-    else:
+    first, say = distributed.is_first(), reporting.terminal.say
+    stands = Standing(*distributed.from_first(lambda: standing(run, directory, known.facts)))
+    old = read_json(directory / "report.json") if first and stands.word != MISSING else None
+    shown = headline
+    if first and not stands.stays and run.workdir.report_json.exists():
+        shown = headline or read_json(run.workdir.report_json) == old
+    predictions: list[records.Prediction] = []
+    if stands.word in (MISSING, OTHER_QUESTIONS):
+        if stands.word == OTHER_QUESTIONS:
+            say(f"evaluation: the questions are not those of {directory}: asking again")
         partial = PartialPredictions(directory)
         predictions, result = _evaluate(run, reporting.terminal, known, steps, partial)
-        if distributed.is_first():
-            lines = [records.to_json(prediction) + "\n" for prediction in predictions]
-            write_text(predictions_path, "".join(lines))
-            write_json(report_path, result)
+        if first:
+            _write(directory, predictions, result)
         distributed.wait_for_all("evaluated")
         partial.remove()
         if headline:
             _track(reporting.tracking, max(steps.values()), predictions, result)
-        reporting.terminal.say(f"evaluation: {directory}")
-    if headline and distributed.is_first():
+        say(f"evaluation: {directory}")
+    else:
+        _say_standing(stands, directory, say)
+
+        def stored() -> dict[str, Any]:
+            if stands.stays:
+                assert old is not None
+                predictions.extend(runs.read_predictions(directory, old))
+                return old
+            graded, result, changed = regraded(run, directory, known.facts)
+            predictions.extend(graded)
+            _write(directory, graded, result)
+            say(f"{changed} of {result['n']} answers are right or wrong where they were not")
+            return result
+
+        result = distributed.from_first(stored)
+    if shown and first:
         write_headline(run, reporting, predictions, result)
     elif distributed.is_first():
         write_html(directory / "report.html", run, reporting, predictions, result)
     return result
+
+
+def _write(
+    directory: pathlib.Path, predictions: list[records.Prediction], result: dict[str, Any]
+) -> None:
+    report_path = directory / "report.json"
+    # A report vouches for its predictions: it comes last.
+    write_text(
+        directory / "predictions.jsonl", "".join(records.to_json(p) + "\n" for p in predictions)
+    )
+    write_json(report_path, result)
+
+
+def _say_standing(stands: Standing, directory: pathlib.Path, say: Callable[[str], None]) -> None:
+    if stands.word == UNREADABLE:
+        when = time.strftime(
+            "%Y-%m-%d", time.localtime((directory / "report.json").stat().st_mtime)
+        )
+        say(
+            f"warning: the data cannot be read ({stands.reason}): this is the old report of "
+            f"{when}, which nobody has compared with it ({directory})"
+        )
+    elif stands.word == CURRENT:
+        say(f"evaluation: nothing left to do ({directory})")
+    else:
+        say(
+            "evaluation: the known answers or the grader have changed: grading again what was "
+            f"written ({directory})"
+        )
 
 
 def _track(
@@ -109,51 +170,20 @@ def _evaluate(
     steps: dict[str, int],
     partial: PartialPredictions,
 ) -> tuple[list[records.Prediction], dict[str, Any]]:
-    config, split, settings = run.config, run.config.evaluation.split, run.sampling
-    held_out = training_annotations.collect(run, terminal).dev
-    problems = evaluation_problems(run, held_out)
-    gold = gold_annotations(run, problems) if given.needs_gold(settings) else {}
+    config, settings = run.config, run.sampling
+    data = training_annotations.collect(run, terminal)
     tokenizer = from_first.tokenizer(run)
+    asked = ask(run, Made(data.train, data.dev, tokenizer, known.facts))
     models = sizes(run, tokenizer, known.facts)
     began = time.monotonic()
     with jax.set_mesh(sharding.make_mesh(**config.mesh)):
         params = restore_params(run, models, steps)
         rules = make_rules(run.scheme, run.views, models, tokenizer, settings)
         sampler = Sampler(rules, run.scheme, tokenizer, params, settings, config.seed)
-        asked = given.with_scripts(problems, gold, sampler)
-        what = summary.asked(len(asked), len(problems), split, settings.given)
-        answered = _answer(run, terminal, sampler, asked, what, partial)
-    train_problems = run.task.load(config.data.train_split)
-    predictions = answered.predictions
-    guesses = guessers.guess([problem for problem, _ in asked], train_problems, run.evaluated.grade)
-    circumstances = summary.Circumstances(
-        task=run.evaluated.name,
-        split=split,
-        checkpoint_steps=steps,
-        identity=run.identity(),
-        seed=config.seed,
-        seconds=time.monotonic() - began,
-        sampling=config.sampling.to_dict() | {"slots": answered.slots},
-        checkpoint_rule=config.evaluation.checkpoint,
-    )
-    result = summary.summarise(predictions, guesses, circumstances)
-    result |= {"problems": len(problems), "evaluation": config.evaluation.to_dict()}
-    if settings.given:
-        result["ended_in_given"] = _ended_in_given(asked, predictions, rules)
-    if settings.calculator:
-        result["values_filled_in"] = answered.filled_in
-    return predictions, result
-
-
-def _ended_in_given(
-    asked: given.Problems, predictions: list[records.Prediction], rules: TurnRules
-) -> int:
-    """How many dialogues, those of all samples, were stopped in what was given of them."""
-    return sum(
-        given.ended_in_given(script, dialogue.turns, dialogue.status, rules)
-        for (_, script), prediction in zip(asked, predictions, strict=True)
-        for dialogue in prediction.samples or (prediction,)
-    )
+        answered = _answer(run, terminal, sampler, asked, partial)
+    seconds = time.monotonic() - began
+    sampling = Sampling(steps, seconds, answered.slots, answered.filled_in)
+    return result_of(run, asked, answered.predictions, sampling)
 
 
 class _Answered(NamedTuple):
@@ -168,18 +198,18 @@ def _answer(
     run: Run,
     terminal: Terminal,
     sampler: Sampler,
-    asked: given.Problems,
-    what: str,
+    what: Asked,
     partial: PartialPredictions,
 ) -> _Answered:
-    """Let the students answer; what is known already is not asked again. `what` says what is asked.
+    """Let the students answer; what is known already is not asked again.
 
     Raises Interrupted in every process but the first, if that one stopped.
     """
-    say, samples = terminal.say, run.sampling.samples
-    known, total = _gather_known(partial, asked, samples), len(asked) * samples
+    say, samples, asked = terminal.say, run.sampling.samples, what.dialogues
+    known, total = _gather_known(run, partial, what), len(asked) * samples
+    described = summary.asked(len(asked), len(what.problems), split_name(run), run.sampling.given)
     say(
-        f"evaluating on {what}"
+        f"evaluating on {described}"
         + (f", {samples} dialogues each" if samples > 1 else "")
         + (f": {len(known)} of {total} dialogues are there already" if known else "")
     )
@@ -220,18 +250,25 @@ def _answer(
 
 
 def _gather_known(
-    partial: PartialPredictions, asked: given.Problems, samples: int
+    run: Run, partial: PartialPredictions, asked: Asked
 ) -> dict[tuple[str, int], Sampled]:
-    """What there is already of what is asked, with any process; all of them must ask."""
-    wanted = {(problem.id, sample): problem for problem, _ in asked for sample in range(samples)}
-    return {
-        key: sampled
-        for key, sampled in partial.gather().items()
+    """What there is already of what is asked, with any process; all of them must ask.
+
+    Each dialogue is graded by today's answers: who stopped may have changed them.
+    """
+    scripts = {problem.id: (problem, script) for problem, script in asked.dialogues}
+    found = {}
+    for (name, sample), sampled in partial.gather().items():
+        problem, script = scripts.get(name, (None, ()))
         # Not what was asked under the same id before a file of problems was changed.
-        if key in wanted
-        and (sampled.prediction.question, sampled.prediction.answer)
-        == (wanted[key].question, wanted[key].answer)
-    }
+        if problem is None or sampled.prediction.question != problem.question:
+            continue
+        if sample < run.sampling.samples:
+            graded = grade_again(
+                problem, sampled.prediction, asked.reader, run.evaluated.grade, script
+            )
+            found[name, sample] = dataclasses.replace(sampled, prediction=graded)
+    return found
 
 
 def _memory_line(sampler: Sampler, dialogues: int) -> str:

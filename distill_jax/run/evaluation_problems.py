@@ -1,11 +1,73 @@
-"""Which problems an evaluation asks, and their gold annotations."""
+"""Which problems an evaluation asks, what is given of them, and which were trained on."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from distill_jax import records
+from distill_jax.annotations import leaks
+from distill_jax.dialogues import given
+from distill_jax.dialogues.sampler import Sampler, make_rules
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Problem
 from distill_jax.run.run import Run
+from distill_jax.run.student_setup import sizes
+from distill_jax.text.tokenizer import Tokenizer
+
+TRAINING = "training"  # what the problems of the split that is trained on are called
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """What the run has made, of which its evaluation needs to know."""
+
+    train: Sequence[Annotation]
+    dev: Sequence[Annotation]
+    tokenizer: Tokenizer
+    facts: Mapping[str, Any]  # training_data.json
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What is asked.
+
+    problems    of which there are several dialogues each, if gold steps are asked by themselves
+    dialogues   each problem with what is given of its dialogue, in order
+    trained_on  {question: the annotation that has it}; {} where the split is what is trained on
+    reader      reads and writes what is given: a sampler without students
+    """
+
+    problems: list[Problem]
+    dialogues: given.Problems
+    trained_on: dict[str, str]
+    reader: Sampler
+
+
+def ask(run: Run, made: Made) -> Asked:
+    """What config.evaluation and config.sampling say. Reads the task's data; UserError."""
+    problems = evaluation_problems(run, made.dev)
+    # No student is asked here: neither the kernel nor the calculator matters.
+    settings = dataclasses.replace(run.sampling, attention="xla", calculator=False)
+    gold = gold_annotations(run, problems) if given.needs_gold(settings) else {}
+    models = sizes(run, made.tokenizer, made.facts)
+    rules = make_rules(run.scheme, run.views, models, made.tokenizer, settings)
+    reader = Sampler(rules, run.scheme, made.tokenizer, {}, settings, run.config.seed)
+    trained_on = {}
+    if not asks_training_problems(run):
+        questions = [problem.question for problem in problems]
+        trained_on = leaks.trained_on(questions, made.train, templated=run.config.data.templated)
+    return Asked(problems, given.with_scripts(problems, gold, reader), trained_on, reader)
+
+
+def asks_training_problems(run: Run) -> bool:
+    """Whether the evaluated split is the one that is trained on."""
+    own = run.evaluated == run.task
+    return own and run.config.evaluation.split == run.config.data.train_split
+
+
+def split_name(run: Run) -> str:
+    """What the problems are called: "test", or "training"."""
+    return TRAINING if asks_training_problems(run) else run.config.evaluation.split
 
 
 def evaluation_problems(run: Run, held_out: Sequence[Annotation]) -> list[Problem]:

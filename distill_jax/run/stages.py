@@ -9,6 +9,7 @@ from distill_jax.run.annotation_sources import Desk
 from distill_jax.run.evaluate_students import evaluate_students, evaluation_name
 from distill_jax.run.restore_students import chosen_steps
 from distill_jax.run.run import Run
+from distill_jax.run.stored_evaluation import standing
 from distill_jax.run.train_students import Training
 from distill_jax.tracking.reporting import Reporting
 
@@ -95,12 +96,13 @@ def stages(desk: Desk, reporting: Reporting) -> list[Stage]:
 
 
 def is_evaluated(run: Run) -> bool:
-    """Whether nothing is left to do: then checkpoints are not read, which takes long. All of
-    several processes must ask."""
+    """Whether nothing is left to do, or could be done without the task's data: then checkpoints are
+    not read, which takes long. All of several processes must ask."""
     known = from_first.known_students(run)
     if len(known.finished) < len(run.students):
         return False
-    return distributed.from_first((evaluation_directory(run, known) / "report.json").exists)
+    directory = evaluation_directory(run, known)
+    return distributed.from_first(lambda: standing(run, directory, known.facts).stays)
 
 
 def evaluation_directory(run: Run, known: from_first.KnownStudents) -> pathlib.Path:

@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -141,12 +141,13 @@ def _of_other_run(name: str, key: str, model: NetworkConfig) -> Any:
     it has one."""
     run, other = _other_run(name) or (pathlib.Path(), "")
     step = _other_step(name, key)
-    stored = read_facts(run / "training_data.json")[other].get("lora")
-    adapter = None if stored is None else lora.from_json(stored, model)
-    if adapter is None:
-        shapes = jax.eval_shape(lambda: network.init_params(model, jax.random.key(0)))
-    else:
+    facts = read_facts(run / "training_data.json")[other]
+    adapter = None
+    if "lora" in facts:
+        adapter = lora.from_json(facts["lora"], families.from_json(facts["model"]))
         shapes = adapter.shapes()
+    else:
+        shapes = jax.eval_shape(lambda: network.init_params(model, jax.random.key(0)))
     place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     abstract = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes
@@ -155,9 +156,22 @@ def _of_other_run(name: str, key: str, model: NetworkConfig) -> Any:
         params = checkpoints.restore_params(int(step.name), abstract)
     if adapter is not None:
         of_base = Workdir(run).stored_config()["model"][other]["init_from"]
-        base, _ = given_params(of_base, f"the base of {key}", model)
+        base, _ = adapted_base(of_base, f"the base of {key}", adapter.model, facts)
         params = adapter.merge(adapter.hold(base), params)
     return jax.tree.map(np.asarray, params)
+
+
+def adapted_base(
+    name: str, key: str, model: NetworkConfig, facts: Mapping[str, Any]
+) -> tuple[Any, str]:
+    """`given_params`; UserError if they are not those beside which an adapter was trained, if it
+    was. `facts` is the student's part of training_data.json."""
+    params, dtype = given_params(name, key, model)
+    if facts.get("base_sha256") not in (None, lora.digest(params)):
+        raise UserError(
+            f"{key}={name} is not what the adapter was trained on: put the old files back"
+        )
+    return params, dtype
 
 
 def _other_run(name: str) -> tuple[pathlib.Path, str] | None:

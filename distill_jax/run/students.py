@@ -309,7 +309,8 @@ def _ungraded(run: Run, known: Sequence[str]) -> Callable[[str, str], Grade]:
         return Reader(run.task.grade, known)
 
     def ungraded(completion: str, answer: str) -> Grade:
-        del answer
+        if answer:  # of another dialogue: votes ask whether both are the same
+            return run.task.grade(completion, answer)
         return Grade(read(completion), {"normalised": False})
 
     return ungraded

@@ -211,11 +211,13 @@ def _base(
     run: Run, setup: StudentSetup, mesh: jax.sharding.Mesh, facts: Mapping[str, Any]
 ) -> tuple[Any, dict[str, Any], dict[str, Any]]:
     """(host parameters of the base and dtype of their files, what a step only reads, facts) of a
-    student with an adapter; (None, {}, {}) of others: their objective reads no other student."""
+    student with an adapter; (None, {}, {}) of others."""
     adapter, student = setup.trainer.adapter, setup.student
     if adapter is None:
         return None, {}, {}
-    params, dtype = adapters.base(run, student, adapter, facts)
+    name, key = run.config.model[student].init_from, f"config.model.{student}.init_from"
+    known = facts.get(student, {})
+    params, dtype = student_source.adapted_base(name, key, adapter.model, known)
     frozen = {lora.BASE: step.placed(step.abstract_base(mesh, adapter), adapter.hold(params))}
     return (params, dtype), frozen, {"base_sha256": lora.digest(params)}
 

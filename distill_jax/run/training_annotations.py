@@ -44,7 +44,7 @@ from distill_jax.run.run import Run
 from distill_jax.teacher.settings import NOTHING, Spending
 from distill_jax.text import tokenizer as text_tokenizer
 from distill_jax.tracking.terminal import Terminal
-from distill_jax.workdir import some_of, write_json, write_text
+from distill_jax.workdir import Workdir, some_of, write_json, write_text
 
 
 class RunData(NamedTuple):
@@ -91,8 +91,13 @@ def _read(run: Run, terminal: Terminal, spending: Spending) -> RunData:
         raise UserError(
             f"{workdir.dev_annotations} is missing: put it back, or start a new --workdir"
         )
+    return RunData(*read_stored(workdir), [], [])
+
+
+def read_stored(workdir: Workdir) -> tuple[list[records.Annotation], list[records.Annotation]]:
+    """(train, dev) of a directory that has them."""
     train, dev = map(records.read_annotations, (workdir.annotations, workdir.dev_annotations))
-    return RunData(train, dev, [], [])
+    return train, dev
 
 
 def annotate(run: Run, terminal: Terminal, spending: Spending) -> RunData:

@@ -25,6 +25,8 @@ OFF = {
     "teacher.reasoning": "drop",
     "tokenizer.end_of_turn": "",
     "tokenizer.end_of_text": "",
+    # As it was before there was the key, but for runs that were evaluated on another split.
+    "data.test_split": "test",
     "data.fold": "",
     "loss.likelihood": 1.0,
     "loss.divergence": 0.0,

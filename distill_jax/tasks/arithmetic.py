@@ -26,7 +26,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from distill_jax.errors import UserError
+from distill_jax.errors import NoSplit, UserError
 from distill_jax.records import Annotation, Grade, Problem, Step
 from distill_jax.tasks.gold import gold_of
 from distill_jax.tasks.grading import grade_number, read_number
@@ -184,7 +184,7 @@ def load(
     """
     counts = {"train": train_problems, "dev": dev_problems, "test": test_problems}
     if split not in counts:
-        raise UserError(f"arithmetic has no split {split!r}: choose train, dev or test")
+        raise NoSplit(f"arithmetic has no split {split!r}: choose train, dev or test")
     if difficulty not in DIFFICULTIES:
         raise UserError(
             f"config.task_options.difficulty={difficulty!r}: choose {', '.join(DIFFICULTIES)}"

@@ -28,7 +28,7 @@ from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Grade, Problem, Step, read_json_lines
 from distill_jax.tasks.gold import with_gold
 from distill_jax.tasks.grading import grade_number, read_number
-from distill_jax.tasks.upstream import folder, text_field
+from distill_jax.tasks.upstream import choose_split, folder, text_field
 from distill_jax.text.formats import MARKER
 
 SPLITS = ("train", "test")
@@ -105,8 +105,7 @@ def _gold(split: str, directory: str, hub_id: str, problems: int) -> list[Annota
 
 def _rows(split: str, name: str, directory: str, hub_id: str) -> list[tuple[str, dict[str, Any]]]:
     """The raw rows of "main" or "socratic", each with the place to name in an error."""
-    if split not in SPLITS:
-        raise UserError(f"gsm8k has no split {split!r}: choose {' or '.join(SPLITS)}")
+    choose_split(split, SPLITS, "gsm8k")
     if not directory:
         rows = _hub_rows(split, name, hub_id)
         return [(f"{hub_id} ({name}, {split}) row {i}", row) for i, row in enumerate(rows)]

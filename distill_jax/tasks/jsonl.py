@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import Any, TypeVar
 
-from distill_jax.errors import UserError
+from distill_jax.errors import NoSplit, UserError
 from distill_jax.records import Annotation, Grade, Problem, Step, read_json_lines
 from distill_jax.tasks.gold import with_gold
 from distill_jax.tasks.grading import (
@@ -167,7 +167,7 @@ def _read(split: str, directory: str) -> list[tuple[str, dict[str, Any], Problem
         names = sorted(p.name for p in path.parent.glob("*.jsonl"))
         splits = [name[: -len(".jsonl")] for name in names if not name.endswith(_ANNOTATIONS)]
         there = f" (splits there: {', '.join(splits)})" if splits else ""
-        raise UserError(f"{path}: no such file{there}: its rows look like {ROW}")
+        raise NoSplit(f"{path}: no such file{there}: its rows look like {ROW}")
 
     def problem(where: str, row: dict[str, Any]) -> tuple[str, dict[str, Any], Problem]:
         _name_importer(row, where)

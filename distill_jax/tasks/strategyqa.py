@@ -139,7 +139,7 @@ def _gold(rows: Sequence[_Row], gold: str) -> list[Annotation]:
 
 def _rows(split: str, directory: str, hub_id: str, protocol: str) -> list[_Row]:
     """The rows of a split."""
-    upstream.choose(split, SPLITS, "strategyqa has no split")
+    upstream.choose_split(split, SPLITS, "strategyqa")
     upstream.choose(protocol, PROTOCOLS, "config.task_options.protocol: strategyqa has no protocol")
     if directory:
         folder = upstream.folder(directory, _FILES)

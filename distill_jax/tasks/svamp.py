@@ -119,7 +119,7 @@ def _gold(row: Row) -> Annotation:
 
 
 def _rows(split: str, directory: str, hub_id: str, protocol: str, renumbered: int) -> list[Row]:
-    upstream.choose(split, SPLITS, "svamp has no split")
+    upstream.choose_split(split, SPLITS, "svamp")
     upstream.choose(protocol, PROTOCOLS, "config.task_options.protocol: svamp has no protocol")
     if renumbered < 0 or (renumbered and protocol != "mawps_asdiv"):
         raise UserError(

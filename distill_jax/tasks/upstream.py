@@ -10,7 +10,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from distill_jax.errors import UserError
+from distill_jax.errors import NoSplit, UserError
 from distill_jax.records import refuse_half_pairs
 from distill_jax.workdir import local_path
 
@@ -98,6 +98,12 @@ def choose(value: str, choices: Sequence[str], what: str) -> None:
     """Raise UserError where `value` is none of the `choices`; `what` begins the message."""
     if value not in choices:
         raise UserError(f"{what} {value!r}: choose {' or '.join(choices)}")
+
+
+def choose_split(split: str, splits: Sequence[str], task: str) -> None:
+    """Raise NoSplit where the task has no such split."""
+    if split not in splits:
+        raise NoSplit(f"{task} has no split {split!r}: choose {' or '.join(splits)}")
 
 
 def _text(path: pathlib.Path, url: str) -> str:
