@@ -5,6 +5,7 @@ turns (text/rows.py).
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -101,6 +102,21 @@ class TurnRules:
             network.cache_bytes(view.model, view.cache_len(window), self.dtype)
             for view in self.views
         )
+
+
+def together(members: Sequence[TurnRules], mean: str) -> TurnRules:
+    """The rules of an ensemble, whose members differ in their views alone; `mean` is one of MEANS.
+
+    Students of several members need names of their own.
+    """
+    first, views, role_views = members[0], [], [[] for _ in members[0].role_views]
+    for member in members:
+        for mine, theirs in zip(role_views, member.role_views, strict=True):
+            mine += [len(views) + view for view in theirs]
+        views += member.views
+    return dataclasses.replace(
+        first, views=tuple(views), role_views=tuple(map(tuple, role_views)), mean=mean
+    )
 
 
 def allowed_tokens(rules: TurnRules) -> jax.Array:
