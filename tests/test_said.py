@@ -14,15 +14,15 @@ from distill_jax.sampling.turn_rules import ViewRules
 @pytest.mark.parametrize("rows", [1, 3, 8, 21])
 def test_every_row_gets_the_logits_of_the_student_that_writes(rows):
     rules = make_rules(
-        (ViewRules("a", SMALL, BOTH), ViewRules("b", LARGE, BOTH)), (0, 1), (True, False)
+        (ViewRules("b", SMALL, BOTH), ViewRules("a", LARGE, BOTH)), (0, 1), (True, False)
     )
     keys = jax.random.split(jax.random.key(0), 4)
     params = {
         name: {"wte": {"embedding": jax.random.normal(key, (PADDED, size.width))}}
-        for name, size, key in zip("ab", (SMALL, LARGE), keys[:2], strict=True)
+        for name, size, key in zip("ba", (SMALL, LARGE), keys[:2], strict=True)
     }
     hidden = [jax.random.normal(k, (rows, m.width)) for k, m in zip(keys[2:], (SMALL, LARGE))]  # noqa: B905
-    heads = [params[name]["wte"]["embedding"] for name in "ab"]
+    heads = [params[name]["wte"]["embedding"] for name in "ba"]
     expected = [np.asarray(h @ head.T) for h, head in zip(hidden, heads, strict=True)]
     rng = np.random.default_rng(rows)
     everything = jnp.ones((rows, PADDED), bool)

@@ -61,42 +61,43 @@ def _of_member(rules, params, hidden, writer, views: Sequence[int]) -> jax.Array
         [(student, own)] = of_student.items()
         return logits(rules.students[student], params[student], own)
     students = list(of_student)
+    own = [of_student[student] for student in students]
+    heads = [functools.partial(logits, rules.students[s], params[s]) for s in students]
     number = jnp.array([students.index(rules.views[view].student) for view in views])[writer]
     if jax.sharding.get_abstract_mesh().size > 1:
-        return _all_heads(rules, params, of_student, number)
+        return _all_heads(heads, own, number)
     return jax.lax.platform_dependent(
-        *(params, of_student, number),
-        cpu=lambda *arguments: _own_heads(rules, *arguments),
-        default=lambda *arguments: _all_heads(rules, *arguments),
+        *(own, number),
+        cpu=functools.partial(_own_heads, heads),
+        default=functools.partial(_all_heads, heads),
     )
 
 
-def _all_heads(rules, params, of_student, number):
+def _all_heads(heads, hidden, number):
+    """Logits [B, V]; row i is what head `number[i]` makes of its row of hidden states."""
     chosen: Any = None
-    for index, (student, hidden) in enumerate(of_student.items()):
-        each = logits(rules.students[student], params[student], hidden)
+    for index, (head, each) in enumerate(zip(heads, hidden, strict=True)):
         own = (number == index)[:, None]
-        chosen = each if chosen is None else jnp.where(own, each, chosen)
+        chosen = head(each) if chosen is None else jnp.where(own, head(each), chosen)
     return chosen
 
 
-def _own_heads(rules, params, of_student, number):
-    """Each student's rows are moved together, and as many eighths of all rows as hold them are
-    multiplied with its head: at most an eighth more per student than there are rows."""
+def _own_heads(heads, hidden, number):
+    """The same. Each head's rows are moved together, and as many eighths of all rows as hold them
+    are multiplied with it: at most an eighth more per head than there are rows."""
     rows = number.size
     sizes = sorted({-(-rows * part // PARTS) for part in range(PARTS + 1)})
     order = jnp.argsort(number)  # stable
     order = jnp.concatenate([order, jnp.full(rows, rows)])  # so that no slice is moved to fit
-    filled = jnp.zeros((rows, rules.views[0].model.vocab_size), jnp.float32)
-    start = jnp.int32(0)
-    for index, (student, hidden) in enumerate(of_student.items()):
+    words = jax.eval_shape(heads[0], hidden[0]).shape[-1]
+    filled, start = jnp.zeros((rows, words), jnp.float32), jnp.int32(0)
+    for index, (head, each) in enumerate(zip(heads, hidden, strict=True)):
         count = jnp.sum(number == index)
         mine = jax.lax.dynamic_slice(order, (start,), (rows,))
-        mine = jnp.where(jnp.arange(rows) < count, mine, rows)  # those behind are dropped
-        head = functools.partial(logits, rules.students[student], params[student])
+        mine = jnp.where(jnp.arange(rows) < count, mine, rows)  # those after them are dropped
         fill = [functools.partial(_fill, head, size) for size in sizes]
         enough = jnp.searchsorted(jnp.array(sizes), count)  # the smallest size that holds them
-        filled = jax.lax.switch(enough, fill, filled, hidden, mine)
+        filled = jax.lax.switch(enough, fill, filled, each, mine)
         start += count
     return filled
 
