@@ -59,7 +59,7 @@ def test_questions_of_a_pipe(hostile_workdir):
     assert lines[8] == f"question: {('long ' * 200).strip()}"
     assert lines[9].startswith("error: the question has ") and "at most 160" in lines[9]
     assert lines[11] == r"question: What is [b]7[/b] and 8?\x1b[31m"
-    assert "answer:" in lines[-3]
+    assert any("answer:" in line for line in lines[-4:])  # a note may follow
     assert "\x1b" not in done.stdout
 
 

@@ -1,13 +1,14 @@
-"""Cut chains into what restates and what infers: `python -m distill_jax.annotations.segment`.
+"""Cuts chains into parts that restate and parts that infer: `python -m
+distill_jax.annotations.segment`.
 
     python -m distill_jax.annotations.segment --entropies DIR/entropies.jsonl --output OUT
 
-DIR is what distill_jax.run.entropies wrote. OUT gets
+DIR is the output of distill_jax.run.entropies. OUT gets
 
-    annotations.jsonl  pairs of what restates and what infers, for the scheme socratic
-    chains.jsonl       the same text as chains, which is what they are to be compared with
-    summary.json       how many of what, and how well the entropy tells pieces with an equation
-                       from the others (auroc: 0.5 is chance)
+    annotations.jsonl  pairs of a part that restates and one that infers, for the scheme socratic
+    chains.jsonl       the same text as chains, for a comparison
+    summary.json       counts, and how well the entropy separates pieces with an equation from the
+                       others (auroc: 0.5 is chance)
 
 See segments.py for the method.
 """

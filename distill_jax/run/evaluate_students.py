@@ -50,12 +50,11 @@ from distill_jax.workdir import read_json, write_json, write_text
 def evaluate_students(run: Run, reporting: Reporting, *, headline: bool) -> dict[str, Any]:
     """Evaluate the students as config.evaluation and config.sampling say.
 
-    Writes evaluations/<name>/{predictions.jsonl, report.json, report.html}. Answers that are there
-    already are kept; if the known answers or the grader have changed they are graded again, if the
-    questions have changed the students are asked again, and if the data cannot be read the old
-    report is shown. With `headline` the report becomes the run's report.json, and report.html lies
-    there; a new version of the report that is there replaces it. Returns the content of
-    report.json.
+    Writes evaluations/<name>/{predictions.jsonl, report.json, report.html}. Existing answers are
+    kept. If the known answers or the grader have changed, they are graded again; if the questions
+    have changed, the students are asked again; and if the data cannot be read, the old report is
+    shown. With `headline` the report becomes the run's report.json, and report.html is there too; a
+    new version of an existing report replaces it. Returns the content of report.json.
     """
     known = from_first.known_students(run)
     steps = chosen_steps(run, known)
@@ -177,7 +176,8 @@ def _evaluate(
     partial: PartialPredictions,
 ) -> tuple[list[records.Prediction], dict[str, Any]]:
     config, settings = run.config, run.sampling
-    data = training_annotations.collect(run, terminal)
+    with terminal.watching():
+        data = training_annotations.collect(run, terminal)
     tokenizer = from_first.tokenizer(run)
     asked = ask(run, Made(data.train, data.dev, tokenizer, known.facts))
     began = time.monotonic()
@@ -194,7 +194,7 @@ def _evaluate(
 
 
 class _Answered(NamedTuple):
-    """What came of an evaluation, in the order of the problems."""
+    """The results of an evaluation, in the order of the problems."""
 
     predictions: list[records.Prediction]
     slots: int
@@ -208,7 +208,7 @@ def _answer(
     what: Asked,
     partial: PartialPredictions,
 ) -> _Answered:
-    """Let the students answer; what is known already is not asked again.
+    """Let the students answer, except what is known already.
 
     Raises Interrupted in every process but the first, if that one stopped.
     """
@@ -260,15 +260,15 @@ def _answer(
 def _gather_known(
     run: Run, partial: PartialPredictions, asked: Asked
 ) -> dict[tuple[str, int], Sampled]:
-    """What there is already of what is asked, with any process; all of them must ask.
+    """The known predictions of all processes; all of them must call this.
 
-    Each dialogue is graded by today's answers: who stopped may have changed them.
+    Each dialogue is graded again, because the answers may have changed since the stop.
     """
     scripts = {problem.id: (problem, script) for problem, script in asked.dialogues}
     found = {}
     for (name, sample), sampled in partial.gather().items():
         problem, script = scripts.get(name, (None, ()))
-        # Not what was asked under the same id before a file of problems was changed.
+        # Not predictions of another question with the same id, from before a file was changed.
         if problem is None or sampled.prediction.question != problem.question:
             continue
         if sample < run.sampling.samples:
@@ -280,7 +280,7 @@ def _gather_known(
 
 
 def _memory_line(sampler: Sampler, dialogues: int) -> str:
-    """What the caches need at most."""
+    """The line about the memory that the caches need at most."""
     rules, slot_count = sampler.rules, sampler.slot_count(max(1, dialogues))
     row = rules.cache_bytes(slots.longest_window(rules))
     return (

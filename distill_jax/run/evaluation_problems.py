@@ -1,4 +1,4 @@
-"""Which problems an evaluation asks, what is given of them, and which were trained on."""
+"""The problems of an evaluation, their given parts, and which of them were trained on."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -77,7 +77,7 @@ def split_name(run: Run) -> str:
 
 def evaluation_problems(run: Run, held_out: Sequence[Annotation]) -> list[Problem]:
     """The problems of config.evaluation, in order. If dev was held out of the training problems,
-    split "dev" is what was `held_out`."""
+    the split "dev" is `held_out`."""
     settings, task = run.config.evaluation, run.evaluated
     if settings.split == "dev" and _is_held_out(run, held_out):
         problems = [Problem(a.id, a.question, a.answer, "dev", gold=a) for a in held_out]

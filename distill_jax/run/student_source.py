@@ -1,7 +1,7 @@
-"""Where a student's size and first parameters come from: config.model.<student>.
+"""The source of a student's size and first parameters: config.model.<student>.
 
-Random ones of a given size or preset, a model in Hugging Face format or in a GGUF file, or a
-student of another run. A student that is only read comes from one of the last three.
+It may be random parameters of a given size or preset, a model in Hugging Face format or in a GGUF
+file, or a student of another run. A student that is only read comes from one of the last three.
 """
 
 import contextlib
@@ -24,14 +24,14 @@ from distill_jax.text.tokenizer import EndMarks, Tokenizer, load_tokenizer
 from distill_jax.training import checkpoint, manifest
 from distill_jax.workdir import Workdir, local_path, read_facts
 
-SPARE_ROWS = 200  # an embedding may have one row in so many more than its tokenizer has ids
+SPARE_ROWS = 200  # an embedding may have more rows than its tokenizer has ids, by one in so many
 _SIZE = ("layers", "heads", "width", "context")
-# Tokenizers that give these the same ids are taken for one.
+# Tokenizers that give these the same ids count as the same.
 _PROBE = (" ".join(str(n) for n in range(100)), "Natalia sold clips to 48 of her friends.")
 
 
 def first_tokenizer(config: Any, students: Sequence[str]) -> Tokenizer | None:
-    """The tokenizer that `config.tokenizer` names, or that a GGUF file of `students` brings.
+    """The tokenizer that `config.tokenizer` names, or that of a GGUF file of `students`.
 
     None if there is neither, so that one is to be trained. Raises UserError as load_tokenizer does.
     """
@@ -41,12 +41,13 @@ def first_tokenizer(config: Any, students: Sequence[str]) -> Tokenizer | None:
 
 
 def end_marks(config: Any) -> EndMarks:
-    """What config.tokenizer says of the end marks."""
+    """The end marks of config.tokenizer."""
     return EndMarks(config.tokenizer.end_of_turn, config.tokenizer.end_of_text)
 
 
 def untrained_marks(section: Any, tokenizer: Tokenizer) -> str:
-    """What is to be said of end marks that the weights of config.model.<student> do not know."""
+    """The warning about end marks that the weights of config.model.<student> do not know; "" if
+    none."""
     if not section.init_from or not tokenizer.untrained or _other_run(section.init_from):
         return ""
     marks = " and ".join(tokenizer.untrained)
@@ -68,7 +69,7 @@ def model_config(section: Any, student: str, tokenizer: Tokenizer) -> NetworkCon
 
 
 def _size(section: Any, student: str, tokenizer: Tokenizer) -> NetworkConfig:
-    """The size of a student but for dropout."""
+    """The size of a student, without dropout."""
     key = f"config.model.{student}"
     if not section.init_from:
         if section.preset:
@@ -105,8 +106,8 @@ def given_size(name: str, key: str, tokenizer: Tokenizer) -> NetworkConfig:
 
 def _hugging_face_size(name: str, tokenizer: Tokenizer, key: str) -> NetworkConfig:
     size = hugging_face.find(name, key).model
-    # The end marks are ours: a tokenizer that came with the weights may lack them. And published
-    # weights may have rows that belong to no id (Qwen 2.5 has 271 of them in 151,936).
+    # We choose the end marks, so a tokenizer that came with the weights may lack them. And
+    # published weights may have rows that belong to no id (Qwen 2.5 has 271 of them in 151,936).
     if not size.vocab_size - size.vocab_size // SPARE_ROWS <= tokenizer.size <= size.vocab_size + 2:
         raise UserError(
             f"{key}={name} has {size.vocab_size} words, the tokenizer "
@@ -175,7 +176,7 @@ def adapted_base(
 
 
 def _other_run(name: str) -> tuple[pathlib.Path, str] | None:
-    """(RUN, STUDENT) of RUN/checkpoints/STUDENT[/STEP]; None where `name` is something else."""
+    """(RUN, STUDENT) of RUN/checkpoints/STUDENT[/STEP]; None if `name` is something else."""
     path = local_path(name, "config.model.STUDENT.init_from")
     for directory in (path, path.parent):
         if directory.parent.name == "checkpoints":
@@ -185,7 +186,7 @@ def _other_run(name: str) -> tuple[pathlib.Path, str] | None:
 
 @functools.lru_cache(maxsize=4)
 def _same_ids(file: GGUFFile, tokenizer: Tokenizer) -> bool:
-    """Whether the tokenizer of `file` gives the same ids, end marks that were added aside."""
+    """Whether the tokenizer of `file` gives the same ids, without end marks that were added."""
     return load_tokenizer(str(file.path)).encode(_PROBE) == tokenizer.encode(_PROBE)
 
 

@@ -45,9 +45,9 @@ PromptCaches = dict[str, Cache]  # by student, each layer k, v [G, K, P, H]
 class Admission(NamedTuple):
     """Which prompts begin in which slots.
 
-    `source` counts the prompts that are where the slot is: of G prompts and B slots over 2 parts of
-    the mesh (data x fsdp), 0 is prompt 0 for the first B/2 slots and prompt G/2 for the others. -1:
-    the slot stays as it was.
+    `source` is a number among the prompts on the slot's own part of the mesh (data x fsdp). With G
+    prompts and B slots over 2 parts, 0 means prompt 0 for the first B/2 slots, and prompt G/2 for
+    the others. -1: the slot does not change.
     """
 
     source: np.ndarray  # int32 [B]
@@ -59,7 +59,7 @@ class Admission(NamedTuple):
 
 
 def no_admission(slots: int, seed: int) -> Admission:
-    """All slots stay as they were."""
+    """An Admission that changes no slot."""
     numbers, names = np.zeros(slots, np.int32), np.zeros(slots, np.uint32)
     return Admission(numbers - 1, numbers.copy(), numbers + 1, names, names.copy(), np.uint32(seed))
 
@@ -70,14 +70,14 @@ class ChunkOrder(NamedTuple):
     script: Any  # int32 [B, L]
     restart: Any  # bool [B] rows whose script is new and starts at its entry 0
     steps: Any  # int32 [] at most
-    stop_at: Any  # int32 [] the chunk ends early once so many slots do not run
+    stop_at: Any  # int32 [] the chunk ends early as soon as this many slots are not running
 
 
 class Progress(NamedTuple):
-    """What the host looks at after a chunk of steps, whole on every device."""
+    """What the host reads after a chunk of steps; every device has all of it."""
 
     steps: jax.Array  # int32 [] that were done
-    status: jax.Array  # these as in DialogueState
+    status: jax.Array  # the following as in DialogueState
     written: jax.Array
     position: jax.Array
     pointer: jax.Array
@@ -91,7 +91,7 @@ def prefill(rules: TurnRules, params: dict[str, Any], prompts: jax.Array) -> Pro
     """Keys and values of prompts int32 [G, P], right-padded, for every student, spread over the
     mesh as the slots are.
 
-    Those of the padding are overwritten before anything looks at them.
+    Keys and values of the padding are overwritten before they are read.
     """
     positions = jnp.broadcast_to(jnp.arange(prompts.shape[1]), prompts.shape)
     caches = {}
@@ -110,7 +110,7 @@ def admit(
     """The state with new rows in the slots where `admission.source` is not -1.
 
     Several slots may share a prompt, and a prompt may be admitted again later. A slot begins with
-    a prompt that lies on its own device, so that nothing is sent.
+    a prompt on its own device, so nothing is sent.
     """
     source, last, length = admission.source, admission.last, admission.length
     new = source >= 0
@@ -211,8 +211,8 @@ def _feed(
     (float32 [B, V], see said.py), caches. `allowed` bool [B, V]."""
     read, caches, dtype = [], [], jnp.dtype(rules.dtype)
     for index, view in enumerate(rules.views):
-        # A row that has filled its context is fed until the chunk ends. Behind the last position
-        # there is only NaN, which would stay in the slot's cache: 0 x NaN is NaN in the next row.
+        # A row that has filled its context is fed until the chunk ends. Positions after the last
+        # one are NaN, and would stay in the slot's cache: 0 x NaN is NaN in the next row.
         position = jnp.minimum(state.position[index], view.model.context - 1)
         network = view.model.module(dtype, kernel=rules.kernel, layout=BATCH)
         hidden, cache = network.apply(

@@ -19,10 +19,11 @@ ROWS = 32  # prompts at a time, for each part of the mesh
 def first_tokens(
     rules: TurnRules, params: Mapping[str, Any], prompts: Sequence[Sequence[int]], count: int
 ) -> np.ndarray:
-    """int32 [prompts, count]: what role 0 most probably begins with, the most likely first.
+    """int32 [prompts, count]: the tokens with which role 0 most probably begins, the most likely
+    first.
 
-    Of what it may write, end marks left out: a branch that begins with one would be none. To be
-    called under `jax.set_mesh`; no prompt may be longer than the context.
+    Only tokens that it may write, without end marks, because a branch that begins with one would be
+    empty. Call it under `jax.set_mesh`; no prompt may be longer than the context.
     """
     size = ROWS * slots.parts()
     longest = max(map(len, prompts), default=1)
