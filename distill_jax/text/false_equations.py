@@ -27,13 +27,13 @@ _UNIT = re.compile(
     r"quarts?|gallons?)\b)",
     re.IGNORECASE,
 )
-# `12 + 30 = 42` alone: two letters or nothing before it, the end or two letters after it, so that
-# neither `4 x 5 + 3 = 8` nor `5 + 3 = 8 x 2` is one.
+# `12 + 30 = 42` alone: a word or nothing before it, a word or the end after it, so that neither
+# `4 x 5 + 3 = 8` nor `5 + 3 = 8 x 2` is one.
 _WHOLE = "[1-9][0-9]{0,8}"
 _PLAIN_EQUATION = re.compile(
-    r"(?:(?<=[A-Za-z]{2} )|(?<=[A-Za-z]{2}[,.:;] )|\A)"
+    r"(?:(?<=[A-Za-z]{2} )|(?<=[A-Za-z]{2}[,.:;] )|(?<= [aAI] )|\A)"
     rf"\$?({_WHOLE}) ?([-+*/]) ?\$?({_WHOLE}) ?= ?\$?({_WHOLE})"
-    r"(?=[.,;]?(?:\Z| [A-Za-z]{2}))"
+    r"(?=[.,;]?(?:\Z| (?:[A-Za-z]{2}|[aAI] )))"
 )
 _PLAIN_MARK = re.compile(rf"<<({_WHOLE})([-+*/])({_WHOLE})=({_WHOLE})>>")
 _SIGNS = {"+": operator.add, "-": operator.sub, "*": operator.mul}
