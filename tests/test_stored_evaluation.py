@@ -96,9 +96,7 @@ def stored(workdir):
 @pytest.mark.parametrize(
     ("change", "accuracy"), [(other_answers, 0.0), (other_grader, 1.0), (older, 1.0)]
 )
-def test_what_was_written_is_graded_again_without_asking(
-    change, accuracy, workdir, capsys, monkeypatch
-):
+def test_what_was_written_is_graded_again_without_asking(change, accuracy, workdir, capsys):
     directory, first = stored(workdir)
     said = written(read_predictions(directory, first))
     assert first["accuracy"] == 1.0 and first["trained_on"] == {}
@@ -111,7 +109,7 @@ def test_what_was_written_is_graded_again_without_asking(
     assert "grading again what was written" in out and f"accuracy {accuracy:.1%}" in out
     assert f"{report['n']} of {report['n']} answers are right or wrong where they were not" in out
     assert report["accuracy"] == accuracy and written(predictions) == said
-    same = ("seconds", "cost", "sampling", "checkpoint_steps", "turns", "identity")
+    same = ("seconds", "cost", "sampling", "checkpoint_steps", "turns")
     assert {key: report[key] for key in same} == {key: first[key] for key in same}
     # The headline was this evaluation, and still is.
     assert read_json(workdir / "report.json") == report

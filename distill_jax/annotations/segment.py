@@ -26,7 +26,7 @@ from distill_jax.annotations.segments import Segment
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Step, to_json
 from distill_jax.settings import command_line
-from distill_jax.workdir import write_json, write_text
+from distill_jax.workdir import local_path, write_json, write_text
 
 
 def main(argv: list[str]) -> None:
@@ -50,7 +50,9 @@ def main(argv: list[str]) -> None:
     )  # fmt: skip
     parser.add_argument("--output", required=True, help="the directory to write to")
     arguments = parser.parse_args(argv)
-    rows = [row for _, row in records.read_json_lines(arguments.entropies)]
+    rows = [
+        row for _, row in records.read_json_lines(local_path(arguments.entropies, "--entropies"))
+    ]
     if not rows:
         raise UserError(f"--entropies={arguments.entropies}: no chain is in it")
     try:
@@ -59,7 +61,7 @@ def main(argv: list[str]) -> None:
         raise UserError(
             f"--entropies={arguments.entropies}: not a file of distill_jax.run.entropies ({error})"
         ) from None
-    write(cut, arguments, pathlib.Path(arguments.output))
+    write(cut, arguments, local_path(arguments.output, "--output"))
 
 
 def _cut(row: dict[str, Any], arguments: argparse.Namespace) -> list[Segment]:

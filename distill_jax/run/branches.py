@@ -47,7 +47,7 @@ from distill_jax.sampling.dialogues import Request
 from distill_jax.settings import command_line
 from distill_jax.text.transcript import before_answer
 from distill_jax.tracking.terminal import Terminal
-from distill_jax.workdir import Workdir, write_json, write_text
+from distill_jax.workdir import Workdir, local_path, write_json, write_text
 
 # Sections of config that may differ from the run's. The evaluation's split and task decide which
 # questions must not be asked.
@@ -68,7 +68,7 @@ def main(argv: list[str]) -> None:
         parser.error("--branches must be at least 1")
     devices.keep_freed_memory()
     devices.expect_what_is_there()
-    terminal, output = Terminal(), pathlib.Path(arguments.output)
+    terminal, output = Terminal(), local_path(arguments.output, "--output")
     run, wanted = _run(arguments.workdir, overrides)
     problems = training_problems(run, terminal)
     directory = output / f"partial-{_digest(run, arguments.branches)}"

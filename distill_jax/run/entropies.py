@@ -35,7 +35,7 @@ from distill_jax.text.tokenizer import Tokenizer
 from distill_jax.tracking.terminal import Terminal
 from distill_jax.training import scores, step
 from distill_jax.training.objective import Likelihood
-from distill_jax.workdir import Workdir, write_json, write_text
+from distill_jax.workdir import Workdir, local_path, write_json, write_text
 
 GIVEN = ("question", "prefix")
 
@@ -68,7 +68,12 @@ def main(argv: list[str]) -> None:
     arguments = parser.parse_args(argv)
     devices.keep_freed_memory()
     devices.expect_what_is_there()
-    score(arguments.scorers.split(","), arguments.given, pathlib.Path(arguments.output), Terminal())
+    score(
+        arguments.scorers.split(","),
+        arguments.given,
+        local_path(arguments.output, "--output"),
+        Terminal(),
+    )
 
 
 def score(paths: Sequence[str], given: str, output: pathlib.Path, terminal: Terminal) -> None:

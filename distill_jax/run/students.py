@@ -96,9 +96,11 @@ class Students:
         self._models = sizes(run, self._tokenizer, known.facts)
         with jax.set_mesh(self._mesh):
             self._params = {"float32": restore_params(run, self._models, self._steps)}
-        rows = [row for _, row in records.read_json_lines(run.workdir.annotations)]
-        self._grade = _ungraded(run, [row["answer"] for row in rows])
-        self.example = rows[0]["question"] if rows else ""
+        self.example, known = "", []
+        for _, row in records.json_lines(run.workdir.annotations):
+            known.append(row["answer"])
+            self.example = self.example or row["question"]
+        self._grade = _ungraded(run, known)
         self._usual = _usual(run.workdir, self._steps)
 
     @property

@@ -115,12 +115,11 @@ def config_from_dict(stored: dict[str, Any]) -> ml_collections.ConfigDict:
             return {key: tuples(item) for key, item in value.items()}
         return tuple(value) if isinstance(value, list) else value
 
-    return ml_collections.ConfigDict(_filled(tuples(stored), load_config("base.py"))).lock()
+    section = _section({"config": tuples(stored)}, "config", "config.json")
+    return ml_collections.ConfigDict(_filled(section, load_config("base.py"))).lock()
 
 
-def _filled(stored: Any, base: Any, where: str = "config") -> dict[str, Any]:
-    if not isinstance(stored, dict):
-        raise UserError(f"{where} is not a section")
+def _filled(stored: dict[str, Any], base: Any, where: str = "config") -> dict[str, Any]:
     found = dict(stored)
     for key, default in base.items():
         name = f"{where}.{key}"
@@ -129,20 +128,32 @@ def _filled(stored: Any, base: Any, where: str = "config") -> dict[str, Any]:
             if type(value) is not type(default) and (type(value), type(default)) != (int, float):
                 kind = type(default).__name__
                 raise UserError(f"{name}={value!r} is not of type {kind}")
-        elif key in ("model", "optimizer"):  # a section for each student
+            continue
+        section = _section(stored, key, where)
+        if key in ("model", "optimizer"):  # a section for each student
             found[key] = {
-                student: _filled(each, default.solver, f"{name}.{student}")
-                for student, each in dict(found.get(key, {})).items()
+                student: _filled(
+                    _section(section, student, name), default.solver, f"{name}.{student}"
+                )
+                for student in section
             }
         elif key == "lora":  # one for each student too, which older runs do not have
-            there = found.get(key, {})
             found[key] = {
-                student: _filled(there.get(student, {}), default.solver, f"{name}.{student}")
-                for student in found["model"]
+                student: _filled(
+                    _section(section, student, name), default.solver, f"{name}.{student}"
+                )
+                for student in _section(stored, "model", where)
             }
         elif key != "task_options":  # the task checks its own options
-            found[key] = _filled(found.get(key, {}), default, name)
+            found[key] = _filled(section, default, name)
     return found
+
+
+def _section(stored: dict[str, Any], key: str, where: str) -> dict[str, Any]:
+    section = stored.get(key, {})
+    if not isinstance(section, dict):
+        raise UserError(f"{where}.{key} is not a section")
+    return section
 
 
 def apply_overrides(config: ml_collections.ConfigDict, overrides: dict[str, str]) -> None:
