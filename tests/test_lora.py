@@ -268,7 +268,7 @@ def finished(tmp_path_factory):
     directory = tmp_path_factory.mktemp("lora")
     values = tiny_gguf.metadata() | {"llama.context_length": 512}
     base = tiny_gguf.write(directory / "base.gguf", values=values)
-    done = run("main", *of_base(base), "--config.mesh.data=1", "--workdir", directory / "w")
+    done = run("main", *of_base(base), "--workdir", directory / "w")
     assert done.returncode == 0, done.stderr
     return directory / "w", base, done.stdout
 
@@ -308,7 +308,7 @@ def test_one_may_begin_with_another_and_be_exported(finished, tmp_path, monkeypa
         "main", *TINY, "--config.scheme=chain", "--config.text_format=chatml",
         "--config.train.steps=2", f"--config.tokenizer.name={workdir / 'tokenizer'}",
         f"--config.model.solver.init_from={workdir / 'checkpoints' / 'solver'}",
-        "--config.lora.solver.rank=2", "--config.mesh.data=1", "--workdir", tmp_path / "w",
+        "--config.lora.solver.rank=2", "--workdir", tmp_path / "w",
     )  # fmt: skip
     assert longer.returncode == 0, longer.stderr
     assert "untrained" not in longer.stdout
@@ -317,7 +317,7 @@ def test_one_may_begin_with_another_and_be_exported(finished, tmp_path, monkeypa
     assert done.returncode == 0, done.stderr
     config = json.loads((out / "solver" / "adapter" / peft_files.CONFIG).read_text())
     assert config["r"] == 2 and config["base_model_name_or_path"].endswith("checkpoints/solver")
-    students = distill_jax.load(tmp_path / "w", mesh__data=1)
+    students = distill_jax.load(tmp_path / "w")
     [solution] = students.solve([QUESTION], max_turn_tokens=24, max_tokens=24)
     chat = transformers.AutoTokenizer.from_pretrained(out / "solver")
     ids = chat.apply_chat_template(

@@ -105,6 +105,13 @@ def test_rows_in_arrays_are_those_of_a_list():
     assert dropped.losses(1)[2].dtype == "int32"
 
 
+def test_loss_tokens_of_more_rows_than_are_counted_at_once():
+    some = [Row([1] * (2 + n % 3), [-1] + [0] * (1 + n % 3)) for n in range(9000)]
+    source = StudentRows(some, "s", 9, 0.0)
+    assert (source.loss_tokens, source.most_loss_tokens) == (18_000, 3)
+    assert [len(source.losses(n)[0]) for n in (0, 4095, 4096, 8999)] == [1, 1, 2, 3]
+
+
 def test_no_part_of_nothing_is_encoded(trained):
     views = [View("s", frozenset(["solver"]), (0,))]
     assert len(rows.encode_rows([], SCHEMES["chain"], views, trained)["s"]) == 0

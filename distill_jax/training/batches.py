@@ -57,9 +57,7 @@ class StudentRows:
             self._removable = self._removable[of_kept] if len(self._removable) else self._removable
             lengths = lengths[fits]
             self._offsets = np.concatenate([[0], np.cumsum(lengths)])
-        self._loss_counts = np.add.reduceat(
-            self._writers != NO_LOSS, self._offsets[:-1], dtype=np.int64
-        )
+        self._loss_counts = _count_by_row(self._writers != NO_LOSS, self._offsets)
         if self._loss_counts.min() == 0:
             without = int(np.flatnonzero(fits)[self._loss_counts.argmin()])
             raise UserError(
@@ -72,8 +70,7 @@ class StudentRows:
         self.most_loss_tokens = int(self._loss_counts.max())
         self.most_removable = 0
         if len(self._removable):
-            counts = np.add.reduceat(self._removable, self._offsets[:-1], dtype=np.int64)
-            self.most_removable = int(counts.max())
+            self.most_removable = int(_count_by_row(self._removable, self._offsets).max())
         self.origins = _count_by_origin(rows, max_tokens)
 
     def __len__(self) -> int:
@@ -104,6 +101,17 @@ class StudentRows:
         return tokens[left], writers[left]
 
 
+def _count_by_row(flags: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """int64 [rows]: how many of the flags of each row are set, some rows at a time: NumPy makes
+    eight bytes of every flag."""
+    parts = [np.zeros(0, np.int64)]
+    for first in range(0, len(offsets) - 1, 4096):
+        borders = offsets[first : first + 4097]
+        part = flags[borders[0] : borders[-1]]
+        parts.append(np.add.reduceat(part, borders[:-1] - borders[0], dtype=np.int64))
+    return np.concatenate(parts)
+
+
 def _count_by_origin(rows: Rows, max_tokens: int) -> dict[str, dict[str, int]]:
     """{origin: {"problems", "rows", "row_tokens" (inputs), "dropped_rows"}}; the first three count
     rows that are kept."""
@@ -115,7 +123,7 @@ def _count_by_origin(rows: Rows, max_tokens: int) -> dict[str, dict[str, int]]:
         own = origins == origin
         (kept,) = np.nonzero(own & fits)
         counts[origin] = {
-            "problems": len({rows.problems[index] for index in kept}),
+            "problems": len({rows.problems[index] for index in kept.tolist()}),
             "rows": len(kept),
             "row_tokens": int(inputs[kept].sum()),
             "dropped_rows": int(own.sum()) - len(kept),
