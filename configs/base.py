@@ -326,6 +326,12 @@ def get_config() -> ConfigDict:
             "split": "test",
             "checkpoint": "last",  # last, best on dev, a step, or solver=400,decomposer=200
             "problems": 200,  # use the first N; 0 = all
+            # Students of other runs, RUN,RUN, that write every token together with the run's own:
+            # of the same scheme, reads and tokenizer. () = the run's own alone.
+            "ensemble": (),
+            # Of the probabilities of all: arithmetic, or geometric (of their logarithms, then
+            # renormalised).
+            "ensemble_mean": "arithmetic",
             "max_too_long_share": 0.05,  # of questions over the context (counted as wrong)
         }
     )

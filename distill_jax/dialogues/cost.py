@@ -34,7 +34,7 @@ def dialogue_cost(rules: TurnRules, prompt: int, dialogue: Dialogue) -> Cost:
             seen -= 1
         pairs = flops.causal_pairs(prompt + seen) - flops.causal_pairs(prompt)
         logits = sum(
-            turn.written for turn in dialogue.turns if rules.role_view[turn.role] == number
+            turn.written for turn in dialogue.turns if number in rules.role_views[turn.role]
         )
         operations += flops.forward_flops(view.model, seen, pairs, logits)
     written = sum(turn.written for turn in dialogue.turns)

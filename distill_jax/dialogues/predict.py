@@ -19,6 +19,8 @@ from distill_jax.text import transcript
 from distill_jax.text.rows import encode_prompts
 from distill_jax.text.tokenizer import Tokenizer
 
+STUDENTS = "students"  # who answers, if those of one run do
+
 
 def nothing_given(problem: Problem) -> Script:
     """The script of a problem whose whole dialogue the students write."""
@@ -42,7 +44,7 @@ class StudentsAnswerer:
     script: Callable[[Problem], Script] = nothing_given
     known: Mapping[tuple[str, int], Prediction] = dataclasses.field(default_factory=dict)
     look: bool = False
-    name: str = "students"
+    name: str = STUDENTS
 
     def answer(self, problems: Sequence[Problem]) -> Generator[Event, None, None]:
         """See `Answerer.answer`; with several samples a Prediction is their vote.

@@ -71,8 +71,8 @@ def make_rules(
             )
             for view in views
         ),
-        role_view=tuple(
-            next(i for i, view in enumerate(views) if role in view.writes)
+        role_views=tuple(
+            tuple(i for i, view in enumerate(views) if role in view.writes)
             for role in range(len(roles))
         ),
         next_role=(*range(1, len(roles)), roles.index(scheme.ender)),

@@ -169,7 +169,7 @@ def _never_writes(students: _Students, student: str) -> list[int]:
     """The end marks that no role of `student` may write."""
     run = students.run
     rules = make_rules(run.scheme, run.views, students.models, students.tokenizer, run.sampling)
-    roles = [r for r, view in enumerate(rules.role_view) if rules.views[view].student == student]
+    roles = [r for r, [view] in enumerate(rules.role_views) if rules.views[view].student == student]
     never = []
     if not any(rules.may_pass[role] for role in roles):
         never.append(rules.end_of_turn)

@@ -12,6 +12,7 @@ from distill_jax.dialogues import sampler
 from distill_jax.errors import UserError
 from distill_jax.model import lora
 from distill_jax.run import student_source
+from distill_jax.sampling import turn_rules
 from distill_jax.settings import command_line, ranges
 from distill_jax.teacher import settings as teacher
 from distill_jax.text import rows, tokenizer, transcript
@@ -127,7 +128,16 @@ def _adapters(config: Any) -> list[str]:
 def _evaluation(evaluation: Any) -> list[str]:
     least = {"problems": 0, "max_too_long_share": 0.0}
     found = ranges.mistakes("evaluation", {key: evaluation[key] for key in least}, least=least)
+    means = {"ensemble_mean": evaluation.ensemble_mean}
+    found += ranges.mistakes("evaluation", means, choices={"ensemble_mean": turn_rules.MEANS})
+    key = "config.evaluation.ensemble"
+    found += [m for name in evaluation.ensemble if (m := path_mistake(name, key))]
     rule = evaluation.checkpoint
+    if evaluation.ensemble and rule not in ("last", "best"):
+        found.append(
+            f"config.evaluation.checkpoint={rule!r}: with an ensemble choose last or best, which "
+            "every run has"
+        )
     if not re.fullmatch(r"last|best|\d+|\w+=\d+(,\w+=\d+)*", rule):
         found.append(
             f"config.evaluation.checkpoint={rule!r}: choose last, best, a step, or a step for each "

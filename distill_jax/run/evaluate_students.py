@@ -7,7 +7,7 @@ import json
 import pathlib
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,16 +17,17 @@ from distill_jax.devices import size
 from distill_jax.dialogues import predict
 from distill_jax.dialogues.answerer import Answerer, Sampled
 from distill_jax.dialogues.predict import grade_again
-from distill_jax.dialogues.sampler import Sampler, make_rules
+from distill_jax.dialogues.sampler import Sampler
 from distill_jax.errors import Interrupted
 from distill_jax.evaluation import html_report, runs, summary
 from distill_jax.evaluation.partial import PartialPredictions
 from distill_jax.model import sharding
-from distill_jax.run import from_first, training_annotations
+from distill_jax.run import ensemble, from_first, training_annotations
+from distill_jax.run.ensemble import Member
 from distill_jax.run.evaluation_problems import Asked, Made, ask, split_name
 from distill_jax.run.evaluation_result import Sampling, result_of
 from distill_jax.run.from_first import KnownStudents
-from distill_jax.run.restore_students import chosen_steps, restore_params
+from distill_jax.run.restore_students import chosen_steps
 from distill_jax.run.run import Run
 from distill_jax.run.stored_evaluation import (
     CURRENT,
@@ -37,7 +38,6 @@ from distill_jax.run.stored_evaluation import (
     regraded,
     standing,
 )
-from distill_jax.run.student_setup import sizes
 from distill_jax.sampling import slots
 from distill_jax.sampling.generate import Chunk
 from distill_jax.sampling.schedule import Work
@@ -58,7 +58,8 @@ def evaluate_students(run: Run, reporting: Reporting, *, headline: bool) -> dict
     """
     known = from_first.known_students(run)
     steps = chosen_steps(run, known)
-    directory = run.workdir.evaluations / evaluation_name(run, steps)
+    together = ensemble.members(run, known)
+    directory = run.workdir.evaluations / evaluation_name(run, steps, together)
     first, say = distributed.is_first(), reporting.terminal.say
     stands = Standing(*distributed.from_first(lambda: standing(run, directory, known.facts)))
     old = read_json(directory / "report.json") if first and stands.word != MISSING else None
@@ -70,7 +71,7 @@ def evaluate_students(run: Run, reporting: Reporting, *, headline: bool) -> dict
         if stands.word == OTHER_QUESTIONS:
             say(f"evaluation: the questions are not those of {directory}: asking again")
         partial = PartialPredictions(directory)
-        predictions, result = _evaluate(run, reporting.terminal, known, steps, partial)
+        predictions, result = _evaluate(run, reporting.terminal, known, together, partial)
         if first:
             _write(directory, predictions, result)
         distributed.wait_for_all("evaluated")
@@ -149,13 +150,18 @@ def _track(
     tracking.show(split, EVALUATION, step, summary.dialogues(predictions))
 
 
-def evaluation_name(run: Run, steps: dict[str, int]) -> str:
-    """<task>-<split>-<step>-<hash of what decides the predictions>."""
-    keys = {
+def evaluation_name(run: Run, steps: dict[str, int], together: Sequence[Member]) -> str:
+    """<task>-<split>-<step>-<hash of what decides the predictions>; `together`: all who answer."""
+    evaluation = run.config.evaluation.to_dict()
+    if len(together) == 1:  # as before there were ensembles
+        evaluation = {k: v for k, v in evaluation.items() if not k.startswith("ensemble")}
+    keys: dict[str, Any] = {
         "sampling": run.config.sampling.to_dict(),
-        "evaluation": run.config.evaluation.to_dict(),
+        "evaluation": evaluation,
         "steps": steps,
     }
+    if len(together) > 1:
+        keys["members"] = [member.identity for member in together[1:]]
     digest = hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()[:8]
     task = run.evaluated.name.rpartition(".")[2]
     numbers = "-".join(str(n) for n in sorted(set(steps.values())))
@@ -166,7 +172,7 @@ def _evaluate(
     run: Run,
     terminal: Terminal,
     known: KnownStudents,
-    steps: dict[str, int],
+    together: list[Member],
     partial: PartialPredictions,
 ) -> tuple[list[records.Prediction], dict[str, Any]]:
     config, settings = run.config, run.sampling
@@ -174,16 +180,17 @@ def _evaluate(
         data = training_annotations.collect(run, terminal)
     tokenizer = from_first.tokenizer(run)
     asked = ask(run, Made(data.train, data.dev, tokenizer, known.facts))
-    models = sizes(run, tokenizer, known.facts)
     began = time.monotonic()
     with jax.set_mesh(sharding.make_mesh(**config.mesh)):
-        params = restore_params(run, models, steps)
-        rules = make_rules(run.scheme, run.views, models, tokenizer, settings)
+        rules, params = ensemble.rules_and_params(together, tokenizer)
         sampler = Sampler(rules, run.scheme, tokenizer, params, settings, config.seed)
         answered = _answer(run, terminal, sampler, asked, partial)
     seconds = time.monotonic() - began
-    sampling = Sampling(steps, seconds, answered.slots, answered.filled_in)
-    return result_of(run, asked, answered.predictions, sampling)
+    sampling = Sampling(together[0].steps, seconds, answered.slots, answered.filled_in)
+    predictions, result = result_of(run, asked, answered.predictions, sampling)
+    if len(together) > 1:
+        result["combination"] = ensemble.facts(together, result)
+    return predictions, result
 
 
 class _Answered(NamedTuple):
@@ -221,6 +228,7 @@ def _answer(
         max_too_long_share=run.config.evaluation.max_too_long_share,
         script=lambda problem: scripts[problem.id],
         known={key: sampled.prediction for key, sampled in known.items()},
+        name=ensemble.NAME if run.config.evaluation.ensemble else predict.STUDENTS,
     )
     problems = [problem for problem, _ in asked]
     predictions: dict[str, records.Prediction] = {}

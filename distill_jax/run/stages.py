@@ -4,7 +4,7 @@ import pathlib
 from typing import Protocol
 
 from distill_jax import distributed
-from distill_jax.run import from_first
+from distill_jax.run import ensemble, from_first
 from distill_jax.run.annotation_sources import Desk
 from distill_jax.run.evaluate_students import evaluate_students, evaluation_name
 from distill_jax.run.restore_students import chosen_steps
@@ -107,4 +107,5 @@ def is_evaluated(run: Run) -> bool:
 
 def evaluation_directory(run: Run, known: from_first.KnownStudents) -> pathlib.Path:
     """The directory of the config's evaluation, which may not exist yet."""
-    return run.workdir.evaluations / evaluation_name(run, chosen_steps(run, known))
+    name = evaluation_name(run, chosen_steps(run, known), ensemble.members(run, known))
+    return run.workdir.evaluations / name

@@ -93,7 +93,7 @@ def given_size(name: str, key: str, tokenizer: Tokenizer) -> NetworkConfig:
         facts = read_facts(run / "training_data.json")
         if other_student not in facts:
             raise UserError(f"{key}: {run} has no student {other_student!r}")
-        _check_same_tokenizer(run, tokenizer, key)
+        check_same_tokenizer(run, tokenizer, key)
         _other_step(name, key)
         return families.from_json(facts[other_student]["model"])
     if _is_gguf(name):
@@ -190,7 +190,8 @@ def _same_ids(file: GGUFFile, tokenizer: Tokenizer) -> bool:
     return load_tokenizer(str(file.path)).encode(_PROBE) == tokenizer.encode(_PROBE)
 
 
-def _check_same_tokenizer(run: pathlib.Path, tokenizer: Tokenizer, key: str) -> None:
+def check_same_tokenizer(run: pathlib.Path, tokenizer: Tokenizer, key: str) -> None:
+    """Raise UserError if the tokenizer of a run, which `key` names, gives other ids."""
     other = load_tokenizer(str(run / "tokenizer"))
     if other.size != tokenizer.size or other.encode(_PROBE) != tokenizer.encode(_PROBE):
         raise UserError(

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
 
-from distill_jax.model.network import Cache, logits
+from distill_jax.model.network import Cache
 from distill_jax.model.sharding import BATCH
 from distill_jax.sampling import state as dialogue_state
 from distill_jax.sampling.advance import (
@@ -35,6 +35,7 @@ from distill_jax.sampling.advance import (
     script_entry,
 )
 from distill_jax.sampling.pick import How, pick
+from distill_jax.sampling.said import said
 from distill_jax.sampling.state import DialogueState
 from distill_jax.sampling.turn_rules import HELD, RUNNING, TurnRules, allowed_tokens
 
@@ -184,14 +185,13 @@ def decode_chunk(
 
     def body(carry):
         done, state = carry
-        said, caches = _feed(rules, params, state)
-        said = jnp.where(allowed[state.writer], said, -jnp.inf)
+        scores, caches = _feed(rules, params, state, allowed[state.writer])
         entry = script_entry(script, state.pointer)
-        token = jnp.where(entry >= 0, entry, pick(said, state.keys, state.written, how))
+        token = jnp.where(entry >= 0, entry, pick(scores, state.keys, state.written, how))
         if rules.openings:
             token = jnp.where(is_opening(rules, state), opening_token(rules, state), token)
-        chosen = jnp.take_along_axis(said, token[:, None], axis=1)[:, 0]
-        log_prob = chosen - jax.nn.logsumexp(said, axis=-1)
+        chosen = jnp.take_along_axis(scores, token[:, None], axis=1)[:, 0]
+        log_prob = chosen - jax.nn.logsumexp(scores, axis=-1)
         state = state._replace(caches=caches)
         return done + 1, advance(rules, state, script, calculator, token, log_prob)
 
@@ -204,11 +204,12 @@ def decode_chunk(
     return state, Progress(steps=done, **everywhere)
 
 
-def _feed(rules, params, state: DialogueState) -> tuple[jax.Array, tuple[Cache, ...]]:
-    """Feed each view its pending token; logits [B, V] of the view whose role writes, caches."""
-    role_view = jnp.array(rules.role_view)[state.writer]  # [B]
-    chosen: Any = None
-    caches, dtype = [], jnp.dtype(rules.dtype)
+def _feed(
+    rules, params, state: DialogueState, allowed: jax.Array
+) -> tuple[jax.Array, tuple[Cache, ...]]:
+    """Feed each view its pending token; what the role whose turn it is says of the next one
+    (float32 [B, V], see said.py), caches. `allowed` bool [B, V]."""
+    read, caches, dtype = [], [], jnp.dtype(rules.dtype)
     for index, view in enumerate(rules.views):
         # A row that has filled its context is fed until the chunk ends. Positions after the last
         # one are NaN, and would stay in the slot's cache: 0 x NaN is NaN in the next row.
@@ -220,10 +221,6 @@ def _feed(rules, params, state: DialogueState) -> tuple[jax.Array, tuple[Cache, 
             position[:, None],
             cache=state.caches[index],
         )
+        read.append(hidden[:, 0])
         caches.append(cache)
-        if index not in rules.role_view:  # sees, and never writes
-            continue
-        said = logits(view.model, params[view.student], hidden[:, 0])
-        writes = role_view[:, None] == index
-        chosen = said if chosen is None else jnp.where(writes, said, chosen)
-    return chosen, tuple(caches)
+    return said(rules, params, read, state.writer, allowed), tuple(caches)

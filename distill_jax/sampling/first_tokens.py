@@ -44,7 +44,7 @@ def _most_likely(
     rules: TurnRules, params: dict[str, Any], prompts: jax.Array, lengths: jax.Array, count: int
 ) -> jax.Array:
     """int32 [G, count] of right-padded prompts int32 [G, P] of so many tokens, int32 [G]."""
-    view = rules.views[rules.role_view[0]]
+    view = rules.views[rules.role_views[0][0]]  # of an ensemble, the first member's
     network = view.model.module(jnp.dtype(rules.dtype), layout=BATCH)
     positions = jnp.broadcast_to(jnp.arange(prompts.shape[1]), prompts.shape)
     hidden, _ = network.apply({"params": params[view.student]}, prompts, positions)

@@ -5,6 +5,7 @@ roles (text/rows.py).
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +26,11 @@ STATUS_NAMES = {
 FREE = -1  # the role writes one token itself
 FREE_TURN = -2  # the role writes itself until its turn ends
 HOLD = -3  # the host is asked before anything is written
+
+# How the members of an ensemble are one: the mean of their probabilities of a token, or the
+# renormalised exponential of the mean of their log-probabilities.
+ARITHMETIC, GEOMETRIC = "arithmetic", "geometric"
+MEANS = (ARITHMETIC, GEOMETRIC)
 
 BLOCK = cache_attention.BLOCK  # lengths of caches are multiples of it
 
@@ -47,7 +53,8 @@ class TurnRules:
     """Hashable: one compilation per plan, number of slots, and length of cache."""
 
     views: tuple[ViewRules, ...]
-    role_view: tuple[int, ...]  # [R] the view in which a role writes
+    # [R] the views in which a role writes: one, or one of each member of an ensemble.
+    role_views: tuple[tuple[int, ...], ...]
     next_role: tuple[int, ...]  # [R] whose turn follows; role 0 begins
     may_pass: tuple[bool, ...]  # [R] may write end_of_turn
     may_end: tuple[bool, ...]  # [R] may write end_of_text
@@ -63,6 +70,7 @@ class TurnRules:
     # [R] what a turn of the role begins with, in a format with headers. It is written for the role,
     # before its script, and counts only towards max_tokens. () = no role has a header.
     openings: tuple[tuple[int, ...], ...] = ()
+    mean: str = ARITHMETIC  # of the members' probabilities
 
     @property
     def context(self) -> int:
@@ -97,10 +105,25 @@ class TurnRules:
         )
 
 
+def together(members: Sequence[TurnRules], mean: str) -> TurnRules:
+    """The rules of an ensemble, whose members differ in their views alone; `mean` is one of MEANS.
+
+    Students of several members need names of their own.
+    """
+    first, views, role_views = members[0], [], [[] for _ in members[0].role_views]
+    for member in members:
+        for mine, theirs in zip(role_views, member.role_views, strict=True):
+            mine += [len(views) + view for view in theirs]
+        views += member.views
+    return dataclasses.replace(
+        first, views=tuple(views), role_views=tuple(map(tuple, role_views)), mean=mean
+    )
+
+
 def allowed_tokens(rules: TurnRules) -> jax.Array:
     """bool [R, V]: what each role may write: never padding, and only the end marks that it may
     use."""
     size = rules.views[0].model.vocab_size
-    allowed = jnp.broadcast_to(jnp.arange(size) < rules.vocab_size, (len(rules.role_view), size))
+    allowed = jnp.broadcast_to(jnp.arange(size) < rules.vocab_size, (len(rules.role_views), size))
     allowed = allowed.at[:, rules.end_of_turn].set(jnp.array(rules.may_pass))
     return allowed.at[:, rules.end_of_text].set(jnp.array(rules.may_end))
