@@ -112,12 +112,12 @@ class Adapter:
                 return np.zeros(shape, np.float32)
             return draw.normal(0.0, math.prod(shape[:-1]) ** -0.5, shape).astype(np.float32)
 
-        flat = traverse_util.flatten_dict(self.shapes())
+        flat: Any = traverse_util.flatten_dict(self.shapes())
         return traverse_util.unflatten_dict({p: first(p, leaf.shape) for p, leaf in flat.items()})
 
     def merge(self, base: Any, adapters: Any) -> dict[str, Any]:
         """Parameters of the network, float32, of base and adapters."""
-        trained = traverse_util.flatten_dict(adapters)
+        trained: Any = traverse_util.flatten_dict(adapters)
         whole = {
             path: jnp.asarray(leaf, jnp.float32)
             for path, leaf in traverse_util.flatten_dict(base).items()
@@ -157,7 +157,8 @@ class Adapter:
         """How the adapters are split: A like the inputs of its kernel, B like the outputs; rank and
         rows are not split."""
         shapes = jax.eval_shape(lambda: init_params(self.model, jax.random.key(0)))
-        specs = traverse_util.flatten_dict(sharding.match_rules(self.model.partition_rules, shapes))
+        layout = sharding.match_rules(self.model.partition_rules, shapes)
+        specs: Any = traverse_util.flatten_dict(layout)
         rules = [(f"/{ROWS}$", PartitionSpec())]
         for path, kernel in self.kernels().items():
             dims = len(kernel.inputs) + len(kernel.outputs)
@@ -175,7 +176,7 @@ class Adapter:
 
 def from_json(stored: dict[str, Any], model: NetworkConfig) -> Adapter:
     """What `Adapter.to_json` gave for a student of that size."""
-    lists = {name: tuple(stored[name]) for name in ("targets", "rows")}
+    lists: dict[str, Any] = {name: tuple(stored[name]) for name in ("targets", "rows")}
     return Adapter(model, **(stored | lists))
 
 

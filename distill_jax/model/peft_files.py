@@ -89,7 +89,7 @@ def load(directory: str, adapter: Adapter, key: str) -> dict[str, Any]:
                 f"config.lora.{student}.{known} to it (now {ours})"
             )
     names = {name: our_path for our_path, name in _names(adapter).items()}
-    shapes = traverse_util.flatten_dict(adapter.shapes())
+    shapes: Any = traverse_util.flatten_dict(adapter.shapes())
     found = {}
     with open_file(path / WEIGHTS, where) as file:
         there = set(file.keys())

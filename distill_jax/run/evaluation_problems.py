@@ -59,7 +59,8 @@ def ask(run: Run, made: Made) -> Asked:
         questions = [problem.question for problem in problems]
         train = [*made.train]
         for name in run.config.evaluation.ensemble:  # what the others have been trained on
-            train += read_stored(Workdir(name)).train
+            others, _ = read_stored(Workdir(name))
+            train += others
         trained_on = leaks.trained_on(questions, train, templated=run.config.data.templated)
     return Asked(problems, given.with_scripts(problems, gold, reader), trained_on, reader)
 
