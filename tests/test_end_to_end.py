@@ -24,7 +24,7 @@ from experiment_runs import (
 )
 
 import distill_jax
-from distill_jax import annotate, errors, main
+from distill_jax import annotate, errors, evaluate, main
 from distill_jax.__main__ import COMMANDS
 from distill_jax.settings import command_line
 
@@ -63,7 +63,17 @@ def test_running_again_changes_nothing_and_says_so(tiny_copy):
     assert contents(workdir) == before
 
 
-def test_evaluate_opens_the_run_and_takes_other_sampling(tiny_copy):
+def refused(capsys, command, *arguments):
+    """The message of a command that must fail because of the user, in this process: that saves the
+    imports, and the exit code goes through the same function."""
+    capsys.readouterr()
+    assert errors.run_command(command.main, [str(argument) for argument in arguments]) == 2
+    lines = capsys.readouterr().err.strip().split("\n")
+    assert len(lines) == 1 and lines[0].startswith("error: "), lines
+    return lines[0]
+
+
+def test_evaluate_opens_the_run_and_takes_other_sampling(tiny_copy, capsys):
     workdir = tiny_copy
     before = contents(workdir)
     again = run("evaluate", "--workdir", workdir)
@@ -75,16 +85,16 @@ def test_evaluate_opens_the_run_and_takes_other_sampling(tiny_copy):
     assert len(after) == len(before) + 2  # another evaluation beside the first
     assert {k: after[k] for k in before} == before
     for key in ("config.seed=1", "config.model.solver.layers=3"):
-        message = one_error_line(run("evaluate", "--workdir", workdir, f"--{key}"))
+        message = refused(capsys, evaluate, "--workdir", workdir, f"--{key}")
         assert key.split("=")[0] in message and "holds another run" in message
-    message = one_error_line(run("evaluate", "--workdir", workdir / "missing"))
+    message = refused(capsys, evaluate, "--workdir", workdir / "missing")
     assert "no such file" in message and not (workdir / "missing").exists()
 
 
-def test_another_identity_is_refused_with_all_keys(tiny_copy):
+def test_another_identity_is_refused_with_all_keys(tiny_copy, capsys):
     workdir = tiny_copy
     changed = ["--config.seed=7", "--config.optimizer.solver.learning_rate=0.5"]
-    message = one_error_line(run("main", *TINY, *changed, "--workdir", workdir))
+    message = refused(capsys, main, *TINY, *changed, "--workdir", workdir)
     assert "config.seed was 0, now 7" in message
     assert "config.optimizer.solver.learning_rate was 0.001, now 0.5" in message
 
@@ -235,14 +245,14 @@ def test_a_loss_that_is_not_finite_stops_and_the_directory_can_be_used_again(tmp
     assert [step for step, _ in steps] == [2]
 
 
-def test_all_config_mistakes_are_listed_at_once(tmp_path):
+def test_all_config_mistakes_are_listed_at_once(tmp_path, capsys):
     mistakes = [
         "--config.train.stepz=3",
         "--config.nothing=1",
         "--config.train.batch_size=many",
         "--config.model=3",
     ]
-    message = one_error_line(run("main", *TINY, *mistakes, "--workdir", tmp_path / "w"))
+    message = refused(capsys, main, *TINY, *mistakes, "--workdir", tmp_path / "w")
     assert "unknown key config.train.stepz (did you mean train.steps?)" in message
     assert "unknown key config.nothing" in message
     assert "config.train.batch_size='many' is not of type int" in message
@@ -281,12 +291,8 @@ def test_all_config_mistakes_are_listed_at_once(tmp_path):
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_no_files(arguments, expected, tmp_path, capsys):
-    """In this process, which saves the imports; the exit code goes through the same function."""
     tiny = TINY if not arguments[0].startswith("--config=") else []
-    arguments = [*tiny, *arguments, "--workdir", str(tmp_path / "w")]
-    assert errors.run_command(main.main, arguments) == 2
-    lines = capsys.readouterr().err.strip().split("\n")
-    assert len(lines) == 1 and lines[0].startswith("error: ") and expected in lines[0]
+    assert expected in refused(capsys, main, *tiny, *arguments, "--workdir", tmp_path / "w")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -322,7 +328,7 @@ def test_without_a_config_that_of_the_directory_is_taken(command, said, tiny_run
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_a_misspelt_key_in_a_config_file_is_refused(tmp_path):
+def test_a_misspelt_key_in_a_config_file_is_refused(tmp_path, capsys):
     (tmp_path / "mine.py").write_text(
         "from distill_jax.configs.base import get_config as base_config\n"
         "def get_config():\n"
@@ -330,7 +336,7 @@ def test_a_misspelt_key_in_a_config_file_is_refused(tmp_path):
         "    config.train.stepz = 4\n"
         "    return config\n"
     )
-    message = one_error_line(run("main", "--config", tmp_path / "mine.py", "--show_batch"))
+    message = refused(capsys, main, "--config", tmp_path / "mine.py", "--show_batch")
     assert "mine.py" in message and "stepz" in message
 
 
@@ -390,7 +396,7 @@ def own_data(directory):
 OWN = [a for a in TINY if "task_options" not in a and not a.startswith("--config=")]
 
 
-def test_own_jsonl_and_prompts_longer_than_the_context(tmp_path):
+def test_own_jsonl_and_prompts_longer_than_the_context(tmp_path, capsys):
     own_data(tmp_path / "data")
     with open(tmp_path / "data" / "test.jsonl", "a") as file:
         file.write(json.dumps({"question": "Why? " * 600, "answer": 3}) + "\n")
@@ -399,10 +405,10 @@ def test_own_jsonl_and_prompts_longer_than_the_context(tmp_path):
         *OWN,
         f"--config.task_options.directory={tmp_path / 'data'}",
     ]
-    message = one_error_line(run("main", *arguments, "--workdir", tmp_path / "w"))
+    message = refused(capsys, main, *arguments, "--workdir", tmp_path / "w")
     assert "all 49 annotations are dropped (leak" in message and "templated=True" in message
     arguments.append("--config.data.templated=True")
-    message = one_error_line(run("main", *arguments, "--workdir", tmp_path / "w"))
+    message = refused(capsys, main, *arguments, "--workdir", tmp_path / "w")
     assert "1 of 11 questions are longer than the context of 512 tokens" in message
     share = "--config.evaluation.max_too_long_share=0.2"
     done = run("main", *arguments, share, "--workdir", tmp_path / "w")
@@ -421,7 +427,7 @@ def test_own_jsonl_and_prompts_longer_than_the_context(tmp_path):
     assert (last["status"], last["correct"], last["turns"]) == ("prompt_too_long", False, [])
 
 
-def test_a_broken_row_is_named_by_file_and_line(tmp_path):
+def test_a_broken_row_is_named_by_file_and_line(tmp_path, capsys):
     own_data(tmp_path / "data")
     train = tmp_path / "data" / "train.jsonl"
     good = train.read_text()
@@ -432,9 +438,9 @@ def test_a_broken_row_is_named_by_file_and_line(tmp_path):
         tmp_path / "w",
     ]
     train.write_text(good + "{oops\n")
-    assert f"{train}:50: not JSON" in one_error_line(run("main", *arguments))
+    assert f"{train}:50: not JSON" in refused(capsys, main, *arguments)
     train.write_text(good + '{"question": "2 + 2?"}\n')
-    message = one_error_line(run("main", *arguments))
+    message = refused(capsys, main, *arguments)
     assert f"{train}:50" in message and "answer" in message
 
 
