@@ -30,6 +30,7 @@ test_slow: $(VENV)/.installed_dev
 lint: $(VENV)/.installed_dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/pyright --pythonpath $(BIN)/python distill_jax
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/shellcheck -x launch/*.sh

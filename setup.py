@@ -76,6 +76,7 @@ setuptools.setup(
             *DOCS,
             "slipcover>=1.1",
             "ruff>=0.12",
+            "codespell>=2.4",
             "pyright>=1.1.400",
             "import-linter>=2.5",
             "nbmake>=1.5",
@@ -94,6 +95,8 @@ setuptools.setup(
         "serve": SERVE,
         # What tests and benchmarks compare with; on Linux a plain install brings CUDA along.
         "peers": ["torch>=2.5", "xllamacpp>=2026.4; sys_platform == 'linux'"],
+        # benchmarks/data.py compares with it.
+        "trl": ["torch>=2.5", "trl>=1.16"],
         "tpu": ["jax[tpu]>=0.10,<0.12"],
         "cuda": ["jax[cuda12]>=0.10,<0.12"],
         # Checks of answer extractors and question quality against other people's code.

@@ -1,1 +1,1 @@
-"""How fast training is here, beside the same training in PyTorch; `train.py` is the command."""
+"""Compares training here with the same training in PyTorch; `train.py` is the command."""

@@ -1,11 +1,12 @@
-"""What our asking costs beside the same requests of a bare asyncio client, on a loopback server.
+"""The cost of our asking, compared with the same requests by a bare asyncio client, on a local
+server.
 
 python benchmarks/annotate.py --output annotate.json
 
-A process of its own serves answers of one text after 50 ms. In turns, so many requests are sent 64
-at a time by (a) the bare OpenAI SDK: 64 coroutines that call `create` and drop the answer, and (b)
-our Asking, which renders prompts, looks them up, paces, retries, and appends every answer to the
-cache. Then `--many` problems are asked about once, and the memory is read on the way.
+A separate process serves the same answer after 50 ms. Two sides alternate and send equally many
+requests, 64 at a time: (a) the bare OpenAI SDK: 64 coroutines that call `create` and drop the
+answer, and (b) our Asking, which renders prompts, looks them up, paces, retries, and appends every
+answer to the cache. Then `--many` problems are asked about once, and the memory is read meanwhile.
 """
 
 import argparse
@@ -35,7 +36,7 @@ REPLY = "Q: How many are there?\nA: There are 3+4 = <<3+4=7>>7 of them.\n#### 7"
 
 
 def serve(pipe, wait_s):
-    """The server's process: sends its address, ends when the pipe does."""
+    """The server's process: sends its address, and ends when the pipe ends."""
     with ScriptedServer(lambda *_: Act(text=REPLY, wait_s=wait_s), keep_bodies=False) as server:
         pipe.send(server.url)
         pipe.recv()
@@ -59,7 +60,7 @@ def questions_of(count):
 
 
 def bare(settings, requests):
-    """Seconds for all requests with nothing around the SDK."""
+    """Seconds for all requests with only the SDK."""
     import openai
 
     async def work(client, waiting):
@@ -79,7 +80,7 @@ def bare(settings, requests):
 
 
 def ours(settings, conversation, questions, on_progress=lambda done, usage: None):
-    """Seconds for all questions, cache and all."""
+    """Seconds for all questions, including the cache."""
     with AnswerCache(settings.cache_dir, settings.model, say) as cache:
         began = time.perf_counter()
         asking = Asking(settings, conversation, cache, 100.0, print, on_progress)

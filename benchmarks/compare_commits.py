@@ -2,17 +2,17 @@
 
     python benchmarks/compare_commits.py START [--keep DIRECTORY]
 
-checks START out into a git worktree, and runs it and this working tree one after the other, on this
-machine, with the same number of cores and the same XLA_FLAGS:
+checks START out into a git worktree, and runs it and this working tree one after the other, on the
+same machine, with the same number of cores and the same XLA_FLAGS:
 
     socratic    two students
     unified     one student for both roles, with packing and dropout
     chain       from the directory in Hugging Face format to which `unified` was exported
     guided      a planner, a decomposer and a solver
 
-Compared are every array of the checkpoints, the exported model.safetensors, config.json and
-tokenizer.json, and the fields of predictions.jsonl that START writes (later ones may be added).
-Hashes of earlier runs would not do: the same run differs between one core and two.
+It compares every array of the checkpoints, the exported model.safetensors, config.json and
+tokenizer.json, and the fields of predictions.jsonl that START writes (new ones may be added).
+Hashes of earlier runs are not enough, because the same run differs between one core and two.
 """
 
 import argparse
@@ -60,8 +60,8 @@ for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
 def main(argv: list[str]) -> int:
     """Run both, print what differs; 0 if nothing does."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("start", help="a commit: what it makes is right")
-    parser.add_argument("--keep", type=pathlib.Path, help="leave the runs in this directory")
+    parser.add_argument("start", help="the commit whose results are right")
+    parser.add_argument("--keep", type=pathlib.Path, help="keep the runs in this directory")
     arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as temporary:
         place = arguments.keep or pathlib.Path(temporary)
@@ -128,12 +128,12 @@ def _chain(place: pathlib.Path) -> tuple[str, ...]:
 
 
 def distill(tree: pathlib.Path, module: str, *arguments: str) -> None:
-    """One command; its log goes nowhere unless it fails."""
+    """Run one command; its log is shown only if it fails."""
     run(tree, "-m", f"distill_jax.{module}", *arguments)
 
 
 def run(tree: pathlib.Path, *arguments: object) -> str:
-    """What Python prints; ends this program with its last lines if it fails."""
+    """The output of Python; if it fails, this program ends with its last lines."""
     environment = os.environ | {"PYTHONPATH": str(tree), "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
         [sys.executable, *map(str, arguments)],
@@ -148,7 +148,7 @@ def run(tree: pathlib.Path, *arguments: object) -> str:
 
 
 def report(start: dict[str, str], now: dict[str, str]) -> int:
-    """Print what differs; 0 if all that START made is the same now."""
+    """Print the differences; 0 if everything that START made is the same now."""
     different = [what for what, value in start.items() if now.get(what) != value]
     added = sorted({what.rpartition(": ")[2] for what in now if what not in start})
     print(f"{len(start)} arrays, files and fields compared, {len(different)} differ")

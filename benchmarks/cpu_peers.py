@@ -1,8 +1,8 @@
 """Ours against a plain PyTorch loop over transformers' GPT-2 on a CPU, both in float32.
 
-padded  the same rows padded to the same length: how fast the same work is done
-packed  ours packs rows, PyTorch pads a batch to its longest row: how fast the same rows are
-        learned; a step of either holds about as many tokens that are no padding
+padded  the same rows padded to the same length: the speed of the same work
+packed  ours packs rows, PyTorch pads a batch to its longest row: the speed of learning the same
+        rows; a step of either has about as many non-padding tokens
 """
 
 import itertools
@@ -62,7 +62,7 @@ def _packed_batches(data: rows.Rows, arguments: Any) -> tuple[list, list]:
 
 
 def _batches_needed(arguments: Any) -> int:
-    """Each round has batches of its own, since their padding differs."""
+    """Each round has its own batches, because their padding differs."""
     return arguments.warmup + arguments.steps * arguments.repeats
 
 
@@ -122,7 +122,8 @@ def _rounds(arguments: Any) -> list[tuple[int, int]]:
 
 
 def _check_losses(losses: dict[str, list[float]]) -> None:
-    """From the same weights the same rows must have the same loss, or different work is timed."""
+    """With the same weights the same rows must have the same loss; otherwise different work is
+    timed."""
     ours, theirs = losses["ours"][0], losses["torch"][0]
     if not abs(ours - theirs) <= LOSS_TOLERANCE:
         raise PeerError(f"the first losses differ: ours {ours}, PyTorch's {theirs}")
@@ -131,7 +132,7 @@ def _check_losses(losses: dict[str, list[float]]) -> None:
 def _summary(
     config: Any, batches: Sequence[rows.Batch], seconds: list[float], arguments: Any
 ) -> dict[str, Any]:
-    """The figures of one side; medians over the rounds, the warm-up left out."""
+    """The figures of one side: medians over the rounds, without the warm-up."""
     speeds, rates = [], []
     timed = batches[arguments.warmup :]
     for number, spent in enumerate(seconds[1:]):

@@ -1,11 +1,11 @@
-"""Do the students' own probabilities tell foreign questions from those of the task? JSON out.
+"""Do the students' own probabilities separate foreign questions from the task's? Prints JSON.
 
     python -m benchmarks.familiarity --workdir runs/demo
 
 AUC: the chance that a foreign question (foreign_questions.txt) has a dialogue with a lower mean
-log-probability than a test question has; told: the share of questions of which people are told
-that they may be unlike what was learned. Test questions are those that the evaluation of the run
-did not ask. Harder problems of the same task stand between the two.
+log-probability than a test question has; told: the share of questions for which people are told
+that they may be unlike what was learned. Test questions are those that the run's evaluation did not
+ask. Harder problems of the same task are between the two.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""Training on one GPU: the share of its peak, and the speed beside PyTorch, in bfloat16.
+"""Training on one GPU: the share of its peak, and the speed compared with PyTorch, in bfloat16.
 
-Every measurement runs in a process of its own with a time limit, and what fails is recorded with
-its reason. Three shares of the peak (model FLOP/s utilisation, MFU) are given; none counts what is
-computed a second time or for padding:
+Every measurement runs in a separate process with a time limit; failures are recorded with their
+reason. There are three shares of the peak (model FLOP/s utilisation, MFU); none counts padding or
+repeated computations:
 
     mfu           blocks for every token, attention for the pairs at or before the query in the
                   whole packed row, the head for loss tokens only
@@ -40,7 +40,7 @@ class Plan:
 
 
 def main(arguments: Any) -> None:
-    """Measure what was asked for; results are written after each measurement."""
+    """Make the chosen measurements; results are written after each."""
     results = Results(arguments.output, arguments)
     data = rows.gsm8k_rows(arguments.data) if arguments.data else rows.random_rows()
     if data.longest > arguments.row_length:
@@ -65,7 +65,7 @@ def main(arguments: Any) -> None:
 def _plan(
     measurement: str, size: dict[str, int], data: rows.Rows, measured: dict[str, Any], arguments
 ) -> Plan:
-    """What is measured under a name; the last two vary the best kernel so far."""
+    """The measurement of a name; the last two vary the best kernel so far."""
     batches = [int(number) for number in arguments.batches.split(",")]
     setting = Setting(
         size, data.vocab_size, arguments.device, "bfloat16", loss_chunk=arguments.loss_chunk
@@ -156,7 +156,7 @@ def _run(plan: Plan, batches: list[rows.Batch], size, arguments, deadline: float
 
 
 def _utilisation(plan, timed, seconds, size, length: int, device: str) -> dict[str, Any]:
-    """Model TFLOP/s by the three counts, and their shares where the device's peak is known."""
+    """Model TFLOP/s by the three counts, and their shares if the device's peak is known."""
     config = models.config_of(size, plan.setting.vocab_size)
     tokens, loss_tokens, pairs, fed = (
         sum(getattr(batch, key) for batch in timed)
@@ -178,7 +178,7 @@ def _utilisation(plan, timed, seconds, size, length: int, device: str) -> dict[s
 
 
 def _compared(name: str, measured: dict[str, Any]) -> dict[str, Any]:
-    """What the goals ask: the best share, and the ratios."""
+    """The figures of the goals: the best share, and the ratios."""
     best = _best(measured)
     if best is None:
         return {"failed": "no kernel ran on packed rows"}

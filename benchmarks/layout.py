@@ -1,15 +1,15 @@
-"""How a tree of this project is laid out: the table of docs/architecture.md for one checkout.
+"""The layout of this project's code: the table of docs/architecture.md for one checkout.
 
     python benchmarks/layout.py [DIRECTORY]
 
-Another commit: `git worktree add DIRECTORY COMMIT` first. Configs are left out.
+For another commit, first `git worktree add DIRECTORY COMMIT`. Configs are left out.
 """
 
 import ast
 import pathlib
 import sys
 
-MOST = 7  # parameters, `self` not counted
+MOST = 7  # parameters, without `self`
 
 
 def measure(root: pathlib.Path) -> dict[str, str]:

@@ -3,7 +3,7 @@
     python -m benchmarks.loss_memory [--preset gpt2] [--rows 8] [--length 1024]
 
 Nothing is trained: the step is compiled from shapes, and the compiler says what it needs.
-That loss and gradients agree is tested (tests/test_step.py).
+tests/test_step.py tests that loss and gradients agree.
 """
 
 import argparse

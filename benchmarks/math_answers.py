@@ -1,4 +1,4 @@
-"""How often the grader for LaTeX agrees with the test table of Math-Verify. JSON out.
+"""How often the grader for LaTeX agrees with Math-Verify's own tests. Prints JSON.
 
     pip download --no-deps --no-binary :all: math-verify==0.9.0 && tar xzf math_verify-0.9.0.tar.gz
     python benchmarks/math_answers.py math_verify-0.9.0 --output math_answers.json
@@ -49,7 +49,7 @@ def main() -> None:
     differ, began, count = [], time.perf_counter(), 0
     for gold, prediction, expected in rows(arguments.sdist):
         count += 1
-        # The answer stands on one line after its mark.
+        # The answer is on one line after its mark.
         completion = "#### " + " ".join(prediction.split("\n"))
         if grade_math(completion, gold).scores["normalised"] != expected:
             differ.append({"gold": gold, "prediction": prediction, "expected": expected})

@@ -15,7 +15,7 @@ SIZES["gpt2-4-layers"] = SIZES["gpt2"] | {"layers": 4}
 
 
 def chosen(arguments: Any) -> dict[str, dict[str, int]]:
-    """{name: layers, heads, width, context} of --models, or of the size that is given instead."""
+    """{name: layers, heads, width, context} of --models, or of the given size."""
     given = {size: getattr(arguments, size) for size in ("layers", "heads", "width")}
     if any(given.values()):
         size = {key: value or SIZES["gpt2"][key] for key, value in given.items()}

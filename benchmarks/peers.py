@@ -1,6 +1,5 @@
-"""Each side of a comparison in a process of its own, which waits while the other one runs.
-
-So neither's threads, allocator settings or memory touch the other's.
+"""Each side of a comparison has its own process, which waits while the other one runs. So the
+threads, allocator settings and memory of one side do not affect the other.
 """
 
 import dataclasses
@@ -21,10 +20,10 @@ class Setting:
 
     size         layers, heads, width, context
     vocab_size   ids; ours is padded to a multiple of 128
-    loss_chunk   loss tokens whose logits exist at a time, of ours
+    loss_chunk   loss tokens whose logits exist at a time, on our side
     weights      directory of the first weights: written by PyTorch, read by ours; "" = random
     cores        0 = all
-    environment  variables set before anything is imported
+    environment  variables that are set before anything is imported
     """
 
     size: dict[str, int]
@@ -40,7 +39,7 @@ class Setting:
 
 
 class PeerError(Exception):
-    """A side could not do what it was asked; the message is one line."""
+    """A side failed; the message is one line."""
 
     @property
     def out_of_memory(self) -> bool:
@@ -63,7 +62,7 @@ class Peer:
         theirs.close()
 
     def call(self, method: str, argument: Any = None, limit_s: float | None = None) -> Any:
-        """The answer; raises PeerError where there is none, or none in time."""
+        """The answer; raises PeerError if there is none, or none in time."""
         self._connection.send((method, argument))
         if not self._connection.poll(limit_s):
             raise PeerError(f"no answer in {limit_s:.0f} s")
@@ -106,13 +105,13 @@ def _serve(module: str, setting: Setting, connection: Any) -> None:
                 loop = importlib.import_module(f"benchmarks.{module}").Loop(setting)
             answer = _peak_memory_mib() if method == "memory" else getattr(loop, method)(argument)
             connection.send(("answer", answer))
-        except Exception as error:  # whatever it is, the other side has to know
+        except Exception as error:  # the other side must be told of any error
             traceback.print_exc(file=sys.stderr)
             connection.send(("error", f"{type(error).__name__}: {_one_line(error)}"))
 
 
 def _peak_memory_mib() -> float:
-    """Of this process so far, as the system counts it."""
+    """Peak memory of this process so far, as the system counts it."""
     unit = 1 if sys.platform == "darwin" else 1024
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20)
 

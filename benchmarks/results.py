@@ -1,4 +1,4 @@
-"""What every result says about the machine, and a JSON file that is whole at any time."""
+"""The machine's facts in every result, and a JSON file that is complete at any time."""
 
 import importlib.metadata
 import json
@@ -11,7 +11,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch", "transformers", 
 
 
 class Results:
-    """A growing JSON object; after every change the file holds all of it."""
+    """A growing JSON object; after every change the file has all of it."""
 
     def __init__(self, output: str, arguments: Any):
         self.values: dict[str, Any] = {
@@ -72,7 +72,7 @@ def _processor() -> str:
 
 
 def significant(value: float) -> float:
-    """Four significant digits: more are noise."""
+    """Four significant digits; more would be noise."""
     return float(f"{value:.4g}")
 
 

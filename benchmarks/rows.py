@@ -1,4 +1,4 @@
-"""Rows of GSM8K, or of random tokens of such lengths, as batches of both sides."""
+"""Rows of GSM8K, or random tokens of the same lengths, as batches for both sides."""
 
 import dataclasses
 import pathlib
@@ -18,12 +18,12 @@ from distill_jax.training.packing import first_fit
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """Arrays for one side and what is in them.
+    """Arrays for one side, and counts of their contents.
 
-    tokens       that are no padding (of a row of n + 1 tokens the n that predict one)
+    tokens       non-padding tokens (in a row of n + 1 tokens, the n that predict one)
     pairs        (query, key) pairs of these within their own rows
-    loss_tokens  predicted tokens that count
-    fed          tokens with the padding
+    loss_tokens  predicted tokens with a loss
+    fed          tokens including the padding
     """
 
     arrays: dict[str, np.ndarray]
@@ -34,7 +34,7 @@ class Batch:
 
 
 class Rows:
-    """Training rows in an order of their own, without end."""
+    """An endless sequence of training rows in a random order."""
 
     def __init__(self, rows: Sequence[Row], vocab_size: int):
         """`vocab_size` counts ids, without padding."""
@@ -53,7 +53,7 @@ class Rows:
         return self._source.tokens / len(self._source)
 
     def take(self, first: int, count: int) -> list[int]:
-        """Numbers of rows; after the last one the first comes again."""
+        """Numbers of rows; the first follows after the last."""
         return [number % len(self.rows) for number in range(first, first + count)]
 
     def padded(self, members: Sequence[int], length: int) -> Batch:
@@ -66,7 +66,7 @@ class Rows:
         return self._ours(bins, row_shape(self._source, length, packed=True))
 
     def torch(self, members: Sequence[int], length: int = 0) -> Batch:
-        """PyTorch's: one row each, padded to `length`, or where it is 0 to the longest of them."""
+        """PyTorch's: one row each, padded to `length`, or if it is 0 to the longest of them."""
         rows = [self.rows[number] for number in members]
         length = length or max(len(row.tokens) for row in rows)
         ids, mask = (np.zeros((len(rows), length), np.int64) for _ in range(2))
@@ -80,7 +80,7 @@ class Rows:
         return self._batch(arrays, members, ids.size)
 
     def bins(self, length: int) -> list[list[int]]:
-        """All rows packed once, first-fit, in an order of their own."""
+        """All rows packed once, first-fit, in another random order."""
         bins = first_fit([len(row.tokens) - 1 for row in self.rows], length)
         order = np.random.default_rng(1).permutation(len(bins))
         return [bins[i] for i in order]
@@ -98,7 +98,7 @@ class Rows:
 
 
 def torch_of_packed(batch: Batch) -> Batch:
-    """PyTorch's batch of the same packed rows and labels; its rows see what is before them."""
+    """PyTorch's batch of the same packed rows and labels; its rows see the rows before them."""
     inputs = batch.arrays["inputs"]
     labels = np.full(inputs.shape, -100, np.int64)
     rows, slots = np.nonzero(batch.arrays["writers"] != NO_LOSS)
@@ -112,7 +112,7 @@ def torch_of_packed(batch: Batch) -> Batch:
 
 
 def without_segments(batch: Batch) -> Batch:
-    """The same rows, each as if it were one text."""
+    """The same rows without segments, each as one text."""
     left_out = ("segments", "positions")
     arrays = {name: array for name, array in batch.arrays.items() if name not in left_out}
     return dataclasses.replace(batch, arrays=arrays)

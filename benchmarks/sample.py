@@ -5,8 +5,8 @@
                                                          and against transformers, in bfloat16
     python benchmarks/sample.py utilisation --data DIR   share of slot-steps that write a token
 
-Two students of random weights replay GSM8K's gold dialogues: every token is computed, and the gold
-one is written, so that the lengths are real. DIR holds gsm8k/ (test.jsonl, test_socratic.jsonl) and
+Two students with random weights replay GSM8K's gold dialogues: every token is computed, but the
+gold one is written, so that lengths are real. DIR has gsm8k/ (test.jsonl, test_socratic.jsonl) and
 gpt2_tokenizer/ (tokenizer.json); without it the gpu part takes random tokens in turns of such
 lengths. The first two parts need torch and transformers.
 """
@@ -17,12 +17,12 @@ import pathlib
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-if str(ROOT) not in sys.path:  # so that it runs where the package is not installed
+if str(ROOT) not in sys.path:  # so that it runs if the package is not installed
     sys.path.insert(0, str(ROOT))
 
 
 def main(argv: list[str]) -> None:
-    """Parse the arguments and hand over to the part that was asked for."""
+    """Parse the arguments and run the chosen part."""
     arguments = parser().parse_args(argv)
     if arguments.part != "utilisation" and importlib.util.find_spec("torch") is None:
         raise SystemExit("error: needs PyTorch to compare with: pip install -e '.[peers]'")
@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     cpu.add_argument("--slots", type=int, default=64, help="dialogues at a time, of ours")
     cpu.add_argument("--batch", default="64", help="batch sizes that transformers tries")
     cpu.add_argument("--variants", default="reread,carry", help="of transformers; turn_by_turn.py")
-    # Threads that wait for each other are slower than one where other programs run too.
+    # If other programs run too, threads that wait for each other are slower than one thread.
     cpu.add_argument("--threads", default="2,1", help="numbers of threads that it tries")
     cpu.add_argument("--trial-problems", type=int, default=64, help="to choose its fastest way")
     cpu.add_argument("--cores", type=int, default=2)

@@ -1,7 +1,8 @@
 """Sampling on a CPU: ours against transformers turn by turn, both in float32 and greedy.
 
-The same students, prompts, caps and forced dialogues; what each side wrote is checked. transformers
-first tries its variants, batch sizes and threads on a part of the problems; the fastest takes part.
+Both have the same students, prompts, limits and forced dialogues, and their output is checked.
+transformers first tries its variants, batch sizes and threads on some problems; the fastest is
+used.
 """
 
 import dataclasses
@@ -24,7 +25,7 @@ def main(arguments: Any) -> None:
     results = Results(arguments.output, arguments)
     say("reading GSM8K")
     data = sample_job.gsm8k_dialogues(arguments.data)
-    # Caps of all dialogues, so that they are the same however many are measured.
+    # The limits of all dialogues, so that they do not depend on how many are measured.
     job = SampleJob(data.prompts, data.written, data.caps(), batch_size=arguments.slots)
     job = job.first(arguments.problems)
     for name, size in models.chosen(arguments).items():
@@ -93,7 +94,7 @@ def _try_ways(
 
 
 def _checked(answer: Answer, side: str) -> Answer:
-    """The answer, if what was written is what was to be written."""
+    """The answer, if the output is the forced dialogues."""
     if not answer["ok"]:
         raise PeerError(f"{side}: what was written differs from the forced dialogues")
     return answer
@@ -114,7 +115,7 @@ def summary(answers: Sequence[Answer], memory: float | None) -> dict[str, Any]:
 
 
 def shares(profile: Mapping[str, Any]) -> dict[str, Any]:
-    """Where ours spent its time, from a run in which the parts do not overlap."""
+    """How our side spent its time, from a run in which the parts do not overlap."""
     seconds = profile["seconds"]
     return {
         "utilisation": significant(profile["utilisation"]),

@@ -1,12 +1,12 @@
-"""Sampling on one GPU in bfloat16: the share of its memory bandwidth, and transformers beside it.
+"""Sampling on one GPU in bfloat16: the share of its memory bandwidth, compared with transformers.
 
-Every measurement runs in a process of its own with a time limit, and what fails is recorded with
-its reason.
+Every measurement runs in a separate process with a time limit; failures are recorded with their
+reason.
 
-    roofline_share  bytes that decode steps cannot but read, per second spent in decode steps, over
-                    the bandwidth of a copy of a large array in the same process. A step reads the
+    roofline_share  bytes that decode steps must read, per second spent in decode steps, over the
+                    bandwidth of a copy of a large array in the same process. A step must read the
                     parameters of both students and the filled places of the caches of the rows that
-                    write; not counted: the logits, what a cache holds room for, and what is written
+                    write. Logits, unused room in caches, and writes do not count
 """
 
 import dataclasses
@@ -35,7 +35,7 @@ class Plan:
 
 
 def main(arguments: Any) -> None:
-    """Measure what was asked for; results are written after each measurement."""
+    """Make the chosen measurements; results are written after each."""
     results = Results(arguments.output, arguments)
     gold = bool(arguments.data)
     data = sample_job.gsm8k_dialogues(arguments.data) if gold else sample_job.random_dialogues()
@@ -103,7 +103,7 @@ def _measure(plan: Plan, setting: SampleSetting, arguments: Any) -> dict[str, An
                 )
                 more["compile_s"] = warm["compile_s"]
                 more["compile_s_of_each_run"] = [answer["compile_s"] for answer in answers]
-                # Of kernels that compute the same, the same but for rounding.
+                # Kernels that compute the same differ only by rounding.
                 more["mean_log_probability"] = warm["mean_log_probability"]
             result = summary(answers, peer.call("device_memory", None, left()))
     except PeerError as error:
@@ -120,7 +120,7 @@ def _measure(plan: Plan, setting: SampleSetting, arguments: Any) -> dict[str, An
 
 
 def _roofline(profile: dict[str, Any], bandwidth: float) -> dict[str, Any]:
-    """What decode steps read per second beside the bandwidth, both in bytes per second."""
+    """The bytes that decode steps read per second, and the bandwidth."""
     achieved = profile["decode_bytes"] / profile["decode_s"]
     return {
         **shares(profile),

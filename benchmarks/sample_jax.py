@@ -72,7 +72,7 @@ class Loop:
         seconds    from prompts as lists to tokens as lists
         tokens     written, end marks included
         problems   prompts
-        ok         forced dialogues came back as they were, and finished; True where none are
+        ok         forced dialogues came back as they were, and finished; True if none are
         mean_log_probability  of a token that was written
         compile_s  of these seconds, those in which programs were compiled
         work       what was done: `generate.Work`
@@ -122,7 +122,7 @@ class Loop:
         return 2 * array.nbytes / statistics.median(seconds[3:])
 
     def device_memory(self, _: None) -> float | None:
-        """MiB of the accelerator at the peak, where it is counted."""
+        """Peak MiB of the accelerator, if that is counted."""
         stats = jax.devices()[0].memory_stats() or {}
         peak = stats.get("peak_bytes_in_use")
         return None if peak is None else round(peak / 2**20)

@@ -45,7 +45,7 @@ class Caps:
 
 @dataclasses.dataclass(frozen=True)
 class SampleSetting:
-    """One side: where it runs, and the students it loads.
+    """One side: its device, and the students that it loads.
 
     weights      directory in Hugging Face format of each role's student
     cores        0 = all
@@ -102,7 +102,7 @@ class GivenDialogues:
     written: list[list[int]]
     end_of_turn: int
     end_of_text: int
-    vocab_size: int  # ids that are no padding of the embedding
+    vocab_size: int  # ids without the padding of the embedding
 
     def caps(self) -> Caps:
         """The smallest under which none of these dialogues is cut."""

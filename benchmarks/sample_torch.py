@@ -44,7 +44,7 @@ class Loop:
         seconds     from prompts as lists to tokens as lists
         tokens      written, end marks included
         problems    prompts
-        ok          forced dialogues came back as they were, and finished; True where none are
+        ok          forced dialogues came back as they were, and finished; True if none are
         """
         threads = job.threads or self._cores
         if threads:
@@ -72,7 +72,7 @@ class Loop:
         }
 
     def device_memory(self, _: None) -> float | None:
-        """MiB of the accelerator at the peak, where it is counted."""
+        """Peak MiB of the accelerator, if that is counted."""
         if self._device == "cpu":
             return None
         return round(torch.cuda.max_memory_allocated() / 2**20)

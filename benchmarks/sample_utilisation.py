@@ -35,7 +35,7 @@ class Sampler:
     def __init__(self, caps: sample_job.Caps):
         self._rules = TurnRules(
             views=tuple(ViewRules(role, MODEL, (True, True)) for role in ROLES),
-            role_view=(0, 1),
+            role_views=((0,), (1,)),
             next_role=(1, 0),
             may_pass=(True, True),
             may_end=tuple(number == sample_job.ENDER for number in range(2)),

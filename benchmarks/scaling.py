@@ -40,7 +40,7 @@ def compile_one(part: str, model: str, topology: str, name: str) -> dict[str, An
 
 
 def fill_cell(cell: dict[str, Any], part: str, model: str, topology: str) -> bool:
-    """Try the next option of a cell that has no answer yet; False where nothing is left to try."""
+    """Try the next option of a cell that has no answer yet; False if nothing is left to try."""
     memory = CHIPS[topology.partition(":")[0]].memory
     for option in OPTIONS[part](model, topology):
         known = cell.get(option.name, {})

@@ -9,7 +9,7 @@ MODELS = ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")
 VOCABULARY = 50_304
 # Of a training step; rows and chunk per device.
 ROWS, TOKENS, LOSS_CHUNK = 8, 1024, 2048
-# Of the sampler; slots per device, fewer where those do not fit.
+# For the sampler: slots per device, and fewer if those do not fit.
 SLOTS, FEWER = 64, (32, 16, 8)
 WINDOW, PROMPT, STUDENTS = 512, 256, ("decomposer", "solver")
 GROWING = 1 + 384 / 512  # caches of the window before the longest are held beside those

@@ -10,26 +10,27 @@ from distill_jax.dry_run.topologies import GPU_TOPOLOGIES, MEMORY_FRACTION, TOPO
 from distill_jax.model.presets import PRESETS
 from distill_jax.workdir import write_text
 
-Row = Callable[[dict[str, Any], Chip], list[str]]  # the cells of a report behind the slice
+Row = Callable[[dict[str, Any], Chip], list[str]]  # the cells of a report after the slice
 
 HEAD = """# What GPT-2 needs on TPU slices and GPUs
 
 Written by `python -m benchmarks.scaling`; do not edit. Nothing here was measured on a TPU or a GPU:
-each program was compiled by the TPU's or CUDA's compiler for devices that are not there
-(`jax.experimental.topologies`), and the figures are read from the compiled program. A GPU that is
-there may get other kernels for its matrix products, which the compiler then chooses by trying.
-`H100:8` is one host of eight. Of a GPU's memory the three quarters count that JAX takes by itself.
+the compilers of TPUs and of CUDA compiled each program without such a device
+(`jax.experimental.topologies`), and the figures are read from the compiled program. On a real GPU
+the compiler may choose other kernels for matrix products, because it can try them. `H100:8` is one
+host with eight. Of a GPU's memory only the three quarters count that JAX takes by default.
 
-- **peak** of device memory: arguments, temporaries, program, outputs that reuse no argument.
+- **peak** of device memory: arguments, temporaries, program, and outputs that do not reuse an
+  argument's memory.
 - **FLOPs** that the step needs, over all devices (`distill_jax/model/flops.py`).
 - **sent** by one device in one step, if each collective is done as a ring.
 - **warnings**: involuntary rematerialisations that the partitioner logged.
 - **compute, memory, links**: the least milliseconds that a step can take at the chip's peaks. A
-  real step takes longer than the largest of the three, in bold. Links: the bytes sent, over all
-  links of a chip at once; a ring along one side of a slice uses fewer.
+  real step takes longer than the largest of the three, which is in bold. Links: the bytes sent,
+  over all links of a chip at once; a ring along one side of a slice uses fewer.
 - **compile**: seconds of work for one core ({processor}).
 
-What cannot fit by arithmetic is not compiled.
+Programs that cannot fit by arithmetic are not compiled.
 """
 
 TRAINING = """
@@ -37,29 +38,29 @@ TRAINING = """
 
 The step: AdamW, packed rows of 1,024 tokens, 8 rows per device, bfloat16 with float32 parameters
 and moments, attention by splash on a TPU and cuDNN on a GPU, vocabulary 50,304, every token a loss
-token. Layout, the first that fits: data parallel; the same with remat (blocks computed again in the
-backward pass); parameters and moments split over as many devices as the width divides by (fsdp);
-that with remat.
+token. The layout is the first of these that fits: data parallel; the same with remat (blocks are
+computed again in the backward pass); parameters and moments split over as many devices as the
+width divides by (fsdp); that with remat.
 
-**State**: the arguments alone (parameters, moments, the batch). **Sent**: the loss loop counts with
-all its trips. **Compute**: with remat, the FLOPs of the second forward pass too. **Memory**: the
-state read once and written once, nothing else.
+**State**: only the arguments (parameters, moments, the batch). **Sent**: includes all trips of the
+loss loop. **Compute**: with remat, includes the FLOPs of the second forward pass. **Memory**: the
+state is read once and written once.
 """
 
 SAMPLER = f"""
 ## What a decode step needs
 
-The step: two students of the size, which read each other, each feed one token of every slot;
+The step: two students of this size, which read each other, each read one token of every slot;
 attention by `xla`, bfloat16 parameters and caches, {SLOTS} slots per device, caches of {WINDOW}
-tokens, prompts of {PROMPT} tokens. Layout, the first that fits: data parallel; parameters split
-over as many devices as the width divides by (fsdp); data parallel with
+tokens, prompts of {PROMPT} tokens. The layout is the first of these that fits: data parallel;
+parameters split over as many devices as the width divides by (fsdp); data parallel with
 {", ".join(map(str, FEWER))} slots per device.
 
-**Peak**: the largest of prefill, admission, decode steps and growing caches, with all that is held
-beside each; mostly growing, for which the caches before and after are counted together, although
-they are copied array by array. **Caches**: of a device, at their full length.
-**Read**: by one device in one step, the parameters of both students and the caches half full; a
-program reads its caches to their end. **Collectives**: of one greedy step. **Tokens/s**: of the
+**Peak**: the largest of prefill, admission, decode steps and growing caches, including everything
+that is in memory at the same time. Mostly it is growing, for which the caches before and after are
+counted together, although they are copied array by array. **Caches**: of a device, at their full
+length. **Read**: by one device in one step, the parameters of both students and half-full caches;
+a program reads its caches to their end. **Collectives**: of one greedy step. **Tokens/s**: of the
 whole slice, if a step took no longer than the largest of the three.
 """
 
@@ -128,7 +129,7 @@ def roofline(report: dict[str, Any], chip: Chip, devices: int) -> dict[str, floa
 
 
 def _place(cell: str) -> tuple[int, int]:
-    """Where "gpt2 v5e:2x4" stands: by model, then by slice."""
+    """The place of "gpt2 v5e:2x4" in the tables: by model, then by slice."""
     model, topology = cell.split(" ")
     return list(PRESETS).index(model), (*TOPOLOGIES, *GPU_TOPOLOGIES).index(topology)
 

@@ -72,7 +72,7 @@ def sampler(model: str, topology: str, option: Option) -> dict[str, Any]:
     both = (True, True)
     rules = TurnRules(
         views=tuple(ViewRules(student, _config(model), both) for student in STUDENTS),
-        role_view=(0, 1),
+        role_views=((0,), (1,)),
         next_role=(1, 0),
         may_pass=both,
         may_end=(True, False),

@@ -18,7 +18,7 @@ import time
 from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-if str(ROOT) not in sys.path:  # so that it runs where the package is not installed
+if str(ROOT) not in sys.path:  # so that it runs if the package is not installed
     sys.path.insert(0, str(ROOT))
 
 # Before jax is imported, as in the real command.

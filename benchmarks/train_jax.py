@@ -92,7 +92,7 @@ class Loop:
         return {"seconds": seconds, "losses": [float(loss) for loss in losses]}
 
     def device_memory(self, _: None) -> float | None:
-        """MiB of the accelerator at the peak, where it is counted."""
+        """Peak MiB of the accelerator, if that is counted."""
         stats = jax.devices()[0].memory_stats() or {}
         peak = stats.get("peak_bytes_in_use")
         return None if peak is None else round(peak / 2**20)

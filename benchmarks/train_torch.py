@@ -96,7 +96,7 @@ class Loop:
         return loss.detach()
 
     def device_memory(self, _: None) -> float | None:
-        """MiB of the accelerator at the peak, where it is counted."""
+        """Peak MiB of the accelerator, if that is counted."""
         if self._device == "cpu":
             return None
         return round(torch.cuda.max_memory_allocated() / 2**20)

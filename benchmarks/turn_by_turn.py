@@ -165,7 +165,7 @@ def _advance(row: Dialogue, tokens: list[int], caps: Caps, context: int) -> None
 
 
 def _forced_turn(rows: Sequence[Dialogue], steps: int, caps: Caps) -> torch.Tensor:
-    """int64 [steps, B]: what is to be written next in each row, end of turn where nothing is."""
+    """int64 [steps, B]: the token to write next in each row; end of turn if there is none."""
     tokens = torch.full((len(rows), steps), caps.end_of_turn)
     for number, row in enumerate(rows):
         done = len(row.written)
@@ -176,7 +176,7 @@ def _forced_turn(rows: Sequence[Dialogue], steps: int, caps: Caps) -> torch.Tens
 
 @contextlib.contextmanager
 def _positions_within(model: Model, longest: int) -> Iterator[None]:
-    """Keep positions inside of the context where `longest`, in tokens, would leave it.
+    """Keep positions inside the context if `longest`, in tokens, would exceed it.
 
     `generate` goes on counting in rows that have ended while others still write; what it computes
     there is thrown away, but the lookup of a position that does not exist is an error.

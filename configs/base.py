@@ -1,4 +1,4 @@
-"""Every key once, with its meaning. Other configs start from here and change what differs.
+"""Every key with its meaning. Other configs start from here and change some of them.
 
 The values train a small student on the built-in task; `configs/demo.py` is the one to run first.
 """
@@ -10,11 +10,11 @@ def model_size() -> ConfigDict:
     """The shape of one student; the vocabulary comes from the tokenizer."""
     return ConfigDict(
         {
-            # Parameters to start from; the size is then theirs. A Hub id such as
+            # Parameters to start from; they also decide the size. A Hub id such as
             # openai-community/gpt2 or HuggingFaceTB/SmolLM2-135M, a directory in Hugging Face
             # format (GPT-2, Llama, SmolLM2, Mistral, Qwen 2, 2.5, 3), a file FILE.gguf of one of
             # the Llama family, or a student of another run, RUN/checkpoints/STUDENT[/STEP].
-            # "" = random ones. tokenizer.name must be theirs; a GGUF file brings its own.
+            # "" = random ones. tokenizer.name must be the same; a GGUF file has its own tokenizer.
             "init_from": "",
             # A published size with random parameters: gpt2, gpt2-medium, gpt2-large, gpt2-xl,
             # distilgpt2, smollm2-135m, qwen2.5-0.5b, qwen3-0.6b, llama-3.2-1b; "" = a GPT-2 of the
@@ -66,7 +66,7 @@ def get_config() -> ConfigDict:
     """The base config."""
     config = ConfigDict()
 
-    # The task: a module with load and grade (see docs/adding_a_task.md), yours too.
+    # The task: a module with load and grade, also your own (see docs/adding_a_task.md).
     config.task = "distill_jax.tasks.arithmetic"
     # Keyword arguments of its load().
     config.task_options = ConfigDict(
@@ -80,18 +80,19 @@ def get_config() -> ConfigDict:
         }
     )
 
-    # Decides initialisation, data order, sampling, and who gets which file of data.mixture.
+    # Decides initialisation, data order, sampling, and which problem is from which file of
+    # data.mixture.
     config.seed = 0
 
     # answer_only: the solver writes the answer. chain: the solver writes all steps.
-    # socratic: decomposer and solver take turns. socratic_equations, socratic_operators: before
-    # that a planner says, once, which equations or operators will be needed.
+    # socratic: decomposer and solver take turns. socratic_equations, socratic_operators: first a
+    # planner says once which equations or operators will be needed.
     config.scheme = "socratic"
-    # How question and answer are written, text/formats.py. turns: our own. fine_tune_cot: that of
-    # Ho et al., "question ###", " reasoning --> answer", for answer_only and chain. sert: that of
-    # self-enhanced reasoning training, "Question: ... Answer:", " ... So the answer is 72."; and
-    # sert_teacher the same after "Let's think step by step." chatml: that of SmolLM2's and Qwen's
-    # own chats, every turn a message (text/messages.py).
+    # How question and answer are written, text/formats.py. turns: our own format. fine_tune_cot:
+    # that of Ho et al., "question ###", " reasoning --> answer", for answer_only and chain. sert:
+    # that of self-enhanced reasoning training, "Question: ... Answer:", " ... So the answer is
+    # 72."; sert_teacher: the same after "Let's think step by step." chatml: the chats of SmolLM2
+    # and Qwen, where every turn is a message (text/messages.py).
     config.text_format = "turns"
     # Which student plays a role. Give two roles one student for the unified strategy.
     config.students = ConfigDict(
@@ -104,13 +105,13 @@ def get_config() -> ConfigDict:
 
     config.tokenizer = ConfigDict(
         {
-            # Directory, FILE.gguf or Hub id, e.g. openai-community/gpt2; "" = that of the GGUF file
-            # in a model's init_from, or else train a BPE.
+            # Directory, FILE.gguf or Hub id, e.g. openai-community/gpt2; "" = the tokenizer of the
+            # GGUF file in a model's init_from, or else a BPE that is trained.
             "name": "",
-            "vocab_size": 1024,  # at most, of the trained BPE
+            "vocab_size": 1024,  # at most, of the trained BPE, which sees 100,000 rows at most
             # Special tokens that end a turn and a text. "" = those that the tokenizer has
             # (<|im_end|> and <|endoftext|> of SmolLM2 and Qwen, <|eot_id|> and <|end_of_text|> of
-            # Llama 3), or else <|endofturn|> and <|endoftext|>; what it lacks is added, untrained.
+            # Llama 3), or else <|endofturn|> and <|endoftext|>; missing ones are added, untrained.
             "end_of_turn": "",
             "end_of_text": "",
         }
@@ -119,19 +120,19 @@ def get_config() -> ConfigDict:
         {
             "train_split": "train",
             "train_problems": 0,  # use the first N; 0 = all
-            # Or use this share of what dev leaves, whatever the order of the data: chosen by a hash
-            # of the question, so a smaller share is part of a larger one. A teacher annotates all.
+            # Or use this share of the problems that are not dev problems. A hash of the question
+            # chooses them, so a smaller share is part of a larger one. A teacher annotates all.
             "train_share": 1.0,
             # Or only one of so many folds, by a hash of the question: 1/2 is what 2/2 leaves.
             "fold": "",
-            # Of the dev split: dev loss, best checkpoint, early stopping. Never the test split.
-            "dev_split": "",  # one of the task; "" = held out of the training problems, by a hash
+            # The dev split is for dev loss, best checkpoint, early stopping. Never the test split.
+            "dev_split": "",  # one of the task's; "" = training problems that a hash holds out
             # None of its questions is trained on, whatever is evaluated; skipped if the task has no
             # such split. "" = only those of evaluation.split are looked for.
             "test_split": "test",
-            # At most; held out: at most a tenth, or what train_problems leaves. 0 = no dev split
+            # At most; held out are at most a tenth, or those that train_problems leaves. 0 = none
             "dev_problems": 100,
-            "packing": False,  # several problems in a row, which do not see each other
+            "packing": False,  # several problems in one row, which do not see each other
             # Tokens of a row; 0 = the longest row rounded up to 8 (packed: the context).
             "seq_len": 0,
             "max_dropped_share": 0.01,  # of rows longer than context or seq_len: more is an error
@@ -145,19 +146,19 @@ def get_config() -> ConfigDict:
             # () = all annotations of all files.
             "mixture": (),
             "annotations_per_problem": 0,  # at most, the first that differ; 0 = all
-            # Of one problem, an annotation is a near duplicate of an earlier one if this share of
-            # their runs of `near_words` words is common to both; above 1 = only copies are dropped.
+            # An annotation is a near duplicate of an earlier one of the same problem if they share
+            # this share of their runs of `near_words` words; above 1 = only copies are dropped.
             "near": 0.8,
             "near_words": 2,
-            # Questions are made from templates: then only the very questions of the evaluation are
-            # dropped, not also those with other numbers, and overlaps are not looked for.
+            # True = questions are made from templates: only the same questions as in the evaluation
+            # are dropped, not those with other numbers, and overlaps are not looked for.
             "templated": True,
             # Annotations in which exact arithmetic refutes an equation that is written in the text,
             # such as 2*2*3 = 8*4: reject, or count (train on them and say how many there are).
-            # Those with a false calculator mark <<48/2=25>> are rejected in any case.
+            # A false calculator mark <<48/2=25>> is always a reason to reject.
             "false_equations": "reject",
-            # Take the words of a role away from its turns while students train, from the left,
-            # until they do without: its end marks stay (training/removal.py).
+            # Remove the words of a role from its turns while students train, from the left, until
+            # none are left; its end marks stay (training/removal.py).
             "removal": ConfigDict(
                 {
                     "role": "",  # decomposer, planner, or solver (whose answer stays); "" = off
@@ -168,8 +169,8 @@ def get_config() -> ConfigDict:
                     "reset_optimizer": True,  # AdamW forgets its moments when more are removed
                 }
             ),
-            # Drop training questions of which a larger share lies in 8 words and more in common
-            # with one evaluation question; 1 = none (all are listed).
+            # Drop training questions if runs of 8 or more words, shared with one evaluation
+            # question, cover a larger share of them; 1 = drop none (all are listed).
             "max_overlap": 1.0,
         }
     )
@@ -201,21 +202,21 @@ def get_config() -> ConfigDict:
             "api": "chat",  # chat, completions
             # socratic, socratic_zero, cot, zero_shot_cot, short, long, student, or your own file.
             "prompt": "socratic",
-            "samples": 1,  # per problem; each is a request of its own
-            # -1 = left out of the request, which reasoning models want: the server's own value.
+            "samples": 1,  # per problem; each is a separate request
+            # -1 = left out of the request, as reasoning models need: the server uses its own value.
             "temperature": 0.0,
             "top_p": 1.0,
             "max_tokens": 1024,  # of an answer; longer ones are not used
             "max_tokens_name": "max_tokens",  # OpenAI's newer models: max_completion_tokens
-            # What becomes of the thoughts of a reasoning model, of files in data.annotations too:
-            # drop (learn what was said after them), steps (they are the chain; scheme=chain).
+            # What to do with the thoughts of a reasoning model, also in files of data.annotations:
+            # drop (learn the text after them), steps (they are the chain; scheme=chain).
             "reasoning": "drop",
-            "extra": "",  # a JSON object sent along, such as {"reasoning_effort": "low"}
+            "extra": "",  # a JSON object added to requests, such as {"reasoning_effort": "low"}
             "concurrency": 16,  # requests at a time
-            "requests_per_minute": 0,  # 0 = as many as come
+            "requests_per_minute": 0,  # 0 = no limit
             "tokens_per_minute": 0,  # prompts and answers
-            "timeout_s": 120.0,  # of one request; a slow local model may want more
-            "retries": 5,  # of one request: busy or failing server, no or garbled answer
+            "timeout_s": 120.0,  # of one request; a slow local model may need more
+            "retries": 5,  # of one request: server busy or failing, answer missing or garbled
             "price_input": 0.0,  # per million tokens, in any currency
             "price_output": 0.0,
             "cache_dir": "~/.cache/distill_jax/teacher",  # all answers, shared by runs
@@ -246,13 +247,13 @@ def get_config() -> ConfigDict:
 
     config.train = ConfigDict(
         {
-            "steps": 0,  # per student; 0 = as many as epochs or else token_budget ask for
-            "epochs": 0,  # per student, where steps is 0; 0 = as many as token_budget pays for
-            "token_budget": 5_000_000,  # non-padding tokens fed, summed over the students
+            "steps": 0,  # per student; 0 = as many as epochs, or else token_budget, give
+            "epochs": 0,  # per student, if steps is 0; 0 = as many as token_budget gives
+            "token_budget": 5_000_000,  # non-padding tokens read, summed over the students
             "batch_size": 16,  # rows per step over all devices
-            "accumulation": 1,  # micro-batches that a step is cut into, to need less memory
+            "accumulation": 1,  # micro-batches per step; more need less memory
             "dtype": "float32",  # of activations: float32, bfloat16 (GPU, TPU)
-            "remat": False,  # compute blocks again in the backward pass, to need less memory
+            "remat": False,  # True = compute blocks again in the backward pass; needs less memory
             "attention": "auto",  # kernel: auto, xla, cudnn, triton, splash (model/attention.py)
             "loss_chunk": 1024,  # loss tokens per device whose logits exist at a time
             "log_every": 20,  # steps
@@ -260,15 +261,15 @@ def get_config() -> ConfigDict:
             # The dev value that decides on the best checkpoint: loss; exact (rows in which every
             # learned token is the most likely one); accuracy (of dev_dialogues).
             "best_by": "loss",
-            # Dev problems answered by whole dialogues at every measurement, where the other
-            # students are trained already; 0 = none.
+            # Dev problems that are answered by whole dialogues at every measurement, if the other
+            # students are already trained; 0 = none.
             "dev_dialogues": 0,
             # Answer the whole test split after every epoch, only to compare with papers that chose
-            # their epoch on it: parity_test_selection.json. Nothing else reads these scores.
+            # their epoch by it: parity_test_selection.json. Nothing else uses these scores.
             "parity_test_selection": False,
             "patience": 0,  # stop after N measurements without a better one; 0 = never
-            "save_every": 200,  # steps; interruption, the end and a new best save too
-            "keep": 2,  # newest checkpoints kept per student, besides the best
+            "save_every": 200,  # steps; saved too: interruption, the end, a new best
+            "keep": 2,  # newest checkpoints per student, besides the best
             "students": (),  # train only these now, e.g. on another machine; () = all
             # Steps of every student that jax.profiler traces into WORKDIR/profile; 0 = none.
             "profile_first": 0,
@@ -277,18 +278,18 @@ def get_config() -> ConfigDict:
     )
     # Local or gs://BUCKET/DIR; "" = WORKDIR/checkpoints. ~ is the home directory, as anywhere.
     config.checkpoint_dir = ""
-    # Besides metrics.jsonl, and TensorBoard where tensorboardX is installed: wandb, trackio.
+    # wandb, trackio; besides metrics.jsonl, and TensorBoard if tensorboardX is installed.
     config.tracking = ()
     # Devices per axis; -1 = all that are left.
     config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
     # Several processes: each runs the same command with its own number.
     config.distributed = ConfigDict(
         {
-            "processes": 1,  # 0 = ask the surroundings (TPU pod, Slurm, Open MPI, Kubernetes)
+            "processes": 1,  # 0 = from the environment (TPU pod, Slurm, Open MPI, Kubernetes)
             "process": 0,
             "coordinator": "",  # HOST:PORT of process 0
             "initialization_timeout_s": 300,
-            "heartbeat_timeout_s": 100,  # a dead process aborts the others after this time
+            "heartbeat_timeout_s": 100,  # if a process dies, the others are aborted after this time
         }
     )
 
@@ -298,33 +299,39 @@ def get_config() -> ConfigDict:
             "top_k": 0,  # draw from the k most likely tokens; 0 = all
             "top_p": 1.0,  # draw from the fewest tokens that together have p; 1 = all
             "samples": 1,  # dialogues per problem; their most frequent answer counts
-            "seed": 0,  # of what is drawn, with config.seed: another one draws anew
+            "seed": 0,  # for drawing, with config.seed; another one draws other samples
             "max_turns": 16,  # of all roles together
-            "max_turn_tokens": 64,  # that a role writes itself in a turn
+            "max_turn_tokens": 64,  # that a role itself writes in a turn
             "max_tokens": 192,  # of a whole dialogue
             "slots": 0,  # dialogues at a time; 0 = as many as are useful and fit
             "dtype": "float32",  # of activations and caches: float32, bfloat16 (GPU, TPU)
-            # Kernel that reads the caches: xla, triton (bfloat16 on NVIDIA: reads no more than is
-            # filled, not measured yet). model/cache_attention.py
+            # Kernel that reads the caches: xla, triton (bfloat16 on NVIDIA; reads only the filled
+            # part, not measured yet). model/cache_attention.py
             "attention": "xla",
-            "calculator": False,  # fill in the value where the solver writes <<48/2=
-            # What is not written but given: plan (the gold one instead of the planner's),
-            # subquestions (the gold ones instead of the decomposer's), shuffled (these in another
-            # order, drawn by the seeds and the problem), nothing (the decomposer says nothing,
-            # until the solver writes ####), history (each gold step by itself; the solver's next
-            # step is graded); "" = nothing is given.
+            "calculator": False,  # True = fill in the value if the solver writes <<48/2=
+            # Turns that are given instead of written: plan (gold instead of the planner's),
+            # subquestions (gold instead of the decomposer's), shuffled (these in another order,
+            # drawn from the seeds and the problem), nothing (the decomposer writes nothing until
+            # the solver writes ####), history (each step separately, after the gold steps before
+            # it; the solver's solution is graded); "" = nothing is given.
             "given": "",
-            "given_steps": 0,  # of "subquestions": how many, the rest is written; 0 = all
+            "given_steps": 0,  # how many "subquestions" are given; 0 = all
         }
     )
     config.evaluation = ConfigDict(
         {
-            "task": "",  # another task than the run's; "" = config.task with its options
-            # Of that task, or instead of the run's own: --config.evaluation.task_options.KEY=VALUE
+            "task": "",  # a task other than the run's; "" = config.task with its options
+            # Of that task, or to replace the run's: --config.evaluation.task_options.KEY=VALUE
             "task_options": (),
             "split": "test",
             "checkpoint": "last",  # last, best on dev, a step, or solver=400,decomposer=200
             "problems": 200,  # use the first N; 0 = all
+            # Students of other runs, RUN,RUN, that write every token together with the run's own:
+            # of the same scheme, reads and tokenizer. () = the run's own alone.
+            "ensemble": (),
+            # Of the probabilities of all: arithmetic, or geometric (of their logarithms, then
+            # renormalised).
+            "ensemble_mean": "arithmetic",
             "max_too_long_share": 0.05,  # of questions over the context (counted as wrong)
         }
     )

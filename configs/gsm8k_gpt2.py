@@ -1,7 +1,7 @@
 """GPT-2 (124 million parameters) as both students, fine-tuned on GSM8K's Socratic annotations.
 
-For an accelerator: give it `--config.train.dtype=bfloat16 --config.sampling.dtype=bfloat16`. Where
-memory is short, add `--config.train.accumulation=4 --config.train.remat=True`.
+On an accelerator add `--config.train.dtype=bfloat16 --config.sampling.dtype=bfloat16`. If memory is
+short, also add `--config.train.accumulation=4 --config.train.remat=True`.
 
 Usage: python -m distill_jax.main --config configs/gsm8k_gpt2.py --workdir runs/gsm8k_gpt2 \\
            --config.train.dtype=bfloat16 --config.sampling.dtype=bfloat16
@@ -23,7 +23,7 @@ def get_config():
     config.tokenizer.name = GPT2
     for student in config.model:
         config.model[student].init_from = GPT2  # brings the size: a context of 1,024
-        # Weights that know something: a tenth of what random ones start with.
+        # Pretrained weights: a tenth of the learning rate for random ones.
         config.optimizer[student].learning_rate = 1e-4
         config.optimizer[student].warmup_steps = 100
     config.data.packing = True

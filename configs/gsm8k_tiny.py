@@ -1,7 +1,7 @@
-"""Two tiny students on GSM8K's own Socratic annotations: the real data's path, on a CPU.
+"""Two tiny students on GSM8K's own Socratic annotations, to show that real data works on a CPU.
 
 They are far too small and too briefly trained to solve these problems: expect an accuracy near
-zero, beside the cheap guessers. Offline, give directories in the upstream formats:
+zero, like the cheap guessers. Offline, give directories in the upstream formats:
 
 Usage: python -m distill_jax.main --config configs/gsm8k_tiny.py --workdir runs/gsm8k_tiny \\
            --config.task_options.directory=DIR_OF_GSM8K \\

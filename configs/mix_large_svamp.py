@@ -2,7 +2,7 @@
 
 As configs/mix_long_svamp.py, with files of two teachers, such as GPT-4o's
 SVAMP_ChatGPT_level3_ranked.json (or Gemini's) and SVAMP_llama_level2_ranked.json of Llama 3 70B.
-They differ in length, too: the table "Training data" of the report over runs says how much.
+They also differ in length; the table "Training data" of the report on several runs shows how much.
 
 Usage: python -m distill_jax.main --config configs/mix_large_svamp.py --workdir runs/mix_large \\
            --config.data.annotations=STRONG_FILE,WEAK_FILE --config.data.mixture=0.2,0.8 \\

@@ -1,6 +1,6 @@
 """Mix-Long on the built-in task: a fifth of the problems with sentences, the rest with equations.
 
-The two files are annotations of two styles of the task, which are written first:
+First write the two files, which are annotations in two styles of the task:
 
     for style in long short; do
         python -m distill_jax.annotate --config configs/mix_long_arithmetic.py \\
@@ -8,9 +8,9 @@ The two files are annotations of two styles of the task, which are written first
             --config.data.mixture= --config.data.dev_problems=0
     done
 
-Every arm of a study, also the ends 1,0 and 0,1, takes the same problems as many times: the number
-of steps is given, not that of tokens. Each trains a BPE on its own texts; to give all arms the one
-of the first, add --config.tokenizer.name=runs/FIRST/tokenizer to the others.
+Every arm of a study, including the ends 1,0 and 0,1, reads the same problems equally often: the
+number of steps is fixed, not that of tokens. Each trains a BPE on its own texts; to give all arms
+the first one's, add --config.tokenizer.name=runs/FIRST/tokenizer to the others.
 
 Usage: python -m distill_jax.main --config configs/mix_long_arithmetic.py --workdir runs/mix \\
            --config.data.annotations=runs/long/annotations.jsonl,runs/short/annotations.jsonl \\

@@ -1,19 +1,19 @@
 """Mix-Long on SVAMP: a fifth of the problems with a long chain of the teacher, the rest short.
 
-Mix Distillation (https://arxiv.org/abs/2502.12143) on files that a teacher has written, which this
-project does not come with. Long and short chains of GPT-4o for the same problems are in
+Mix Distillation (https://arxiv.org/abs/2502.12143) on files that a teacher has written. They are
+not part of this project. Long and short chains of GPT-4o for the same problems are in
 https://github.com/EIT-NLP/Distilling-CoT-Reasoning, data/SVAMP_ChatGPT_level5_ranked.json and
 level1; their questions that are in the test split of Ho et al. are left out.
 
-Every arm of a study, also the ends 1,0 and 0,1, takes the same problems as many times: the number
-of steps is given, not that of tokens, and packing is off. Offline, give directories:
+Every arm of a study, including the ends 1,0 and 0,1, reads the same problems equally often: the
+number of steps is fixed, not that of tokens, and packing is off. Offline, give directories:
 
 Usage: python -m distill_jax.main --config configs/mix_long_svamp.py --workdir runs/mix_long \\
            --config.data.annotations=LONG_FILE,SHORT_FILE --config.data.mixture=0.2,0.8 \\
            --config.task_options.directory=DIR_OF_SVAMP \\
            --config.tokenizer.name=DIR_OF_GPT2_TOKENIZER
 
-On an accelerator start from weights that know English: --config.train.dtype=bfloat16
+On an accelerator, start from pretrained weights: --config.train.dtype=bfloat16
 --config.model.solver.init_from=openai-community/gpt2 --config.optimizer.solver.learning_rate=1e-4
 """
 

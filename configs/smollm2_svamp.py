@@ -1,8 +1,8 @@
-"""SmolLM2-135M-Instruct learns the equations of MAWPS and ASDiv-A, and answers all 1,000 of SVAMP.
+"""SmolLM2-135M-Instruct learns the equations of MAWPS and ASDiv-A, and answers all of SVAMP.
 
-A pretrained student on a laptop: published weights in one file of 98 MB, which brings its
+A pretrained student on a laptop: published weights in one file of 98 MB, which includes the
 tokenizer. SVAMP has no subquestions, so the scheme is `chain`: the solver writes the equations as
-steps, and then the answer. When it is done, once more with the calculator:
+steps, and then the answer. When it is done, evaluate again with the calculator:
 python -m distill_jax.evaluate --workdir runs/smollm2_svamp --config.sampling.calculator=True
 
 Training needs about 5 GB of memory. A checkpoint with the optimizer's moments has 1.6 GB; the run

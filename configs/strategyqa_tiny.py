@@ -1,4 +1,5 @@
-"""Two tiny students on StrategyQA's decompositions and facts: the real data's path, on a CPU.
+"""Two tiny students on StrategyQA's decompositions and facts, to show that real data works on a
+CPU.
 
 They are far too small and too briefly trained to know anything: expect the accuracy of the guesser
 that always says the more frequent answer. Offline, give directories in the upstream formats:

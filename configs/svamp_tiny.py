@@ -1,6 +1,6 @@
-"""A tiny solver on SVAMP's equations, written out as steps: the real data's path, on a CPU.
+"""A tiny solver on SVAMP's equations as steps, to show that real data works on a CPU.
 
-It is far too small and too briefly trained to solve these problems: expect no more than the cheap
+It is far too small and too briefly trained to solve these problems; expect no more than the cheap
 guessers get. SVAMP has no subquestions, so the scheme is `chain` and the solver writes all steps.
 Offline, give directories in the upstream formats:
 

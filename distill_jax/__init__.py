@@ -5,7 +5,9 @@ import distill_jax
 distill_jax.train("configs/demo.py", "runs/demo")
 
 students = distill_jax.load("runs/demo")
-[solution] = students.solve(["Ann has 3 bags with 4 apples each. How many apples?"])
+[solution] = students.solve(
+    ["Ann has 4 cups. Later Ann wins 8 cups. Ann loses 5 of them. How many cups does Ann have now?"]
+)
 print(solution.answer, solution.turns)
 
 results = distill_jax.read_run("runs/demo")
@@ -14,7 +16,7 @@ print(results.accuracy, results.errors())
 
 from typing import TYPE_CHECKING
 
-# jax takes seconds to import: nothing is imported before it is needed.
+# jax takes seconds to import, so nothing is imported before it is needed.
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
@@ -71,7 +73,7 @@ def load(workdir: "str | os.PathLike[str]", **overrides: object) -> "Students":
     """The finished students of a run, ready to answer; see `distill_jax.run.students.Students`.
 
     `overrides` are config keys with `__` for the dot: `evaluation__checkpoint="best"`,
-    `sampling__dtype="bfloat16"`. Raises `distill_jax.errors.UserError` where something is missing.
+    `sampling__dtype="bfloat16"`. Raises `distill_jax.errors.UserError` if something is missing.
     """
     from distill_jax.run import students
 
@@ -81,7 +83,7 @@ def load(workdir: "str | os.PathLike[str]", **overrides: object) -> "Students":
 def read_run(workdir: "str | os.PathLike[str]") -> "Results":
     """The headline evaluation of a run, see `distill_jax.evaluation.results`.
 
-    Raises `distill_jax.errors.UserError` where the run is not evaluated yet.
+    Raises `distill_jax.errors.UserError` if the run is not evaluated yet.
     """
     from distill_jax.evaluation import results
 
@@ -89,11 +91,11 @@ def read_run(workdir: "str | os.PathLike[str]") -> "Results":
 
 
 def evaluate_run(workdir: "str | os.PathLike[str]", **overrides: object) -> "Results":
-    """`python -m distill_jax.evaluate`: the students answer the run's problems in another setting.
+    """`python -m distill_jax.evaluate`: the students answer the run's problems with other settings.
 
     `overrides` are config keys with `__` for the dot: `sampling__given="subquestions"`,
-    `evaluation__problems=50`. The evaluation is kept in the run's directory: asked again, it is
-    only read. Raises `distill_jax.errors.UserError` as the command does.
+    `evaluation__problems=50`. The evaluation is kept in the run's directory, and is
+    only read the next time. Raises `distill_jax.errors.UserError` like the command.
     """
     import os
 
@@ -108,7 +110,7 @@ def compare(results: "Mapping[str, Results]") -> "Exhibit":
     """{name: results} on the problems that all of them answered: accuracies, and paired tests
     against the first.
 
-    Raises `distill_jax.errors.UserError` where no problem was answered by all.
+    Raises `distill_jax.errors.UserError` if no problem was answered by all.
     """
     from distill_jax.evaluation import results as found
 

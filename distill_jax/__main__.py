@@ -10,13 +10,13 @@ from distill_jax.errors import UserError
 
 # What `--help` shows, and the module with the `main` of a command: imported only if it is called.
 COMMANDS = {
-    "main": ("train students and evaluate them; continues a run", "distill_jax.main"),
+    "main": ("train and evaluate students; a stopped run continues", "distill_jax.main"),
     "annotate": ("annotate the training problems, with a teacher or files", "distill_jax.annotate"),
     "evaluate": ("evaluate the students of a finished run again", "distill_jax.evaluate"),
     "ask": ("ask the students a question: terminal, web page, server", "distill_jax.ask.__main__"),
     "report": ("compare runs", "distill_jax.report"),
     "sweep": ("train and compare many runs", "distill_jax.sweep.__main__"),
-    "combine": ("make one evaluation of several", "distill_jax.combine"),
+    "combine": ("make one evaluation from several", "distill_jax.combine"),
     "export": ("write the students in Hugging Face format", "distill_jax.export.__main__"),
 }
 
@@ -30,7 +30,7 @@ def usage() -> str:
 
 
 def main(argv: list[str]) -> None:
-    """Hand the arguments after the command's name over to it."""
+    """Run a command with the arguments after its name."""
     name, *rest = argv or [""]
     if name in ("--help", "-h"):
         print(usage())

@@ -7,28 +7,26 @@ from distill_jax.settings import command_line
 
 
 def main(argv: list[str]) -> None:
-    """Parse, check, and hand over to `annotate_problems`, which imports what is heavy."""
+    """Parse, check, and call `annotate_problems`, which has the heavy imports."""
     parser = command_line.parser(
         "annotate",
-        "Annotate the training problems: ask the teacher of the config, or read files or the "
-        "task's own; check them, write annotations.jsonl. Says what it costs before it asks. The "
-        "teacher is config.teacher.model (--config.teacher.model=NAME), its key OPENAI_API_KEY in "
-        "the environment.",
+        "Annotate the training problems and write annotations.jsonl. Asks the teacher of the "
+        "config, or reads files or the task's own annotations, and checks them. Says what a "
+        "teacher costs before anything is sent. The teacher is config.teacher.model "
+        "(--config.teacher.model=NAME); its key is OPENAI_API_KEY in the environment.",
     )
-    parser.add_argument("--config", help="a file with get_config(); without: that of --workdir")
-    parser.add_argument("--workdir", help="where everything is written; not needed with --limit")
-    parser.add_argument(
-        "--yes", action="store_true", help="send without asking; needed where nobody can be asked"
-    )
+    parser.add_argument("--config", help="a file with get_config(); default: that of --workdir")
+    parser.add_argument("--workdir", help="the directory for everything that is written")
+    parser.add_argument("--yes", action="store_true", help="send requests without asking you first")
     parser.add_argument(
         "--limit",
         type=int,
         default=0,
         metavar="N",
-        help="a trial: ask the teacher about N problems; only the cache is written",
+        help="a trial with N problems: only the cache is written, --workdir is not needed",
     )
     parser.add_argument(
-        "--push_to", metavar="NAME/DATA_SET", help="then upload them to the Hugging Face Hub"
+        "--push_to", metavar="NAME/DATA_SET", help="also upload them to the Hugging Face Hub"
     )
     rest, overrides = command_line.split_overrides(argv)
     arguments = parser.parse_args(rest)

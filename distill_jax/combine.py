@@ -1,4 +1,4 @@
-"""Evaluations of the same problems become one: `python -m distill_jax.combine`.
+"""Makes one evaluation from several of the same problems: `python -m distill_jax.combine`.
 
 python -m distill_jax.combine --rule vote runs/a runs/b runs/c --output combined/vote
 python -m distill_jax.combine --rule switch runs/small runs/large --output combined/switch \
@@ -11,7 +11,7 @@ import sys
 from distill_jax import errors
 from distill_jax.errors import UserError
 
-# Of which rule each option is.
+# The rule of each option.
 OPTIONS = {
     "switch": ("by", "threshold", "dev", "share"),
     "length_vote": ("length", "width", "buckets"),
@@ -19,7 +19,7 @@ OPTIONS = {
 
 
 def main(argv: list[str]) -> None:
-    """Read the evaluations, combine them, say what came of it."""
+    """Read the evaluations, combine them, print the result."""
     arguments = _parser().parse_args(argv)
     for rule, options in OPTIONS.items():
         for option in options:
@@ -63,59 +63,61 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m distill_jax.combine",
         description="Combine evaluations of the same problems into one, without sampling again.",
-        epilog="The result is one more row of python -m distill_jax.report RUN... DIR. Its cost is "
-        "that of everyone who was asked.",
+        epilog="python -m distill_jax.report RUN... DIR shows the result as one more row. Its cost "
+        "includes everyone who was asked.",
         allow_abbrev=False,
     )
     parser.add_argument(
         "evaluations", nargs="+", metavar="RUN_OR_EVALUATION", help="the --workdir of a finished "
-        "run, or one of its evaluations (RUN/evaluations/NAME); for switch the large one last",
+        "run, or one of its evaluations (RUN/evaluations/NAME); for switch, the large one last",
     )  # fmt: skip
     parser.add_argument(
         "--rule", required=True, choices=("vote", "switch", "length_vote"),
         help="vote: the answer of most samples. switch: the small one's answer, or the large "
-        "one's if the small one is unsure. length_vote: a vote among those lengths whose answers "
+        "one's if the small one is unsure. length_vote: a vote among the lengths whose answers "
         "agree most",
     )  # fmt: skip
-    parser.add_argument("--output", required=True, metavar="DIR", help="where the result goes")
     parser.add_argument(
-        "--names", default="", metavar="A,B,...", help="what to call the evaluations"
+        "--output", required=True, metavar="DIR", help="the directory for the result"
     )
+    parser.add_argument("--names", default="", metavar="A,B,...", help="names for the evaluations")
     switch = parser.add_argument_group("switch")
     switch.add_argument(
-        "--by", help="what makes it unsure: the improbability of its last solution or of all its "
-        "turns, as a whole or per token, or disagreeing votes: those of its samples, or of "
-        "several small evaluations (default answer)",
+        "--by", help="how to measure whether it is unsure: by the improbability of its last "
+        "solution or of all its turns, as a whole or per token, or by disagreeing votes of its "
+        "samples or of several small evaluations (default: answer)",
         choices=("answer", "answer_per_token", "transcript", "transcript_per_token", "votes"),
     )  # fmt: skip
     switch.add_argument(
         "--threshold", type=float, metavar="X", help="the large one answers if the uncertainty "
-        "is above X; 1: never, -1: always",
+        "is above X; 1 = never, -1 = always",
     )  # fmt: skip
     switch.add_argument(
-        "--dev", nargs="+", metavar="EVALUATION", help="choose the threshold on these evaluations "
-        "of other problems by the same students, in the same order: the most accurate one",
+        "--dev", nargs="+", metavar="EVALUATION", help="choose the most accurate threshold on "
+        "these evaluations of other problems, by the same students in the same order",
     )  # fmt: skip
     switch.add_argument(
-        "--share", type=float, metavar="S", help="with --dev: the threshold that defers at most "
-        "this share of the dev problems",
+        "--share", type=float, metavar="S", help="with --dev: choose the threshold that defers at "
+        "most this share of the dev problems",
     )  # fmt: skip
     lengths = parser.add_argument_group("length_vote")
     lengths.add_argument(
-        "--length", choices=("steps", "tokens"), help="what a length is (default steps)"
+        "--length", choices=("steps", "tokens"), help="the unit of length (default: steps)"
     )
-    lengths.add_argument("--width", type=int, metavar="N", help="of a bucket (default 2)")
-    lengths.add_argument("--buckets", type=int, metavar="N", help="that are kept (default 3)")
+    lengths.add_argument("--width", type=int, metavar="N", help="lengths in a bucket (default: 2)")
+    lengths.add_argument(
+        "--buckets", type=int, metavar="N", help="how many buckets to keep (default: 3)"
+    )
     return parser
 
 
 def _check_threshold(arguments: argparse.Namespace) -> None:
     if (arguments.threshold is None) == (arguments.dev is None):
         raise UserError(
-            "--rule switch takes either --threshold X, or --dev EVALUATION... to choose it on"
+            "--rule switch needs either --threshold X, or --dev EVALUATION... to choose it on"
         )
     if arguments.share is not None and (arguments.dev is None or not 0 <= arguments.share <= 1):
-        raise UserError("--share takes a number from 0 to 1, and --dev")
+        raise UserError("--share needs a number from 0 to 1, and --dev")
     if arguments.threshold is not None and not -1 <= arguments.threshold <= 1:
         raise UserError(f"--threshold={arguments.threshold:g}: give a number from -1 to 1")
 

@@ -1,4 +1,4 @@
-"""Accelerators: what one of them can do at best. Memory: how much is used, and how it is freed."""
+"""Accelerators: their peaks. Memory: how much is used, and how it is freed."""
 
 import ctypes
 import dataclasses
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-    """One accelerator. Published peaks: what runs is slower.
+    """One accelerator, with its published peaks; real programs are slower.
 
     memory          bytes of device memory
     flops           bfloat16 operations per second, dense
@@ -68,22 +68,23 @@ _KINDS = {
     "A100-SXM4-80GB": "A100",
 }
 
-# What libtpu would ask a TPU machine's metadata server. A description needs no answer, but without
-# one libtpu waits for it and then logs errors.
+# Answers to what libtpu would ask a TPU machine's metadata server. A description does not need
+# them, but without them libtpu waits and then logs errors.
 LIBTPU_SETTINGS = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_WORKER_HOSTNAMES": "localhost",
     "TPU_ACCELERATOR_TYPE": "v5litepod-8",
-    # Warnings of the compiler go to stderr, not only to a file: one of them is counted.
+    # Warnings of the compiler must go to stderr, not only to a file, because one of them is
+    # counted.
     "TPU_STDERR_LOG_LEVEL": "1",
-    # Only descriptions are made, no device is opened: several processes may do so at once.
+    # Only descriptions are made and no device is opened, so several processes may do this at once.
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
 }
 
 
 def expect_what_is_there() -> None:
-    """Tell libtpu and CUDA's plugin, where they are installed on a machine without TPU or GPU, not
-    to search for one: they would log errors. To be called before jax touches any device."""
+    """Tell libtpu and CUDA's plugin not to search for devices that the machine does not have,
+    because they would log errors. Call this before jax uses any device."""
     if not glob.glob("/dev/nvidia*") + glob.glob("/dev/dxg"):  # the latter on Windows
         os.environ.setdefault("JAX_SKIP_CUDA_CONSTRAINTS_CHECK", "1")
     if not glob.glob("/dev/accel*") + glob.glob("/dev/vfio/[0-9]*"):  # of TPUs
@@ -92,7 +93,7 @@ def expect_what_is_there() -> None:
 
 
 def chip_of(device: Any) -> Chip | None:
-    """The chip that a `jax.Device` is, None where it is not in the table (a CPU, say)."""
+    """The chip that a `jax.Device` is, None if it is not in the table (a CPU, say)."""
     for kind, name in _KINDS.items():
         if kind in device.device_kind:
             return CHIPS[name]
@@ -102,10 +103,10 @@ def chip_of(device: Any) -> Chip | None:
 def keep_freed_memory() -> None:
     """Tell glibc's malloc to reuse freed blocks instead of returning them to the kernel.
 
-    XLA on a CPU allocates its temporary buffers at every step; by default each is mapped anew, and
-    a third of the processor time of a small step goes into page faults (docs/log.md). To be called
-    before the first import of jax, since it also limits malloc to one arena. Does nothing where
-    the C library has no mallopt.
+    XLA on a CPU allocates its temporary buffers at every step. By default each is mapped again, and
+    page faults take a third of the processor time of a small step (docs/log.md). Call this before
+    the first import of jax, because it also limits malloc to one arena. Does nothing if the C
+    library has no mallopt.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -117,7 +118,7 @@ def keep_freed_memory() -> None:
 
 
 def peak_bytes() -> int:
-    """Of the fullest device of this process; of the process itself where devices do not say."""
+    """Peak bytes of the fullest device of this process; of the process if devices do not tell."""
     import resource
 
     import jax

@@ -1,7 +1,7 @@
 """Several processes, each with its own devices and its own part of every batch.
 
-Every process runs the same command. Process 0 writes the working directory; the others are sent
-what they need of it, so that only checkpoints need a place that all of them see.
+Every process runs the same command. Process 0 writes the working directory, and sends the others
+the parts that they need, so only checkpoints need a place that all of them see.
 """
 
 import json
@@ -21,11 +21,11 @@ def initialize(
     initialization_timeout_s: int,
     heartbeat_timeout_s: int,
 ) -> None:
-    """Join the other processes (config.distributed); does nothing where `processes` is 1.
+    """Join the other processes (config.distributed); does nothing if `processes` is 1.
 
-    `processes` 0 asks the surroundings (TPU pods, Slurm, Open MPI, Kubernetes), as jax.distributed
-    does. When a process dies, the others are aborted with exit code 134 within
-    `heartbeat_timeout_s`, instead of waiting for ever. To be called before anything else of jax.
+    With `processes` 0 the environment decides (TPU pods, Slurm, Open MPI, Kubernetes), as in
+    jax.distributed. If a process dies, the others are aborted with exit code 134 within
+    `heartbeat_timeout_s`, instead of waiting for ever. Call this before anything else of jax.
     """
     if processes == 1:
         return
@@ -60,7 +60,7 @@ def initialize(
 
 
 def send(value: Any) -> Any:
-    """`value` of process 0, in every process; the others' is not looked at. JSON types only."""
+    """`value` of process 0, in every process; the others' values are ignored. JSON types only."""
     import jax
 
     if jax.process_count() == 1:
@@ -110,7 +110,7 @@ def gather(value: Any) -> list[Any]:
 
 
 def any_process(flag: bool) -> bool:
-    """Whether `flag` is true in any process; all of them must ask."""
+    """Whether `flag` is true in any process; all of them must call this."""
     import jax
 
     if jax.process_count() == 1:
@@ -122,7 +122,7 @@ def any_process(flag: bool) -> bool:
 
 
 def first_agrees(flag: bool) -> bool:
-    """`flag` of process 0, in every process; all of them must ask, the others' is not looked at."""
+    """`flag` of process 0, in every process; all must call this, the others' flags are ignored."""
     import jax
 
     if jax.process_count() == 1:
@@ -134,7 +134,7 @@ def first_agrees(flag: bool) -> bool:
 
 
 def wait_for_all(name: str) -> None:
-    """Return once every process is here."""
+    """Return when every process is here."""
     import jax
 
     if jax.process_count() > 1:
@@ -144,7 +144,8 @@ def wait_for_all(name: str) -> None:
 
 
 def leave_together() -> None:
-    """End the connection once every process is here: one that went first would abort the others."""
+    """End the connection after every process is here: one that left earlier would abort the
+    others."""
     import jax
 
     if jax.process_count() > 1:
@@ -159,7 +160,7 @@ def is_first() -> bool:
 
 
 def check_shared(directory: Any) -> None:
-    """Raise UserError in every process where one does not see `directory` of process 0."""
+    """Raise UserError in every process if one does not see `directory` of process 0."""
     import jax
 
     if jax.process_count() == 1:
@@ -182,7 +183,7 @@ def check_shared(directory: Any) -> None:
 
 
 def from_first(make: Callable[[], Any]) -> Any:
-    """What `make()` returns in process 0 (JSON types), in every process.
+    """The result of `make()` in process 0 (JSON types), in every process.
 
     A UserError in process 0 is raised in all of them, so that none waits for the others.
     """

@@ -24,15 +24,15 @@ class UserError(Exception):
     """Something the user must change first. The message is one line: what, where, the remedy."""
 
     def _render_traceback_(self) -> list[str]:
-        """What IPython shows: notebooks end in one line, too."""
+        """The text that IPython shows, so that notebooks also end with one line."""
         return [f"error: {' '.join(str(self).split())}"]
 
 
 class NoSplit(UserError):
-    """A task has no split of this name; raised by its load(), so that one may ask for it."""
+    """A task has no split of this name. Its load() raises it, so a split can be tried."""
 
 
-# Of the system: no room, no right, no such kind of place. All are for the user to mend.
+# Errors of the system: no room, no permission, a place of another kind. The user can mend them all.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _WRONG_PLACE = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP),
@@ -67,7 +67,7 @@ class Interrupted(SystemExit):
 
 
 class _Signals:
-    """What the handler looks at: whether a step is running that must not be torn apart."""
+    """The state of the handler: whether a step is running that must not be interrupted."""
 
     deferred = False
     pending = False
@@ -83,7 +83,7 @@ def _handle(signum: int, frame: object) -> None:
 
 def _handle_again(signum: int, frame: object) -> None:
     del signum, frame
-    if not _Signals.deferred:  # who defers looks at `interrupted()`
+    if not _Signals.deferred:  # the deferring code checks `interrupted()`
         raise Interrupted()
 
 
@@ -97,13 +97,13 @@ def _not_forgotten(unraisable: Any) -> None:
 
 
 def interrupted() -> bool:
-    """True once a signal arrived inside `signals_deferred`: save, then raise `Interrupted`."""
+    """True after a signal arrived inside `signals_deferred`: save, then raise `Interrupted`."""
     return _Signals.pending
 
 
 @contextlib.contextmanager
 def signals_deferred() -> Iterator[None]:
-    """Inside, a first signal only sets `interrupted()`; the body looks at it where it can save.
+    """Inside, a first signal only sets `interrupted()`; the body checks it when it can save.
 
     A handler does run during XLA compilation, where nothing needs saving: compile outside of this
     block, so that a signal leaves at once.
@@ -118,9 +118,9 @@ def signals_deferred() -> Iterator[None]:
 
 
 def handle_signals() -> None:
-    """SIGINT and SIGTERM from now on as described above.
+    """Handle SIGINT and SIGTERM as described above.
 
-    To be called again after a library has taken them over: jax.distributed takes SIGTERM.
+    Call this again after a library has taken them over: jax.distributed takes SIGTERM.
     """
     signal.signal(signal.SIGINT, _handle)
     signal.signal(signal.SIGTERM, _handle)
@@ -172,17 +172,17 @@ def run_command(main: Callable[[list[str]], None], argv: list[str]) -> int:
         print("interrupted: run the same command again to continue", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output went away (`... | head`): nothing is left to tell it.
+        # The reader of our output is gone (`... | head`), so nothing can be told.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BUG
     except OSError as error:
         if (readable := of_the_system(error)) is None:
-            return _our_bug()
+            return _our_bug(error)
         print(f"error: {readable}", file=sys.stderr)
         return EXIT_USER
     except RuntimeError as error:  # XlaRuntimeError: its class is not worth importing jax for
         if "RESOURCE_EXHAUSTED" not in str(error):
-            return _our_bug()
+            return _our_bug(error)
         line = str(error).split("\n")[0][:200]
         print(
             f"error: out of memory ({line}): to train, raise config.train.accumulation or set "
@@ -191,8 +191,8 @@ def run_command(main: Callable[[list[str]], None], argv: list[str]) -> int:
             file=sys.stderr,
         )
         return EXIT_USER
-    except Exception:
-        return _our_bug()
+    except Exception as error:
+        return _our_bug(error)
 
 
 def _check_unicode(argument: str) -> None:
@@ -202,18 +202,18 @@ def _check_unicode(argument: str) -> None:
         raise UserError(f"argument {argument!r} is not UTF-8: write it in UTF-8") from None
 
 
-def _our_bug() -> int:
-    """Print the traceback of the exception that is being handled."""
-    sys.excepthook(*sys.exc_info())
+def _our_bug(error: Exception) -> int:
+    """Print the traceback."""
+    sys.excepthook(type(error), error, error.__traceback__)
     return EXIT_BUG
 
 
 def leave(code: int) -> NoReturn:
     """End the process with `code`; after an interruption without tearing the interpreter down.
 
-    A compilation or an input pipeline may still run in threads of their own then, and they crash
-    (segmentation fault) when the interpreter goes away under them. After an error nobody waits for
-    threads either: those of a checkpoint that could not be begun would wait for it for ever.
+    A compilation or an input pipeline may still run in other threads, and these crash (segmentation
+    fault) if the interpreter ends before them. After an error threads are not waited for either:
+    those of a checkpoint that could not be begun would wait for ever.
     """
     main = threading.main_thread()
     waiting = any(thread is not main and not thread.daemon for thread in threading.enumerate())

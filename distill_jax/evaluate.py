@@ -1,7 +1,7 @@
 """Evaluate a finished run: `python -m distill_jax.evaluate --workdir runs/demo`.
 
 `--config.sampling.*`, `--config.evaluation.*` and `--config.mesh.*` may differ from the run's;
-`--list` shows the evaluations that are there already, and in which settings they differ.
+`--list` lists the evaluations of the run, and the settings in which they differ.
 """
 
 import sys
@@ -17,7 +17,7 @@ def main(argv: list[str]) -> None:
     """Open the directory, apply the overrides, evaluate; or list the evaluations."""
     parser = command_line.parser("evaluate", "Evaluate the students of a finished run.")
     parser.add_argument("--workdir", required=True, help="the directory of the run")
-    parser.add_argument("--list", action="store_true", help="show the evaluations that are there")
+    parser.add_argument("--list", action="store_true", help="list the evaluations of the run")
     rest, overrides = command_line.split_overrides(argv)
     arguments = parser.parse_args(rest)
 

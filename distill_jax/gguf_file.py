@@ -1,4 +1,4 @@
-"""A GGUF file opened: its metadata and where its tensors lie, without loading a weight.
+"""An open GGUF file: its metadata and the places of its tensors, without loading weights.
 
 The format is llama.cpp's: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 from distill_jax.errors import UserError
 
-# What the package raises when counts, lengths, types or texts in a file make no sense.
+# What the package raises if counts, lengths, types or texts in a file are impossible.
 _DAMAGE = (ValueError, KeyError, IndexError, OverflowError, TypeError, RecursionError)
 
 
@@ -20,7 +20,7 @@ class GGUFFile:
     """Metadata and tensors of one GGUF file.
 
     `tensors` is {name in the file: gguf's ReaderTensor}; its data is a memory map, and its shape
-    lists the fastest axis first, the other way round than numpy's.
+    lists the fastest axis first, in the reverse order of numpy's.
     """
 
     def __init__(self, path: pathlib.Path | str) -> None:
@@ -44,7 +44,7 @@ class GGUFFile:
         if magic != b"GGUF":
             raise UserError(f"{path} is not a GGUF file: it does not start with the letters GGUF")
         with self._damage():
-            # First: the package reads on after the end of a file for as long as a length says.
+            # First, because the package reads past the end of a file for as long as a length says.
             if _is_big_endian(self.path):
                 raise UserError(f"{path} was written for big-endian machines: convert it again")
             self._reader = gguf.GGUFReader(self.path)
@@ -105,7 +105,7 @@ _STRING, _ARRAY = 8, 9
 
 
 class _Header:
-    """Walks through the header of a file and refuses lengths that lead out of it."""
+    """Walks through the header of a file and refuses lengths that lead outside it."""
 
     def __init__(self, data: mmap.mmap):
         self._data, self._at = data, 4  # after the magic letters
@@ -116,7 +116,8 @@ class _Header:
         return int.from_bytes(self._data[start : start + size], "little")
 
     def skip(self, size: int) -> int:
-        """Where the next `size` bytes begin. Raises ValueError if the file ends before they do."""
+        """The place where the next `size` bytes begin. Raises ValueError if the file ends before
+        they do."""
         start = self._at
         self._at += size
         if self._at > len(self._data):
@@ -139,9 +140,9 @@ class _Header:
 
 
 def _is_big_endian(path: pathlib.Path) -> bool:
-    """Whether the file is; of others the whole header is walked through.
+    """Whether the file is big-endian; walks through the whole header of other files.
 
-    Raises ValueError or KeyError if a length or a type in it makes no sense.
+    Raises ValueError or KeyError if a length or a type in it is impossible.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         header = _Header(data)
@@ -159,7 +160,7 @@ def _is_big_endian(path: pathlib.Path) -> bool:
 
 
 def opened(path: pathlib.Path | str) -> GGUFFile:
-    """The file at `path`, as `GGUFFile`, which is kept: a vocabulary takes seconds to read."""
+    """The `GGUFFile` at `path`. It is kept, because a vocabulary takes seconds to read."""
     path = pathlib.Path(path)
     try:
         state = path.stat()

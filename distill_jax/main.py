@@ -7,25 +7,27 @@ from distill_jax.settings import command_line
 
 
 def main(argv: list[str]) -> None:
-    """Parse, check, and hand over to `experiment`, which imports what is heavy."""
-    parser = command_line.parser("main", "Train students and evaluate them; continues a run.")
-    parser.add_argument("--config", help="a file with get_config(); without: that of --workdir")
-    parser.add_argument("--workdir", help="where everything is written; needed to train")
+    """Parse, check, and call `experiment`, which has the heavy imports."""
+    parser = command_line.parser("main", "Train and evaluate students; a stopped run continues.")
+    parser.add_argument("--config", help="a file with get_config(); default: that of --workdir")
+    parser.add_argument("--workdir", help="the directory for everything that is written")
     parser.add_argument(
-        "--show_batch", action="store_true", help="print the first training row of each role, exit"
+        "--show_batch",
+        action="store_true",
+        help="print the first training row of each role",
     )
     parser.add_argument(
         "--dry_run",
         action="store_true",
-        help="compile training steps and sampler, print memory, FLOPs, communication, exit",
+        help="compile the training steps and the sampler; print memory, FLOPs and communication",
     )
     parser.add_argument(
         "--topology",
         metavar="v5e:2x4",
-        help="dry run for a TPU slice, or GPUs as H100:8, that need not be there",
+        help="dry run for a TPU slice, or GPUs such as H100:8, that you need not have",
     )
     parser.add_argument(
-        "--yes", action="store_true", help="ask the teacher of the config, whatever it costs"
+        "--yes", action="store_true", help="send requests to the teacher without asking you first"
     )
     rest, overrides = command_line.split_overrides(argv)
     arguments = parser.parse_args(rest)

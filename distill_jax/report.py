@@ -1,4 +1,4 @@
-"""One report over finished runs: `python -m distill_jax.report runs/a runs/b --output report`.
+"""One report on finished runs: `python -m distill_jax.report runs/a runs/b --output report`.
 
 Writes comparison.html, comparison.md and tables/*.csv: accuracies with intervals, paired tests
 against a baseline, error classes, breakdowns, calibration, published numbers, dialogues.
@@ -11,7 +11,7 @@ from distill_jax import errors
 
 
 def main(argv: list[str]) -> None:
-    """Read the runs, compare them, say where the report is."""
+    """Read the runs, compare them, print where the report is."""
     parser = argparse.ArgumentParser(
         prog="python -m distill_jax.report",
         description="Compare the evaluations of finished runs.",
@@ -22,20 +22,22 @@ def main(argv: list[str]) -> None:
         "runs", nargs="+", metavar="RUN", help="the --workdir of a finished run, one of its "
         "evaluations (RUN/evaluations/NAME), or what distill_jax.combine wrote",
     )  # fmt: skip
-    parser.add_argument("--output", required=True, metavar="DIR", help="where the report goes")
     parser.add_argument(
-        "--baseline", default="", metavar="RUN", help="the run that others are tested against; "
+        "--output", required=True, metavar="DIR", help="the directory for the report"
+    )
+    parser.add_argument(
+        "--baseline", default="", metavar="RUN", help="the run to compare the others with: "
         "a directory or a name; default: the first",
     )  # fmt: skip
-    parser.add_argument("--names", default="", metavar="A,B,...", help="what to call the runs")
+    parser.add_argument("--names", default="", metavar="A,B,...", help="names for the runs")
     parser.add_argument(
         "--dialogues", type=int, default=10, metavar="N",
-        help="show N of the problems on which the runs differ (default 10)",
+        help="show N of the problems on which the runs differ (default: 10)",
     )  # fmt: skip
     parser.add_argument(
         "--evaluations", choices=("headline", "all"), default="headline",
         help="all: every evaluation of each run (other checkpoints, given subquestions, calculator "
-        "...) as a row of its own, and against the headline of its run",
+        "...) is a row, and is compared with the headline evaluation of its run",
     )  # fmt: skip
     arguments = parser.parse_args(argv)
 

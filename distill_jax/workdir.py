@@ -8,7 +8,7 @@ import os
 import pathlib
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any
 
 from distill_jax.errors import UserError
@@ -30,7 +30,7 @@ LOCAL = "a path on this machine (only config.checkpoint_dir may be gs://BUCKET/D
 
 
 def path_mistake(name: str | os.PathLike[str], key: str, expected: str = LOCAL) -> str:
-    """What is wrong with the path that the user gave as `key`; "" = nothing.
+    """What is wrong with the path that the user gave as `key`; "" if nothing is.
 
     An address such as gs://BUCKET/RUN is wrong: it would become a directory called `gs:`.
     """
@@ -49,18 +49,17 @@ def path_mistake(name: str | os.PathLike[str], key: str, expected: str = LOCAL) 
 
 def write_text(path: pathlib.Path, text: str) -> None:
     """Write `text` to `path` so that a reader sees the old file or the new one, never a part."""
-    try:
-        data = text.encode()
-    except UnicodeEncodeError as error:
-        half = text[max(0, error.start - 30) : error.end]
-        raise UserError(
-            f"{path} cannot be written: half a character in {half!r}: remove it where it comes from"
-        ) from None
+    write_parts(path, (text,))
+
+
+def write_parts(path: pathlib.Path, parts: Iterable[str]) -> None:
+    """`write_text` of a text that need not be held as a whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
-            file.write(data)
+            for part in parts:
+                file.write(_encoded(part, path))
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -80,7 +79,7 @@ def some_of(items: Sequence[str], count: int = 4) -> str:
 
 
 class Workdir:
-    """One run's directory; docs/working_directory.md says what lies where."""
+    """One run's directory; docs/working_directory.md lists its files."""
 
     def __init__(self, path: str | os.PathLike[str]):
         """Raises UserError if `path` is not one of this machine."""
@@ -108,11 +107,11 @@ class Workdir:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[IO[str]]:
-        """Hold the directory for this process; raises UserError where another one holds it.
+        """Hold the directory for this process; raises UserError if another one holds it.
 
-        The kernel drops the lock when the process ends, however it ends: it, and those that it
-        passed the file to that is returned. A directory that was made for it and in which nothing
-        was written is deleted again.
+        The kernel drops the lock when this process, and all to which it passed the returned file,
+        have ended for any reason. If the directory was made for the lock and is still empty, it is
+        deleted again.
         """
         try:
             made = not self.path.exists()
@@ -146,15 +145,15 @@ class Workdir:
                 self._forget(made)
 
     def _forget(self, made: bool) -> None:
-        """Delete a directory that was made for the lock and holds nothing else."""
+        """Delete a directory that was made for the lock and has nothing else."""
         if made and [path.name for path in self.path.iterdir()] == [".lock"]:
             (self.path / ".lock").unlink()
             self.path.rmdir()
 
     def write_config(self, config: dict[str, Any], identity: dict[str, Any]) -> None:
-        """Keep `config` in the directory; refuse where it holds a run of another identity.
+        """Keep `config` in the directory; refuse if it holds a run of another identity.
 
-        Keys outside of `identity` may differ from run to run: the file keeps the newest values.
+        Keys outside `identity` may differ from run to run; the file has the newest values.
         """
         if self.config.exists():
             self.check_identity(identity)
@@ -162,7 +161,7 @@ class Workdir:
         write_json(self.config, {"config": config, "identity": identity})
 
     def stored_config(self) -> dict[str, Any]:
-        """The config of the run in this directory; UserError where there is none."""
+        """The config of the run in this directory; UserError if there is none."""
         stored = read_json(self.config)
         self.check_version()
         return stored["config"]
@@ -170,8 +169,8 @@ class Workdir:
     def check_identity(self, identity: dict[str, Any]) -> None:
         """Raise UserError naming keys in which `identity` differs from the run's.
 
-        `identity` is the flat part of the config that decides what the students are: data,
-        students, optimizer, scheme, seed.
+        `identity` is the flat part of the config that determines the students: data, students,
+        optimizer, scheme, seed.
         """
         different = self.differences(identity)
         if different:
@@ -183,7 +182,7 @@ class Workdir:
     def differences(self, identity: dict[str, Any]) -> list[str]:
         """["config.seed was 0, now 1", ...]: every key in which `identity` differs from the run's.
 
-        Raises UserError where the directory has a format that this code does not read.
+        Raises UserError if the directory has a format that this code does not read.
         """
         self.check_version()
         stored = read_json(self.config)["identity"]
@@ -201,18 +200,15 @@ class Workdir:
         ]
 
     def hashes(self) -> dict[str, str]:
-        """{name: SHA-256} of the files that students are made from, of those that are there."""
+        """{name: SHA-256} of the files that students are made from, as far as they exist."""
         paths = (self.annotations, self.dev_annotations, self.tokenizer / "tokenizer.json")
-        return {
-            str(path.relative_to(self.path)): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in paths
-            if path.exists()
-        }
+        return {str(path.relative_to(self.path)): _sha256(path) for path in paths if path.exists()}
 
     def clear(self) -> None:
-        """Delete what a run without checkpoints has written, but for the log of what was said."""
-        # annotations.jsonl before its companions, which it vouches for; the config last: without
-        # it the others would belong to nobody after a crash.
+        """Delete what a run without checkpoints has written, except its log of messages."""
+        # annotations.jsonl before the other files, because it shows that they are complete; the
+        # config last, because without it nobody could tell after a crash which run the others
+        # belong to.
         for path in (
             self.annotations,
             self.dev_annotations,
@@ -230,7 +226,7 @@ class Workdir:
         self.config.unlink()
 
     def check_version(self) -> None:
-        """Raise UserError where the directory was written in a format this code does not read."""
+        """Raise UserError if the directory was written in a format this code does not read."""
         path = self.format_version
         version = path.read_text(errors="replace").strip() if path.exists() else "?"
         if version != str(FORMAT_VERSION):
@@ -238,6 +234,21 @@ class Workdir:
                 f"{self.path} has format version {version}, this code reads {FORMAT_VERSION}: "
                 "use the release that wrote it, or start a new --workdir"
             )
+
+
+def _encoded(text: str, path: pathlib.Path) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        half = text[max(0, error.start - 30) : error.end]
+        raise UserError(
+            f"{path} cannot be written: half a character in {half!r}: remove it where it comes from"
+        ) from None
+
+
+def _sha256(path: pathlib.Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class _Stored(dict[str, Any]):
@@ -260,7 +271,7 @@ def read_facts(path: pathlib.Path) -> dict[str, dict[str, Any]]:
 
 def read_json(path: pathlib.Path) -> Any:
     """The object in a JSON file that this project wrote; UserError if the file is missing or
-    damaged, and later if a key is looked up that the object, or one inside of it, lacks."""
+    damaged, and later if a key is looked up that the object, or one inside it, lacks."""
 
     def stored(value: dict[str, Any]) -> _Stored:
         made = _Stored(value)

@@ -17,7 +17,9 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-QUESTION = "Ann has 4 cups. Ann wins 8 cups. Then Ann loses 3 cups. How many cups has Ann?"
+QUESTION = (
+    "Ann has 4 cups. Later Ann wins 8 cups. Ann loses 5 of them. How many cups does Ann have now?"
+)
 SIZE = {"width": 780, "height": 760}
 REPORT_SIZE = {"width": 1160, "height": 1200}
 
@@ -93,7 +95,7 @@ def terminal_picture(workdir: str, question: str, output: pathlib.Path) -> None:
     from distill_jax.workdir import write_text
 
     students = distill_jax.load(workdir)
-    console = Console(record=True, force_terminal=True, width=92, file=io.StringIO())
+    console = Console(record=True, force_terminal=True, width=104, file=io.StringIO())
     run = f"runs/{pathlib.Path(workdir).resolve().name}"
     command = f'python -m distill_jax.ask --workdir {run} \\\n      "{question}"'
     console.print(Text("$ ", "dim"), Text(command), sep="")

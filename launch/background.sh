@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 #
-# run.sh on this host, going on when the terminal or the ssh connection closes.
+# run.sh on this host; it continues after the terminal or the ssh connection is closed.
 #
 #   launch/background.sh start [flags of run.sh] [--config.key=value ...]
-#   launch/background.sh status     running, or how it ended, and the last lines of its output
-#   launch/background.sh stop       SIGTERM: the state is saved, then it ends
+#   launch/background.sh status     whether it is running, or how it ended, and its last lines
+#   launch/background.sh stop       sends SIGTERM: it saves the state and ends
 #
 # Its output goes to LAUNCH_DIR/log (LAUNCH_DIR is runs/.launch, relative to the source tree).
 set -euo pipefail
@@ -14,18 +14,18 @@ source launch/steps.sh
 LAUNCH_DIR=${LAUNCH_DIR:-runs/.launch}
 
 running() {
-  # After a restart of the machine the number may be that of another program.
+  # After a restart of the machine another program may have this number.
   [[ -e $LAUNCH_DIR/pid ]] && grep -qs launch/run.sh "/proc/$(cat "$LAUNCH_DIR/pid")/cmdline"
 }
 
 case ${1:-} in
   start)
-    ! running || fail "$(hostname): a run is under way already (launch/background.sh status, stop)"
+    ! running || fail "$(hostname): a run is already running (launch/background.sh status, stop)"
     mkdir -p "$LAUNCH_DIR"
     shift
     setsid nohup launch/run.sh "$@" >>"$LAUNCH_DIR/log" 2>&1 </dev/null 3>&- &
     echo $! >"$LAUNCH_DIR/pid"
-    # What is wrong with its variables shows at once.
+    # Mistakes in its variables are shown at once.
     sleep 1
     running || grep -q 'ended with exit code 0$' <(tail -n 1 "$LAUNCH_DIR/log") ||
       fail "$(hostname): $(tail -n 1 "$LAUNCH_DIR/log")"

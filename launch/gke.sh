@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 #
-# A TPU slice of Google Kubernetes Engine, as a JobSet (jobset.yaml). The cluster, its TPU node pool
-# and the JobSet controller are there already; the image is that of the Dockerfile, built for tpu.
+# A TPU slice of Google Kubernetes Engine, as a JobSet (jobset.yaml). You need a cluster with a TPU
+# node pool and the JobSet controller, and an image that the Dockerfile built for tpu.
 #
 #   launch/gke.sh render [--config.key=value ...]     print the manifest
 #   launch/gke.sh apply [--config. ...] | status | watch | fetch
-#   launch/gke.sh delete                                 asks; ends the run too
+#   launch/gke.sh delete                                 asks first; also ends the run
 #
-# Variables, or flags (--name=N), before `--`; --dry_run prints the commands only:
+# Variables, or flags (--name=N), before `--`; --dry_run only prints the commands:
 #   NAME IMAGE                        my-run REGISTRY/distill_jax:tpu
 #   ACCELERATOR TOPOLOGY              tpu-v6e-slice 4x4
 #   HOSTS CHIPS_PER_HOST              4 4
@@ -30,7 +30,7 @@ options "NAME IMAGE ACCELERATOR TOPOLOGY HOSTS CHIPS_PER_HOST STORE CONFIG WORKD
 [[ -z ${NAME:-} ]] || need_name
 count HOSTS CHIPS_PER_HOST MAX_RESTARTS
 
-# The arguments of the program as a JSON list, which is YAML too.
+# The arguments of the program as a JSON list, which is also YAML.
 json_list() {
   local word list=''
   for word in "$@"; do
@@ -46,7 +46,7 @@ render() {
   local name text PROCESSES=0 ARGUMENTS
   need "${names[@]}"
   for name in "${names[@]}"; do
-    [[ ${!name} =~ ^[A-Za-z0-9_./:@-]+$ ]] || fail "$name=${!name} has characters that do not belong there"
+    [[ ${!name} =~ ^[A-Za-z0-9_./:@-]+$ ]] || fail "$name=${!name} has characters that are not allowed there"
   done
   ((HOSTS > 1)) || PROCESSES=1
   ARGUMENTS=$(json_list "${REST[@]}")

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 #
-# One GPU machine, or several hosts, reached over ssh (keys and known_hosts are yours to set up).
+# One GPU machine, or several hosts, reached over ssh (set up keys and known_hosts yourself).
 #
-#   launch/hosts.sh setup              copy the last commit, make the environment
+#   launch/hosts.sh setup              copy the last commit, create the environment
 #   launch/hosts.sh run [--config.key=value ...]
 #   launch/hosts.sh status | watch | stop | fetch
 #
-# Variables, or flags (--hosts="a b"), before `--`; --dry_run prints the commands only:
+# Variables, or flags (--hosts="a b"), before `--`; --dry_run only prints the commands:
 #   HOSTS            names for ssh; the first is process 0, and the others must reach its PORT
 #   PORT             1234
-#   COORDINATOR      HOST:PORT of process 0, where the others know it by another name
+#   COORDINATOR      HOST:PORT of process 0, if the others know it by another name
 #   CONFIG WORKDIR   the run (run)
 #   EXTRA            cuda (default), tpu, or none for a CPU: --extra=none
 #   STORE            gs://BUCKET/DIR or a disk that all hosts see; needed with several hosts
@@ -37,7 +37,7 @@ to_all() {
   done
 }
 
-# All at once; ends with the code of a host that failed, once all have ended.
+# On all hosts at once; after all have ended, ends with the code of one that failed.
 on_all() {
   local number pids=() code=0
   for number in "${!hosts[@]}"; do

@@ -12,7 +12,7 @@ attribute() {
 }
 
 PROCESS=$(attribute agent-worker-number || attribute worker-id || true)
-# Host names or addresses with commas between them, each perhaps as NAME:NUMBER:ADDRESS.
+# Host names or addresses separated by commas, each possibly as NAME:NUMBER:ADDRESS.
 endpoints=$(attribute worker-network-endpoints || true)
 if [[ ! $PROCESS =~ ^[0-9]+$ || -z $endpoints ]]; then
   fail "the metadata server does not tell which worker this is: set PROCESSES, PROCESS and COORDINATOR"

@@ -1,29 +1,29 @@
 #!/usr/bin/env bash
 #
-# Run distill_jax on this host until it is done: the environment on first use, then the program
-# again and again as long as its exit code says that this is worth it.
+# Run distill_jax on this host until it is done. Creates the environment on first use, and runs the
+# program; runs it again if the exit code says that this is useful.
 #
 #   CONFIG=configs/demo.py WORKDIR=runs/demo launch/run.sh [--dry_run] [--config.seed=1 ...]
-#   launch/run.sh --setup_only       only the environment
+#   launch/run.sh --setup_only       only creates the environment
 #
-# Variables, or flags (--config=FILE); keys of the config and what comes after -- are handed to
-# the program:
+# Variables, or flags (--config=FILE). Keys of the config, and everything after --, are passed to the
+# program:
 #   CONFIG WORKDIR   the run; needed
 #   EXTRA            which JAX to install: tpu, cuda, or none for a CPU
-#   PYTHON           an interpreter that has everything; without it VENV (.venv) is made
-#   PROCESSES        of how many processes this is one; 0: JAX asks the surroundings (Slurm, GKE).
-#                    With 2 or more set PROCESS (from 0) and COORDINATOR (HOST:PORT of process 0);
+#   PYTHON           an interpreter that has everything; without it VENV (.venv) is created
+#   PROCESSES        the number of processes; 0: JAX finds it in the environment (Slurm, GKE).
+#                    With 2 or more, set PROCESS (from 0) and COORDINATOR (HOST:PORT of process 0);
 #                    PROCESS=metadata asks the metadata server of a TPU VM for all three
 #   STORE            gs://BUCKET/DIR, or a disk that all hosts see: holds the checkpoints and a copy
-#                    of WORKDIR, from which another machine goes on
+#                    of WORKDIR, from which another machine can continue
 #   COPY_EVERY_S     how often WORKDIR is copied there (15)
-#   MAX_RESTARTS     how often to run again (10); 0: the program takes the place of this script
+#   MAX_RESTARTS     how often to run again (10); 0: the program replaces this script
 #   PAUSE_S          seconds before that (10)
 #   MODULE           distill_jax.main
 #
-# Exit codes 75 (interrupted, saved), 134 (another process died), 137, 139 and 143 (killed) are run
-# again, with several processes 1 as well: it may mean that another one is gone. 0 and 2 are final.
-# SIGTERM and Ctrl-C are passed on once, and end the loop with the program's exit code.
+# It runs again after exit codes 75 (interrupted, saved), 134 (another process died), 137, 139 and
+# 143 (killed); with several processes also after 1, which may mean that another one is gone. 0 and 2
+# are final. SIGTERM and Ctrl-C are passed on once, and end the loop with the program's exit code.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source launch/steps.sh
@@ -88,8 +88,8 @@ if [[ $MAX_RESTARTS == 0 && -z $keeps ]]; then
   exec "${command[@]}"
 fi
 
-# The program runs in a session of its own (setsid): Ctrl-C reaches this script only, which passes
-# it on. A program that gets two signals leaves at once, without saving.
+# The program runs in a separate session (setsid), so Ctrl-C reaches only this script, which passes it
+# on. A program that gets two signals ends at once, without saving.
 child='' told='' stopping=''
 on_signal() {
   stopping=1
@@ -100,7 +100,7 @@ on_signal() {
 }
 trap on_signal TERM INT
 
-# Wait for `child`, also where a signal ends `wait` early; sets `code`.
+# Wait for `child`, even if a signal ends `wait` early; sets `code`.
 finish() {
   code=0
   wait "$child" || code=$?
@@ -125,7 +125,7 @@ while [[ -z $stopping ]]; do
   told=''
   setsid "${command[@]}" &
   child=$!
-  # A signal that came before `child` was known.
+  # A signal that arrived before `child` was known.
   [[ -z $stopping ]] || on_signal
   if [[ -n $keeps ]]; then
     setsid "$PYTHON" launch/keep_workdir.py save "$WORKDIR" "$STORE/workdir" \

@@ -1,23 +1,23 @@
 #!/usr/bin/env bash
 #
-# A batch job of Slurm that is put into the queue again until the run is done. From the source tree,
-# on a disk that all nodes see:
+# A batch job of Slurm that goes back into the queue until the run is done. Call it from the source
+# tree, on a disk that all nodes see:
 #
 #   CONFIG=configs/gsm8k_gpt2.py WORKDIR=runs/gpt2 EXTRA=cuda \
 #       sbatch --nodes=2 --ntasks-per-node=8 --gpus-per-node=8 --time=4:00:00 launch/slurm.sh [--config. ...]
 #
-# One task per GPU (JAX gives each task of Slurm one device); a job of one task uses all devices it
-# sees. 300 s before the time limit every task is told to save and to stop (exit code 75).
+# Use one task per GPU (JAX gives each task of Slurm one device); a job with one task uses all devices
+# that it sees. 300 s before the time limit every task gets a signal to save and stop (exit code 75).
 #
 # Variables: CONFIG WORKDIR (needed); EXTRA PYTHON as in run.sh; MAX_RESTARTS (10): how often to go
-# into the queue again, after exit codes 75, 134, 137, 139 and 143, with several tasks 1 as well.
+# back into the queue, after exit codes 75, 134, 137, 139 and 143, and with several tasks also 1.
 #SBATCH --job-name=distill_jax
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --output=%x-%j.log
 #SBATCH --signal=TERM@300
 set -euo pipefail
-# sbatch runs a copy of this file: the source tree is where it was called.
+# sbatch runs a copy of this file; the source tree is the directory in which it was called.
 cd "${SLURM_SUBMIT_DIR:-$(dirname "${BASH_SOURCE[0]}")/..}"
 source launch/steps.sh
 
@@ -26,7 +26,7 @@ need CONFIG WORKDIR
 count MAX_RESTARTS
 export CONFIG WORKDIR EXTRA=${EXTRA:-}
 most=${MAX_RESTARTS:-10}
-# The loop is Slurm's queue here; 0 also means that signals reach the program once.
+# Here the loop is Slurm's queue; 0 also means that signals reach the program once.
 export MAX_RESTARTS=0
 tasks=${SLURM_NTASKS:-1}
 if ((tasks > 1)); then

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 #
-# Sourced by the scripts beside it: their help, their options, what is missing, commands shown
-# before they run.
+# Sourced by the other scripts: their help, their options, missing variables, and commands that are
+# shown before they run.
 
 DRY_RUN=${DRY_RUN:-}
 YES=${YES:-}
-# Arguments of the program: keys of the config, and what comes after `--`.
+# Arguments of the program: keys of the config, and everything after `--`.
 REST=()
 # Commands are shown here, also from inside $(...).
 exec 3>&1
@@ -20,14 +20,14 @@ show_help() {
   sed -nE '1,/^[^#]/{2{/^#$/d;};/^# shellcheck/d;s/^#( |$)//p;}' "$0"
 }
 
-# For a file that is only sourced, where someone runs it.
+# For a file that is only sourced, if someone runs it.
 only_sourced() {
   [[ ${1:-} != --help && ${1:-} != -h ]] || options "" --help
   fail "$0 does nothing by itself (the scripts to run: launch/README.md)"
 }
 
 # options "NAME ZONE" ARGUMENTS: --zone=Z sets ZONE; --dry_run, --yes, --help. Keys of the config and
-# what comes after `--` go to REST.
+# everything after `--` go to REST.
 options() {
   local known=" $1 " name
   shift
@@ -68,7 +68,7 @@ options() {
   done
 }
 
-# STORE, if it is set, is a place that there can be, without slashes at its end: gs://B/DIR//workdir
+# STORE, if it is set, must be a possible place, without slashes at its end, because gs://B/DIR//workdir
 # is another object than gs://B/DIR/workdir.
 store_place() {
   [[ -n ${STORE:-} ]] || return 0
@@ -86,7 +86,7 @@ need() {
   ((${#missing[@]} == 0)) || fail "set ${missing[*]} (see $0 --help)"
 }
 
-# count NAMES: those of these variables that have a value are whole numbers.
+# count NAMES: if these variables have values, they are whole numbers.
 count() {
   local name
   for name in "$@"; do
@@ -94,7 +94,7 @@ count() {
   done
 }
 
-# need_name: NAME is one that Google Cloud and Kubernetes take.
+# need_name: NAME is valid for Google Cloud and Kubernetes.
 need_name() {
   need NAME
   local LC_ALL=C # elsewhere a-z has capitals too
@@ -102,7 +102,7 @@ need_name() {
     fail "NAME=$NAME: lower-case letters, digits and -, a letter first, at most 63 characters"
 }
 
-# Words as one would type them: quoted only where it is needed.
+# Words as one would type them, quoted only if needed.
 quoted() {
   local word line=
   for word in "$@"; do

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 #
-# A student as teacher, all of it on this machine: train one, serve it, and learn from it.
+# A student as teacher, all on this machine: train one, serve it, and learn from it.
 #
 #   launch/student_as_teacher.sh [--config.key=value ...]
 #
 # Trains a `chain` student on the built-in task, exports it, serves it on loopback (transformers
-# serve, from the extra [serving]), has it solve fresh problems, and trains new students on what it
-# got right; the keys of the config are theirs. Stopped, the same command goes on.
+# serve, from the extra [serving]), lets it solve new problems, and trains new students on its right
+# solutions; keys of the config are for these. If it is stopped, the same command continues.
 #
-# Variables, or flags (--dir=D), before `--`; --dry_run prints the commands only:
-#   DIR              where everything is written (runs/student_as_teacher)
+# Variables, or flags (--dir=D), before `--`; --dry_run only prints the commands:
+#   DIR              the directory for everything (runs/student_as_teacher)
 #   TEACHER_TOKENS   token budget of the teacher (2000000)
 #   PORT             of the server (8973)
 #   PYTHON           the environment's (.venv/bin/python)

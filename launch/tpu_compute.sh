@@ -4,13 +4,13 @@
 # several as a managed instance group.
 #
 #   launch/tpu_compute.sh create [--spot=1]
-#   launch/tpu_compute.sh setup                        copy the last commit, make the environment
+#   launch/tpu_compute.sh setup                        copy the last commit, create the environment
 #   launch/tpu_compute.sh run [--config.key=value ...]
 #   launch/tpu_compute.sh status | watch | stop | fetch     stop: the run only
-#   launch/tpu_compute.sh delete                       asks
-#   launch/tpu_compute.sh keep [--config. ...]   create, setup and run, again when machines are taken away
+#   launch/tpu_compute.sh delete                       asks first
+#   launch/tpu_compute.sh keep [--config. ...]   create, setup and run, again if machines are preempted
 #
-# Variables, or flags (--name=N), before `--`; --dry_run prints the commands only:
+# Variables, or flags (--name=N), before `--`; --dry_run only prints the commands:
 #   NAME PROJECT ZONE                my-slice my-project us-central1-c
 #   MACHINE_TYPE                     tpu7x-standard-4t
 #   IMAGE_FAMILY IMAGE_PROJECT       ubuntu-accel-2404-amd64-tpu-tpu7x ubuntu-os-accelerator-images
@@ -21,7 +21,7 @@
 #   CONFIG WORKDIR   the run (run, keep)
 #   STORE            gs://BUCKET/DIR; needed by slices, which share checkpoints, and by keep
 #   DEST             where fetch puts the working directory (fetched)
-#   RETRIES WATCH_S  keep: how often to make it at most (20), seconds between two looks (60)
+#   RETRIES WATCH_S  keep: how often to create it at most (20), seconds between two checks (60)
 #   MAX_RESTARTS PAUSE_S MODULE      as in run.sh
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -48,7 +48,7 @@ machines() {
   if ((HOSTS == 1)); then
     echo "$NAME"
   elif [[ -n $DRY_RUN ]]; then
-    echo "MACHINE" # their names are known once they are there
+    echo "MACHINE" # their names are known when they exist
   else
     gcloud compute instance-groups managed list-instances "$NAME" "$project" "$zone" '--format=value(name)'
   fi
@@ -102,7 +102,7 @@ create() {
     "--workload-policy=projects/$PROJECT/regions/$region/resourcePolicies/$NAME"
 }
 
-# READY once all machines run; STOPPED where one was taken away; nothing where there is none.
+# READY if all machines run; STOPPED if one was preempted; nothing if there is none.
 state() {
   local found
   if ((HOSTS == 1)); then
@@ -117,7 +117,7 @@ state() {
   esac
 }
 
-# What create made; parts that are not there (any more) do not stop it.
+# Deletes what create made; missing parts do not stop it.
 remove() {
   if ((HOSTS == 1)); then
     step gcloud compute instances delete "$NAME" "$project" "$zone" --quiet

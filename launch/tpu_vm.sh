@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 #
-# TPU VMs of the Cloud TPU API (v2 to v6e): one host or a slice, always all workers of it.
+# TPU VMs of the Cloud TPU API (v2 to v6e): one host, or a slice, always with all its workers.
 #
 #   launch/tpu_vm.sh create [--queued=1] [--spot=1]    at once or not at all; --queued=1: wait for it
-#   launch/tpu_vm.sh setup                             copy the last commit, make the environment
+#   launch/tpu_vm.sh setup                             copy the last commit, create the environment
 #   launch/tpu_vm.sh run [--config.key=value ...]
-#   launch/tpu_vm.sh status | watch | stop | fetch     stop: the run only; the TPU goes on costing
-#   launch/tpu_vm.sh delete                            asks
+#   launch/tpu_vm.sh status | watch | stop | fetch     stop: only the run; the TPU is still billed
+#   launch/tpu_vm.sh delete                            asks first
 #   launch/tpu_vm.sh keep [--config. ...]   create, setup and run, again after every preemption, until done
 #
-# Variables, or flags (--name=N), before `--`; --dry_run prints the commands only:
+# Variables, or flags (--name=N), before `--`; --dry_run only prints the commands:
 #   NAME PROJECT ZONE ACCELERATOR_TYPE RUNTIME_VERSION     my-tpu my-project us-west4-a
 #                                                          v5litepod-16 v2-alpha-tpuv5-lite
 #   SPOT QUEUED      1, or nothing
@@ -17,7 +17,7 @@
 #   CONFIG WORKDIR   the run (run, keep)
 #   STORE            gs://BUCKET/DIR; needed by slices, which share checkpoints, and by keep
 #   DEST             where fetch puts the working directory (fetched)
-#   RETRIES WATCH_S  keep: how many TPUs at most (20), seconds between two looks (60)
+#   RETRIES WATCH_S  keep: how many TPUs at most (20), seconds between two checks (60)
 #   MAX_RESTARTS PAUSE_S MODULE      as in run.sh
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -58,7 +58,7 @@ create() {
   fi
 }
 
-# READY, PREEMPTED, ... or nothing where there is none (yet); for a queued one, what becomes of it.
+# READY, PREEMPTED, ..., or nothing if there is none (yet); for a queued one, its state.
 state() {
   local found
   found=$(step gcloud compute tpus tpu-vm describe "$NAME" "${place[@]}" '--format=value(state)' 2>/dev/null) || true

@@ -6,14 +6,14 @@
 # shellcheck source=launch/steps.sh
 [[ $0 != "${BASH_SOURCE[0]}" ]] || { source "${0%/*}/steps.sh" && only_sourced "$@"; }
 
-# What the hosts are told, where it is set here.
+# Variables that are passed to the hosts, if they are set here.
 PASSED=(CONFIG WORKDIR EXTRA STORE PROCESSES PROCESS COORDINATOR MAX_RESTARTS PAUSE_S MODULE)
 
-# Copy the last commit to every host, and make the environment there.
+# Copy the last commit to every host, and create the environment there.
 workers_setup() {
   local archive=${TMPDIR:-/tmp}/distill_jax_source.tar.gz
   if [[ -n $(git status --porcelain --untracked-files=no) ]]; then
-    echo "note: what is not committed is not copied" >&2
+    echo "note: changes that are not committed are not copied" >&2
   fi
   step git archive --format=tar.gz -o "$archive" HEAD || return
   to_all "$archive" || return
@@ -35,7 +35,7 @@ workers_stop() {
   on_all "cd distill_jax && launch/background.sh stop"
 }
 
-# Status every WATCH_S seconds until no host is running.
+# Print the status every WATCH_S seconds until no host is running.
 workers_watch() {
   local said
   while true; do

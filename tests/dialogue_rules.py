@@ -36,13 +36,15 @@ def all_params(rules):
     return {student: random_params(m, len(student)) for student, m in rules.students.items()}
 
 
-def make_rules(views, role_view, may_end, next_role=None, may_pass=None, **more):
-    roles = len(role_view)
+def make_rules(views, role_views, may_end, next_role=None, may_pass=None, **more):
+    """`role_views`: of each role its view, or the views of all members."""
+    role_views = tuple((each,) if isinstance(each, int) else each for each in role_views)
+    roles = len(role_views)
     more = {"max_turns": 6, "max_turn_tokens": 12, "max_tokens": 40} | more
     next_role = next_role or tuple((role + 1) % roles for role in range(roles))
     may_pass = may_pass or (roles > 1,) * roles
     marks = (END_OF_TURN, END_OF_TEXT, VOCAB)
-    return TurnRules(views, role_view, next_role, may_pass, may_end, *marks, **more)
+    return TurnRules(views, role_views, next_role, may_pass, may_end, *marks, **more)
 
 
 PLANS = {
@@ -96,6 +98,23 @@ PLANS = {
         (True, False),
         openings=((4, 4, 7), (3,)),
     ),
+    # Two pairs of students, and three students alone.
+    "ensemble": make_rules(
+        (
+            ViewRules("asker", SMALL, BOTH),
+            ViewRules("answerer", LARGE, BOTH),
+            ViewRules("another_asker", LARGE, (True, False)),
+            ViewRules("another_answerer", SMALL, BOTH),
+        ),
+        ((0, 2), (1, 3)),
+        (True, False),
+    ),
+    "geometric_ensemble": make_rules(
+        tuple(ViewRules("answerer" + "s" * more, SMALL, (True,)) for more in range(3)),
+        ((0, 1, 2),),
+        (True,),
+        mean="geometric",
+    ),
     # Longer than one window of the caches, so that they grow on the way.
     "long": make_rules(
         (
@@ -148,6 +167,18 @@ def slow_logits(model, params, tokens):
     return numpy_gpt2.logits(params, tokens)
 
 
+def slow_mean(members, mean):
+    """Log-probabilities of the mean of the members' probabilities."""
+    probabilities = [
+        np.exp(each - each.max()) / np.exp(each - each.max()).sum() for each in members
+    ]
+    with np.errstate(divide="ignore"):
+        if mean == "arithmetic":
+            return np.log(np.mean(probabilities, axis=0))
+        product = np.exp(np.mean(np.log(probabilities), axis=0))
+        return np.log(product / product.sum())
+
+
 def obvious_loop(rules, params, request, sample=0, temperature=0.0, seed=3, calculator=None):
     """One dialogue, re-running each role's whole text for every token. Returns tokens, status."""
     params = jax.device_get(params)
@@ -156,13 +187,17 @@ def obvious_loop(rules, params, request, sample=0, temperature=0.0, seed=3, calc
     own = 0  # tokens of the turn that the role wrote itself
     header = list(rules.opening(role))
     while True:
-        view = rules.role_view[role]
-        logits = slow_logits(rules.views[view].model, params[rules.views[view].student], seen[view])
-        logits[rules.vocab_size :] = -np.inf
-        if not rules.may_pass[role]:
-            logits[rules.end_of_turn] = -np.inf
-        if not rules.may_end[role]:
-            logits[rules.end_of_text] = -np.inf
+        members = []
+        for view in rules.role_views[role]:
+            size, student = rules.views[view].model, rules.views[view].student
+            logits = slow_logits(size, params[student], seen[view])
+            logits[rules.vocab_size :] = -np.inf
+            if not rules.may_pass[role]:
+                logits[rules.end_of_turn] = -np.inf
+            if not rules.may_end[role]:
+                logits[rules.end_of_text] = -np.inf
+            members.append(logits.astype(np.float64))
+        logits = slow_mean(members, rules.mean) if len(members) > 1 else logits
         entry = script[0] if script else FREE
         in_header = bool(header)
         if in_header:

@@ -59,7 +59,8 @@ def test_questions_of_a_pipe(hostile_workdir):
     assert lines[8] == f"question: {('long ' * 200).strip()}"
     assert lines[9].startswith("error: the question has ") and "at most 160" in lines[9]
     assert lines[11] == r"question: What is [b]7[/b] and 8?\x1b[31m"
-    assert "answer:" in lines[-3]
+    assert "answer:" in lines[-4]
+    assert lines[-3].startswith("note: this question may be unlike what was learned: the students")
     assert "\x1b" not in done.stdout
 
 

@@ -104,6 +104,9 @@ def test_a_question_is_shown_as_text(page):
     page.press("#question", "Enter")
     page.wait_for_selector("#answer:not([hidden])")
     assert page.text_content("#asked") == f"{HTML} {QUESTION}"
+    assert page.text_content("#unfamiliar").startswith("Note: this question may be unlike what")
+    ask(page, QUESTION)
+    page.wait_for_selector("#unfamiliar", state="hidden")
 
 
 def test_mistakes_are_said(page):

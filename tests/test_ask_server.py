@@ -58,6 +58,7 @@ def test_the_dialogue_is_the_assistants_message(client, students):
     [solution] = students.solve([QUESTION])
     assert reply.dialogue["answer"] == solution.answer == "5"
     assert (reply.dialogue["status"], reply.dialogue["note"]) == ("finished", "")
+    assert reply.dialogue["percentile"] > 0 and reply.dialogue["unfamiliar"] == ""
     assert [turn["text"] for turn in reply.dialogue["turns"]] == [t.text for t in solution.turns]
     assert reply.dialogue["turns"][0]["log_probability"] < 0
     assert reply.usage.prompt_tokens == students.count_tokens(QUESTION)

@@ -106,9 +106,9 @@ from distill_jax.sampling.turn_rules import TurnRules, ViewRules
 
 model = gpt2.GPT2Config(256, context=512, layers=2, heads=4, width=256)  # heads of 64
 plan = TurnRules(
-    views=(ViewRules("solver", model, (True,)),), role_view=(0,), next_role=(0,), may_pass=(False,),
-    may_end=(True,), end_of_turn=0, end_of_text=1, vocab_size=250, max_turns=1, max_turn_tokens=64,
-    max_tokens=64, dtype="bfloat16", kernel=sys.argv[2],
+    views=(ViewRules("solver", model, (True,)),), role_views=((0,),), next_role=(0,),
+    may_pass=(False,), may_end=(True,), end_of_turn=0, end_of_text=1, vocab_size=250, max_turns=1,
+    max_turn_tokens=64, max_tokens=64, dtype="bfloat16", kernel=sys.argv[2],
 )
 target = ahead_of_time.topology_target(sys.argv[1], {"data": 8, "fsdp": 1, "tensor": 1})
 report = sampler_programs.measure(target, sampler_programs.SamplerJob(plan, 512, 64, 512))

@@ -32,7 +32,7 @@ def slow_cost(rules, prompt, written):
         total += sum(reads(size, place) for place in range(1, prompt + 1))
     places = [prompt] * len(rules.views)
     for number, role in enumerate(written):
-        total += 2 * rules.views[rules.role_view[role]].model.width * SMALL.vocab_size
+        total += 2 * rules.views[rules.role_views[role][0]].model.width * SMALL.vocab_size
         for index, view in enumerate(rules.views):
             if view.sees[role] and number < len(written) - 1:
                 places[index] += 1
@@ -45,7 +45,7 @@ def slow_cost(rules, prompt, written):
 @pytest.mark.parametrize("prompt", [1, 17])
 def test_every_product_is_counted(name, lengths, prompt):
     rules = PLANS[name]
-    made = dialogue(*lengths, roles=len(rules.role_view))
+    made = dialogue(*lengths, roles=len(rules.role_views))
     roles = [turn.role for turn in made.turns for _ in range(turn.written)]
     expected = Cost(prompt * len(rules.students), sum(lengths), slow_cost(rules, prompt, roles))
     assert dialogue_cost(rules, prompt, made) == expected

@@ -130,7 +130,7 @@ def test_scripts_wait_for_headers(mesh, script):
 )
 def test_the_calculator_fills_in(mesh, name, temperature, script):
     rules = PLANS[name]
-    rules = dataclasses.replace(rules, calculator_role=len(rules.role_view) - 1)
+    rules = dataclasses.replace(rules, calculator_role=len(rules.role_views) - 1)
     requests = ragged_requests(24, script=SCRIPTS[script])
     dialogues, work = answer(
         rules, requests, pick.draw(temperature), calculator=Toy.table, resume=toy_resume

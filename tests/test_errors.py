@@ -92,10 +92,8 @@ def test_after_an_error_nobody_waits_for_threads():
         "errors.leave(errors.run_command(lambda argv: 1 / 0, []))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (
-        1,
-        "said and closed",
-    ) and "ZeroDivisionError" in done.stderr
+    assert (done.returncode, done.stdout) == (1, "said and closed")
+    assert "ZeroDivisionError" in done.stderr
 
 
 def test_an_argument_that_is_not_utf8_is_refused(capsys):

@@ -223,7 +223,7 @@ def test_rotary_factors_of_llama_3(tmp_path):
 
 
 CHANGED = {
-    "adapter": ({"general.type": "adapter"}, "no whole model, but is of the type adapter"),
+    "adapter": ({"general.type": "adapter"}, "is not a whole model, but of the type adapter"),
     "experts": ({"llama.expert_count": 8}, "a mixture of experts is not supported"),
     "window": ({"llama.attention.sliding_window": 4096}, "sliding-window attention is not"),
     "yarn": ({"llama.rope.scaling.type": "yarn"}, "rotary scaling of the type yarn is not"),

@@ -47,7 +47,7 @@ def test_in_the_background_start_status_stop(tmp_path):
     assert half.returncode == 2 and "set WORKDIR" in half.stderr
     assert background("start", "--", "--config.seed=3").returncode == 0
     assert background("status").stdout.splitlines()[-1].endswith(": running")
-    assert "under way already" in background("start").stderr
+    assert "already running" in background("start").stderr
     assert calls(tmp_path) == ["-m distill_jax.main --config c.py --workdir w --config.seed=3"]
     assert background("stop").returncode == 0
     wait_until(lambda: background("status").stdout.endswith("ended with exit code 75\n"))
@@ -150,12 +150,12 @@ def test_a_tpu_that_was_taken_away_is_made_again_until_the_run_is_done(tmp_path)
     look = "background.sh status"
     again = ["delete", *make, look, "background.sh start", look]
     assert did == [*make, look, *again]
-    assert "t goes on costing until you delete it" in done.stdout
+    assert "t is billed until you delete it" in done.stdout
 
     (tmp_path / "states").write_text("READY\n" * 2)
     (tmp_path / "statuses").write_text(f"{ended} 0\\n{ended} 2\n")
     done = script("tpu_vm", "keep", **given)
-    assert done.returncode == 2 and "ended with exit code 2; t goes on costing" in done.stderr
+    assert done.returncode == 2 and "ended with exit code 2; t is billed" in done.stderr
 
     (tmp_path / "states").write_text("PREEMPTED\n" * 9)
     done = script("tpu_vm", "keep", "--retries=2", **given)

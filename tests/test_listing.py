@@ -62,7 +62,7 @@ def test_one_alone_has_nothing_that_differs_and_one_may_be_unfinished(workdir, t
     lines = list_evaluations(copy)
     assert len(lines) == 6
     number = lines.index(str(unfinished))
-    assert lines[number + 1] == "    not finished: the command that began it goes on"
+    assert lines[number + 1] == "    not finished: the command that began it continues it"
     shutil.rmtree(copy.evaluations)
     assert list_evaluations(copy) == [f"{copy.evaluations}: no evaluation yet"]
 

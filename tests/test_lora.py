@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import runpy
 import shutil
 import sys
 
@@ -14,13 +15,17 @@ import tiny_student
 import transformers
 from experiment_runs import TINY, one_error_line, run
 
+import distill_jax
+from distill_jax.dry_run import ahead_of_time, whole_run
 from distill_jax.errors import UserError
 from distill_jax.model import gpt2, llama, lora, network, peft_files, sharding
 from distill_jax.model.lora import BASE, Adapter
 from distill_jax.settings import command_line
 from distill_jax.settings.identity import identity_of
+from distill_jax.text.tokenizer import load_tokenizer
 from distill_jax.training import step
 
+QUESTION = "Mia has 3 cups. Later Mia wins 9 cups. How many cups does Mia have now?"
 LLAMA = llama.LlamaConfig(
     128, 64, 2, 8, 32, key_value_heads=4, head_dim=4, hidden=48, rope_theta=1e4,
     norm_epsilon=1e-5, tied=True,
@@ -97,8 +102,8 @@ def train(adapter, shape, steps=6, **computation):
         state = step.state_from_params(abstract, made.optimizer, adapter.init(base, 0))
         frozen = {BASE: step.placed(step.abstract_base(mesh, adapter), adapter.hold(base))}
         function = step.lower_step(mesh, abstract, data[0], frozen, made).compile()
-        for number in range(steps):
-            batch = sharding.put_batch(mesh, data[number])
+        batch = sharding.put_batch(mesh, data[0])
+        for _ in range(steps):
             state, metrics = function(state, batch, frozen)
             values.append((float(metrics["loss"]), float(metrics["grad_norm"])))
         whole = step.merge_on(mesh, adapter)(frozen[BASE], state.params)
@@ -148,6 +153,20 @@ def test_its_gradient_is_that_of_the_merged_network():
         np.testing.assert_allclose(got["lora_b"], 4 * a.T @ d_w, atol=2e-4)
     rows = dense["embed_tokens"]["embedding"][7]
     np.testing.assert_allclose(mine["embed_tokens"]["rows"][0], rows, atol=1e-5)
+
+
+def test_a_dry_run_counts_what_is_held():
+    adapter = Adapter(UNTIED, rank=2, alpha=8.0, rows=(3,), base_dtype="bfloat16")
+    made = dataclasses.replace(tiny_student.trainer(model=UNTIED), adapter=adapter)
+    data = tiny_student.make_batches(tiny_student.ragged_rows(64), seq_len=24)
+    target = ahead_of_time.Target("here", "cpu", tiny_student.make_mesh(), None, None)
+    memory = whole_run.measure(target, made, data.global_shapes())["memory"]
+    norms = 5 * 32
+    base = 2 * (network.parameter_count(UNTIED) - norms) + 4 * norms
+    state = 3 * 4 * adapter.count() + 6 * 4  # two moments, and six counters
+    batch = sum(each.nbytes for each in data[0].values())
+    # The lengths of rows, which a step does not look at, are left out.
+    assert memory["arguments"] == pytest.approx(base + state + batch, rel=2e-3)
 
 
 def theirs(model, base, directory):
@@ -249,7 +268,7 @@ def finished(tmp_path_factory):
     directory = tmp_path_factory.mktemp("lora")
     values = tiny_gguf.metadata() | {"llama.context_length": 512}
     base = tiny_gguf.write(directory / "base.gguf", values=values)
-    done = run("main", *of_base(base), "--config.mesh.data=1", "--workdir", directory / "w")
+    done = run("main", *of_base(base), "--workdir", directory / "w")
     assert done.returncode == 0, done.stderr
     return directory / "w", base, done.stdout
 
@@ -270,6 +289,7 @@ def of_base(base):
 def test_two_adapters_of_one_base(finished, tmp_path):
     workdir, base, said = finished
     facts = json.loads((workdir / "training_data.json").read_text())
+    tokenizer = str(workdir / "tokenizer")
     for student in ("decomposer", "solver"):
         trained, kept = facts[student]["trained_parameters"], workdir / "checkpoints" / student
         assert f"({trained:,} of them trained, LoRA of rank 2)" in said
@@ -277,17 +297,39 @@ def test_two_adapters_of_one_base(finished, tmp_path):
         arrays = json.loads((kept / "20" / "arrays.json").read_text())
         params = [name for name in arrays if name.startswith("params/")]
         assert all(name.endswith(("lora_a", "lora_b", "rows")) for name in params)
-        assert facts[student]["lora"]["rows"] == [400]
+        assert facts[student]["lora"]["rows"] == [load_tokenizer(tokenizer).end_of_text]
         assert facts[student]["base_sha256"] == facts["solver"]["base_sha256"]
         assert 8 * trained < facts[student]["parameters"]
+
+
+def test_one_may_begin_with_another_and_be_exported(finished, tmp_path, monkeypatch, capsys):
+    workdir, _, _ = finished
     longer = run(
         "main", *TINY, "--config.scheme=chain", "--config.text_format=chatml",
         "--config.train.steps=2", f"--config.tokenizer.name={workdir / 'tokenizer'}",
         f"--config.model.solver.init_from={workdir / 'checkpoints' / 'solver'}",
-        "--workdir", tmp_path / "longer",
+        "--config.lora.solver.rank=2", "--workdir", tmp_path / "w",
     )  # fmt: skip
     assert longer.returncode == 0, longer.stderr
     assert "untrained" not in longer.stdout
+    out = tmp_path / "out"
+    done = run("export", "--workdir", tmp_path / "w", "--output", out)
+    assert done.returncode == 0, done.stderr
+    config = json.loads((out / "solver" / "adapter" / peft_files.CONFIG).read_text())
+    assert config["r"] == 2 and config["base_model_name_or_path"].endswith("checkpoints/solver")
+    students = distill_jax.load(tmp_path / "w")
+    [solution] = students.solve([QUESTION], max_turn_tokens=24, max_tokens=24)
+    chat = transformers.AutoTokenizer.from_pretrained(out / "solver")
+    ids = chat.apply_chat_template(
+        [{"role": "user", "content": QUESTION}], add_generation_prompt=True
+    ).input_ids
+    assert len(ids) == students.count_tokens(QUESTION) and ids[0] == 1
+    program = (out / "alternate.py").read_text().replace("max_new_tokens=64", "max_new_tokens=24")
+    (out / "alternate.py").write_text(program)
+    monkeypatch.chdir(out)
+    monkeypatch.setattr(sys, "argv", ["alternate.py", QUESTION])
+    runpy.run_path("alternate.py")
+    assert capsys.readouterr().out == f"solver: {solution.turns[0].text}\n"
 
 
 def test_a_changed_base_is_refused(finished, tmp_path):
@@ -301,6 +343,6 @@ def test_a_changed_base_is_refused(finished, tmp_path):
     try:
         tiny_gguf.write(base, values=values, tensors=changed)
         done = run("evaluate", "--workdir", workdir, "--config.sampling.temperature=0.5")
-        assert "is not what the adapter of student" in one_error_line(done)
+        assert "is not what the adapter was trained on" in one_error_line(done)
     finally:
         shutil.copy(kept, base)

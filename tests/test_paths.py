@@ -253,7 +253,8 @@ def test_commands_that_are_shown_can_be_pasted(home):
     assert shlex.quote(str(place)) in str(raised.value)
     words = shlex.split(command_line.to_type("evaluate", "--workdir", place, "--list"))
     assert words == ["python", "-m", "distill_jax.evaluate", "--workdir", str(place), "--list"]
-    # What is shown with a value in it is made by to_type().
+    # What is shown with a value in it is made by to_type(), what is given is read by local_path().
     for path in pathlib.Path(errors.__file__).parent.rglob("*.py"):
         for line in path.read_text(encoding="utf-8").splitlines():
+            assert "Path(arguments." not in line, f"{path}: {line}"
             assert not re.search(r"python -m distill_jax\.\w+ [^`\"]*\{", line), f"{path}: {line}"

@@ -229,7 +229,7 @@ def test_every_status_is_counted(tmp_path):
     for status, meaning in html_report.STATUS_MEANING.items():
         expected = sum(p.status == status for p in predictions)
         assert counts[status + meaning] == str(expected)
-    assert counts["contextstopped where the model's context was full"] == "2"
+    assert counts["contextstopped because the model's context was full"] == "2"
 
 
 def voted(answers, number=0):

@@ -119,7 +119,7 @@ def test_evaluations_side_by_side(answers, tmp_path):
     assert INJECTION in page(tmp_path, shown).find("td")[4]["text"]
     assert "| a | 4 | 2 |" in repr(shown) and "<script>" not in repr(shown)
     for wrong, message in (
-        ({"a": first}, "two evaluations or more"),
+        ({"a": first}, "at least two evaluations"),
         ({"a": first, "b": _other_problems(tmp_path)}, "no problem was answered by all"),
     ):
         with pytest.raises(UserError, match=message):

@@ -95,7 +95,7 @@ def ours(students, caps, prompts):
     both = (True, True)
     rules = TurnRules(
         views=tuple(ViewRules(role, size, both) for role, (size, _) in students.items()),
-        role_view=(0, 1),
+        role_views=((0,), (1,)),
         next_role=(1, 0),
         may_pass=both,
         may_end=(True, False),

@@ -36,6 +36,8 @@ def test_every_link_and_anchor_of_the_pages_leads_somewhere(copy):
     code, said = build(copy)
     assert code == 0, said
     assert (copy / "site" / "docs" / "how_it_works.html").is_file()
+    for name in ("css/theme.css", "js/theme.js", "search/main.js", "css/fonts/lato-normal.woff2"):
+        assert (copy / "site" / name).is_file()
 
 
 @pytest.mark.parametrize(
@@ -61,3 +63,16 @@ def test_a_page_that_is_not_in_the_navigation_ends_the_build(copy):
     code, said = build(copy)
     (copy / "docs" / "new.md").unlink()
     assert code == 1 and "new.md" in said
+
+
+@pytest.mark.parametrize(
+    ("left_out", "missing"),
+    [("  !/css/**\n", "css/theme.css"), ("  !/js/**\n", "js/theme.js")],
+)
+def test_a_site_without_its_style_sheet_or_script_ends_the_build(copy, left_out, missing):
+    whole = (copy / "mkdocs.yml").read_text()
+    assert left_out in whole
+    (copy / "mkdocs.yml").write_text(whole.replace(left_out, ""))
+    code, said = build(copy)
+    (copy / "mkdocs.yml").write_text(whole)
+    assert code == 1 and f"index.html loads '{missing}', which is not in the site" in said

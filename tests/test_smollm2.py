@@ -307,7 +307,7 @@ def test_greedy_tokens_are_those_of_transformers(source, params, tokenizer, prom
     prompts = prompts[::5]
     rules = TurnRules(
         views=(ViewRules("solver", source.model, (True,)),),
-        role_view=(0,),
+        role_views=((0,),),
         next_role=(0,),
         may_pass=(True,),
         may_end=(True,),

@@ -237,7 +237,7 @@ def test_mistakes_of_steps_are_said_at_once():
         "arm a, step 0: an Ask needs a Run before it",
         "arm a, step 0: an Ask changes evaluation.* and sampling.* alone, not train.steps",
         "arm b: its last step must be a Run or an Ask",
-        "arm b, step 0: {0} is no earlier step",
+        "arm b, step 0: {0} is not an earlier step",
         "arm c: config.seed is set by the sweep's seeds",
         "arm d: its last step must be",
         "--config.sampling.seed: the sweep sets it in c: leave it out",

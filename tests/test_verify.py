@@ -6,11 +6,12 @@ import random
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distill_jax.annotations import leaks
 from distill_jax.annotations.duplicates import NEAR, drop_duplicates
-from distill_jax.annotations.leaks import WORDS, Leaks
+from distill_jax.annotations.leaks import WORDS, Leaks, most_alike
 from distill_jax.annotations.summary import summarise, table
 from distill_jax.annotations.verify import (
     has_false_equation,
@@ -21,7 +22,9 @@ from distill_jax.annotations.verify import (
 from distill_jax.records import Annotation, Problem, Step
 from distill_jax.tasks import gsm8k
 from distill_jax.tasks.grading import grade_number
+from distill_jax.text import false_equations as module
 from distill_jax.text.false_equations import false_equations, false_marks
+from distill_jax.text.written_equations import chains
 
 PROBLEM = Problem("t/train/0", "What is 2 + 2?", "4", "train")
 
@@ -236,11 +239,11 @@ def test_shares_equal_those_of_a_slow_search():
     draw = lambda: [rng.choice("abc") for _ in range(rng.randint(3, 30))]  # noqa: E731
     train, test = [draw() for _ in range(30)], [draw() for _ in range(30)]
     _, _, overlaps = leaks_of([" ".join(q) for q in train], [" ".join(q) for q in test])
-    shares = {overlap.id: overlap.share for overlap in overlaps}
+    found = {overlap.id: (overlap.share, overlap.evaluation_id) for overlap in overlaps}
     same = {tuple(q) for q in test}
     for number, question in enumerate(train):
-        best = 0
-        for other in test:
+        best = (0, "")
+        for place, other in enumerate(test):
             covered = {
                 i + k
                 for i in range(len(question) - WORDS + 1)
@@ -248,9 +251,65 @@ def test_shares_equal_those_of_a_slow_search():
                 if question[i : i + WORDS] == other[j : j + WORDS]
                 for k in range(WORDS)
             }
-            best = max(best, len(covered))
+            best = max(best, (len(covered), f"t/test/{place}"))
         if tuple(question) not in same:
-            assert shares.get(f"t/train/{number}", 0) == round(best / len(question), 4)
+            expected = (round(best[0] / len(question), 4), best[1]) if best[0] else (0, "")
+            assert found.get(f"t/train/{number}", (0, "")) == expected
+
+
+def test_the_overlaps_that_are_listed_are_those_of_the_largest_shares(monkeypatch):
+    monkeypatch.setattr(leaks, "LISTED", 2)
+    overlaps = [
+        leaks.Overlap(str(n), "t/0", share, "", "") for n, share in enumerate([0.5, 0.2, 0.5])
+    ]
+    assert [each.id for each in most_alike(overlaps)] == ["0", "2"]
+    assert [each.id for each in most_alike([*overlaps, *overlaps])] == ["0", "2"]
+    assert most_alike(overlaps[:2]) == overlaps[:2]
+
+
+_QUESTION = st.lists(
+    st.sampled_from(
+        [*"abA1_ .,/", "12", "\u201c", "\u00e9", "\uff11", "\u0661", "\u00a0", "\u00bd"]
+    ),
+    max_size=8,
+).map("".join)
+
+
+@settings(max_examples=300)
+@given(_QUESTION, _QUESTION)
+def test_questions_with_other_numbers_are_found_whatever_their_characters(question, known):
+    """Most are seen to differ by their letters alone, and must not be the same all the same."""
+    _, rejected, _ = leaks_of([question], [known])
+    texts = [leaks.normalised(text) for text in (question, known)]
+    masks = [leaks._mask(text) for text in texts]
+    reason = "leak with other numbers" if masks[0] == masks[1] else None
+    reason = "leak" if texts[0] == texts[1] else reason
+    assert [each.reason for each in rejected] == ([reason] if reason else [])
+
+
+_PIECES = [
+    *("5 + 3 = 8", "5+3 = 8", "8 / 2 = 4", "9 - 3 = 6", "5 + 3 = 9", "7 / 2 = 3", "$5 + $3 = $8"),
+    *("<<5+3=8>>8", "<<5+3=9>>9", "<<12/4=3>>3", "= 16", "4", "x", "times", "half of", "So"),
+    *("apples", "a", "I", ".", ",", ". ", "(", "-", "*", "\n", "%", "1,000 + 1 = 1001", "=", "1/2"),
+    *("3 R 1", "am"),
+]
+
+
+@settings(max_examples=1000)
+@given(st.lists(st.sampled_from(_PIECES), max_size=7), st.sampled_from([" ", ""]))
+def test_equations_that_are_plainly_true_need_not_be_taken_apart(pieces, between):
+    text = between.join(pieces)
+    by_itself = false_marks(text) + [
+        equation.written for equation, after in chains(text) if module._is_refuted(equation, after)
+    ]
+    assert false_equations(text) == by_itself
+
+
+def test_most_true_equations_are_plainly_true():
+    """Those of the built-in task, and GSM8K's way of writing them."""
+    for text in ("8 / 2 = 4", "So 5 * 3 = <<5*3=15>>15 apples", "5 + 3 = 8, then 8 - 2 = 6."):
+        assert module._are_plainly_true(text)
+    assert not module._are_plainly_true("4 x 5 + 3 = 8")
 
 
 def test_the_summary_counts_by_reason_task_and_steps():

@@ -181,7 +181,7 @@ def test_combine_refuses():
         combine([])
     with pytest.raises(ValueError, match="one problem"):
         combine([drawn("7"), drawn("7", number=1)])
-    with pytest.raises(ValueError, match="no sample"):
+    with pytest.raises(ValueError, match="not a sample"):
         combine([combine([drawn("7"), drawn("8")]), drawn("7")])
 
 

@@ -1,8 +1,9 @@
-"""What the configs of the papers' tables share: pretrained GPT-2 students on three data sets.
+"""The common part of the configs of the papers' tables: pretrained GPT-2 students on three data
+sets.
 
 Another size: --config.model.STUDENT.init_from=openai-community/gpt2-medium (or gpt2-large), for
-each student. The papers' teachers are switched off; TEACHER is the one that is asked unless
---config.teacher.model says another one. To learn from files instead, give
+each student. The papers' teachers are no longer available; TEACHER is asked instead, unless
+--config.teacher.model names another one. To learn from files instead, give
 --config.data.annotations=FILE --config.teacher.model= (docs/annotating.md).
 """
 

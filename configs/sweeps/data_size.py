@@ -1,4 +1,4 @@
-"""How many training problems are enough: powers of two of them, at one budget of tokens.
+"""How many training problems are enough? Powers of two, at the same budget of tokens.
 
 Usage: python -m distill_jax.sweep --config configs/sweeps/data_size.py --workdir runs/data_size
 """

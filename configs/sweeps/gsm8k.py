@@ -1,7 +1,7 @@
-"""GSM8K, small students from scratch: the real data's path, three schemes at one budget.
+"""GSM8K with small students from scratch: three schemes at the same budget.
 
-Students of a million parameters that never read anything else know no English: expect a few per
-cent at most. The same arms from GPT-2 are those of configs/paper/shridhar_gsm8k_*.py.
+Students of a million parameters that have never read anything else do not know English: expect a
+few per cent at most. The same arms with GPT-2 are configs/paper/shridhar_gsm8k_*.py.
 
 Usage: python -m distill_jax.sweep --config configs/sweeps/gsm8k.py --workdir runs/gsm8k \\
            --config.task_options.directory=DIR_OF_GSM8K

@@ -1,6 +1,6 @@
 """Mix Distillation on the built-in task: from all equations (short) to all sentences (long).
 
-The two files are written first, as configs/mix_long_arithmetic.py says. Every arm trains a BPE on
+First write the two files, as configs/mix_long_arithmetic.py says. Every arm trains a BPE on
 its own text.
 
 Usage: python -m distill_jax.sweep --config configs/sweeps/mix_long_arithmetic.py \\

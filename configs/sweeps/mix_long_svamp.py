@@ -1,8 +1,8 @@
 """Mix Distillation on a teacher's text: from all short chains to all long ones, on SVAMP.
 
-Every arm has the same problems and as many rows; students are small ones from scratch. LONG and
-SHORT are files of one teacher's chains (configs/mix_long_svamp.py says where there are some), or of
-a large and a small teacher (Mix-Large).
+Every arm has the same problems and equally many rows; the students are small, and start from
+scratch. LONG and SHORT are files of one teacher's chains (configs/mix_long_svamp.py says where to
+find some), or of a large and a small teacher (Mix-Large).
 
 Usage: python -m distill_jax.sweep --config configs/sweeps/mix_long_svamp.py \\
            --workdir runs/mix_long_svamp --config.task_options.directory=DIR_OF_SVAMP \\

@@ -1,4 +1,4 @@
-"""The schemes against each other on the built-in task, at equal budgets, three seeds each.
+"""Compares the schemes on the built-in task, with equal budgets and three seeds each.
 
 Usage: python -m distill_jax.sweep --config configs/sweeps/schemes.py --workdir runs/schemes
 """
@@ -16,14 +16,14 @@ def get_sweep():
             # One student asks and solves.
             "socratic_unified": {"scheme": "socratic", "students.decomposer": "solver"},
             "socratic_iterative": {"scheme": "socratic"},
-            # The decomposer reads the problem alone, never a solution.
+            # The decomposer reads only the problem, never a solution.
             "socratic_iterative_blind": {"scheme": "socratic", "reads.decomposer": ()},
         },
         seeds=(0, 1, 2),
         overrides={
             "evaluation.problems": 500,
             "train.token_budget": 2_000_000,
-            "data.packing": True,  # so that nearly all of a row is useful in every arm
+            "data.packing": True,  # so that almost all of a row is useful in every arm
             "train.batch_size": 8,
         },
         baseline="answer_only",

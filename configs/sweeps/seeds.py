@@ -1,4 +1,4 @@
-"""The demo with three seeds: how much does chance decide?
+"""The demo with three seeds: how much depends on chance?
 
 Usage: python -m distill_jax.sweep --config configs/sweeps/seeds.py --workdir runs/seeds
 """

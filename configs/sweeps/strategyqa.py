@@ -1,4 +1,4 @@
-"""StrategyQA, small students from scratch: answers, facts, and subquestions with their facts.
+"""StrategyQA with small students from scratch: answers, facts, and subquestions with their facts.
 
 Such students know nothing of the world: expect the share of the more frequent answer. Only 676 of
 the questions have subquestions with answers (distill_jax/tasks/strategyqa.py).

@@ -1,9 +1,9 @@
-"""SVAMP from MAWPS and ASDiv-A, small students from scratch: answers, or equations as steps.
+"""SVAMP from MAWPS and ASDiv-A with small students from scratch: answers, or equations as steps.
 
-Each with the 3,138 rows of the training file, and with up to nine copies of each that have other
-numbers (distill_jax/tasks/mawps_asdiv.py), at one budget. The checkpoint is the best on questions
-held out of the training file; the test is all of SVAMP. When it is done, once more with the
-calculator: python -m distill_jax.evaluate --workdir RUN --config.sampling.calculator=True
+Each arm has the 3,138 rows of the training file, or also up to nine copies of each row with other
+numbers (distill_jax/tasks/mawps_asdiv.py), at the same budget. The checkpoint is the best on
+questions held out of the training file; the test is all of SVAMP. When it is done, evaluate again
+with the calculator: python -m distill_jax.evaluate --workdir RUN --config.sampling.calculator=True
 
 Usage: python -m distill_jax.sweep --config configs/sweeps/svamp.py --workdir runs/svamp \\
            --config.task_options.directory=DIR_OF_SVAMP
@@ -27,7 +27,8 @@ def get_sweep():
         | {
             "task_options.protocol": "mawps_asdiv",
             "data.dev_problems": 300,
-            # Numbers are copied only after two million tokens or so: no time for dropout.
+            # Students learn to copy numbers only after about two million tokens: no time for
+            # dropout.
             "optimizer.solver.learning_rate": 1.5e-3,
             "train.eval_every": 400,
         }

@@ -1,8 +1,8 @@
 """SVAMP's 700 training problems with a teacher's pairs of question and solution: three schemes.
 
-FILE holds annotations with subquestions, of a run of distill_jax.annotate or in a format that
-docs/annotating.md names. All arms train on the problems that it answers rightly, but answer_only,
-which takes all 700; the test is the other 300 (the split of Ho et al.).
+FILE has annotations with subquestions, from a run of distill_jax.annotate or in a format that
+docs/annotating.md names. All arms train on the problems that it answers rightly, except
+answer_only, which uses all 700. The test is the other 300 (the split of Ho et al.).
 
 Usage: python -m distill_jax.sweep --config configs/sweeps/svamp_teacher.py \\
            --workdir runs/svamp_teacher --config.task_options.directory=DIR_OF_SVAMP \\

@@ -1,1 +1,1 @@
-"""Checks that an annotation may be trained on."""
+"""Which annotations are trained on: sources, checks, leaks, mixtures."""

@@ -1,4 +1,4 @@
-"""Several annotations of one problem: copies are dropped, so that diversity is not only counted.
+"""Drops copies among the annotations of a problem, so that several annotations really differ.
 
 Diverse reasoning (Ho et al. 2022, section 3.2, https://arxiv.org/abs/2212.10071) trains on several
 rationales per problem; a teacher often writes the same one twice.
@@ -13,7 +13,7 @@ from distill_jax.annotations.verify import Rejected, reject
 from distill_jax.records import Annotation
 from distill_jax.settings import ranges
 
-# Share of word pairs in common from which two texts are near duplicates, unless another is given.
+# Two texts are near duplicates if they share this share of their word pairs, by default.
 NEAR = 0.8
 
 _WORD = re.compile(r"\w+|[^\w\s]")
@@ -27,14 +27,14 @@ def drop_duplicates(
     *,
     subquestions: bool = True,
 ) -> tuple[list[Annotation], list[Rejected]]:
-    """(kept, rejected): of the annotations of a problem the first of each kind, `most` at most.
+    """(kept, rejected): of the annotations of a problem, the first of each kind, at most `most`.
 
     Texts are duplicates that differ only in case, white space and punctuation, and near duplicates
     if their sets of n-grams of `words_in_a_row` words have `near` of their union in common
     (Jaccard), numbers included. With more than 1 only copies are dropped. DPO-ST (Wang et al. 2024,
-    https://arxiv.org/abs/2407.18248) drops what is above 0.7 of the sets of single tokens. `most`
-    0 keeps all that differ. Without `subquestions` only solutions are compared: what a chain
-    shows. The order is kept.
+    https://arxiv.org/abs/2407.18248) drops texts that share more than 0.7 of their single tokens.
+    `most` 0 keeps all that differ. Without `subquestions` only solutions are compared, as a chain
+    has only these. The order is kept.
     """
     kept: list[Annotation] = []
     rejected: list[Rejected] = []

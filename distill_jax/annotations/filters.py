@@ -1,16 +1,17 @@
-"""Which of many candidate answers are worth training on: filters, and what is kept of a problem.
+"""Chooses answers to train on among many candidates: filters, and rules for what to keep of a
+problem.
 
-A student that answers the training problems several times writes more than is worth learning
-(rejection sampling, self-training). A filter looks at one candidate and names a reason to drop it,
-or returns None. A keep rule looks at the candidates of one problem. All of them are pure functions:
+A student that answers the training problems several times writes more than it should learn from
+(rejection sampling, self-training). A filter reads one candidate, and returns a reason to drop it
+or None. A keep rule reads the candidates of one problem. All of them are pure functions:
 
     candidates = [each for prediction in predictions for each in candidates_of(prediction)]
     kept, dropped = sift(candidates, [finished, right, equations_true, length_between(25)])
     kept, others = keep_of_each_problem(kept, lowest_repetition)
     counts(kept, dropped + others)    # {"kept": 4, "wrong answer": 7, "too short": 1, ...}
 
-What a filter needs and a candidate lacks (a file need not say how many tokens an answer has) is a
-reason too, so that nothing passes unseen.
+If a candidate lacks something that a filter needs (a file may not say how many tokens an answer
+has), that is a reason too, so nothing passes unchecked.
 """
 
 import collections
@@ -33,11 +34,11 @@ class Candidate:
     """An answer to a problem as filters and keep rules see it.
 
     problem          the problem's id
-    text             all that was written, the final answer included, turns on lines of their own
+    text             the whole text, including the final answer, each turn on a separate line
     correct, status  as in records.Prediction
-    tokens           how many were written, end marks included; None if that is not known
+    tokens           how many were written, including end marks; None if that is not known
     log_probability  natural log at temperature 1, summed over the tokens; None if not known
-    record           what the candidate was made of
+    record           the record that the candidate was made from
     """
 
     problem: str
@@ -54,7 +55,7 @@ KeepRule = Callable[[Sequence[Candidate]], list[int]]  # of one problem: the pla
 
 
 class Dropped(NamedTuple):
-    """A candidate that is not trained on, and the class of reasons by which it is counted."""
+    """A candidate that is not trained on, and the class of its reason."""
 
     candidate: Candidate
     reason: str
@@ -113,7 +114,7 @@ def sift(
 
 
 def objection(candidate: Candidate, filters: Sequence[Filter]) -> str | None:
-    """What the first of the filters that objects says, or None."""
+    """The reason of the first filter that objects, or None."""
     return next((reason for each in filters if (reason := each(candidate)) is not None), None)
 
 
@@ -132,7 +133,7 @@ def right(candidate: Candidate) -> str | None:
 
 
 def finished(candidate: Candidate) -> str | None:
-    """The student ended by itself, and an answer can be read."""
+    """The student ended the dialogue, and an answer can be read."""
     if candidate.status == "finished":
         return None
     return "no answer" if candidate.status == "unparsed" else "not finished"
@@ -171,7 +172,7 @@ def repetition_at_most(most: float) -> Filter:
 def perplexity_between(least: float, most: float = math.inf) -> Filter:
     """A perplexity of at least `least` and at most `most` under the student that wrote it.
 
-    SERT drops what is below 5, since degenerate text is the most probable one
+    SERT drops texts below 5, because degenerate text is the most probable
     (https://arxiv.org/abs/2502.12744). A bound on the mean log-probability m is one on the
     perplexity exp(-m).
     """
@@ -202,7 +203,7 @@ def without(pattern: re.Pattern[str], reason: str) -> Filter:
 def keep_of_each_problem(
     candidates: Sequence[Candidate], rule: KeepRule
 ) -> tuple[list[Candidate], list[Dropped]]:
-    """(kept, dropped), in the order of the candidates: what `rule` keeps of every problem."""
+    """(kept, dropped), in the order of the candidates; `rule` decides for each problem."""
     places: dict[str, list[int]] = collections.defaultdict(list)
     for place, candidate in enumerate(candidates):
         places[candidate.problem].append(place)
@@ -227,9 +228,9 @@ def most_different(candidates: Sequence[Candidate]) -> list[int]:
     """One of each list of equations, chosen to differ most from the others that are kept.
 
     The rule of rejection sampling fine-tuning (Yuan et al. 2023, algorithm 1,
-    https://arxiv.org/abs/2308.01825). Candidates are looked at in their order: one whose equations
-    were not seen before is kept; one with the equations of a kept candidate takes its place if the
-    sum of its edit distances to the other kept ones is larger. Without equations one is kept.
+    https://arxiv.org/abs/2308.01825). Candidates are read in their order. One with new equations
+    is kept. One with the equations of a kept candidate replaces it if the sum of its edit distances
+    to the other kept ones is larger. Without equations one is kept.
     """
     kept: dict[tuple[str, ...], int] = {}
     for place, candidate in enumerate(candidates):
@@ -245,19 +246,20 @@ def most_different(candidates: Sequence[Candidate]) -> list[int]:
 
 
 def lowest_repetition(candidates: Sequence[Candidate]) -> list[int]:
-    """The one whose bigrams of words repeat least; of equals the first."""
+    """The one whose bigrams of words repeat least; the first, if several are equal."""
     return [min(keep_all(candidates), key=lambda i: repetition(candidates[i].text.split()))]
 
 
 def shortest(candidates: Sequence[Candidate]) -> list[int]:
-    """The one of the fewest tokens, or of the fewest characters if tokens are not known of all."""
+    """The one with the fewest tokens, or with the fewest characters if some have no number of
+    tokens."""
     tokens = [each.tokens for each in candidates if each.tokens is not None]
     known = len(tokens) == len(candidates)
     lengths = tokens if known else [len(each.text) for each in candidates]
     return [min(keep_all(candidates), key=lambda i: lengths[i])]
 
 
-# What they measure.
+# Measures.
 
 
 def repetition(tokens: Sequence[str]) -> float:

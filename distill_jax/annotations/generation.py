@@ -1,4 +1,4 @@
-"""One sample as a file of any layout holds it."""
+"""One sample of a file in any layout."""
 
 from typing import Any, NamedTuple
 
@@ -11,13 +11,13 @@ class Generation(NamedTuple):
     """One sample of a teacher's or of a student's.
 
     prompt         the question, alone or at the end of a prompt
-    text           what was written; without `steps` it is read by teacher/reply.py
+    text           the sample's text; without `steps`, teacher/reply.py reads it
     answer         the final answer if the file has it beside the text, else None
     steps          if the file has them
     finish_reason  why the teacher stopped; None if the row has no such field, "" if that is null
-    source         if the row brings its own
-    thought        what was thought, if the file has it beside the text
-    objection      (reason, detail) why it cannot be learned, if the row says so itself
+    source         if the row has one
+    thought        the thought, if the file has it beside the text
+    objection      (reason, detail) why it cannot be learned, if the row says so
     """
 
     prompt: str

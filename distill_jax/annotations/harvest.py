@@ -1,4 +1,4 @@
-"""What is learned of the answers that students gave to training problems: config.harvest."""
+"""Which of the students' answers to training problems are learned: config.harvest."""
 
 import dataclasses
 import math
@@ -34,7 +34,7 @@ class Harvest:
 
     @property
     def filters(self) -> list[Filter]:
-        """Those that can object, in the order in which they are asked."""
+        """The filters that are switched on, in their order."""
         found = [
             filters.without(re.compile(pattern), "unwanted pattern") for pattern in self.unwanted
         ]
@@ -82,5 +82,7 @@ def mistakes(harvest: Any) -> list[str]:
         try:
             re.compile(pattern)
         except re.error as error:
-            found.append(f"config.harvest.unwanted: {pattern!r} is no regular expression: {error}")
+            found.append(
+                f"config.harvest.unwanted: {pattern!r} is not a regular expression: {error}"
+            )
     return found

@@ -20,7 +20,7 @@ from distill_jax.workdir import Workdir, read_json, write_text
 PREFIX = "hub:"
 
 TERMS = (
-    "The terms of a teacher's provider apply to what it wrote, and often restrict the training of "
+    "The terms of a teacher's provider apply to its output, and often restrict the training of "
     "other models on it; the licence of the questions is that of their data set. Neither is "
     "settled by this card: look them up before you publish."
 )
@@ -31,7 +31,7 @@ _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6
 def push(workdir: Workdir, name: str) -> str:
     """Upload annotations, rejected ones, summary and card; returns the line to say.
 
-    With the token that `hf auth login` or HF_TOKEN left. Raises UserError where there are no
+    Uses the token of `hf auth login` or HF_TOKEN. Raises UserError if there are no
     annotations, or the Hub refuses them.
     """
     if not workdir.annotations.exists():
@@ -132,7 +132,7 @@ def sources_table(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def _row(cells: Sequence[str]) -> str:
-    # A model's name is text of others: it is neither mark-up nor the end of its cell.
+    # Others chose a model's name, so it is escaped: it must not be mark-up or end its cell.
     return "| " + " | ".join(plain(cell) for cell in cells) + " |"
 
 

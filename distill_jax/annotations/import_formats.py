@@ -1,7 +1,7 @@
-"""The layouts of files with answers that people have, told apart by their keys.
+"""Common layouts of files with answers, recognised by their keys.
 
-Each format says which keys its rows have and how a row becomes generations: what was asked, and
-what was written. To add one, write such a function and a line in FORMATS.
+Each format says which keys its rows have, and how a row becomes generations: the prompt, and the
+text that was written. To add one, write such a function and a line in FORMATS.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -148,7 +148,7 @@ _CHAT = ("user",), ("assistant",)
 def _last_exchange(
     messages: Any, who: str, what: str, sides: tuple[Sequence[str], Sequence[str]], row: Row
 ) -> Generation:
-    """The last message that asks and, below it, the last one that answers.
+    """The last question and, below it, the last answer.
 
     If all messages that answer ask and answer in turn themselves, they are the steps, and the first
     message that asks has the problem; what is said between them ("Go on.") is left out.
@@ -204,7 +204,7 @@ def _finish(row: Row, *fields: str) -> str | None:
 
 
 def _answer(value: Any) -> str | None:
-    """A field that holds an answer: text, a number, true or false."""
+    """A field with an answer: text, a number, true or false."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list) and len(value) == 1:

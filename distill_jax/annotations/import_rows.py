@@ -25,7 +25,7 @@ Placed = tuple[str, Row]  # (place to name in a message, row)
 def read_rows(path: pathlib.Path) -> tuple[list[Placed], Format]:
     """The rows of a file and their format; predictions in a run's directory also name the "run".
 
-    Raises UserError where the file is missing, is no JSON, or has a format that is not known.
+    Raises UserError if the file is missing, is not JSON, or has an unknown format.
     """
     value, places = _content(path)
     if isinstance(value, list) and value and all(isinstance(row, str) for row in value):
@@ -116,7 +116,7 @@ def _step_by_step(path: pathlib.Path, texts: list[str]) -> list[Placed]:
 
 def _first_example(text: str) -> str:
     text = text.partition(_NEXT_EXAMPLE)[0]
-    return text.removesuffix(_NEXT_EXAMPLE[:-1])  # where the completion ends in the label
+    return text.removesuffix(_NEXT_EXAMPLE[:-1])  # if the completion ends in the label
 
 
 def _questions(path: pathlib.Path, split: str) -> list[str]:

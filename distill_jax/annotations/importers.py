@@ -1,7 +1,7 @@
-"""Reads files with answers that people have already, in whichever layout they are.
+"""Reads existing files with answers, in many layouts.
 
-Nothing has to be converted: the format is recognised by the keys of the rows, and rows find their
-problems by id or question. What cannot be used is returned with the reason.
+Files need not be converted: the format is recognised by the keys of the rows, and rows are matched
+with problems by id or question. Samples that cannot be used are returned with the reason.
 """
 
 import json
@@ -22,12 +22,12 @@ from distill_jax.teacher.thoughts import spans, split_thought, without_marks
 
 
 class ImportedFile(NamedTuple):
-    """What a file holds.
+    """The contents of a file.
 
-    format       what was recognised, in words
+    format       the recognised format, in words
     rows         samples: one per generation
     annotations  not verified yet; their answers are the file's own, so that they can be compared
-    rejected     samples of which there is no annotation
+    rejected     samples without an annotation
     """
 
     format: str
@@ -39,17 +39,17 @@ class ImportedFile(NamedTuple):
 def import_file(
     path: str | pathlib.Path, problems: Sequence[Problem], reasoning: str = "drop"
 ) -> ImportedFile:
-    """The annotations of `problems` that a file holds.
+    """The annotations of `problems` in a file.
 
-    Read are JSON Lines and JSON: a list of rows, or an object with such a list as "data"; and the
-    formats of import_formats.py. Texts are read as pairs (`parse_pairs`) if most of the file's
-    are marked so or begin with a question, else as chains (`parse_chain`).
+    The file is JSON Lines or JSON: a list of rows, or an object with such a list as "data"; in one
+    of the formats of import_formats.py. Texts are read as pairs (`parse_pairs`) if most of the
+    file's are marked so or begin with a question, else as chains (`parse_chain`).
 
-    `reasoning`: what becomes of thoughts, whether marked in the text (teacher/thoughts.py) or in a
-    field of their own: "drop", or "steps": they are the steps of the samples that have some.
+    `reasoning`: what to do with thoughts, whether marked in the text (teacher/thoughts.py) or in a
+    separate field: "drop", or "steps", which makes them the steps of the samples that have some.
 
-    A sample whose finish_reason is not one of a complete answer is rejected. A row that has no such
-    field is believed to be complete; a null one is not if other rows say how they ended.
+    A sample whose finish_reason is not one of a complete answer is rejected. A row without
+    this field is taken as complete; a null one is not if other rows have a value.
 
     The source of an annotation is {"kind": "imported", "file", "format", "model" and
     "finish_reason" if the file says, "sample": a count from 0 among those of its problem}, or the
@@ -98,7 +98,7 @@ class _How(NamedTuple):
 
 
 class _Reader:
-    """Turns the samples of one file into annotations, or says why not."""
+    """Turns the samples of one file into annotations or rejections."""
 
     def __init__(self, file: str, form: str, questions: Questions, how: _How) -> None:
         self._file, self._form = file, form

@@ -1,22 +1,28 @@
-"""Questions of the evaluation among those that are trained on.
+"""Finds questions of the evaluation in the training data.
 
-Two rules drop a row: the same question, and the same question with other numbers. The third, long
-stretches of words in common, is for reading: on word problems it fires on whole families that
-share an opening sentence, and 8-grams alone would drop 443 of the 700 SVAMP training questions.
+Two rules drop a row: the same question, and the same question with other numbers. The third rule,
+long runs of common words, is only for people to read: on word problems it finds whole families with
+the same opening sentence, and 8-grams alone would drop 443 of the 700 SVAMP training questions.
 """
 
 import dataclasses
+import heapq
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from distill_jax.annotations.verify import Rejected, reject
 from distill_jax.records import Annotation, Problem
+from distill_jax.tracking import progress
 
 WORDS = 8  # of a stretch; open-r1 and others use the same length
+LISTED = 10_000  # overlaps: a person reads no more, and a million would fill gigabytes
+_MOST_KEPT = 100_000  # answers of `_worst`
 
 _NUMBER = re.compile(r"[0-9]+(?:[.,/][0-9]+)*")
 _WORD = re.compile(r"\w+")
+_NO_WORDS = {code: " " for code in range(128) if not _WORD.match(chr(code))}
+_NO_LETTERS = bytes(code for code in range(128) if not chr(code).isalpha() and chr(code) != "_")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,24 +37,39 @@ class Overlap:
 
 
 class Leaks:
-    """What is known of the evaluation's questions."""
+    """The questions of the evaluation, prepared for the search."""
 
     def __init__(self, problems: Iterable[Problem], *, templated: bool, most: float):
-        """`templated`: questions are expected to differ in numbers only, so that just the very same
-        one is a leak. `most`: the largest share of a question that may lie in stretches of WORDS
-        words in common; 1 = all of it."""
+        """`templated`: questions may differ only in numbers, so only the same question is a leak.
+        `most`: the largest share of a question that common runs of WORDS words may cover; 1 =
+        all."""
         self._most = most
         self._exact: dict[str, Problem] = {}
         self._masked: dict[str, Problem] = {}
-        self._stretches: dict[tuple[str, ...], list[Problem]] = {}
+        self._fives: set[tuple[str, ...]] = set()
+        stretches: dict[tuple[str, ...], list[Problem]] = {}
         for problem in problems:
             text = normalised(problem.question)
             self._exact.setdefault(text, problem)
             if templated:
                 continue
             self._masked.setdefault(_mask(text), problem)
-            for stretch in set(_stretches(_WORD.findall(text))):
-                self._stretches.setdefault(stretch, []).append(problem)
+            words = _words(text)
+            self._fives.update(_every(1, 5, words))
+            for stretch in set(_stretches(words)):
+                stretches.setdefault(stretch, []).append(problem)
+        self._letters = {mask.encode().translate(None, _NO_LETTERS) for mask in self._masked}
+        # Stretches of the same problems share one tuple of them, by which `_worst` knows it. Of
+        # those that cover a question equally the one with the greatest id counts: the last.
+        shared: dict[tuple[str, ...], tuple[Problem, ...]] = {}
+        self._stretches = {
+            stretch: shared.setdefault(
+                tuple(problem.id for problem in found),
+                tuple(sorted(found, key=lambda problem: problem.id) if found[1:] else found),
+            )
+            for stretch, found in stretches.items()
+        }
+        self._worst_of: dict[tuple[tuple[int, int, int], ...], tuple[Problem, int]] = {}
 
     def drop(
         self, annotations: Sequence[Annotation]
@@ -59,12 +80,12 @@ class Leaks:
         """
         kept, rejected = [], []
         overlaps: dict[str, Overlap] = {}
-        for annotation in annotations:
+        for annotation in progress.each(annotations, "looking for leaks", len(annotations)):
             text = normalised(annotation.question)
             if (same := self._exact.get(text)) is not None:
                 rejected.append(reject(annotation, "leak", f"the question of {same.id}"))
                 continue
-            if self._masked and (same := self._masked.get(_mask(text))) is not None:
+            if (same := self._with_other_numbers(text)) is not None:
                 detail = f"the question of {same.id} with other numbers"
                 rejected.append(reject(annotation, "leak with other numbers", detail))
                 continue
@@ -78,20 +99,60 @@ class Leaks:
                 kept.append(annotation)
         return kept, rejected, list(overlaps.values())
 
-    def _overlap(self, annotation: Annotation, text: str) -> Overlap | None:
-        words = _WORD.findall(text)
-        covered: dict[str, set[int]] = {}
-        problems: dict[str, Problem] = {}
-        for start, stretch in enumerate(_stretches(words)):
-            for problem in self._stretches.get(stretch, ()):
-                problems[problem.id] = problem
-                covered.setdefault(problem.id, set()).update(range(start, start + WORDS))
-        if not covered:
+    def _with_other_numbers(self, text: str) -> Problem | None:
+        # Of questions that are the same but for numbers the letters are the same, which is seen
+        # without taking them apart.
+        if text.isascii() and text.encode().translate(None, _NO_LETTERS) not in self._letters:
             return None
-        worst = max(covered, key=lambda name: (len(covered[name]), name))
-        share = round(len(covered[worst]) / len(words), 4)
-        question = problems[worst].question
-        return Overlap(annotation.id, worst, share, annotation.question, question)
+        return self._masked.get(_mask(text))
+
+    def _overlap(self, annotation: Annotation, text: str) -> Overlap | None:
+        words = _words(text)
+        known = self._stretches
+        # Eight words in common hold five that begin at every fourth word: most questions share
+        # none of those, and are done with.
+        if self._fives.isdisjoint(_every(4, 5, words)):
+            return None
+        runs: list[tuple[tuple[Problem, ...], int, int]] = []  # problems, first and last start
+        for start, stretch in enumerate(_stretches(words)):
+            if (found := known.get(stretch)) is None:
+                continue
+            if runs and runs[-1][0] is found and runs[-1][2] == start - 1:
+                runs[-1] = found, runs[-1][1], start
+            else:
+                runs.append((found, start, start))
+        if not runs:
+            return None
+        worst, covered = self._worst(runs)
+        share = round(covered / len(words), 4)
+        return Overlap(annotation.id, worst.id, share, annotation.question, worst.question)
+
+    def _worst(self, runs: list[tuple[tuple[Problem, ...], int, int]]) -> tuple[Problem, int]:
+        """The problem that covers most, and how many words it covers.
+
+        Families of questions begin alike: what was found for one holds for those that have the same
+        stretches, however many problems are behind each.
+        """
+        if len(runs) == 1:
+            problems, first, last = runs[0]
+            return problems[-1], last - first + WORDS
+        offset = runs[0][1]
+        key = tuple((id(found), first - offset, last - offset) for found, first, last in runs)
+        if (known := self._worst_of.get(key)) is not None:
+            return known
+        covered: dict[str, tuple[int, int]] = {}  # id: words covered, and the word behind them
+        by_id: dict[str, Problem] = {}
+        for found, first, last in runs:
+            end = last + WORDS
+            for problem in found:
+                words, before = covered.get(problem.id, (0, 0))
+                covered[problem.id] = words + end - max(first, before), end
+                by_id[problem.id] = problem
+        worst = max(covered, key=lambda name: (covered[name][0], name))
+        if len(self._worst_of) == _MOST_KEPT:
+            self._worst_of.clear()
+        self._worst_of[key] = by_id[worst], covered[worst][0]
+        return self._worst_of[key]
 
 
 def trained_on(
@@ -116,14 +177,32 @@ def trained_on(
 
 def normalised(question: str) -> str:
     """A question in lower case, with single spaces and without accents of width or form (NFKC)."""
-    text = unicodedata.normalize("NFKC", question).casefold()
-    return " ".join(text.split())
+    if not question.isascii():
+        question = unicodedata.normalize("NFKC", question)
+    return " ".join(question.casefold().split())
 
 
 def _mask(text: str) -> str:
-    """Numbers become `0`, whatever their length; punctuation goes, spaces become single ones."""
-    return " ".join(_WORD.findall(_NUMBER.sub("0", text)))
+    """Numbers become `0`, whatever their length; punctuation is removed, spaces become single."""
+    return " ".join(_words(_NUMBER.sub("0", text)))
 
 
-def _stretches(words: Sequence[str]) -> list[tuple[str, ...]]:
-    return [tuple(words[i : i + WORDS]) for i in range(len(words) - WORDS + 1)]
+def _words(text: str) -> list[str]:
+    return text.translate(_NO_WORDS).split() if text.isascii() else _WORD.findall(text)
+
+
+def _stretches(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    return _every(1, WORDS, words)
+
+
+def _every(step: int, count: int, words: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """The stretches of `count` words that begin at every `step`-th one."""
+    return zip(*(words[i::step] for i in range(count)), strict=False)
+
+
+def most_alike(overlaps: Sequence[Overlap]) -> list[Overlap]:
+    """At most LISTED of the overlaps, in their order: those of the largest shares."""
+    if len(overlaps) <= LISTED:
+        return list(overlaps)
+    places = heapq.nlargest(LISTED, range(len(overlaps)), key=lambda i: (overlaps[i].share, -i))
+    return [overlaps[place] for place in sorted(places)]

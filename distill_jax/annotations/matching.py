@@ -1,4 +1,4 @@
-"""Which problem a row of a file is about: by its id, or by the question in it."""
+"""Finds the problem of a file's row, by its id or by the question in it."""
 
 import re
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ _BEGINNING = re.compile(
     r"(?:^|\n)\s*|\b(?:Q|Question|Problem|Input|Instruction|User|Human) ?[0-9]{0,3}:\s*"
     r"|\\boxed\{\}\.?\s*"
 )
-# What may stand behind it.
+# What may follow it.
 _TAIL = re.compile(
     r"(?:(?:^|\s)(?:A|Answer|Solution|Response|Output|Assistant|Rationale|Reasoning|Steps|"
     r"Subquestions(?: and solutions)?):|let's think step by step[.:]?|#{2,}(?: ?Response:)?|-->|"
@@ -40,9 +40,9 @@ class Questions:
     def find(self, identifier: str, prompt: str) -> Problem | None:
         """The problem with this id, else the one whose question `prompt` is or ends with.
 
-        The question may stand after examples or an instruction, from the beginning of a line or a
-        label on, and before an `A:` and the like. There is no fuzzy matching. An id does not
-        count where the prompt is the question of another problem.
+        The question may come after examples or an instruction, at the beginning of a line or after
+        a label, and before an `A:` or similar. There is no fuzzy matching. An id does not count if
+        the prompt is the question of another problem.
         """
         asked = self._asked(prompt) or self._at_the_end(prompt)
         return asked or self._by_id.get(identifier)

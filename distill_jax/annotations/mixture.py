@@ -1,7 +1,7 @@
 """Mix Distillation (Li et al. 2025, https://arxiv.org/abs/2502.12143): each problem from one file.
 
-Only problems that every file annotates take part, so that every mixture, and each file by itself,
-is about the same problems with the same number of rows, and no mixture sees more than its parts.
+Only problems that every file annotates are used, so every mixture, and each single file, has the
+same problems with the same number of rows, and no mixture sees more than its parts.
 """
 
 import collections
@@ -26,12 +26,12 @@ class Mixture(NamedTuple):
 
 
 def file_labels(paths: Sequence[str]) -> tuple[str, ...]:
-    """The last parts of each path, as few as tell them apart.
+    """The last parts of each path, as few as needed to make them different.
 
     >>> file_labels(["runs/long/annotations.jsonl", "runs/short/annotations.jsonl"])
     ('long/annotations.jsonl', 'short/annotations.jsonl')
 
-    Raises UserError where a path is given twice.
+    Raises UserError if a path is given twice.
     """
     parts = [pathlib.PurePath(path).parts for path in paths]
     for count in range(1, max(map(len, parts), default=0) + 1):
@@ -50,7 +50,7 @@ def common(
     """(kept, rejected): the annotations of problems that every file has, as many of each file.
 
     Of a problem with three annotations in one file and two in the other, two of each are kept.
-    Raises UserError where no problem is in all files.
+    Raises UserError if no problem is in all files.
     """
     counts = {file: collections.Counter() for file in mixture.files}
     for annotation in annotations:
@@ -78,11 +78,11 @@ def common(
 
 
 def assign(annotations: Sequence[Annotation], mixture: Mixture) -> list[Annotation]:
-    """Of every problem the annotations of its file, in the order of the first file's problems.
+    """The annotations of each problem from its file, in the order of the first file's problems.
 
-    The order by a hash of seed and question decides: its beginning belongs to the first file, and
-    so on, each share rounded to whole problems. So with one seed a larger share of the first file
-    only adds problems to it, and every mixture has the same problems in the same order.
+    Problems are sorted by a hash of seed and question. The first ones belong to the first file, and
+    so on, with each share rounded to whole problems. So with the same seed, a larger share of the
+    first file only adds problems to it, and every mixture has the same problems in the same order.
     """
     questions = {annotation.id: annotation.question for annotation in annotations}
     ranked = sorted(questions, key=lambda name: (_hash(mixture.seed, questions[name]), name))

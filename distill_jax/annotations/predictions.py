@@ -1,8 +1,9 @@
-"""Our own predictions.jsonl as a source of annotations: what a student got right, it can teach.
+"""Our own predictions.jsonl as a source of annotations: students can learn from their right
+answers.
 
-Of a row, which is a problem, every sample that is right and finished becomes an annotation; the
-others say why not. What a student is shown of its own answers is what it wrote: rendered under the
-scheme that they were written in, such an annotation is the same dialogue again.
+A row is a problem. Every sample that is right and finished becomes an annotation; the others get a
+reason. Students learn exactly their own text: rendered under the scheme in which it was written,
+such an annotation is the same dialogue again.
 """
 
 import dataclasses
@@ -19,7 +20,7 @@ from distill_jax.text.transcript import SCHEMES, parse
 _LARGEST = 1e15  # of tokens, and of a log-probability without its sign
 KEYS = ("question", "answer", "turns", "prediction", "status")
 
-# Where a chain's step ends: a line that holds something, and after it another one.
+# The end of a chain's step: a line with text, and another one after it.
 _NEXT_LINE = re.compile(r"(?<=\S)\n(?=.*\S)")
 
 
@@ -60,7 +61,7 @@ def _generation(
         detail = f"status {sample.status}, {sample.prediction!r} for {prediction.answer!r}"
         objection = reason, detail
     elif any(MARKER in step.solution for step in steps):
-        objection = "answer mark in a step", f"{MARKER} stands elsewhere than before the answer"
+        objection = "answer mark in a step", f"{MARKER} is not only before the answer"
     return Generation(
         prediction.question,
         sample.completion,
@@ -74,7 +75,7 @@ def _generation(
 def _steps(turns: tuple[Turn, ...], answer: str | None) -> tuple[Step, ...]:
     """The steps of a dialogue, or the lines of a chain, without the mark and the answer.
 
-    A chain of nothing but the answer (answer_only) has no steps.
+    A chain with only the answer (answer_only) has no steps.
     """
     solutions = [turn.text for turn in turns if turn.role == "solver"]
     last = solutions[-1] if solutions else ""
@@ -95,7 +96,7 @@ def _steps(turns: tuple[Turn, ...], answer: str | None) -> tuple[Step, ...]:
 def _prediction(row: Row) -> Prediction:
     try:
         prediction = records.prediction_from_dict(row)
-    except (TypeError, AttributeError) as error:  # turns or samples that are not what they should
+    except (TypeError, AttributeError) as error:  # turns or samples of a wrong type
         raise Malformed(f"not a prediction: {error}") from None
     for each in (prediction, *prediction.samples):
         texts = [

@@ -1,13 +1,14 @@
-"""Cut chains into what restates and what infers: `python -m distill_jax.annotations.segment`.
+"""Cuts chains into parts that restate and parts that infer: `python -m
+distill_jax.annotations.segment`.
 
     python -m distill_jax.annotations.segment --entropies DIR/entropies.jsonl --output OUT
 
-DIR is what distill_jax.run.entropies wrote. OUT gets
+DIR is the output of distill_jax.run.entropies. OUT gets
 
-    annotations.jsonl  pairs of what restates and what infers, for the scheme socratic
-    chains.jsonl       the same text as chains, which is what they are to be compared with
-    summary.json       how many of what, and how well the entropy tells pieces with an equation
-                       from the others (auroc: 0.5 is chance)
+    annotations.jsonl  pairs of a part that restates and one that infers, for the scheme socratic
+    chains.jsonl       the same text as chains, for a comparison
+    summary.json       counts, and how well the entropy separates pieces with an equation from the
+                       others (auroc: 0.5 is chance)
 
 See segments.py for the method.
 """
@@ -25,7 +26,7 @@ from distill_jax.annotations.segments import Segment
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Step, to_json
 from distill_jax.settings import command_line
-from distill_jax.workdir import write_json, write_text
+from distill_jax.workdir import local_path, write_json, write_text
 
 
 def main(argv: list[str]) -> None:
@@ -49,7 +50,9 @@ def main(argv: list[str]) -> None:
     )  # fmt: skip
     parser.add_argument("--output", required=True, help="the directory to write to")
     arguments = parser.parse_args(argv)
-    rows = [row for _, row in records.read_json_lines(arguments.entropies)]
+    rows = [
+        row for _, row in records.read_json_lines(local_path(arguments.entropies, "--entropies"))
+    ]
     if not rows:
         raise UserError(f"--entropies={arguments.entropies}: no chain is in it")
     try:
@@ -58,7 +61,7 @@ def main(argv: list[str]) -> None:
         raise UserError(
             f"--entropies={arguments.entropies}: not a file of distill_jax.run.entropies ({error})"
         ) from None
-    write(cut, arguments, pathlib.Path(arguments.output))
+    write(cut, arguments, local_path(arguments.output, "--output"))
 
 
 def _cut(row: dict[str, Any], arguments: argparse.Namespace) -> list[Segment]:

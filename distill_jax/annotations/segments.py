@@ -1,4 +1,4 @@
-"""Chains cut into what restates and what infers, by the entropy of a scorer (AS-ES learning).
+"""Chains cut into parts that restate and parts that infer, by a scorer's entropy (AS-ES learning).
 
 Xi et al. 2024, AS-ES Learning (https://arxiv.org/abs/2403.01969), as in its code
 (https://github.com/rootnx/AS-ES-learning): a chain is cut at sentence ends, lines and commas. A
@@ -7,9 +7,9 @@ times the mean over the pieces of its chain, else extractive (given: easy to pre
 extractive pieces and the run of abstractive ones after it are a step, so that decomposer and
 solver take turns with them.
 
-Two things differ from that code, which cuts `1,000` in two and predicts single pieces though its
-two models take turns: a comma between digits does not cut here, and neighbours of one kind are one
-segment. Pieces keep what they end with, so that nothing is lost unless short ones are dropped.
+There are two differences from that code, which cuts `1,000` in two and predicts single pieces
+although its two models take turns: a comma between digits does not cut here, and neighbours of one
+kind are one segment. Pieces keep their end marks, so nothing is lost unless short ones are dropped.
 """
 
 import bisect
@@ -22,7 +22,7 @@ from typing import NamedTuple
 from distill_jax.records import Step
 from distill_jax.text.written_equations import marks, plain_equations
 
-# A full stop outside of numbers, a line end, a comma outside of numbers, and what repeats them.
+# A full stop outside numbers, a line end, a comma outside numbers, and their repetitions.
 _CUT = r"(?:(?<!\d)\.|\.(?![\d.])|\n|(?<!\d),|,(?!\d))"
 _BORDER = re.compile(rf"{_CUT}(?:{_CUT}|\s)*+")
 
@@ -36,7 +36,7 @@ class Piece(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """Neighbouring pieces of one kind, as they stand in the chain."""
+    """Neighbouring pieces of one kind, as in the chain."""
 
     text: str
     abstractive: bool
@@ -156,14 +156,14 @@ def merged(texts: Sequence[str], kinds: Sequence[bool]) -> list[Segment]:
 
 
 def rejoined(cut: Sequence[Segment]) -> str:
-    """The chain of what was kept: what a student that is compared must be trained on, too."""
+    """The chain of the kept parts; a student for comparison must be trained on it."""
     return "".join(segment.text for segment in cut).strip()
 
 
 def steps_of(cut: Sequence[Segment]) -> tuple[Step, ...]:
-    """Pairs of what restates and what infers, as subquestions and solutions.
+    """Pairs of a part that restates and one that infers, as subquestions and solutions.
 
-    An inference at the beginning has the subquestion "". What restates at the end is part of the
+    An inference at the beginning has the subquestion "". A restating part at the end belongs to the
     last solution; a chain that only restates is one step, with the subquestion "". White space
     around each text is dropped.
 

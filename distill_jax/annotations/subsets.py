@@ -1,9 +1,11 @@
-"""Which problems are trained on: the first ones, a share, and what is held out for dev.
+"""Which problems are trained on: the first ones, a share, and those that are not held out for dev.
 
 A problem may have several annotations; they always go together.
 """
 
 import hashlib
+import heapq
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -13,17 +15,21 @@ from distill_jax.settings import ranges
 
 
 def first_problems(annotations: Sequence[Annotation], count: int) -> list[Annotation]:
-    """Those of the first so many problems, 0 = all."""
-    ids = list(dict.fromkeys(annotation.id for annotation in annotations))
-    wanted = set(ids[:count] if count else ids)
+    """The annotations of the first `count` problems; 0 = all."""
+    if not count:
+        return list(annotations)
+    ids = dict.fromkeys(annotation.id for annotation in annotations)
+    wanted = set(itertools.islice(ids, count))
     return [annotation for annotation in annotations if annotation.id in wanted]
 
 
 def share_of_questions(annotations: Sequence[Annotation], share: float) -> list[Annotation]:
-    """Those of a share of the questions (at least one), chosen by a hash of the question.
+    """The annotations of a share of the questions (at least one), chosen by a hash of the question.
 
     The choice depends neither on order nor on seed, and a smaller share is part of a larger one.
     """
+    if share == 1.0:
+        return list(annotations)
     questions = _by_hash(annotation.question for annotation in annotations)
     chosen = set(questions[: max(1, round(share * len(questions)))])
     return [annotation for annotation in annotations if annotation.question in chosen]
@@ -48,9 +54,10 @@ def held_out_questions(questions: Iterable[str], count: int, train_problems: int
     >>> len(held_out_questions(map(str, range(206)), 200, train_problems=6))
     200
     """
-    ordered = _by_hash(questions)
-    left = len(ordered) - train_problems if train_problems else 0
-    return set(ordered[: min(count, max(len(ordered) // 10, left))])
+    different = set(questions)
+    left = len(different) - train_problems if train_problems else 0
+    count = min(count, max(len(different) // 10, left))
+    return set(heapq.nsmallest(count, different, key=_hash)) if count else set()
 
 
 def hold_out(
@@ -78,7 +85,11 @@ def _digest(question: str) -> int:
 
 
 def _by_hash(questions: Iterable[str]) -> list[str]:
-    return sorted(set(questions), key=lambda question: hashlib.sha256(question.encode()).digest())
+    return sorted(set(questions), key=_hash)
+
+
+def _hash(question: str) -> bytes:
+    return hashlib.sha256(question.encode()).digest()
 
 
 def mistakes(data: Any) -> list[str]:

@@ -1,7 +1,7 @@
 """Ask the students of a finished run: `python -m distill_jax.ask --workdir runs/demo "question"`.
 
-Without a question it asks for one; with --serve it is a web page on this machine, and a server of
-OpenAI's interface.
+Without a question you can type several. With --serve it is a web page on this machine, and a server
+with OpenAI's interface.
 """
 
 import importlib.util
@@ -22,17 +22,22 @@ SECTIONS = ("sampling.", "evaluation.", "mesh.")
 def main(argv: list[str]) -> None:
     """Open the run, answer."""
     parser = command_line.parser("ask", "Ask the students of a finished run a question.")
-    parser.add_argument("question", nargs="?", help="without: type questions one after the other")
+    parser.add_argument("question", nargs="?", help="default: type questions, one after another")
     parser.add_argument("--workdir", required=True, help="the directory of the run")
     parser.add_argument(
         "--serve", action="store_true",
-        help="a web page, and OpenAI's interface at /v1 (needs the extra [serve])",
+        help="serve a web page, and OpenAI's interface at /v1 (needs the extra [serve])",
     )  # fmt: skip
     parser.add_argument(
-        "--host", default="127.0.0.1", help="of --serve: an address that others can reach"
+        "--host",
+        default="127.0.0.1",
+        help="for --serve: an address that others can reach",
     )
     parser.add_argument(
-        "--port", type=int, default=8000, help="of --serve (8000); 0 = one that is free"
+        "--port",
+        type=int,
+        default=8000,
+        help="for --serve (default: 8000); 0 = a free one",
     )
     rest, overrides = command_line.split_overrides(argv)
     arguments = parser.parse_args(rest)
@@ -72,9 +77,9 @@ def main(argv: list[str]) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A socket at the address, before anything heavy is done; a warning where others reach it.
+    """A socket at the address, before anything heavy is done; warns if others can reach it.
 
-    Raises UserError where the server's libraries are missing or the address cannot be had.
+    Raises UserError if the server's libraries are missing or the address cannot be used.
     """
     missing = [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
     if missing:
@@ -92,7 +97,7 @@ def _listen(host: str, port: int) -> socket.socket:
     if not ipaddress.ip_address(listening.getsockname()[0]).is_loopback:
         print(
             f"warning: --host={host}: everyone who reaches this machine's port "
-            f"{listening.getsockname()[1]} can ask the students; there is no password",
+            f"{listening.getsockname()[1]} can ask the students, because there is no password",
             file=sys.stderr,
         )
     return listening

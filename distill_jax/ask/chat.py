@@ -1,11 +1,11 @@
 """OpenAI's chat completions, answered by the pair of students.
 
 The last message, of the user, is the question: the students were trained on single questions. The
-assistant's message is the dialogue (choice.py); beside it stands `dialogue`: {"answer", "status",
+assistant's message is the dialogue (choice.py); beside it is `dialogue`: {"answer", "status",
 "note", "turns": [records.Turn], "percentile", "unfamiliar"}, the last two as in
-`run.students.Solution`, `dialogues` if several were asked for, and `warnings` about what of the
-request has no effect. Streamed, a chunk is a token, the first has the warnings, and the last one of
-a dialogue has `dialogue`.
+`run.students.Solution`, `dialogues` if several were asked for, and `warnings` about parts of
+the request without effect. In a stream, a chunk is a token; the first chunk has the warnings, and
+the last one of a dialogue has `dialogue`.
 """
 
 import contextlib
@@ -64,7 +64,7 @@ class Reply:
         self._warnings = {"warnings": list(chat.warnings)} if chat.warnings else {}
 
     async def whole(self) -> Response:
-        """A `chat.completion`. Raises Refused where the students cannot answer."""
+        """A `chat.completion`. Raises Refused if the students cannot answer."""
         choices, done = [], []
         for number in range(self._chat.choices):
             choice = self._begin()
@@ -73,7 +73,7 @@ class Reply:
                     if event["event"] == "error":
                         raise _refused(event)
             if choice.finish is None:
-                return Response(status_code=499)  # the client has gone: nobody reads this
+                return Response(status_code=499)  # the client is gone, so nobody reads this
             done.append(choice)
             message = {"role": "assistant", "content": choice.text, "refusal": None}
             choices.append(self._choice(number, choice.tokens, choice.finish, message=message))
@@ -87,7 +87,7 @@ class Reply:
         )  # fmt: skip
 
     async def stream(self) -> AsyncGenerator[str, None]:
-        """Server-sent events; who waits is told by comments, which clients pass over."""
+        """Server-sent events. Comments, which clients ignore, tell them that they have to wait."""
         done = []
         for number in range(self._chat.choices):
             choice = self._begin()
@@ -157,7 +157,7 @@ def _dialogue(end: Event) -> dict[str, Any]:
 
 
 def _logprob(token: Token) -> dict[str, Any]:
-    """Of the token that was written; others are not known."""
+    """The log-probability of the written token; others are not known."""
     return {
         "token": token.text, "logprob": token.log_probability,
         "bytes": list(token.text.encode()), "top_logprobs": [],

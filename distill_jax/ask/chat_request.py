@@ -1,4 +1,4 @@
-"""What a program asks of OpenAI's chat completions, checked; and what of it changes nothing."""
+"""Checks a request for OpenAI's chat completions, and finds the parts without effect."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -11,27 +11,27 @@ from distill_jax.errors import UserError
 from distill_jax.records import shorten
 from distill_jax.run.students import Students
 
-MOST_CHOICES = 16  # of one request: one after the other, others wait meanwhile
+MOST_CHOICES = 16  # of one request; they run one after another, while others wait
 MOST_STOPS = 16
 USED = {
     "model", "messages", "temperature", "top_p", "seed", "n", "max_tokens", "max_completion_tokens",
     "stop", "logprobs", "top_logprobs", "stream", "stream_options",
 }  # fmt: skip
-# For the books of whoever runs a server: no answer depends on them.
+# Accounting for servers; no answer depends on them.
 BOOKKEEPING = {"user", "metadata", "store", "safety_identifier", "prompt_cache_key", "service_tier"}
-# What says that nothing special is wanted.
+# Values that ask for nothing special.
 PLAIN = {"response_format": {"type": "text"}, "modalities": ["text"], "parallel_tool_calls": True}
 
 
 @dataclasses.dataclass(frozen=True)
 class ChatRequest:
-    """A body that was checked.
+    """A checked body.
 
     settings     of Students.solve (`question.RANGES`)
     choices      how many dialogues, `n`; number i has the seed of the first + i
-    most_tokens  after how many a dialogue is stopped; None = where the students stop
+    most_tokens  a dialogue stops after so many; None = where the students stop
     stop         texts before which a message ends
-    warnings     what is not used, a sentence each
+    warnings     the parts that are not used, a sentence each
     """
 
     question: str
@@ -53,7 +53,7 @@ class ChatRequest:
 
 
 def check_body(body: Any, name: str, students: Students) -> ChatRequest:
-    """What is asked for; raises Refused naming what the students cannot do."""
+    """The request; raises Refused, which names what the students cannot do."""
     if not isinstance(body, dict):
         raise Refused(400, "the body must be a JSON object")
     check_model(body.get("model"), name)
@@ -84,7 +84,7 @@ def check_body(body: Any, name: str, students: Students) -> ChatRequest:
 
 
 def check_model(model: Any, name: str) -> None:
-    """Raise Refused where `model` is not the one that is served."""
+    """Raise Refused if `model` is not the one that is served."""
     if model is None:
         raise Refused(400, f"model is missing: {name!r}", "model")
     if model != name:
@@ -99,7 +99,7 @@ def _messages(messages: Any) -> list[Any]:
 
 
 def _question(last: Any) -> str:
-    """The text of the last message; raises Refused where it is none of a user."""
+    """The text of the last message; raises Refused if it is not a user's."""
     if not isinstance(last, dict) or last.get("role") != "user":
         raise Refused(400, "messages: the last one must be of role 'user'", "messages")
     content = last.get("content")
@@ -113,7 +113,7 @@ def _question(last: Any) -> str:
 
 
 def _whole(body: Mapping[str, Any], key: str, low: int, high: int | None = None) -> int | None:
-    """The whole number of a key, None where it has none; raises Refused out of range."""
+    """The whole number of a key, None if it has none; raises Refused out of range."""
     value = body.get(key)
     if value is None:
         return None
@@ -140,7 +140,7 @@ def _stops(stop: Any) -> tuple[str, ...]:
 
 
 def _unread(messages: Sequence[Any]) -> list[str]:
-    """A warning where there are messages before the last one."""
+    """A warning if there are messages before the last one."""
     earlier = [m.get("role") if isinstance(m, dict) else None for m in messages[:-1]]
     if not earlier:
         return []
@@ -152,7 +152,7 @@ def _unread(messages: Sequence[Any]) -> list[str]:
 
 
 def _unused(body: Mapping[str, Any]) -> list[str]:
-    """A warning for everything else that wants something of the answer."""
+    """A warning for every other key that would change the answer."""
     return [
         f"{_name(key)} has no effect: the students write as they were trained to"
         for key, value in body.items()
@@ -161,5 +161,5 @@ def _unused(body: Mapping[str, Any]) -> list[str]:
 
 
 def _name(key: str) -> str:
-    """A key of someone else's, to be sent back: what is not unicode is spelt out."""
+    """A client's key, to be sent back; characters that are not unicode are spelt out."""
     return shorten(key).encode("utf-8", "backslashreplace").decode()

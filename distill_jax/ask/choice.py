@@ -1,10 +1,10 @@
-"""A dialogue as the text of a message: token by token, up to where the request wants it to end.
+"""A dialogue as the text of a message, token by token, up to the end that the request asks for.
 
-A turn is a line. If there are several roles it begins with the role's name; a turn without text,
-which only ends the dialogue, has no line:
+A turn is a line. If there are several roles, it begins with the role's name. A turn without text,
+which only ends the dialogue, is not shown:
 
-    decomposer: How many legs has a cat?
-    solver: 4
+    decomposer: How many are there after winning 8?
+    solver: 4 + 8 = 12
 """
 
 import dataclasses
@@ -16,8 +16,8 @@ from distill_jax.ask.line import Event
 
 @dataclasses.dataclass(frozen=True)
 class Token:
-    """A piece of a message. A line break has the log-probability with which the turn before it was
-    ended; the name of a role, which nobody chose, has 0; an end that no line follows has no text.
+    """A piece of a message. A line break has the log-probability of the end of the turn before it;
+    the name of a role, which nobody chose, has 0; the last end has no text.
     """
 
     text: str
@@ -25,9 +25,9 @@ class Token:
 
 
 class Stops:
-    """Passes tokens on up to the first of some texts, which may lie across several of them.
+    """Passes tokens on up to the first of some texts, which may span several tokens.
 
-    found  the text that came; None = none has
+    found  the text that occurred; None = none yet
 
     >>> stops = Stops(("ab",))
     >>> [[t.text for t in stops.pass_on(Token(text, 0.0))] for text in ("xa", "ca", "b")]
@@ -42,7 +42,7 @@ class Stops:
         self._held: list[Token] = []  # a text may begin in the first of them
 
     def pass_on(self, token: Token) -> list[Token]:
-        """What is known to come before the texts; nothing more once one is found."""
+        """The tokens that are certainly before the texts; none after one is found."""
         self._held.append(token)
         text = "".join(held.text for held in self._held)
         places = [(text.find(each), each) for each in self._texts if each in text]
@@ -59,7 +59,7 @@ class Stops:
         return passed
 
     def rest(self) -> list[Token]:
-        """What was held, where nothing follows."""
+        """The tokens that were held back, after the end."""
         held, self._held = self._held, []
         return held
 
@@ -72,7 +72,7 @@ def _begun(text: str, stop: str) -> int:
 class Choice:
     """Takes the events of one dialogue (ask/line.py).
 
-    tokens   of the message so far; what may be the beginning of a text to stop before is held back
+    tokens   of the message so far; a possible beginning of a stop text is held back
     finish   why it has ended, in OpenAI's words, "stop" or "length"; None = it has not
     written  tokens of the students up to there, end marks included
     """
@@ -98,7 +98,7 @@ class Choice:
         return self._end
 
     def take(self, event: Event) -> list[Token]:
-        """The new tokens of the message; none once it has ended."""
+        """The new tokens of the message; none after it has ended."""
         known = len(self.tokens)
         if self.finish is None and event["event"] == "turn":
             self._take_turn(event)
@@ -135,7 +135,7 @@ class Choice:
                 return
 
     def _begin_line(self, role: str) -> None:
-        """The ends of the turns before are a line break; a dialogue does not begin with one."""
+        """Earlier ends of turns become a line break; a dialogue does not begin with one."""
         for number, log_probability in enumerate(self._ends, start=1):
             is_break = number == len(self._ends) and self._turns[0]["text"]
             self._say("\n" if is_break else "", log_probability)

@@ -1,4 +1,5 @@
-"""What is let in: requests of the page and of programs, small JSON bodies; what browsers may do.
+"""Which requests are answered: those of the page and of programs, with small JSON bodies; and what
+browsers may do.
 
 A page of another site cannot read answers (no CORS header is sent), and here it cannot ask either:
 requests with a foreign Origin are refused, and so are foreign Host names, with which a site could
@@ -30,7 +31,7 @@ HEADERS = {
 
 
 class Guard:
-    """Around the whole application."""
+    """Checks every request to the application."""
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str] | None):
         """`hosts`: names by which the server may be called; None = any, for one on a network."""
@@ -51,7 +52,7 @@ class Guard:
         await app(scope, receive, send_guarded)
 
     def _refusal(self, headers: Headers) -> str:
-        """Why a request is not let in, "" where it is."""
+        """Why a request is refused; "" if it is answered."""
         host = headers.get("host", "")
         if self._hosts is not None and _host_name(host) not in self._hosts:
             return "this server answers to localhost and 127.0.0.1 only\n"
@@ -62,7 +63,7 @@ class Guard:
 
 
 def _host_name(host: str) -> str | None:
-    """The name in a Host header, without port and brackets; None where there is none."""
+    """The name in a Host header, without port and brackets; None if there is none."""
     try:
         return urllib.parse.urlsplit(f"//{host}").hostname
     except ValueError:
@@ -99,8 +100,8 @@ class Refused(HTTPException):
 async def read_json(request: Request) -> Any:
     """The body of a request.
 
-    Raises Refused: 415 where it does not say that it is JSON, 413 where it is longer than
-    MOST_BYTES, 400 where it is no JSON.
+    Raises Refused: 415 if it does not say that it is JSON, 413 if it is longer than MOST_BYTES, 400
+    if it is not JSON.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
@@ -117,4 +118,4 @@ async def read_json(request: Request) -> Any:
 
 
 def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")

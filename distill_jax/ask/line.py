@@ -43,7 +43,7 @@ class Asked:
 
 
 class Ticket:
-    """A place in the line. `events` ends with None where nobody listens any more."""
+    """A place in the line. `events` ends with None if nobody listens any more."""
 
     def __init__(self, asked: Asked):
         self.asked = asked
@@ -52,7 +52,7 @@ class Ticket:
 
 
 class Line:
-    """To be used from one event loop; the students answer in a thread of their own."""
+    """Use it from one event loop; the students answer in a separate thread."""
 
     def __init__(self, students: Students):
         self.students = students
@@ -60,7 +60,7 @@ class Line:
         self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1)
 
     def check_room(self) -> None:
-        """Raise Refused where nobody else is let in."""
+        """Raise Refused if too many are waiting."""
         if len(self._tickets) > MOST_WAITING:
             raise Refused(429, f"{MOST_WAITING} are waiting already: try again later")
 
@@ -85,7 +85,7 @@ class Line:
         return ticket
 
     def leave(self, ticket: Ticket) -> None:
-        """Nobody needs the ticket any more: the device is free a few tokens later."""
+        """The ticket is no longer needed; the device is free a few tokens later."""
         if not ticket.given_up.is_set():
             ticket.given_up.set()
             ticket.events.put_nowait(None)
@@ -96,8 +96,8 @@ class Line:
             other.events.put_nowait({"event": "waiting", "ahead": ahead})
 
     async def events(self, asked: Asked, request: Request) -> AsyncGenerator[Event, None]:
-        """Join the line, and leave it when the dialogue ends, when the client of the `request` has
-        gone, or when nobody iterates any more."""
+        """Join the line; leave it when the dialogue ends, when the client of `request` is gone, or
+        when nobody iterates any more."""
         ticket = self.join(asked)
         watching = asyncio.create_task(self._leave_when_gone(ticket, request))
         try:

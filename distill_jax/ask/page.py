@@ -66,7 +66,7 @@ def _file(path: pathlib.Path):
 
 
 def _asked(body: Any, line: Line) -> Asked:
-    """What the page sends; Refused (400) where it is something else."""
+    """The page's request; Refused (400) if it is something else."""
     try:
         said = [(str(turn["role"]), str(turn["text"])) for turn in body.get("said", [])]
         return Asked(check_question(body["question"], line.students), said, drawing(body))

@@ -1,4 +1,4 @@
-"""What is asked, checked, and what is said about how its dialogue ended."""
+"""Checks questions, and says how a dialogue ended."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,8 +8,8 @@ from distill_jax.errors import UserError
 from distill_jax.records import shorten
 from distill_jax.run.students import Solution, Students
 
-# Keys of config.sampling that a request may set, and what they may be: no compilation
-# depends on them, but for whether anything is drawn, and from all tokens or fewer.
+# Keys of config.sampling that a request may set, and their ranges. Compilation depends only on
+# whether tokens are drawn, and whether from all tokens.
 RANGES: dict[str, tuple[type | tuple[type, ...], Callable[[float], bool], str]] = {
     "temperature": ((int, float), lambda value: 0 <= value <= 2, "a number from 0 to 2"),
     "top_p": ((int, float), lambda value: 0 < value <= 1, "a number above 0, at most 1"),
@@ -20,7 +20,7 @@ RANGES: dict[str, tuple[type | tuple[type, ...], Callable[[float], bool], str]] 
 def check_question(question: str, students: Students) -> str:
     """The question without white space around it.
 
-    Raises UserError where it is empty, not unicode, or longer than the students can read.
+    Raises UserError if it is empty, not unicode, or longer than the students can read.
     """
     question = question.strip()
     if not question:
@@ -34,9 +34,9 @@ def check_question(question: str, students: Students) -> str:
 
 
 def drawing(body: Mapping[str, Any]) -> dict[str, Any]:
-    """How a request wants its tokens drawn: those of RANGES that it has and that are not null.
+    """The keys of RANGES that a request has and that are not null: how to draw its tokens.
 
-    Raises UserError naming the key of a value that is no number or out of its range.
+    Raises UserError, which names the key, if a value is not a number or out of range.
     """
     settings = {}
     for key, (kind, is_in_range, range_in_words) in RANGES.items():
@@ -56,7 +56,7 @@ def drawing(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def ending(solution: Solution, students: Students) -> str:
-    """Why a dialogue has no regular end, in words; "" where it has one."""
+    """Why a dialogue has no regular end, in words; "" if it has one."""
     sampling = students.sampling
     return {
         "finished": "",

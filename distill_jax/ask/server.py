@@ -47,7 +47,7 @@ def make_app(students: Students, name: str, hosts: frozenset[str] | None) -> Sta
 
 
 def serve(students: Students, name: str, listening: socket.socket) -> None:
-    """Answer until a signal comes. Compiles for a first question before it says where it is."""
+    """Answer until a signal arrives. Compiles for a first question before it prints its address."""
     host, port = listening.getsockname()[:2]
     address = ipaddress.ip_address(host)
     if students.example:
@@ -63,5 +63,5 @@ def serve(students: Students, name: str, listening: socket.socket) -> None:
     shown = f"[{host}]" if address.version == 6 else host
     print(f"page: http://{shown}:{port}/", flush=True)
     print(f"OpenAI's interface: http://{shown}:{port}/v1, model {name!r}; Ctrl-C ends", flush=True)
-    with contextlib.suppress(Interrupted):  # uvicorn has answered the signal, and raises it anew
+    with contextlib.suppress(Interrupted):  # uvicorn has handled the signal, and raises it again
         uvicorn.Server(config).run(sockets=[listening])

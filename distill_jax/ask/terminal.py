@@ -1,4 +1,4 @@
-"""A dialogue on the terminal, token by token and in colour; plain lines where it is a file.
+"""A dialogue on the terminal, token by token and in colour; plain lines if stdout is a file.
 
 What students write is untrusted: it is never markup, and no control character gets through.
 """
@@ -20,7 +20,7 @@ ANSWER, NOTE = "answer", "note"
 
 
 def printable(text: str) -> str:
-    r"""`text` with everything that a terminal might obey spelt out; line breaks stay.
+    r"""`text` with everything spelt out that a terminal might obey, except line breaks.
 
     >>> printable("3\x1b[31m \u202e4\n")
     '3\\x1b[31m \\u202e4\n'
@@ -39,16 +39,16 @@ class Transcript:
         self._styles = dict(zip(roles, COLOURS * len(roles), strict=False))
         self._width = max(map(len, (*roles, ANSWER)))
         self._turns = 0  # that are written to their end
-        self._pieces: int | None = None  # of the turn behind them; None = not begun
+        self._pieces: int | None = None  # of the turn after them; None = not begun
 
     def update(self, turns: Sequence[LiveTurn], whole: bool = False) -> None:
-        """Write what is new. Where nobody watches, only turns that have ended; `whole`: all."""
+        """Write what is new. If nobody watches, only turns that have ended; `whole`: all."""
         for number, turn in enumerate(turns[self._turns :], start=self._turns + 1):
             if not (self._console.is_terminal or turn.ended or whole):
                 return
             silent = self._pieces is None and turn.ended and not turn.text
             if silent and number == len(turns):
-                return  # the decomposer ends the dialogue: nothing is said; or others will go on
+                return  # the decomposer ends the dialogue without text, or others will continue
             if self._pieces is None:
                 self._label(turn.role, self._styles[turn.role])
             if silent:
@@ -66,7 +66,7 @@ class Transcript:
                 self._turns, self._pieces = self._turns + 1, None
 
     def end(self, solution: Solution, note: str) -> None:
-        """The last lines: the answer, and why there may be none; what is unusual."""
+        """The last lines: the answer, or why there is none, and anything unusual."""
         self._label(ANSWER, "bold")
         if solution.answer is not None:
             self._write(self._indented(solution.answer), "bold", end="  " if note else "\n")
@@ -83,7 +83,7 @@ class Transcript:
             self._write(f"{name}:", end=" ")
 
     def _indented(self, text: str) -> str:
-        """No line of a turn begins where the name of a role stands."""
+        """The text with its lines indented, so that none begins in the column of role names."""
         return printable(text).replace("\n", "\n" + " " * (self._width + 2))
 
     def _write(self, text: str, style: str = "", end: str = "\n") -> None:
@@ -91,7 +91,7 @@ class Transcript:
 
 
 def answer(question: str, students: Students, console: Console) -> Solution:
-    """Let the students answer on the console; UserError where the question cannot be asked."""
+    """Let the students answer on the console; UserError if the question cannot be asked."""
     question = check_question(question, students)
     transcript = Transcript(console, students.roles)
     turns: tuple[LiveTurn, ...] = ()
@@ -113,7 +113,8 @@ def answer(question: str, students: Students, console: Console) -> Solution:
 
 
 def converse(students: Students, console: Console) -> None:
-    """Ask for questions until there are no more; a bad one is one line, and the next is asked."""
+    """Ask for questions until there are no more. A bad one gives one line, and the next is asked
+    for."""
     for question in _typed(console) if sys.stdin.isatty() else _lines(console):
         try:
             answer(question, students, console)
@@ -135,7 +136,7 @@ def _typed(console: Console) -> Iterator[str]:
 
 
 def _lines(console: Console) -> Iterator[str]:
-    """Questions of a file or pipe, one a line, repeated before their dialogues."""
+    """Questions from a file or pipe, one per line, printed again before their dialogues."""
     for line in sys.stdin:
         if line.strip():
             console.print(Text(f"question: {printable(line.strip())}"), soft_wrap=True)

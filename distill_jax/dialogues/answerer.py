@@ -1,4 +1,4 @@
-"""Who answers problems: students, and whoever else keeps to `Answerer`.
+"""The interface of everything that answers problems, such as students.
 
 with contextlib.closing(answerer.answer(problems)) as events:
     for event in events:
@@ -17,7 +17,7 @@ from distill_jax.sampling.generate import Chunk
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """The turns so far of one dialogue, for whoever watches it grow."""
+    """The turns of a dialogue so far, for those who watch it."""
 
     problem: Problem
     sample: int
@@ -26,26 +26,26 @@ class Look:
 
 @dataclasses.dataclass(frozen=True)
 class Sampled:
-    """One dialogue of a problem, graded by itself: what a resumed evaluation need not ask again."""
+    """One graded dialogue of a problem, which a resumed evaluation need not ask again."""
 
     sample: int
     prediction: Prediction  # its `samples` are ()
     filled_in: int  # values that the calculator filled in
 
 
-# What does not concern a consumer may be passed over. A Chunk is a good time to stop.
+# A consumer may ignore events that it does not need. A Chunk is a good time to stop.
 Event = Prediction | Look | Sampled | Chunk
 
 
 class Answerer(Protocol):
-    """Whoever answers problems."""
+    """Something that answers problems."""
 
     def answer(self, problems: Sequence[Problem]) -> Generator[Event, None, None]:
-        """A Prediction for every problem as soon as all of its samples are known, in no order.
+        """A Prediction for every problem, as soon as all of its samples are known; in any order.
 
         Each Sampled comes before the Prediction that it is part of. Predictions have the
-        `attributes` of their problems. Nothing more is sampled once the iterator is closed. All of
-        several processes go through the same events; only process 0 may close it before the end
-        (after the first event), and the iterators of the others then end early, too.
+        `attributes` of their problems. Nothing more is sampled after the iterator is closed.
+        Several processes go through the same events. Only process 0 may close its iterator before
+        the end (after the first event); the iterators of the others then end early too.
         """
         ...

@@ -1,21 +1,21 @@
 """Parts of a dialogue that are given instead of written: config.sampling.given.
 
 ""            nothing is given: the students write all of it
-plan          the planner says what the gold annotation plans (the oracle for guidance); decomposer
-              and solver write the rest
-subquestions  the decomposer says what the gold annotation asks (the oracle of the papers), all
-              of it or only the first steps; the solver answers
-shuffled      the same subquestions, all of them, in an order that is not gold's, drawn by seed and
-              problem (a single one stays where it is)
-nothing       the decomposer says nothing, until the solver writes `####` or a cap is reached
-history       every step by itself: the gold dialogue up to its subquestion is given, the solver
+plan          the planner writes the gold plan (the oracle for guidance); decomposer and solver
+              write the rest
+subquestions  the decomposer writes the gold subquestions (the oracle of the papers), all or only
+              the first steps; the solver answers
+shuffled      all the same subquestions in another order, drawn from seed and problem (a single one
+              keeps its place)
+nothing       the decomposer writes nothing, until the solver writes `####` or a limit is reached
+history       each step separately: the gold dialogue up to its subquestion is given, the solver
               answers, and that answer is graded
 
-Where there is a planner, subquestions and history give its gold plan too, as whatever stands before
-the solver's turn; with "nothing" it writes its plan by itself.
+If there is a planner, subquestions and history also give its gold plan; with "nothing" it writes
+its own plan.
 
-What is given may be longer than config.sampling.max_turn_tokens, which is for what the students
-write themselves; max_tokens, max_turns and the context hold for the whole dialogue.
+Given turns may be longer than config.sampling.max_turn_tokens, which limits only what the students
+write themselves; max_tokens, max_turns and the context limit the whole dialogue.
 """
 
 import dataclasses
@@ -42,10 +42,10 @@ def needs_gold(settings: Settings) -> bool:
 def with_scripts(
     problems: Sequence[Problem], annotations: Mapping[str, Annotation], sampler: Sampler
 ) -> Problems:
-    """What is asked, with the script of each; with "history" one problem per step.
+    """The problems with their scripts; with "history" one problem per step.
 
-    `annotations` by problem id. Raises UserError where one is needed and missing, and where a
-    scheme lacks the role that something is given of.
+    `annotations` by problem id. Raises UserError if one is needed and missing, and if the
+    scheme does not have the role whose turns are given.
     """
     settings, scheme = sampler.settings, sampler.scheme
     if not settings.given:
@@ -75,18 +75,18 @@ def with_scripts(
         return [(p, subquestions(a, sampler)) for p, a in zip(problems, shuffled, strict=True)]
     steps = [step for p in problems for step in history(p, annotations[p.id], sampler)]
     if not steps:
-        raise UserError("config.sampling.given='history': no gold step holds a number to compare")
+        raise UserError("config.sampling.given='history': no gold step has a number to compare")
     return steps
 
 
 def gold_plan(annotation: Annotation, sampler: Sampler) -> Script:
-    """The planner's turn: for the plan `p`, p /; what follows is free."""
+    """The planner's turn: for the plan `p`, p /; the rest is free."""
     assert sampler.scheme.plan is not None
     return tuple(_turn(sampler.scheme.plan(annotation.steps), sampler))
 
 
 def subquestions(annotation: Annotation, sampler: Sampler) -> Script:
-    """All turns but the solver's, up to config.sampling.given_steps of its turns (0 = all).
+    """All turns except the solver's, up to config.sampling.given_steps of its turns (0 = all).
 
     With the steps `a : A` and `b : B` and both given: a / FREE_TURN b / FREE_TURN end_of_text.
     """
@@ -106,8 +106,8 @@ def subquestions(annotation: Annotation, sampler: Sampler) -> Script:
 
 
 def shuffle(annotation: Annotation, seed: int) -> Annotation:
-    """The annotation with its subquestions in another order; each keeps its place in the dialogue
-    but not what is asked there. The same for the same seed and id on every machine."""
+    """The annotation with its subquestions in another order; the solutions keep their places. The
+    same order for the same seed and id on every machine."""
     order = gold = list(range(len(annotation.steps)))
     attempts = itertools.count()
     while order == gold and len(gold) > 1:
@@ -121,7 +121,7 @@ def shuffle(annotation: Annotation, seed: int) -> Annotation:
 
 
 def history(problem: Problem, annotation: Annotation, sampler: Sampler) -> Problems:
-    """One problem per step whose gold solution holds a number: its answer is the last of them.
+    """One problem for each step whose gold solution has a number; its answer is the last number.
 
     Ids get `/step/1` and so on. With the steps `a : A` and `b : B` the second is given as
     a / A / b / FREE_TURN end_of_text.
@@ -145,11 +145,11 @@ def history(problem: Problem, annotation: Annotation, sampler: Sampler) -> Probl
 
 
 def ended_in_given(script: Script, turns: Sequence[Turn], status: str, rules: TurnRules) -> bool:
-    """Whether a dialogue was stopped in what is given of it: nobody could go on behind it.
+    """Whether a dialogue was stopped inside its given part, so that no student could continue it.
 
-    By config.sampling.max_tokens or max_turns, or where a context was full.
+    It may be stopped by config.sampling.max_tokens or max_turns, or by a full context.
     """
-    role, lengths = 0, [len(rules.opening(0))]  # tokens given of each turn, header and end mark too
+    role, lengths = 0, [len(rules.opening(0))]  # given tokens of each turn, header and end mark too
     for entry in script:
         lengths[-1] += entry >= 0
         if entry in (rules.end_of_turn, FREE_TURN):

@@ -11,7 +11,7 @@ NO_CHARACTER = "\N{REPLACEMENT CHARACTER}"
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
-    """A token as text; several tokens where only together they make characters."""
+    """A token as text; several tokens if they make characters only together."""
 
     text: str  # "" = the end of the turn or of the dialogue
     log_probability: float  # natural log
@@ -20,7 +20,7 @@ class Piece:
 
 @dataclasses.dataclass(frozen=True)
 class LiveTurn:
-    """What a role has written so far; `text` is made of the pieces."""
+    """The text of a role so far, made of the pieces."""
 
     role: str
     pieces: tuple[Piece, ...]
@@ -33,7 +33,7 @@ class LiveTurn:
 
     @property
     def log_probability(self) -> float:
-        """Natural log, summed over the tokens, the end mark included."""
+        """Natural log, summed over the tokens, including the end mark."""
         return sum(piece.log_probability for piece in self.pieces)
 
 
@@ -51,8 +51,8 @@ def live_turns(dialogue: Dialogue, sampler: Sampler) -> tuple[LiveTurn, ...]:
 
 
 def _pieces(turn: WrittenTurn, tokenizer: Tokenizer, whole: bool) -> list[Piece]:
-    """A character of several bytes may be split over tokens: these stay together. What is not
-    `whole` may go on, and is shown without the half of a character at its end."""
+    """A character of several bytes may be split over tokens; these form one piece. If the turn is
+    not `whole`, half a character at its end is left out."""
     pieces, waiting, log_probability = [], [], 0.0
     for token, log_prob in zip(turn.tokens, turn.log_probs, strict=False):
         waiting.append(token)

@@ -19,9 +19,11 @@ from distill_jax.text import transcript
 from distill_jax.text.rows import encode_prompts
 from distill_jax.text.tokenizer import Tokenizer
 
+STUDENTS = "students"  # who answers, if those of one run do
+
 
 def nothing_given(problem: Problem) -> Script:
-    """The script of a problem whose dialogue the students write all of."""
+    """The script of a problem whose whole dialogue the students write."""
     del problem
     return ()
 
@@ -30,10 +32,10 @@ def nothing_given(problem: Problem) -> Script:
 class StudentsAnswerer:
     """The students of one run as an `Answerer`; to be used under `jax.set_mesh`.
 
-    script  what is given of the dialogue of a problem (sampling/turn_rules.py)
+    script  the given part of a problem's dialogue (sampling/turn_rules.py)
     known   single predictions by (id, sample) that are not asked for again
-    look    whether a Look at every dialogue comes every few tokens, and once after it has stopped
-    name    what `answered_by` says
+    look    whether there is a Look at every dialogue every few tokens, and one after it has stopped
+    name    the value of `answered_by`
     """
 
     sampler: Sampler
@@ -42,10 +44,10 @@ class StudentsAnswerer:
     script: Callable[[Problem], Script] = nothing_given
     known: Mapping[tuple[str, int], Prediction] = dataclasses.field(default_factory=dict)
     look: bool = False
-    name: str = "students"
+    name: str = STUDENTS
 
     def answer(self, problems: Sequence[Problem]) -> Generator[Event, None, None]:
-        """See `Answerer.answer`; with several samples a Prediction is the vote of them.
+        """See `Answerer.answer`; with several samples a Prediction is their vote.
 
         A question that does not fit the context counts as wrong, status `prompt_too_long`. Raises
         UserError if more than `max_too_long_share` of the questions do not fit.
@@ -55,7 +57,7 @@ class StudentsAnswerer:
         prompts = check_prompts(
             problems, sampler.scheme, sampler.tokenizer, context, self.max_too_long_share
         )
-        # By the number of the problem: two may have one id, with other scripts.
+        # By the number of the problem, because two may have the same id and other scripts.
         singles = [
             {s: self.known[problem.id, s] for s in every if (problem.id, s) in self.known}
             for problem in problems
@@ -104,8 +106,8 @@ def check_prompts(
     context: int,
     max_too_long_share: float,
 ) -> list[list[int]]:
-    """The prompt of every problem; UserError where too large a share exceeds the context,
-    and for text that the tokenizer cannot hold."""
+    """The prompt of every problem; UserError if too large a share exceeds the context,
+    and for text that the tokenizer cannot encode."""
     prompts = encode_prompts(problems, scheme, tokenizer)
     too_long = sum(len(prompt) > context for prompt in prompts)
     if too_long > max_too_long_share * len(problems):
@@ -144,10 +146,10 @@ def grade_dialogue(
     grade: Callable[[str, str], Grade],
     script: Script = (),
 ) -> Prediction:
-    """Grade the last solution of a dialogue: what came before it is not looked at.
+    """Grade the last solution of a dialogue; earlier turns do not matter.
 
-    The status becomes `unparsed` where the dialogue was finished but no answer can be read. A
-    dialogue that was stopped in what its `script` gives has no answer, whatever was given.
+    The status becomes `unparsed` if the dialogue was finished but no answer can be read. A dialogue
+    that was stopped inside the part that its `script` gives has no answer.
     """
     written = written_turns(dialogue, sampler)
     return _graded(problem, written, dialogue.status, sampler, _Marking(grade, script))

@@ -1,6 +1,6 @@
 """From texts to dialogues: the sampler together with the tokenizer, the scheme and the calculator.
 
-What `sampling/` does with ids is asked for here in text.
+`sampling/` works with ids; here the same is done with text.
 """
 
 import dataclasses
@@ -71,8 +71,8 @@ def make_rules(
             )
             for view in views
         ),
-        role_view=tuple(
-            next(i for i, view in enumerate(views) if role in view.writes)
+        role_views=tuple(
+            tuple(i for i, view in enumerate(views) if role in view.writes)
             for role in range(len(roles))
         ),
         next_role=(*range(1, len(roles)), roles.index(scheme.ender)),
@@ -104,7 +104,7 @@ class Sampler:
         seed: int,
     ):
         """`params`: {student: parameters}, float32 or as cast_params leaves them, laid out over the
-        mesh; `seed`: the run's. Raises UserError where the kernel does not run here."""
+        mesh; `seed`: the run's. Raises UserError if the kernel does not run here."""
         rules.check_kernel(jax.default_backend())
         self.rules, self.scheme, self.tokenizer = rules, scheme, tokenizer
         self.settings, self.seed = settings, drawing_seed(seed, settings.seed)
@@ -115,7 +115,7 @@ class Sampler:
         self._calculator = calculator_table(rules, tokenizer) if settings.calculator else None
 
     def slot_count(self, dialogues: int) -> int:
-        """Slots for so many dialogues."""
+        """How many slots to use for so many dialogues."""
         memory, platform = slots.device_memory(), jax.default_backend()
         return slots.choose_slots(self.rules, self.settings.slots, dialogues, memory, platform)
 
@@ -124,7 +124,7 @@ class Sampler:
         return first_tokens.first_tokens(self.rules, self._params, prompts, count)
 
     def job(self, requests: Sequence[Request], look: bool = False) -> Job:
-        """What `generate.generate` is to do for the requests; `look` as there."""
+        """The job for `generate.generate`; `look` as there."""
         settings = self.settings
         return Job(
             self.rules,
@@ -139,7 +139,7 @@ class Sampler:
         )
 
     def _resume(self, request: int, dialogue: Dialogue) -> list[int]:
-        """What a held row goes on with."""
+        """How a held row continues."""
         del request
         last = dialogue.turns[-1]
         text = self.tokenizer.decode(last.tokens)
@@ -152,12 +152,12 @@ class Sampler:
 
 
 def drawing_seed(run: int, sampling: int) -> int:
-    """What is drawn with: config.seed where config.sampling.seed is 0, else a uint32 of both."""
+    """The seed for drawing: config.seed if config.sampling.seed is 0, else a uint32 from both."""
     return name_hash(f"{run}/{sampling}") if sampling else run
 
 
 def empty_turn(rules: turn_rules.TurnRules) -> tuple[int, ...]:
-    """A script: the decomposer says nothing, the solver what it likes; then the host is asked."""
+    """A script: the decomposer writes nothing, the solver is free; then the host is asked."""
     return (rules.end_of_turn, turn_rules.FREE_TURN, turn_rules.HOLD)
 
 
@@ -171,10 +171,10 @@ def calculator_table(rules: turn_rules.TurnRules, tokenizer: Tokenizer) -> Calcu
 
 
 def cast_params(model: NetworkConfig, params: Any, dtype: str) -> Any:
-    """Parameters in the dtype that is computed in, so that a step reads no more than it must.
+    """Parameters in the dtype of the computation, so that a step reads no more than necessary.
 
-    What `model.float32_parameters` names stays float32. Parameters that are in `dtype` already come
-    back as they are.
+    Those in `model.float32_parameters` stay float32. Parameters that already have `dtype` are
+    returned unchanged.
     """
     if dtype == "float32" or any(leaf.dtype == dtype for leaf in jax.tree.leaves(params)):
         return params
@@ -200,7 +200,7 @@ def mistakes(sampling: Any) -> list[str]:
         "given": ("", "plan", "subquestions", "shuffled", "nothing", "history"),
     }
     whole = ("top_k", "max_turns", "max_turn_tokens", "max_tokens")  # int32 on the device
-    below = dict.fromkeys(whole, 1 << 31)
+    below: dict[str, float] = dict.fromkeys(whole, 1 << 31)
     found = ranges.mistakes("sampling", sampling, least=least, below=below, choices=choices)
     low, high = TEMPERATURES
     if sampling.temperature > 0.0 and not low <= sampling.temperature <= high:

@@ -13,15 +13,15 @@ _WHOLE = re.compile(r"-?[1-9][0-9]*|0")
 
 
 def majority(answers: Sequence[str | None], log_probabilities: Sequence[float]) -> int:
-    """The index of the sample that stands for the most frequent answer.
+    """The index of the sample that represents the most frequent answer.
 
     Majority vote over final answers, as in self-consistency (Wang et al., 2022,
     https://arxiv.org/abs/2203.11171). `log_probabilities` are natural logs per token, one mean per
-    sample. Of equally frequent answers the one whose samples have the higher mean of them wins,
-    then the one that occurs first; the answer's most probable sample stands for it, of equally
-    probable ones the first. None, an answer that could not be read, wins only if there is no other.
+    sample. If answers are equally frequent, the one whose samples have the higher mean wins, and
+    then the one that occurs first. The answer's most probable sample represents it, or the first of
+    equally probable ones. None, an answer that could not be read, wins only if there is no other.
 
-    Raises ValueError where there is no sample, or not one log probability for each.
+    Raises ValueError if there is no sample, or not one log probability for each.
     """
     groups: dict[str | None, list[int]] = collections.defaultdict(list)
     for index, (answer, _) in enumerate(zip(answers, log_probabilities, strict=True)):
@@ -39,7 +39,7 @@ def majority(answers: Sequence[str | None], log_probabilities: Sequence[float]) 
 
 
 def majority_sample(samples: Sequence[Sample]) -> int:
-    """The index of the sample that `majority` names."""
+    """The index of the sample that `majority` chooses."""
     return majority(
         [sample.prediction for sample in samples],
         # A prompt that left no room to write has no tokens.
@@ -79,16 +79,16 @@ def combine(
 ) -> Prediction:
     """One voted Prediction from those of a problem's samples, in the order of the samples.
 
-    Its fields are those of the sample that `majority` names, its `samples` are all of them, and its
-    cost is the sum of theirs. With the task's `grade`, answers that are the same to it are one
-    answer, written as in the first sample that has it. A single prediction comes back as it is.
-    Raises ValueError where there is none, where they are of several problems, and where one is a
-    vote itself.
+    Its fields are those of the sample that `majority` chooses, its `samples` are all of them, and
+    its cost is the sum of theirs. With the task's `grade`, answers that it grades as equal are one
+    answer, written as in the first sample that has it. A single prediction is returned unchanged.
+    Raises ValueError if there is none, if they belong to several problems, and if one is a vote
+    itself.
     """
     if len({prediction.id for prediction in predictions}) != 1:
         raise ValueError(f"samples of one problem, not of {[p.id for p in predictions]}")
     if any(prediction.samples for prediction in predictions):
-        raise ValueError(f"{predictions[0].id}: a vote is no sample")
+        raise ValueError(f"{predictions[0].id}: this prediction is a vote, not a sample")
     if len(predictions) == 1:
         return predictions[0]
     if grade is not None:
@@ -107,7 +107,7 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     """The chance that of k samples, drawn from n of which c are right, at least one is right.
 
     The unbiased estimator 1 - C(n-c, k) / C(n, k) of Chen et al., 2021, equation 1
-    (https://arxiv.org/abs/2107.03374), exact to the last bit since the binomials are integers.
+    (https://arxiv.org/abs/2107.03374), exact to the last bit, because the binomials are integers.
     Raises ValueError unless 0 <= c <= n and 1 <= k <= n.
     """
     if not (0 <= c <= n and 1 <= k <= n):

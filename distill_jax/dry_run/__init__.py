@@ -1,1 +1,1 @@
-"""What a run will need, said before the machine is there."""
+"""What a run will need, on a machine that you may not have yet."""

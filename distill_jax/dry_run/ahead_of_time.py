@@ -1,4 +1,4 @@
-"""Compile for devices that need not be there: the target, the compilation, what it says.
+"""Compile for devices that need not exist: the target, the compilation, its report.
 
 https://docs.jax.dev/en/latest/aot.html
 """
@@ -21,13 +21,13 @@ from distill_jax.dry_run import compiled_program, hlo_program, topologies
 from distill_jax.model import sharding
 from distill_jax.sampling import slots
 
-# libtpu's own warnings, which it writes to stderr only because `chips` asks it to.
+# libtpu writes its own warnings to stderr only because `chips` asks for it.
 _TPU_WARNING = re.compile(rb"W\d{4} ")
 
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """What is compiled for: `memory` in bytes per device, None where nobody knows."""
+    """The devices to compile for: `memory` in bytes per device, None if it is not known."""
 
     name: str
     platform: str
@@ -36,7 +36,7 @@ class Target:
     memory: int | None
 
     def fits(self, peak: int) -> bool | None:
-        """Whether a device has `peak` bytes; None where nobody knows."""
+        """Whether a device has `peak` bytes; None if that is not known."""
         return None if self.memory is None else peak <= self.memory
 
 
@@ -70,12 +70,12 @@ def compile_program(
 ) -> tuple[Any, dict[str, Any]]:
     """(the compiled program, what it needs); `bounds` of trips: `compiled_program.collectives`.
 
-    fits, memory (bytes per device), compiler_flops (of one device, loop bodies once), loops,
-    collectives and their totals (`compiled_report`), rematerialisations (the involuntary ones that
-    were logged), compile_seconds and those of all cores (compile_cpu_seconds).
+    The keys are fits, memory (bytes per device), compiler_flops (of one device, loop bodies once),
+    loops, collectives and their totals (`compiled_report`), rematerialisations (the involuntary
+    ones that were logged), compile_seconds and those of all cores (compile_cpu_seconds).
 
-    Where the compiler gave up for lack of memory the program is None, and the report has fits
-    false, needed_bytes if the compiler says, and its message.
+    If the compiler gave up for lack of memory, the program is None, and the report has fits false,
+    needed_bytes if the compiler says it, and its message.
     """
     began, worked, failure, compiled = time.monotonic(), time.process_time(), "", None
     with watched_stderr() as warnings:
@@ -97,7 +97,7 @@ def compile_program(
     program = hlo_program.parse(compiled.as_text() or "")
     groups = compiled_program.collectives(program, bounds)
     memory = compiled_program.memory(compiled.memory_analysis())
-    costs: Any = compiled.cost_analysis() or {}  # a compiler for GPUs that are not there has none
+    costs: Any = compiled.cost_analysis() or {}  # compilers for GPUs that do not exist have none
     return compiled, report | {
         "fits": target.fits(memory["peak"]),
         "memory": memory,
@@ -113,7 +113,7 @@ def compile_program(
 def watched_stderr() -> Iterator[list[str]]:
     """The compiler's warnings of involuntary rematerialisation, as they are written to stderr.
 
-    XLA writes from C++, past `sys.stderr`. Everything else goes on to the real one at once.
+    XLA writes from C++, without `sys.stderr`. All other output is passed on to stderr at once.
     """
     found: list[str] = []
     sys.stderr.flush()

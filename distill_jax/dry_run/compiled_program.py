@@ -1,6 +1,6 @@
 """What a compiled program needs: memory, communication, and loops, as plain numbers.
 
-XLA's own cost analysis takes the body of a loop once and is silent on communication.
+XLA's own cost analysis counts the body of a loop once, and says nothing about communication.
 """
 
 import re
@@ -11,14 +11,14 @@ from distill_jax.dry_run import hlo_program
 from distill_jax.dry_run.hlo_program import Instruction, Loop, Program
 
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
-# What XLA logs where it must gather a whole array (xla/service/spmd/spmd_partitioner.cc).
+# What XLA logs if it must gather a whole array (xla/service/spmd/spmd_partitioner.cc).
 REMATERIALISATION = "Involuntary full rematerialization"
 
 
 def memory(analysis: Any) -> dict[str, int]:
     """Bytes per device of `compiled.memory_analysis()`, and the peak that they add up to.
 
-    Aliased outputs lie in the memory of arguments that were given away.
+    Aliased outputs use the memory of donated arguments.
     """
     parts = {
         "arguments": analysis.argument_size_in_bytes,
@@ -33,15 +33,15 @@ def memory(analysis: Any) -> dict[str, int]:
 def collectives(program: Program, bounds: Mapping[str, int]) -> list[dict[str, Any]]:
     """Communication of one device in one run of the program, grouped by kind and loop.
 
-    Loops that differ by layer only are one: `h_3/attn` and `h_4/attn` are both `h_*/attn`.
+    Loops that differ only by layer are one: `h_3/attn` and `h_4/attn` are both `h_*/attn`.
 
     kind       one of KINDS
-    loop       "" outside of loops, else the name of the loop (of nested ones: "outer > inner")
-    trips      how often that runs (nested: all together): None where it depends on data
-    most_trips its upper bound (equal to `trips` where known), None = no bound is known
+    loop       "" outside loops, else the name of the loop (if nested: "outer > inner")
+    trips      how often that runs (nested: all loops together): None if it depends on data
+    most_trips its upper bound (equal to `trips` if that is known); None = not known
     count      instructions per trip; one may carry many arrays
     bytes      per trip: of the whole array for all-gather (gathered), reduce-scatter and
-               all-reduce (not yet scattered), of what is sent for the other two
+               all-reduce (not yet scattered); of the sent part for the other two
     sent       bytes that leave the device per trip, if it is done as a ring: of n devices,
                all-reduce 2 (n - 1) / n, all-gather, reduce-scatter and all-to-all (n - 1) / n,
                collective-permute all of it
@@ -69,7 +69,7 @@ def collectives(program: Program, bounds: Mapping[str, int]) -> list[dict[str, A
 def _collective(
     program: Program, computation: str, instruction: Instruction
 ) -> tuple[str, int, int] | None:
-    """(kind, bytes, bytes sent) of an instruction; None where it communicates nothing."""
+    """(kind, bytes, bytes sent) of an instruction; None if it communicates nothing."""
     kind = instruction.opcode.removesuffix("-start")
     if kind not in KINDS or _continues(program, computation, instruction):
         return None
@@ -89,10 +89,10 @@ def _collective(
 
 
 def _continues(program: Program, computation: str, instruction: Instruction) -> bool:
-    """Whether this only carries on what was begun elsewhere.
+    """Whether this only continues a collective that was begun elsewhere.
 
-    The TPU compiler spreads a collective over the fusions that run beside it and repeats the
-    instruction in each; only the first of them holds an AsyncCollectiveStart.
+    The TPU compiler spreads a collective over the fusions that run at the same time, and repeats
+    the instruction in each; only the first of them contains an AsyncCollectiveStart.
     """
     if "async_collective_fusion_config" not in instruction.attributes:
         return False
@@ -101,12 +101,12 @@ def _continues(program: Program, computation: str, instruction: Instruction) -> 
 
 
 def _name(loops: tuple[Loop, ...]) -> str:
-    """Of nested loops, the outer ones first, without the numbers of layers."""
+    """The name of nested loops, the outer ones first, without the numbers of layers."""
     return " > ".join(re.sub(r"\bh_\d+\b", "h_*", loop.name) for loop in loops)
 
 
 def _product(numbers: list[int | None]) -> int | None:
-    """1 of none; None where any is None."""
+    """The product, 1 for an empty list; None if any is None."""
     result = 1
     for number in numbers:
         if number is None:
@@ -118,8 +118,8 @@ def _product(numbers: list[int | None]) -> int | None:
 def totals(groups: list[dict[str, Any]]) -> dict[str, Any]:
     """Over all trips: {kind: {"count", "bytes", "sent"}} of the kinds that occur.
 
-    A loop with an upper bound counts that often, one without any counts once; `exact` says
-    whether neither was needed.
+    A loop with an upper bound counts that often, and one without a bound counts once. `exact` is
+    True if no such loop occurs.
     """
     sums: dict[str, Any] = {}
     for group in groups:
@@ -131,7 +131,7 @@ def totals(groups: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def loops(program: Program, bounds: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Every while loop: its name, trips and upper bound, and how many have the same of all three.
+    """Every while loop: its name, trips and upper bound, and how many loops have the same three.
 
     `most_trips` counts one run of the loop, however often the loops around it run.
     """
@@ -149,7 +149,8 @@ def loops(program: Program, bounds: Mapping[str, int]) -> list[dict[str, Any]]:
 
 
 def needed_memory(message: str) -> int | None:
-    """Bytes that a compiler's RESOURCE_EXHAUSTED message says it would need, if it does.
+    """The bytes that a compiler's RESOURCE_EXHAUSTED message says it needs; None if it does not
+    say.
 
     "the total memory required for HLO temporaries (24.00G) exceeds available HBM (15.75G)", or
     "Used 21.46G of 15.75G hbm. Exceeded hbm capacity by 5.71G." G is GiB.

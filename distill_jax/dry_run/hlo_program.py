@@ -25,7 +25,7 @@ class Instruction:
     name: str
     shape: str
     opcode: str
-    operands: tuple[str, ...]  # names; of a constant or parameter: its value
+    operands: tuple[str, ...]  # names; for a constant or parameter: its value
     attributes: str
 
 
@@ -40,7 +40,7 @@ class Program:
 
 @dataclasses.dataclass(frozen=True)
 class Loop:
-    """A while loop; `trips` None where it depends on data, `most` its upper bound if known."""
+    """A while loop; `trips` None if it depends on data, `most` its upper bound if known."""
 
     name: str  # the operation that it came from
     trips: int | None
@@ -60,7 +60,7 @@ def parse(text: str) -> Program:
             current = None
         elif current is not None and (found := _INSTRUCTION.match(line)):
             instruction = _instruction(found[2], found[3])
-            if found[1]:  # the root is last in the text as well, but for fusions of some versions
+            if found[1]:  # the root is last in the text too, except in fusions of some versions
                 current.pop(instruction.name, None)
             current[instruction.name] = instruction
     counts = re.findall(r"\b(?:num_partitions|replica_count)=(\d+)", text.split("\n", 1)[0])
@@ -77,7 +77,7 @@ def _instruction(name: str, rest: str) -> Instruction:
 
 
 def _closing(text: str) -> int:
-    """The index behind the bracket that closes the first one."""
+    """The index after the bracket that closes the first one."""
     depth = 0
     for index, letter in enumerate(text):
         depth += (letter in "([{") - (letter in ")]}")
@@ -87,7 +87,7 @@ def _closing(text: str) -> int:
 
 
 def split(text: str) -> list[str]:
-    """Parts between the commas that are inside no bracket."""
+    """The parts between commas that are not inside brackets."""
     parts, depth, start = [], 0, 0
     for index, letter in enumerate(text):
         depth += (letter in "([{") - (letter in ")]}")
@@ -107,7 +107,7 @@ def shape_bytes(shape: str) -> int:
 
 
 def group_size(program: Program, attributes: str) -> int:
-    """Devices that take part in one collective together; all of them where no groups are named.
+    """How many devices take part in a collective together; all of them if no groups are named.
 
     Three spellings: `{{0,1},{2,3}}`, `[2,2]<=[4]` and `mesh['a'=2,'b'=2] {'a'}` have 2 each.
     """
@@ -143,7 +143,7 @@ def _walk(program, computation, loops, bounds):
                 yield from _walk(program, _attribute(instruction, part), inner, bounds)
             continue
         if instruction.opcode.endswith(("-update", "-done")):
-            continue  # they name again what the -start called
+            continue  # they name the computation of the -start again
         called = _CALLED.findall(instruction.attributes)
         for names in _CALLED_LISTS.findall(instruction.attributes):
             called += [name.strip().lstrip("%") for name in names.split(",")]
@@ -162,7 +162,7 @@ def loop_of(
 
 
 def trip_count(program: Program, computation: str, loop: Instruction) -> int | None:
-    """How often a while loop of `computation` runs: as the compiler noted, or as its counter says.
+    """How often a while loop of `computation` runs, by the compiler's note or by its counter.
 
     The counter is element i of the loop's tuple: compared with a constant in the condition, a
     constant before the loop, and increased by a constant in the body.
@@ -193,7 +193,7 @@ def trip_count(program: Program, computation: str, loop: Instruction) -> int | N
 
 
 def _constant(instructions: dict[str, Instruction], name: str) -> int | None:
-    """The integer that `name` is, through copies."""
+    """The integer that `name` stands for, through copies."""
     found = instructions.get(name)
     while found is not None and found.opcode in ("copy", "bitcast", "convert"):
         found = instructions.get(found.operands[0])

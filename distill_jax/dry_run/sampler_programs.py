@@ -1,4 +1,4 @@
-"""Compile the sampler's programs from shapes alone, and say what a decode step needs.
+"""Compile the sampler's programs from shapes only, and say what a decode step needs.
 
 W views, B slots, G prompts of P tokens at a time, S tokens of the longest caches.
 """
@@ -33,7 +33,7 @@ DECODE_LOOP = "while"
 
 @dataclasses.dataclass(frozen=True)
 class SamplerJob:
-    """What is compiled: `slots` B over all devices, `prompt` P, `window` S."""
+    """The sizes to compile: `slots` B over all devices, `prompt` P, `window` S."""
 
     rules: TurnRules
     slots: int
@@ -43,8 +43,8 @@ class SamplerJob:
 
 
 def sampler_job(run: Run, prepared: Prepared, target: Target) -> SamplerJob:
-    """What the evaluation of config.evaluation would run on the target, with all students of the
-    scheme: its longest prompts, and caches of the longest window.
+    """What an evaluation would run on the target, with all students of the scheme: its longest
+    prompts, and caches of the longest window.
 
     Raises UserError for questions that do not fit the context and sizes that do not fit the mesh.
     """
@@ -80,8 +80,8 @@ def measure(target: Target, job: SamplerJob) -> dict[str, Any]:
                and for a known chip
                roofline_ms and tokens_per_second, which is `slots` tokens per slowest of the three
 
-    Where the compiler gave up for lack of memory: fits false, needed_bytes, message, and neither
-    peaks nor step.
+    If the compiler gave up for lack of memory: fits false, needed_bytes, message, and neither peaks
+    nor step.
     """
     rules, shape = job.rules, target.mesh.shape
     with jax.set_mesh(target.mesh):
@@ -118,17 +118,16 @@ def measure(target: Target, job: SamplerJob) -> dict[str, Any]:
 
 
 def step_needs(rules: TurnRules, count: int, window: int, mesh: Any) -> dict[str, Any]:
-    """What a decode step of `count` slots cannot do without, by our own count.
+    """What a decode step of `count` slots needs at least, as we count it.
 
     filled        tokens in the caches of each slot: half of the window
     flops         of all devices and views
-    weight_bytes  that a device reads: the parameters of every view but for tables of which it reads
-                  a row per slot, such as that of positions; split over `tensor` (what `fsdp` splits
-                  is gathered first, and read whole)
+    weight_bytes  that a device reads: the parameters of every view, without tables of which it
+    reads one row per slot, such as that of positions; split over `tensor` (parameters that `fsdp`
+    splits are gathered first, and read whole)
     cache_bytes   that a device reads: the filled places of its slots, split over `tensor`
 
-    A program reads more: the caches are read up to the window, activations and logits are not
-    counted.
+    A program reads more: it reads the caches up to the window, and also activations and logits.
     """
     filled, size = window // 2, jnp.dtype(rules.dtype).itemsize
     here = count // (mesh["data"] * mesh["fsdp"])
@@ -157,8 +156,8 @@ def roofline(needs: dict[str, Any], chip: Chip, devices: int) -> dict[str, float
 
 
 def _peaks(programs: dict[str, Any], rules: TurnRules, window: int, groups: int) -> dict[str, int]:
-    """Bytes per device while each program runs, with what is held beside it (schedule.py): prompts
-    of `groups` groups at most.
+    """Bytes per device while each program runs, including what else is in memory (schedule.py):
+    prompts of at most `groups` groups.
 
     prefill       the state, and the other groups
     admit         the parameters, and the other groups
@@ -211,7 +210,7 @@ def _compile(target: Target, job: SamplerJob) -> dict[str, dict[str, Any]]:
         np.int32(count),
     )
     lowered = decode.decode_chunk.lower(rules, params, state, order, pick.draw(), table)
-    # As a chunk of one step.
+    # A chunk of one step.
     bounds = {DECODE_LOOP: 1}
     _, programs["decode_chunk"] = ahead_of_time.compile_program(target, lowered, bounds)
     return programs
@@ -247,5 +246,5 @@ def _abstract_state(target: Target, job: SamplerJob) -> dialogue_state.DialogueS
 
 
 def _shape(shape: tuple[int, ...], dtype: Any = np.int32) -> Any:
-    """An argument from the host: where it goes is the compiler's choice."""
+    """An argument from the host; the compiler chooses its layout."""
     return jax.ShapeDtypeStruct(shape, dtype)

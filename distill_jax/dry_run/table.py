@@ -97,7 +97,7 @@ def _sampler_lines(sampler: dict[str, Any], limit: int | None, devices: int) -> 
 
 def _memory(memory: dict[str, int] | None, report: dict[str, Any]) -> Lines:
     if memory is not None:
-        # A compiler for GPUs says nothing of the size of its code.
+        # Compilers for GPUs do not say how large their code is.
         said = {part: count for part, count in memory.items() if count or part != "generated_code"}
         return [(f"{part.replace('_', ' ')} per device", size(said[part])) for part in said]
     needed = report["needed_bytes"]
@@ -141,7 +141,7 @@ def _loop(loop: dict[str, Any]) -> str:
 
 
 def _communication(groups: list[dict[str, Any]]) -> Lines:
-    """One line per kind, its parts inside loops below the one outside."""
+    """One line per kind; its parts inside loops follow the part outside."""
     merged: dict[tuple[str, str], list[int]] = {}
     for group in groups:
         where = f"in loops of {trips(group)} trips, a trip" if group["loop"] else "outside of loops"

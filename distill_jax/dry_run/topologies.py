@@ -1,9 +1,9 @@
-"""TPU slices and GPUs that need not be there: what their compilers must know to compile for them.
+"""TPU slices and GPUs that need not exist: what their compilers must know.
 
 The figures of GPUs were read from devices:
-https://github.com/openxla/xla/tree/main/xla/backends/gpu/target_config/specs. What only a device
-can tell is missing: no kernel is chosen by trying several ("autotuning"), so the program that a
-device gets may differ in its matrix products.
+https://github.com/openxla/xla/tree/main/xla/backends/gpu/target_config/specs. No kernel
+is chosen by trying several ("autotuning"), which only a device can do, so the program for a real
+device may differ in its matrix products.
 """
 
 import os
@@ -13,7 +13,7 @@ from typing import Any
 from distill_jax.devices import LIBTPU_SETTINGS
 from distill_jax.errors import UserError
 
-# Slices for which libtpu's compiler was seen to work; others of their kind work too.
+# Slices for which we ran libtpu's compiler; others of the same kinds work too.
 TOPOLOGIES = ("v5e:2x4", "v5e:4x4", "v5e:16x16", "v4:2x2x2", "v5p:4x4x4", "v6e:2x4")
 
 # SXM modules. Registers, threads and shapes of blocks are the same for all three.
@@ -41,7 +41,7 @@ _GPUS = {
     "H100": ("NVIDIA H100 80GB HBM3", 84_942_979_072, 3_352_320_000_000, _HOPPER),
     "H200": ("NVIDIA H200", 151_397_597_184, 4_800_000_000_000, _HOPPER),
 }
-# Of a GPU's memory JAX takes at its start, and no more later:
+# The share of a GPU's memory that JAX takes at its start, and no more later:
 # https://docs.jax.dev/en/latest/gpu_memory_allocation.html
 MEMORY_FRACTION = 0.75
 GPU_TOPOLOGIES = ("A100:8", "H100:8", "H200:1")
@@ -81,14 +81,14 @@ def topology_devices(name: str) -> list[Any]:
     """The devices of a TPU slice such as "v5e:2x4", or of GPUs such as "H100:8", to compile for;
     none of them needs to exist.
 
-    To be called before jax touches any device: this process then has the CPU alone. Raises
-    UserError without the compiler, and for a slice that it does not know.
+    Call it before jax uses any device: this process can then use only the CPU. Raises UserError if
+    the compiler is missing or does not know the slice.
     """
     for key, value in LIBTPU_SETTINGS.items():
         os.environ.setdefault(key, value)
     import jax
 
-    # On a machine with devices they stay free for others.
+    # If the machine has devices, they stay free for others.
     jax.config.update("jax_platforms", "cpu")
     if is_gpu(name):
         return gpu_devices(name)
@@ -121,7 +121,7 @@ def is_gpu(name: str) -> bool:
 def gpu_devices(name: str) -> list[Any]:
     """The devices of "H100:8" (one host) or "H100:4x8" (four hosts of eight), to compile for.
 
-    Raises UserError without the CUDA compiler, and for a shape that is none.
+    Raises UserError if the CUDA compiler is missing, and for a name that is not such a shape.
     """
     kind, _, shape = name.partition(":")
     if re.fullmatch(r"[1-9]\d*(x[1-9]\d*)?", shape) is None:
@@ -145,7 +145,7 @@ def gpu_devices(name: str) -> list[Any]:
 def usable_memory(memory: int) -> int:
     """Bytes of a GPU's memory that JAX uses: three quarters, or XLA_PYTHON_CLIENT_MEM_FRACTION.
 
-    Raises UserError where that is no number.
+    Raises UserError if that is not a number.
     """
     given = os.environ.get("XLA_PYTHON_CLIENT_MEM_FRACTION", str(MEMORY_FRACTION))
     try:
@@ -155,7 +155,7 @@ def usable_memory(memory: int) -> int:
 
 
 def target_config(kind: str) -> str:
-    """What the compiler is told of an "A100", "H100" or "H200"."""
+    """The compiler's description of an "A100", "H100" or "H200"."""
     name, memory, memory_rate, figures = _GPUS[kind]
     lines = (
         f"{key}{'' if key == 'cuda_compute_capability' else ':'} {value}"

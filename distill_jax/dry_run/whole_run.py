@@ -1,7 +1,7 @@
-"""Compile every student's training step, and the sampler, from shapes alone, and say what it needs.
+"""Compile every student's training step, and the sampler, from shapes only; say what they need.
 
-For the devices of this machine, or for a TPU slice or GPUs that it does not have. Nothing is
-trained and nothing is written.
+This works for the devices of this machine, and for a TPU slice or GPUs that it does not have.
+Nothing is trained or written.
 """
 
 import dataclasses
@@ -35,7 +35,7 @@ LOSS_LOOP = "shard_map/while"
 def run(config: Any, path: str | None, topology: str | None) -> None:
     """Print a table and, as the last line, the same as JSON.
 
-    `path` of a run's working directory, if any: its tokenizer and sizes are then used. `topology`
+    `path` is a run's working directory, whose tokenizer and sizes are then used. `topology`
     as in `topologies.TOPOLOGIES` or `topologies.GPU_TOPOLOGIES`; None = this machine.
     """
     devices.expect_what_is_there()
@@ -98,7 +98,8 @@ def measure(
 
 
 def loss_loop_trips(mesh: Mesh, trainer: step.Trainer, batch: dict[str, Any]) -> int:
-    """The most trips of the loss loop: all slots used. (It stops behind the last loss token.)"""
+    """The most trips of the loss loop, if all slots are used. (It stops after the last loss
+    token.)"""
     rows, slots = batch["targets"].shape
     rows //= trainer.computation.accumulation * mesh.shape["data"] * mesh.shape["fsdp"]
     return -(-rows * slots // min(trainer.computation.loss_chunk, rows * slots))

@@ -1,4 +1,4 @@
-"""All evaluations of a run beside each other: what differs between them, and what that changes."""
+"""Compares all evaluations of a run: how their settings differ, and what that changes."""
 
 import dataclasses
 from collections import Counter
@@ -19,9 +19,9 @@ SLOTS = "sampling.slots"  # follows from the number of dialogues, and changes no
 def with_all_evaluations(headlines: Sequence[Run]) -> tuple[list[Run], list[str]]:
     """(the runs, each followed by its other evaluations; names of those that are left out).
 
-    An evaluation is left out where it has no problem in common with its run's headline: another
-    split or task, or the steps of config.sampling.given="history". Others are called after what
-    differs from the headline. Raises UserError if two of `headlines` are of one run.
+    An evaluation is left out if it has no problem in common with its run's headline: another split
+    or task, or the steps of config.sampling.given="history". The names of the others say how they
+    differ from the headline. Raises UserError if two of `headlines` are of one run.
     """
     if len({run.path for run in headlines}) < len(headlines):
         raise UserError(
@@ -49,10 +49,10 @@ def with_all_evaluations(headlines: Sequence[Run]) -> tuple[list[Run], list[str]
 
 
 def variants(headline: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What to call evaluations, after the settings in which they differ from the headline.
+    """Names for evaluations, made of the settings in which they differ from the headline.
 
-    `others`: {name of the directory: report.json}. Where two would have one name, the hash at the
-    end of the directory's is added.
+    `others`: {name of the directory: report.json}. If two would have the same name, the hash at the
+    end of the directory's name is added.
     """
     names = [_difference(headline, other) for other in others.values()]
     times = Counter(names)
@@ -63,7 +63,7 @@ def variants(headline: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]
 
 
 def evaluations_table(runs: Sequence[Run]) -> Table | None:
-    """One row per evaluation, each against the headline of its own run; None where no run has
+    """One row per evaluation, each against the headline of its own run; None if no run has
     more than that one."""
     if not any(run.variant for run in runs):
         return None
@@ -111,7 +111,7 @@ def _row(run: Run, headline: Run) -> tuple[Any, ...]:
 
 
 def _difference(headline: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    """ "given=nothing, calculator=True": "" where nothing differs."""
+    """ "given=nothing, calculator=True"; "" if nothing differs."""
     before = settings(headline)
     changed = {key: value for key, value in settings(other).items() if before.get(key) != value}
     if len(changed) > 1:

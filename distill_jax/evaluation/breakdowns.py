@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from distill_jax.evaluation.statistics import wilson_interval
 from distill_jax.records import Prediction
 
-MAX_TYPES = 12  # more different values are no types of problems
+MAX_TYPES = 12  # an attribute with more different values is not a type of problems
 
 
 class Group(NamedTuple):
@@ -23,8 +23,8 @@ class Group(NamedTuple):
 
 def by_attribute(predictions: Sequence[Prediction], attribute: str) -> list[Group]:
     """Groups by the value of an attribute, such as "steps" or "type", in the order of the values;
-    problems that do not have it are left out, and values that are neither numbers nor text: a
-    user's own problems may say anything."""
+    problems without it are left out, and so are values that are neither numbers nor text, because
+    a user's own problems may have any value."""
     known = [p for p in predictions if is_value(p.attributes.get(attribute))]
     return _groups(known, lambda p: p.attributes[attribute])
 
@@ -63,7 +63,7 @@ def types(predictions: Sequence[Prediction]) -> list[str]:
 
 
 def written_tokens(prediction: Prediction) -> int:
-    """Tokens of the transcript; where several were drawn, of the one that stands for the vote."""
+    """Tokens of the transcript; if several were drawn, of the one that represents the vote."""
     return sum(turn.tokens for turn in prediction.turns)
 
 

@@ -1,4 +1,5 @@
-"""Does a student know when it is right? Its own probability of an answer against the outcome."""
+"""Does a student know when it is right? Compares its own probability of an answer with the
+outcome."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from distill_jax.records import Prediction
 
 
 class Bin(NamedTuple):
-    """The answers whose probability lies in [low, high); the last bin includes 1."""
+    """The answers whose probability is in [low, high); the last bin includes 1."""
 
     low: float
     high: float
@@ -20,21 +21,21 @@ class Bin(NamedTuple):
 
 
 class Calibration(NamedTuple):
-    """Of all answers of a run."""
+    """The calibration of all answers of a run."""
 
     n: int
     bins: list[Bin]  # those that are not empty
     expected_error: float
-    auroc: float | None  # None where all answers are right, or all wrong
+    auroc: float | None  # None if all answers are right, or all wrong
 
 
 def calibration(
     predictions: Sequence[Prediction], *, transcript: bool = False, bins: int = 10
 ) -> Calibration | None:
-    """Calibration of the predictions in which a solver spoke; None where there are none.
+    """Calibration of the predictions in which a solver wrote; None if there are none.
 
-    The probability is that of the last solver turn, or with `transcript` of all turns; it is that
-    of the exact tokens, so it is lower than that of the answer in any words.
+    The probability is that of the last solver turn, or with `transcript` of all turns. It is the
+    probability of the exact tokens, so it is lower than that of the answer in any words.
     """
     spoken = [p for p in predictions if any(turn.role == "solver" for turn in p.turns)]
     if not spoken:
@@ -48,7 +49,7 @@ def calibration(
 
 
 def answer_probability(prediction: Prediction, *, transcript: bool = False) -> float:
-    """exp(log probability) of the last solver turn, or of all turns; raises IndexError where no
+    """exp(log probability) of the last solver turn, or of all turns; raises IndexError if no
     solver spoke."""
     if transcript:
         return math.exp(math.fsum(turn.log_probability for turn in prediction.turns))
@@ -86,7 +87,7 @@ def auroc(scores: Sequence[float], outcomes: Sequence[bool]) -> float | None:
     """The chance that a right answer has a higher score than a wrong one; a tie counts half.
 
     By ranks (Mann-Whitney U): (sum of the ranks of the right ones - r (r + 1) / 2) / (r w).
-    None where there is no right or no wrong one.
+    None if there is no right or no wrong one.
     """
     right = sum(outcomes)
     wrong = len(outcomes) - right

@@ -1,7 +1,7 @@
-"""Rules that make one answer of several: who is asked, and whose answer counts.
+"""Rules that make one answer from several: who is asked, and whose answer counts.
 
-Each rule takes what its members wrote for one problem, and returns one Prediction whose cost is
-that of everyone who was asked.
+Each rule takes its members' predictions for a problem, and returns one Prediction, whose cost
+includes everyone who was asked.
 """
 
 import collections
@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from distill_jax.dialogues import votes
 from distill_jax.records import Cost, Grade, Prediction, Sample
 
-ALONE = ("", "students")  # who answers if a member is asked by itself
+ALONE = ("", "students")  # who answers if only one member is asked
 
 
 Grader = Callable[[str, str], Grade]
 
 
 def vote(members: Mapping[str, Prediction], grade: Grader | None = None) -> Prediction:
-    """The answer of most ballots; every sample of every member is a ballot.
+    """The answer with most ballots; every sample of every member is a ballot.
 
     `members` are predictions of one problem by name. With the task's `grade`, answers that are the
     same to it are one answer. Ties are broken as `votes.majority` does.
@@ -36,12 +36,12 @@ def length_vote(
     buckets: int,
     grade: Grader | None = None,
 ) -> Prediction:
-    """The answer of most ballots among those of the lengths that agree most.
+    """The answer with most ballots among the lengths whose answers agree most.
 
     The length-filtered vote of "When More is Less" (https://arxiv.org/abs/2502.07266): ballots go
     into buckets of `width` lengths, `length(ballot) // width`; the `buckets` buckets whose answers
-    have the lowest entropy are kept, of equal ones the shorter; the majority among what they hold
-    wins. A ballot that cannot be read has no say, unless none can be read.
+    have the lowest entropy are kept, and the shorter ones if they are equal. The majority of the
+    kept ballots wins. Ballots that cannot be read do not count, unless none can be read.
 
     With width 2 and 2 buckets:
 
@@ -68,9 +68,9 @@ def switch(
 ) -> Prediction:
     """The small one's answer, or the large one's if `uncertainty` is above `threshold`.
 
-    The switcher of "Predicting on the Edge" (https://arxiv.org/abs/2202.07652). `small` says itself
-    who answered. The large one's cost is added only if it is asked. Samples are left out, since
-    some problems would have those of one and some those of the other. Raises ValueError if the
+    The switcher of "Predicting on the Edge" (https://arxiv.org/abs/2202.07652). `small` names
+    who answered. The large one's cost is added only if it is asked. Samples are left out, because
+    some problems would have the small one's and others the large one's. Raises ValueError if the
     predictions are of different problems.
     """
     _one_problem([small, large])
@@ -110,7 +110,7 @@ def ballots(members: Mapping[str, Prediction], grade: Grader | None = None) -> t
 
 
 def who(member: str, answered_by: str) -> str:
-    """What `answered_by` becomes when a member is one of several.
+    """The value of `answered_by` if a member is one of several.
 
     >>> who("small", "students"), who("cascade", "teacher")
     ('small', 'cascade: teacher')

@@ -1,4 +1,4 @@
-"""Evaluations of the same problems become one ordinary evaluation: predictions and report.json."""
+"""Makes one ordinary evaluation, predictions and report.json, from several of the same problems."""
 
 import collections
 import dataclasses
@@ -19,10 +19,10 @@ REMEDY = "combine evaluations of the same problems"
 
 @dataclasses.dataclass(frozen=True)
 class Combined:
-    """What a rule made of its members."""
+    """The result of a rule."""
 
     rule: str
-    settings: dict[str, Any]  # what was asked for: equal in combinations that are one arm
+    settings: dict[str, Any]  # the settings; equal in combinations of the same arm
     description: str  # for tables
     predictions: list[Prediction]
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)  # more for report.json
@@ -30,12 +30,12 @@ class Combined:
 
 @dataclasses.dataclass(frozen=True)
 class Threshold:
-    """Of a switch: given, or chosen on other problems."""
+    """The threshold of a switch: given, or chosen on other problems."""
 
     value: float
     chosen_on: tuple[str, ...] = ()  # the evaluations, as they were named; () = given
-    choice: deferral.Choice | None = None  # what it gives on those problems
-    share: float | None = None  # of those problems, that it may defer; None = the most accurate
+    choice: deferral.Choice | None = None  # its result on those problems
+    share: float | None = None  # it may defer of those; None = the most accurate
 
 
 def read_members(paths: Sequence[str], names: Sequence[str] = ()) -> list[Run]:
@@ -159,14 +159,14 @@ def switched(members: Sequence[Run], by: str, threshold: Threshold) -> Combined:
 def write(output: str, members: Sequence[Run], combined: Combined) -> dict[str, Any]:
     """Write DIR/predictions.jsonl and DIR/report.json; returns the content of the latter.
 
-    An earlier combination in the directory is replaced. Raises UserError if it holds anything
-    else that is read here, or cannot be written to.
+    An earlier combination in the directory is replaced. Raises UserError if the directory has other
+    files that are read here, or cannot be written to.
     """
     directory = local_path(output, "--output")
     check_output(output)
     result = _report(members, combined)
     try:
-        # A report vouches for its predictions: it goes first and comes last.
+        # A report shows that its predictions are complete, so it is deleted first and written last.
         (directory / "report.json").unlink(missing_ok=True)
         lines = [to_json(prediction) + "\n" for prediction in combined.predictions]
         write_text(directory / "predictions.jsonl", "".join(lines))
@@ -296,7 +296,7 @@ def _ballots(predictions: Sequence[Prediction]) -> str:
 def _small_and_large(members: Sequence[Run], by: str) -> tuple[list[Prediction], Run, list[float]]:
     """(the small one's predictions, each with who answered; the large one; uncertainties)."""
     if len(members) < 2:
-        raise UserError("--rule switch takes a small one and a large one: give two evaluations")
+        raise UserError("--rule switch needs a small one and a large one: give two evaluations")
     *small, large = members
     if len(small) > 1 and by != "votes":
         raise UserError(

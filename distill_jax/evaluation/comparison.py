@@ -73,7 +73,7 @@ def write_comparison(
     ]
     shown = [table for table in wanted if table is not None]
     facts = {
-        "title": f"Comparison of {', '.join(run.name for run in runs if not run.variant)}",
+        "title": _title([run.name for run in runs if not run.variant]),
         "sentences": [
             *_about_problems(all_runs, runs),
             *_trained_on(runs),
@@ -122,6 +122,11 @@ def _gold(runs: Sequence[Run]) -> tuple[Gold, list[str]]:
         if gold:
             return gold, []
     return {}, [f"Gold steps are not known ({reason}): subquestions are not compared with them."]
+
+
+def _title(names: Sequence[str]) -> str:
+    """Names the runs, or only counts them if there are many."""
+    return f"Comparison of {', '.join(names) if len(names) <= 4 else f'{len(names)} runs'}"
 
 
 def _about_problems(all_runs: Sequence[Run], common: Sequence[Run]) -> list[str]:

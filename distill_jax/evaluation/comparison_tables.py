@@ -89,7 +89,7 @@ def settings_table(runs: Sequence[Run]) -> Table:
 
 
 def arms_table(arms: Mapping[str, Sequence[Run]]) -> Table | None:
-    """Mean and deviation over the seeds of each arm; None where no arm has several."""
+    """Mean and deviation over the seeds of each arm; None if no arm has several."""
     if all(len(members) == 1 for members in arms.values()):
         return None
     rows = []
@@ -116,7 +116,7 @@ def arms_table(arms: Mapping[str, Sequence[Run]]) -> Table | None:
 
 
 def paired_table(runs: Sequence[Run], baseline: Run) -> Table | None:
-    """Every other run against the baseline; None where there is none."""
+    """Every other run against the baseline; None if there is none."""
     others = [run for run in runs if run is not baseline]
     if not others:
         return None
@@ -151,7 +151,7 @@ def paired_table(runs: Sequence[Run], baseline: Run) -> Table | None:
         "accuracies with its 95 % bootstrap interval (10,000 resamples of the problems), the exact "
         f"McNemar test{by_holm}. The detectable difference is the smallest true one that these "
         "problems would have shown with 80 % power at alpha 0.05, at the share of problems on "
-        "which the two runs differ; empty where none would. The tests are about these students, "
+        "which the two runs differ; empty if none would. The tests are about these students, "
         "not about other seeds."
     )
     return Table("paired", f"Against {baseline.name}", columns, rows, note)
@@ -263,7 +263,7 @@ def breakdown_tables(runs: Sequence[Run]) -> list[Table]:
 
 
 def questions_table(runs: Sequence[Run], gold: Gold) -> Table | None:
-    """Subquestions against gold; None where no decomposer asked by itself."""
+    """Subquestions against gold; None if no decomposer asked by itself."""
     asking = [run for run in runs if run.given in ("", "plan")]
     pairs = {run.name: question_pairs(run.predictions, gold) for run in asking}
     pairs = {name: found for name, found in pairs.items() if found}
@@ -312,7 +312,7 @@ def calibration_table(runs: Sequence[Run]) -> Table:
     note = (
         "Probability of the last solver turn, and of the whole transcript, at temperature 1. "
         "Expected calibration error over ten bins. AUROC: the chance that a right answer is more "
-        "probable than a wrong one (0.5 is chance); empty where all are right or all wrong."
+        "probable than a wrong one (0.5 is chance); empty if all are right or all wrong."
     )
     return Table("calibration", "Calibration", columns, rows, note)
 
@@ -343,7 +343,7 @@ def _group_table(
 def training_data_table(arms: Mapping[str, Sequence[Run]]) -> Table | None:
     """One row per arm, student and origin of its rows (file, teacher, gold), means over the seeds.
 
-    None where no run says where its rows are from, which older runs do not.
+    None if no run says where its rows are from, which older runs do not.
     """
     rows = []
     for arm, members in arms.items():

@@ -1,7 +1,7 @@
-"""When to ask a larger model: how unsure the small one is, and what asking on that account gains.
+"""When to ask a larger model: how unsure the small one is, and how much asking then gains.
 
-Uncertainty is a number from 0, sure, to 1. Problems whose uncertainty is above a threshold are
-deferred to the large one: at NONE no problem is, at ALL every one.
+Uncertainty is a number from 0 (sure) to 1. Problems whose uncertainty is above a threshold are
+deferred to the large one: none at NONE, and all at ALL.
 
 Sources: "Predicting on the Edge" (https://arxiv.org/abs/2202.07652), which does not say how it
 measures uncertainty; "When in Doubt, Summon the Titans" (https://arxiv.org/abs/2110.10305).
@@ -68,7 +68,7 @@ UNCERTAINTIES: dict[str, Callable[[Prediction], float]] = {
 
 
 class Choice(NamedTuple):
-    """A threshold, and what it gives on the problems that it was chosen on."""
+    """A threshold, and its result on the problems on which it was chosen."""
 
     threshold: float
     deferred: float  # share
@@ -80,15 +80,15 @@ class Curve(NamedTuple):
 
     switch: list[float]
     random: list[float]  # the mean over all orders in which problems could be deferred
-    oracle: list[float]  # those first that only the large one has right
+    oracle: list[float]  # first the problems that only the large one solves
 
 
 def choices(
     uncertainty: Sequence[float], small: Sequence[bool], large: Sequence[bool]
 ) -> list[Choice]:
-    """Every threshold that defers another number of problems, the fewest first.
+    """All thresholds that defer different numbers of problems, the fewest first.
 
-    Problems of equal uncertainty are deferred together: a threshold cannot tell them apart.
+    A threshold cannot separate problems of equal uncertainty, so they are deferred together.
     `small` and `large` say which of their answers are right. Raises ValueError if there is no
     problem, or if the lengths differ.
     """
@@ -108,12 +108,12 @@ def choices(
 
 
 def best(found: Sequence[Choice]) -> Choice:
-    """The most accurate choice, of equally accurate ones that which defers least."""
+    """The most accurate choice; of equally accurate ones, the one that defers least."""
     return max(found, key=lambda choice: choice.accuracy)  # max() returns the first of equals
 
 
 def at_share(found: Sequence[Choice], share: float) -> Choice:
-    """The choice that defers most problems, but no more than `share` of them (0 to 1)."""
+    """The choice that defers most problems, but at most `share` of them (0 to 1)."""
     return [choice for choice in found if choice.deferred <= share][-1]
 
 
@@ -123,8 +123,8 @@ def curve(
     large: Sequence[bool],
     ids: Sequence[str],
 ) -> Curve:
-    """The deferral curve; equally uncertain problems are taken in the order of a hash of their ids,
-    since any order that the data set has may go with what is right."""
+    """The deferral curve; equally uncertain problems are in the order of a hash of their ids,
+    because the order of the data set may be related to what is right."""
     order = sorted(range(len(ids)), key=lambda i: (-uncertainty[i], _hash(ids[i])))
     gains = np.array(large, int) - np.array(small, int)
     first, n = sum(small), len(small)
@@ -137,12 +137,14 @@ def curve(
 
 
 def area(accuracies: Sequence[float]) -> float:
-    """Under a curve over the deferred shares 0, 1/n, ..., 1, by the trapezoidal rule: its mean."""
+    """The area under a curve over the deferred shares 0, 1/n, ..., 1, by the trapezoidal rule: its
+    mean."""
     return float(np.trapezoid(accuracies)) / (len(accuracies) - 1)
 
 
 def share_of_oracle(found: Curve) -> float | None:
-    """How much of the area between random and oracle the switch gains; None if there is none."""
+    """The share of the area between random and oracle that the switch gains; None if there is
+    none."""
     switch, random, oracle = map(area, found)
     return (switch - random) / (oracle - random) if oracle > random else None
 
@@ -167,7 +169,7 @@ def gain_by_uncertainty(
     ids: Sequence[str],
     groups: int = 10,
 ) -> list[dict[str, float]]:
-    """{"uncertainty", "n", "gain"} of equally large groups, the certain one first.
+    """{"uncertainty", "n", "gain"} of equally large groups, the most certain first.
 
     The gain is the large one's accuracy minus the small one's. Ties are split as in `curve`. There
     are fewer groups if there are fewer problems.
@@ -211,7 +213,7 @@ def measure(
     small: Sequence[Prediction],
     large: Sequence[Prediction],
 ) -> dict[str, Any]:
-    """What report.json says of deferral on the evaluated problems, whatever the threshold is.
+    """The part of report.json about deferral on the evaluated problems, for all thresholds.
 
     small_accuracy, large_accuracy; curve: {"deferred", "switch", "random", "oracle"} at shares 0,
     0.1, ..., 1; area of the three, and that of 95 % of random orders; share_of_oracle; by_decile
@@ -238,7 +240,7 @@ def measure(
 
 
 def switches(runs: Sequence[Run]) -> list[Run]:
-    """Those that are combinations by the rule `switch`."""
+    """The combinations by the rule `switch`."""
     return [run for run in runs if "deferral" in run.report.get("combination", {})]
 
 
@@ -306,7 +308,7 @@ def _last_solution(prediction: Prediction) -> Sequence[Turn]:
 
 
 def _between(low: float, high: float) -> float:
-    """A threshold that `high` is above and `low` is not."""
+    """A threshold below `high` and not below `low`."""
     middle = (low + high) / 2
     return middle if middle < high else low
 
@@ -316,7 +318,8 @@ def _hash(text: str) -> str:
 
 
 def _spearman(values: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Of each row: the correlation of the ranks, ties at their mean rank; nan if all are equal."""
+    """For each row the correlation of the ranks, with ties at their mean rank; nan if all are
+    equal."""
     import scipy.stats  # takes seconds to import
 
     ranks = [scipy.stats.rankdata(each, axis=1) for each in (values, others)]

@@ -1,6 +1,6 @@
 """What notebooks show: dialogues, and tables with a plot, as HTML.
 
-Everything printed is escaped; the HTML has no script, loads nothing, and brings its own colours.
+Everything printed is escaped; the HTML has no script, loads nothing, and has its own colours.
 """
 
 import dataclasses
@@ -16,13 +16,13 @@ from distill_jax.records import Annotation, Prediction, Turn
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Exhibit:
-    """Tables, and above them a plot (SVG) where there is something to draw."""
+    """Tables, and above them a plot (SVG) if there is something to draw."""
 
     tables: tuple[Table, ...]
     figure: markupsafe.Markup | None = None
 
     def __repr__(self) -> str:
-        """As Markdown, where no HTML can be shown."""
+        """As Markdown, for places that cannot show HTML."""
         return "\n".join(tables.to_markdown(table) for table in self.tables)
 
     def _repr_html_(self) -> str:
@@ -36,7 +36,7 @@ class GradedDialogue:
     """A prediction, why it is wrong (evaluation/error_classes.py), and its gold steps if known."""
 
     prediction: Prediction
-    error_class: str | None  # None where it is right
+    error_class: str | None  # None if it is right
     gold: Annotation | None
 
     def _repr_html_(self) -> str:
@@ -54,10 +54,10 @@ def dialogue_html(
     graded: GradedDialogue | None = None,
     note: str = "",
 ) -> str:
-    """A question and its dialogue turn by turn; what a solver's equations get wrong is marked.
+    """A question and its dialogue turn by turn; false equations of a solver are marked.
 
-    `votes` of several samples are shown where there is more than one, the grade where it is known,
-    `note` at the end.
+    `votes` of several samples are shown if there is more than one, and the grade if it is known;
+    `note` is shown at the end.
     """
     votes = votes or {}
     kind = html_report.outcome(graded.prediction) if graded else ""

@@ -1,22 +1,22 @@
-"""Why an answer is wrong, as far as what the students wrote shows it.
+"""Why an answer is wrong, as far as the dialogue shows it.
 
 The first class that fits, in this order:
 
-unfinished           the dialogue did not end by itself: a cap, the context, a question too long
+unfinished           the dialogue was stopped: by a limit, the context, or a question too long
 unparsable           it ended, but no answer can be read
 wrong decomposition  the number of subquestions differs from that of the gold steps; of a chain,
                      which asks none, the number of lines before the answer
 wrong arithmetic     as many steps as gold, but a calculator mark `<<48/2=25>>` or an equation
                      `48 / 2 = 25` of a solver is false by exact arithmetic
-wrong operation      as many steps as gold, all that can be checked is true, and the answer is
-                     wrong: another operation than was asked for, or other numbers
+wrong operation      as many steps as gold, no equation is false, and the answer is wrong:
+                     another operation than the question needs, or other numbers
 unknown cause        the number of gold steps is not known (then false arithmetic still counts as
                      such), or no step was written, as in scheme answer_only
 
-What this cannot know: whether another number of steps is a mistake (two steps may be told in one),
-whether the questions ask for the right things, which of several mistakes made the answer wrong,
-and what stands in sentences instead of equations. Percentages and unknowns are not checked.
-Where an answer is yes or no, "wrong operation" means that the reasoning is wrong somewhere.
+This cannot know whether another number of steps is a mistake (one step may contain two), whether
+the questions ask for the right things, which of several mistakes made the answer wrong, and what is
+written in sentences instead of equations. Percentages and unknowns are not checked. If an answer is
+yes or no, "wrong operation" means that the reasoning is wrong somewhere.
 """
 
 import collections
@@ -46,10 +46,10 @@ _NOT_ASKED = ("nothing", "history")
 
 
 def classify(prediction: Prediction, gold: Annotation | None, *, given: str = "") -> str | None:
-    """The class of a wrong prediction, one of CLASSES; None where it is right.
+    """The class of a wrong prediction, one of CLASSES; None if it is right.
 
-    Without `gold`, the number of its steps is attributes["steps"] where that is there. `given` is
-    config.sampling.given: where it says nothing or the history, the numbers are not compared.
+    Without `gold`, the number of its steps is attributes["steps"], if that exists. `given` is
+    config.sampling.given; if it is nothing or history, the numbers are not compared.
     """
     if prediction.correct:
         return None
@@ -69,7 +69,7 @@ def classify(prediction: Prediction, gold: Annotation | None, *, given: str = ""
 def count(
     predictions: Sequence[Prediction], gold: Mapping[str, Annotation], *, given: str = ""
 ) -> dict[str, int]:
-    """How many wrong predictions are of each class; `gold` by id, as far as it is there."""
+    """How many wrong predictions are of each class; `gold` by id, as far as it is known."""
     classes = collections.Counter(classify(p, gold.get(p.id), given=given) for p in predictions)
     return {name: classes[name] for name in CLASSES}
 

@@ -1,8 +1,8 @@
-"""Is a question like those that the students know? Their own probabilities tell.
+"""Is a question like those that the students know? Their own probabilities show it.
 
-Students that read what is unlike anything they learned are less sure of what they write. How sure
-they are is the mean log-probability per token of their dialogue; what is usual is known from the
-dialogues of an evaluation. All of this is about greedy dialogues: drawn ones are less probable.
+If a question is unlike anything that students have learned, they are less sure of their dialogue.
+The measure is the mean log-probability per token; the dialogues of an evaluation show which values
+are usual. This is only for greedy dialogues, because drawn ones are less probable.
 """
 
 import bisect
@@ -38,7 +38,7 @@ def quantiles(predictions: Sequence[Prediction]) -> list[float]:
 
 
 def percentile(value: float, known: Sequence[float]) -> int:
-    """How many per cent of the dialogues behind `quantiles` have a lower mean than `value`.
+    """The per cent of the dialogues of `quantiles` that have a lower mean than `value`.
 
     >>> known = [-1.0, *[-0.99 + i / 100 for i in range(99)], 0.0]
     >>> percentile(-1.5, known), percentile(-0.495, known), percentile(0.0, known)
@@ -48,10 +48,10 @@ def percentile(value: float, known: Sequence[float]) -> int:
 
 
 def note(share: int | None) -> str:
-    """What a person is told of a percentile; "" if there is nothing unusual, or none is known.
+    """The note that a person sees about a percentile; "" if it is usual or not known.
 
-    Only below all dialogues of the evaluation: of 200 the lowest per cent is 2, too few to tell
-    where it ends (docs/asking.md has the figures).
+    There is a note only below all dialogues of the evaluation: the lowest per cent of 200 dialogues
+    is 2, which is too few for a threshold (docs/asking.md has the figures).
     """
     if share != 0:
         return ""

@@ -14,14 +14,14 @@ _VARIABLES = {
     _GRID: "var(--line)",
     **{color: f"var(--series-{i})" for i, color in enumerate(_SERIES)},
 }
-_MARKERS = "osD^vP"  # of runs: tell them apart where the colours repeat
+_MARKERS = "osD^vP"  # of runs: show which is which if the colours repeat
 _MAX_POINTS = 500
 _SIZE, _WITH_LEGEND = (4.6, 2.7), (6.4, 2.7)
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "distill_jax",
     "text.parse_math": False,
-    "font.family": "DejaVu Sans",  # comes with matplotlib: widths are the same everywhere
+    "font.family": "DejaVu Sans",  # part of matplotlib, so widths are the same everywhere
     "font.size": 10,
     "text.color": _INK,
     "axes.labelcolor": _INK,
@@ -43,7 +43,7 @@ _STYLE: Any = {
 def loss_figure(
     curves: Mapping[str, Sequence[tuple[int, float]]], colors: Mapping[str, int]
 ) -> markupsafe.Markup | None:
-    """Training loss against step, one line per student; None where no student has a point.
+    """Training loss against step, one line per student; None if no student has a point.
 
     `colors` maps a student to i of the page's colour `--series-i`. Long curves are shown as means
     of neighbouring points.
@@ -65,7 +65,7 @@ def loss_figure(
 
 
 def steps_figure(by_steps: Sequence[Mapping[str, Any]]) -> markupsafe.Markup | None:
-    """Accuracy with its interval by number of steps; None where no problem says its number."""
+    """Accuracy with its interval by number of steps; None if no problem says its number."""
     if not by_steps:
         return None
 
@@ -88,9 +88,9 @@ def steps_figure(by_steps: Sequence[Mapping[str, Any]]) -> markupsafe.Markup | N
 def accuracy_figure(
     rows: Sequence[tuple[str, float, tuple[float, float]]], colors: Sequence[int] | None = None
 ) -> markupsafe.Markup | None:
-    """(run, accuracy, interval) below each other; None where there is no run.
+    """(run, accuracy, interval) below each other; None if there is no run.
 
-    `colors`: i of the page's colour `--series-i` for each; None = one after the other.
+    `colors`: i of the page's colour `--series-i` for each; None = one after another.
     """
     if not rows:
         return None
@@ -114,9 +114,9 @@ def accuracy_figure(
 def groups_figure(
     name: str, label: str, runs: Mapping[str, Sequence[Any]]
 ) -> markupsafe.Markup | None:
-    """{run: groups with name, accuracy and interval}, side by side; None where there is no group.
+    """{run: groups with name, accuracy and interval}, side by side; None if there is no group.
 
-    `name` tells the ids of this figure from those of others, `label` is that of the groups.
+    `name` makes the ids of this figure different from others'; `label` is that of the groups.
     """
     order = list(dict.fromkeys(group.name for groups in runs.values() for group in groups))
     if not order:
@@ -143,7 +143,7 @@ def groups_figure(
 
 
 def counts_figure(name: str, label: str, counts: Mapping[str, int]) -> markupsafe.Markup | None:
-    """Bars below each other, their numbers beside them; None where all are 0.
+    """Bars below each other, their numbers beside them; None if all are 0.
 
     `name` is as for `groups_figure`, `label` says what is counted.
     """
@@ -222,7 +222,7 @@ def _marker(index: int) -> str:
 
 
 def _legend(axes: Any, runs: Mapping[str, Any]) -> None:
-    """Outside, to the right; a name with an underscore in front would be left out."""
+    """Outside, to the right; names that begin with an underscore would be left out."""
     import matplotlib.lines
 
     handles = [

@@ -1,4 +1,4 @@
-"""Cheap guessers graded beside the students: what an accuracy is worth without any reasoning."""
+"""Cheap guessers, graded like the students: the accuracy without any reasoning."""
 
 import collections
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ def guess(
     """Grade three guessers: {name: {"accuracy", "correct", "interval": [low, high]}}.
 
     They answer with the last number of the question, with the most frequent answer of the training
-    problems (of equally frequent ones the first; left out where there are no training problems),
+    problems (of equally frequent ones the first; left out if there are no training problems),
     and with the sum of the numbers of the question. Graded by the "normalised" score like the
     students; a question without numbers leaves a guesser without an answer, which is wrong.
     """

@@ -1,4 +1,4 @@
-"""report.html: one offline file that says how well the students do, and shows what they write."""
+"""report.html: one offline file with the students' results and their dialogues."""
 
 import collections
 import json
@@ -15,7 +15,7 @@ from distill_jax.evaluation.summary import cost_line
 from distill_jax.records import Prediction
 from distill_jax.workdir import write_text
 
-# Kind -> (icon, word): told apart without colour.
+# Kind -> (icon, word), which differ without colour.
 BADGES = {
     "right": ("✓", "right"),
     "wrong": ("✗", "wrong"),
@@ -26,12 +26,12 @@ STATUS_MEANING = {
     "finished": "the dialogue ended by itself",
     "turn_cap": "stopped at the limit of turns",
     "token_cap": "stopped at the limit of tokens in a turn",
-    "context": "stopped where the model's context was full",
+    "context": "stopped because the model's context was full",
     "prompt_too_long": "the question left no room to write",
     "unparsed": "ended, but no answer could be read",
 }
 # Facts of training_data.json that the table of the training shows, in this order, and in words. All
-# of them are in a table below it that is folded.
+# of them are in a folded table below it.
 TRAINING_FACTS = {
     "parameters": "parameters",
     "rows": "training rows",
@@ -58,7 +58,7 @@ SECTIONS = {
 COLORS = {"decomposer": 0, "solver": 1, "planner": 2}  # of roles and of students
 OTHER_COLORS = 3  # 3, 4 and 5 go to names that are not above
 
-# What HTML does not allow, and what makes text read in another order than it is stored:
+# Characters that HTML does not allow, or that show text in another order than it is stored:
 # control characters but tab and newline, direction overrides, surrogates, noncharacters.
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff"
@@ -110,7 +110,7 @@ def write_report(
 
 
 def page_template(name: str) -> jinja2.Template:
-    """A template of this package: everything it prints is escaped and made visible."""
+    """A template of this package; everything it prints is escaped and made visible."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("distill_jax.evaluation"),
         autoescape=True,
@@ -124,7 +124,7 @@ def page_template(name: str) -> jinja2.Template:
 
 
 def outcome(prediction: Prediction) -> str:
-    """A key of BADGES: the status decides where the dialogue gave no answer, else the grade."""
+    """A key of BADGES: the status if the dialogue gave no answer, else the grade."""
     if prediction.status == "unparsed":
         return "unparsable"
     if prediction.status != "finished":

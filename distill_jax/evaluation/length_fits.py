@@ -1,13 +1,13 @@
-"""How long a chain should be: accuracy by problem size and steps written, its fit and its optimum.
+"""How long a chain should be: accuracy by problem size and written steps, its fit and its optimum.
 
 Source: "When More is Less: Understanding Chain-of-Thought Length" (https://arxiv.org/abs/2502.07266).
 N steps solve a problem of size T with the accuracy
 
     A(N) = scale * ((1 - T / (N * capability)) * (1 - T / noise)) ** N
 
-A step does T / N operations: the more there are to one step, and the closer to `capability`, the
-more often it goes wrong; and every step meets the noise of the problem anew. So A rises and falls
-with N.
+A step does T / N operations. The closer this number is to `capability`, the more often a step is
+wrong; and every step is exposed to the noise of the problem again. So A rises and then falls with
+N.
 """
 
 import collections
@@ -24,7 +24,7 @@ from distill_jax.evaluation.statistics import wilson_interval
 from distill_jax.evaluation.tables import Table
 from distill_jax.records import Prediction
 
-FEWEST = 10  # dialogues that a length needs, for the table to look at it
+FEWEST = 10  # a length needs so many dialogues to be in the table
 
 
 class Cell(NamedTuple):
@@ -64,7 +64,7 @@ def cells(predictions: Sequence[Prediction], attribute: str = "steps") -> list[C
 
 
 def best_steps(found: Sequence[Cell]) -> dict[int, Cell]:
-    """{size: the cell with the highest accuracy, of equally accurate ones the shortest}."""
+    """{size: the cell with the highest accuracy; of equally accurate ones, the shortest}."""
     best: dict[int, Cell] = {}
     for cell in sorted(found):
         other = best.get(cell.size)
@@ -96,9 +96,9 @@ def optimal_steps(size: float, capability: float, noise: float) -> float:
 def fit(found: Sequence[Cell]) -> Fit | None:
     """Scale (at most 1), capability and noise by least squares on log accuracy.
 
-    Cells are weighted by their number of right answers, which is how well their logarithm is known
-    while accuracies are low. None if fewer than four cells with right answers are there, or if no
-    size has two lengths: then nothing tells the three numbers apart.
+    Cells are weighted by their number of right answers, because that is how precisely their
+    logarithm is known if accuracies are low. None if there are fewer than four cells with right
+    answers, or if no size has two lengths, because then the three numbers cannot be determined.
     """
     used = [cell for cell in found if cell.correct]
     lengths = collections.Counter(cell.size for cell in used)
@@ -119,7 +119,7 @@ def fit(found: Sequence[Cell]) -> Fit | None:
         step = np.log1p(-size / (steps * capability)) + np.log1p(-size / noise)
         return weights * (math.log(scale) + steps * step - np.log(correct / n))
 
-    # Far from the optimum the surface is flat: the best of several starts.
+    # Far from the optimum the surface is flat, so the best of several starts is used.
     starts = [(-0.1, a, b) for a in (-2.0, 0.0, 2.0) for b in (-1.0, 1.0, 3.0)]
     bounds = ([-10.0, -12.0, -12.0], [0.0, 12.0, 12.0])
     found_fits = [least_squares(residuals, start, bounds=bounds) for start in starts]

@@ -13,7 +13,7 @@ def list_evaluations(workdir: Workdir) -> list[str]:
     """Lines for the terminal: directory, date, result, settings and page of each evaluation, the
     newest last.
 
-    Settings that are the same in all of them are left out. Raises UserError where `workdir` is
+    Settings that are the same in all of them are left out. Raises UserError if `workdir` is
     not the directory of a run.
     """
     workdir.stored_config()
@@ -33,7 +33,7 @@ def list_evaluations(workdir: Workdir) -> list[str]:
     lines: list[str] = []
     for path in directories:
         if path not in reports:
-            lines += [str(path), "    not finished: the command that began it goes on"]
+            lines += [str(path), "    not finished: the command that began it continues it"]
             continue
         report = reports[path]
         date = datetime.datetime.fromtimestamp(_answered_at(path))
@@ -52,13 +52,14 @@ def list_evaluations(workdir: Workdir) -> list[str]:
 
 
 def _answered_at(directory: pathlib.Path) -> float:
-    """When the last problem was answered; of an evaluation that is not finished, its last file."""
+    """When the last problem was answered; if the evaluation is not finished, the time of its last
+    file."""
     predictions = directory / "predictions.jsonl"
     return (predictions if predictions.exists() else directory).stat().st_mtime
 
 
 def settings(report: Mapping[str, Any]) -> dict[str, Any]:
-    """{"sampling.temperature": 0.7, ...}: what was asked, as keys of the config."""
+    """{"sampling.temperature": 0.7, ...}: the settings, as keys of the config."""
     return {
         f"{section}.{key}": value
         for section in ("evaluation", "sampling")
@@ -67,5 +68,5 @@ def settings(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_text(value: Any) -> str:
-    """As after `--config.key=`."""
+    """A value as one writes it after `--config.key=`."""
     return ",".join(map(str, value)) if isinstance(value, list) else str(value) or '""'

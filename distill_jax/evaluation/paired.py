@@ -26,7 +26,7 @@ class Comparison:
 def compare(baseline: Sequence[bool], other: Sequence[bool], *, seed: int = 0) -> Comparison:
     """Compare which answers were right, given in the order of the same problems.
 
-    Raises ValueError where there is no problem, or not the same number of answers.
+    Raises ValueError if there is no problem, or not the same number of answers.
     """
     pairs = list(zip(baseline, other, strict=True))
     if not pairs:
@@ -46,10 +46,10 @@ def compare(baseline: Sequence[bool], other: Sequence[bool], *, seed: int = 0) -
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """The two-sided p-value of McNemar's exact test; 1.0 where the runs never differ.
+    """The two-sided p-value of McNemar's exact test; 1.0 if the runs never differ.
 
-    Where two runs are equally good, each problem on which they differ is as likely right for the
-    one as for the other: a binomial test of 1/2. Problems on which they agree say nothing.
+    If two runs are equally good, each problem on which they differ is equally likely to be right in
+    either: a binomial test of 1/2. Problems on which they agree do not matter.
     Source: Q. McNemar, Psychometrika 12 (1947), 153-157; the exact form is the sign test.
     """
     if only_first + only_second == 0:
@@ -70,9 +70,9 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Percentile interval of the difference of accuracies, over problems drawn with replacement.
 
-    A problem adds -1, 0 or +1 to the difference, so a resample is one draw of how many there are
-    of each kind: multinomial counts, which is the bootstrap itself and no approximation of it.
-    (0.0, 0.0) where the runs never differ, which no resample can change.
+    A problem adds -1, 0 or +1 to the difference, so a resample is one draw of multinomial counts of
+    the three kinds. This is the exact bootstrap, not an approximation. (0.0, 0.0) if the runs never
+    differ, because no resample changes that.
     Source: B. Efron and R. Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
     """
     shares = np.array([only_baseline, n - only_baseline - only_other, only_other]) / n
@@ -83,7 +83,7 @@ def bootstrap_interval(
 
 
 def power(n: int, discordance: float, difference: float, alpha: float = ALPHA) -> float:
-    """The chance that `mcnemar` gives p <= alpha where the accuracies truly differ so much.
+    """The chance that `mcnemar` gives p <= alpha if the true accuracies differ by `difference`.
 
     `discordance` is the chance that the runs differ on a problem. Exact: the number of problems on
     which they differ is binomial (n, discordance), and of those the better run is right on a
@@ -95,8 +95,8 @@ def power(n: int, discordance: float, difference: float, alpha: float = ALPHA) -
     from scipy.stats import binom
 
     differ = np.arange(n + 1)
-    # The most problems for the worse run with which p <= alpha still holds; -1 where none will do.
-    # Only for those numbers of differing problems whose chance matters.
+    # The most right problems of the worse run for which p <= alpha; -1 if there is no such number.
+    # Only for numbers of differing problems that are likely enough to matter.
     chance = binom.pmf(differ, n, discordance)
     differ, chance = differ[chance > 1e-12], chance[chance > 1e-12]
     most = binom.ppf(alpha / 2, differ, 0.5)
@@ -109,8 +109,8 @@ def power(n: int, discordance: float, difference: float, alpha: float = ALPHA) -
 def smallest_difference(n: int, discordance: float) -> float | None:
     """The smallest true difference that n problems show with 80 % power at alpha 0.05.
 
-    Solves `power` for the difference at this discordance. None where even a difference as large
-    as the discordance (one run right wherever they differ) is shown more seldom: too few problems.
+    Solves `power` for the difference at this discordance. None if there are too few problems to
+    show even a difference as large as the discordance (one run is right whenever they differ).
     """
     if discordance <= 0 or power(n, discordance, discordance) < POWER:
         return None
@@ -123,8 +123,8 @@ def smallest_difference(n: int, discordance: float) -> float | None:
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's adjusted p-values of several tests, in the order given.
 
-    Rejecting where they are at most alpha keeps the chance of any false rejection at alpha,
-    however the tests depend on each other; here they share a baseline.
+    If a test is rejected when this is at most alpha, the chance of any false rejection is at most
+    alpha, however the tests depend on each other; here they share a baseline.
     Source: S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian
     Journal of Statistics 6 (1979), 65-70.
 

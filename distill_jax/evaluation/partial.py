@@ -1,7 +1,8 @@
-"""Predictions of an evaluation that is under way, so that one that was killed goes on.
+"""Predictions of a running evaluation, so that it can continue after it was killed.
 
-Each process appends its share to a file of its own, keyed by problem and sample; a line that was
-torn by a kill is dropped. When all are there they go, in order, into predictions.jsonl.
+Each process appends its share to a separate file, keyed by problem and sample; a line that is
+incomplete after a kill is dropped. When all are there, they are written in order to
+predictions.jsonl.
 """
 
 import dataclasses
@@ -25,11 +26,12 @@ class PartialPredictions:
         self._file: Any = None
 
     def gather(self) -> dict[Key, Sampled]:
-        """All that any process has, in every process; all of them must ask, before `append`."""
+        """The predictions of all processes, in every process; all must call this, before
+        `append`."""
         rows: dict[str, Any] = {}
         for path in sorted(self._directory.glob("partial-*.jsonl")):
             rows |= _whole_lines(path.read_text(encoding="utf-8", errors="replace"))
-        if self._path.exists():  # without what is torn: the next line begins at its own beginning
+        if self._path.exists():  # drop an incomplete last line
             own = _whole_lines(self._path.read_text(encoding="utf-8", errors="replace"))
             write_text(self._path, "".join(f"{line}\n" for line in own))
         for others in distributed.gather(sorted(rows)):
@@ -42,7 +44,7 @@ class PartialPredictions:
         }
 
     def append(self, sampled: Sampled) -> None:
-        """Keep one more; it is safe from a kill after `flush`."""
+        """Add one; after `flush` it survives a kill."""
         if self._file is None:
             self._directory.mkdir(parents=True, exist_ok=True)
             self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115
@@ -51,12 +53,12 @@ class PartialPredictions:
         self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
     def flush(self) -> None:
-        """Hand what was appended to the system."""
+        """Pass what was appended to the system."""
         if self._file is not None:
             self._file.flush()
 
     def remove(self) -> None:
-        """Everything is in predictions.jsonl now."""
+        """Delete the files: everything is in predictions.jsonl now."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -65,7 +67,7 @@ class PartialPredictions:
 
 
 def _whole_lines(text: str) -> dict[str, Any]:
-    """{line: parsed} of the lines that are JSON; the last one may be torn."""
+    """{line: parsed} of the lines that are JSON; the last one may be incomplete."""
     rows = {}
     for line in text.split("\n")[:-1]:
         try:

@@ -1,7 +1,7 @@
 """Published accuracies of students of GPT-2's size, and how they were measured.
 
-None is a number that the paper has but that could not be found, or a cell that was not measured.
-Nothing here was measured by this project. How each number is known is part of its protocol.
+None is a number that is in the paper but that we could not find, or a cell that was not measured.
+This project measured nothing here. The protocol says where each number comes from.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ SMALL_TEACHER = "small teacher"
 
 @dataclasses.dataclass(frozen=True)
 class Paper:
-    """Where numbers come from, and what differs from this project's way of measuring."""
+    """The source of numbers, and how their measurement differs from this project's."""
 
     title: str
     url: str
@@ -46,7 +46,7 @@ SOCRATIC_COT = Paper(
     "GPT-2 large: as quoted in table 3 of the paper on DPO-augmented self-training; everything "
     "else was not found",
     (
-        "Teacher GPT-3 175B, about 7,000 annotations, kept where the answer is right.",
+        "Teacher GPT-3 175B, about 7,000 annotations, kept if the answer is right.",
         "Which Socratic strategy the 21.1 belongs to is not said; gold steps are by people.",
         "Extractor, calculator, selection of the checkpoint, optimiser and seeds are not known.",
     ),
@@ -110,7 +110,7 @@ _FINE_TUNE_COT = {
 
 
 def results(task: str) -> list[Result]:
-    """What is published for a task; [] where nothing is."""
+    """The published results of a task; [] if there are none."""
     return [result for result in _socratic_cot() + _fine_tune_cot() + _mix() if result.task == task]
 
 

@@ -1,4 +1,4 @@
-"""How the decomposer's subquestions compare with those of the gold annotations."""
+"""Compares the decomposer's subquestions with those of the gold annotations."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,9 +10,10 @@ Pairs = list[tuple[list[str], list[str]]]  # (written, gold) subquestions of eac
 
 
 def question_pairs(predictions: Sequence[Prediction], gold: Mapping[str, Annotation]) -> Pairs:
-    """Of the problems that have gold subquestions (`gold` by id); [] where no decomposer spoke.
+    """The pairs of the problems that have gold subquestions (`gold` by id); [] if no decomposer
+    wrote.
 
-    Empty turns, by which a decomposer ends a dialogue, are no questions.
+    Empty turns, with which a decomposer ends a dialogue, are not questions.
     """
     if not any(turn.role == "decomposer" for p in predictions for turn in p.turns):
         return []
@@ -45,7 +46,7 @@ def corpus_bleu(pairs: Pairs) -> float:
 
     All questions of a problem are one segment, as in 2211.12835, so that a missing one shortens
     it instead of shifting the others. sacrebleu's defaults (13a tokens, mixed case, exponential
-    smoothing). Raises UserError where sacrebleu is not installed.
+    smoothing). Raises UserError if sacrebleu is not installed.
     """
     try:
         import sacrebleu
@@ -58,11 +59,11 @@ def corpus_bleu(pairs: Pairs) -> float:
 
 
 def written_questions(prediction: Prediction) -> list[str]:
-    """What the decomposer asked, in order."""
+    """The decomposer's questions, in order."""
     turns = [turn.text.strip() for turn in prediction.turns if turn.role == "decomposer"]
     return [text for text in turns if text]
 
 
 def gold_questions(annotation: Annotation) -> list[str]:
-    """The subquestions of an annotation, in order; [] where it has none."""
+    """The subquestions of an annotation, in order; [] if it has none."""
     return [step.subquestion for step in annotation.steps if step.subquestion is not None]

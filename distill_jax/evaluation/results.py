@@ -1,4 +1,4 @@
-"""What the students of a run got right and wrong: what notebooks read.
+"""The students' right and wrong answers, for notebooks.
 
 results = distill_jax.read_run("runs/demo")
 results.accuracy, results.by_steps().tables[0].rows
@@ -53,7 +53,7 @@ class Results:
 
     @functools.cached_property
     def gold(self) -> dict[str, Annotation]:
-        """{id: gold steps} of the problems, as far as the run's task is there and has them."""
+        """{id: gold steps} of the problems, as far as the run's task exists here and has them."""
         try:
             return runs.gold_annotations(self._run)
         except UserError:
@@ -78,7 +78,7 @@ class Results:
         return Exhibit((table,), figures.accuracy_figure(shares, colors))
 
     def by_steps(self) -> Exhibit:
-        """Accuracy by the number of steps of the gold solution, of problems that say it."""
+        """Accuracy by the number of steps of the gold solution, for problems that have it."""
         run = runs.with_gold_steps(self._run, self.gold)
         groups = breakdowns.by_attribute(run.predictions, "steps")
         name = html_report.visible(run.name)
@@ -145,7 +145,7 @@ def read_evaluation(directory: pathlib.Path) -> Results:
 def compare(results: Mapping[str, Results]) -> Exhibit:
     """See `distill_jax.compare`."""
     if len(results) < 2:
-        raise UserError("compare() takes two evaluations or more: compare({name: results, ...})")
+        raise UserError("compare() needs at least two evaluations: compare({name: results, ...})")
     named = [dataclasses.replace(each._run, name=name) for name, each in results.items()]
     common = runs.on_common_problems(named)
     groups = [breakdowns.group(run.name, run.predictions) for run in common]

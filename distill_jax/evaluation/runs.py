@@ -1,4 +1,4 @@
-"""Finished runs as they lie on disk: their evaluations, and what they were made from."""
+"""Finished runs on the disk: their evaluations, and what they were made from."""
 
 import collections
 import dataclasses
@@ -35,14 +35,14 @@ class Run:
     report: dict[str, Any]  # report.json
     facts: dict[str, Any]  # training_data.json: {student: facts}
     predictions: tuple[Prediction, ...]
-    # In what another evaluation of the run differs from its headline; "" = the headline itself.
+    # How another evaluation of the run differs from its headline; "" = the headline itself.
     variant: str = ""
-    # Of each epoch, parity_test_selection.json; () = not looked at.
+    # Of each epoch, from parity_test_selection.json; () = not measured.
     parity_epochs: tuple[dict[str, Any], ...] = ()
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The flat part of the config that decides what the students are."""
+        """The flat part of the config that determines the students."""
         return self.report["identity"]
 
     @property
@@ -69,15 +69,15 @@ class Run:
         return sum(p.cost.tokens for p in self.predictions)
 
     def arm(self) -> str:
-        """Equal for runs that differ in nothing but their seed, and for combinations of such runs
-        by one rule with the same settings. Two evaluations of one run have one, too: `arms`."""
+        """Equal for runs that differ only in their seed, and for combinations of such runs by one
+        rule with the same settings. Two evaluations of one run also have the same: see `arms`."""
         combined = self.report.get("combination")
         rule = [combined["rule"], combined["settings"]] if combined else []
         evaluation = [self.report[key] for key in ("task", "split")]
         return json.dumps([[_but_for_the_seed(m) for m in self._members()], evaluation, rule])
 
     def trained(self) -> set[str]:
-        """Which trainings the students are from: one, or those of a combination's members."""
+        """The trainings of the students: one, or those of a combination's members."""
         return {json.dumps(m["identity"], sort_keys=True) for m in self._members()}
 
     def _members(self) -> list[dict[str, Any]]:
@@ -97,12 +97,12 @@ def _but_for_the_seed(report: Mapping[str, Any]) -> str:
     identity = {key: value for key, value in report["identity"].items() if key != "seed"}
     sampling = {k: v for k, v in report["sampling"].items() if k not in ("slots", "seed")}
     text = json.dumps([identity, sampling, report["checkpoint_rule"]], sort_keys=True)
-    # A run that goes on from another one of its sweep names its directory, ARM-seedN.
+    # A run that starts from another run of its sweep names that run's directory, ARM-seedN.
     return text.replace(f"-seed{report['seed']}/", "-seed/")
 
 
 def read_runs(paths: Sequence[str], names: Sequence[str] = ()) -> list[Run]:
-    """What lies in these directories, named as said, or else after the directories.
+    """The evaluations in these directories, with the given names or else those of the directories.
 
     A directory is that of a run, whose headline evaluation is read; of one of its evaluations; or
     of a combination. Runs of one name get their seed added. Raises UserError if a directory holds
@@ -132,7 +132,7 @@ def read_runs(paths: Sequence[str], names: Sequence[str] = ()) -> list[Run]:
 def on_common_problems(runs: Sequence[Run]) -> list[Run]:
     """The runs with their predictions of the problems that all of them answered, in one order.
 
-    A problem is the same where id, question and answer are. Raises UserError where there is none.
+    Problems are the same if id, question and answer are. Raises UserError if there is none.
     """
     answered = [{problem_key(p): p for p in run.predictions} for run in runs]
     common = [key for key in answered[0] if all(key in each for each in answered)]
@@ -148,15 +148,15 @@ def on_common_problems(runs: Sequence[Run]) -> list[Run]:
 def arms(runs: Sequence[Run]) -> dict[str, list[Run]]:
     """{name: runs} of the runs that differ only in their seed, in the order of the runs.
 
-    A training counts once in an arm: another evaluation of the same run, or of a copy of it, is no
-    further seed, and goes into an arm of its own. An arm is called after what the names of its runs
-    begin with in common.
+    A training counts once in an arm: another evaluation of the same run, or of a copy of it, is not
+    another seed, and is in a separate arm. The name of an arm is the common beginning of its runs'
+    names.
     """
     groups: dict[str, list[list[Run]]] = collections.defaultdict(list)
     for run in runs:
         parts = groups[run.arm()]
         free = [part for part in parts if all(run.trained().isdisjoint(m.trained()) for m in part)]
-        if free:  # evaluations in the same settings belong together
+        if free:  # evaluations with the same settings belong together
             min(free, key=lambda part: _asked_as(part[0]) != _asked_as(run)).append(run)
         else:
             parts.append([run])
@@ -189,8 +189,8 @@ def _shared_beginning(names: Sequence[str]) -> str:
 def gold_annotations(run: Run) -> dict[str, Annotation]:
     """{id: gold annotation} of the problems of a run, as far as question and id fit.
 
-    From the run's held-out dev annotations, or else from its task; {} where the evaluation was of
-    another task. Raises UserError where the task cannot be read.
+    From the run's held-out dev annotations, or else from its task; {} if the evaluation was of
+    another task. Raises UserError if the task cannot be read.
     """
     workdir, split = Workdir(run.path), run.report["split"]
     asked = {p.id: p.question for p in run.predictions}
@@ -232,7 +232,7 @@ def _task_of(run: Run) -> tuple[Any, dict[str, Any]]:
 
 
 def with_gold_steps(run: Run, gold: Mapping[str, Annotation]) -> Run:
-    """Problems that do not say their number of gold steps, such as held-out ones, get it."""
+    """Adds the number of gold steps to problems that lack it, such as held-out ones."""
     predictions = tuple(
         dataclasses.replace(p, attributes={"steps": len(gold[p.id].steps), **p.attributes})
         if p.id in gold
@@ -277,7 +277,7 @@ def _read_run(path: pathlib.Path, name: str) -> Run:
 
 def read_evaluation(directory: pathlib.Path, name: str) -> Run:
     """The evaluation RUN/evaluations/NAME with its run, or a combination; UserError if it is
-    damaged, or apart from its run."""
+    damaged, or not in its run's directory."""
     report = read_json(directory / "report.json")
     predictions = read_predictions(directory, report)
     if "combination" in report:
@@ -293,12 +293,12 @@ def read_evaluation(directory: pathlib.Path, name: str) -> Run:
 
 
 def problem_key(prediction: Prediction) -> tuple[str, str, str]:
-    """A problem is the same where these are."""
+    """Problems with the same key are the same."""
     return prediction.id, prediction.question, prediction.answer
 
 
 def read_predictions(directory: pathlib.Path, report: dict[str, Any]) -> tuple[Prediction, ...]:
-    """Those of an evaluation; UserError where they are not as many as its report says."""
+    """The predictions of an evaluation; UserError if their number differs from the report's."""
     path, predictions = directory / "predictions.jsonl", []
     for number, row in read_json_lines(path):
         try:

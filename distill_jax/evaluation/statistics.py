@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class MeanDeviation(NamedTuple):
-    """Of `n` values; the deviation of one value is not known."""
+    """Mean and deviation of `n` values; one value has no deviation."""
 
     mean: float
     deviation: float | None  # standard deviation with n - 1
@@ -15,13 +15,13 @@ class MeanDeviation(NamedTuple):
 
 
 def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The Wilson score interval for `correct` right answers out of `n`; (0.0, 1.0) where n is 0.
+    """The Wilson score interval for `correct` right answers out of `n`; (0.0, 1.0) if n is 0.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
-    JASA 22 (1927), 209-212, without continuity correction: the shares of which `correct` is no
-    further than z standard deviations. Unlike the interval p ± 1.96 sqrt(p(1-p)/n), it stays
+    JASA 22 (1927), 209-212, without continuity correction: the shares from which `correct` is at
+    most z standard deviations away. Unlike the interval p ± 1.96 sqrt(p(1-p)/n), it stays
     inside [0, 1] and has a width at 0 and at n. Equal to scipy's `binomtest(...).proportion_ci(
-    method="wilson")`, whose import takes longer than all else that a small evaluation computes.
+    method="wilson")`, whose import takes longer than everything else in a small evaluation.
     """
     if not 0 <= correct <= n:
         raise ValueError(f"{correct} right answers out of {n}")
@@ -32,7 +32,7 @@ def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[flo
     centre = share + z**2 / (2 * n)
     half = z * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
     low, high = ((centre + side * half) / (1 + z**2 / n) for side in (-1, 1))
-    # What rounding leaves: the ends are exactly 0 and 1 there.
+    # Without rounding errors the ends are exactly 0 and 1 there.
     return (0.0 if correct == 0 else low), (1.0 if correct == n else high)
 
 
@@ -40,7 +40,7 @@ def mean_and_deviation(values: Sequence[float]) -> MeanDeviation:
     """Mean and standard deviation of, say, the accuracies of several seeds.
 
     The deviation is that of a sample (n - 1): how much another seed may differ, not how well the
-    mean is known. Raises ValueError where there is no value.
+    mean is known. Raises ValueError if there is no value.
     """
     if not values:
         raise ValueError("no values")

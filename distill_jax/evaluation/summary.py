@@ -18,7 +18,7 @@ INTERVAL_METHOD = "Wilson 95 %"
 
 @dataclasses.dataclass(frozen=True)
 class Circumstances:
-    """What an evaluation is of, and how it was made: report.json says it beside the result."""
+    """The problems and settings of an evaluation, for report.json."""
 
     task: str
     split: str
@@ -43,9 +43,9 @@ def summarise(
     are 0.0 with the interval [0.0, 1.0].
 
     "cost" holds the sums of the predictions' costs, by name (records.Cost),
-    "log_probability_quantiles" what greedy dialogues have (familiarity.py). Where the predictions
-    are votes, `_voting` adds its keys; "tokens" and "cost" are then those of all samples, while
-    everything else is about the samples that stand for the votes. Raises ValueError where
+    "log_probability_quantiles" what greedy dialogues have (familiarity.py). If the predictions are
+    votes, `_voting` adds its keys; "tokens" and "cost" are then those of all samples, while
+    everything else is about the samples that represent the votes. Raises ValueError if
     predictions have different numbers of samples.
     """
     n = len(predictions)
@@ -85,8 +85,8 @@ def summarise(
 
 
 def asked(n: int, problems: int, split: str, given: str) -> str:
-    """What n predictions are of: "12 test problems", or where config.sampling.given is "history"
-    "31 gold steps of 12 test problems"."""
+    """What was asked in n predictions: "12 test problems", or if config.sampling.given is
+    "history", "31 gold steps of 12 test problems"."""
     steps = f"{n} gold steps of " if given == "history" else ""
     return f"{steps}{problems} {split} problems"
 
@@ -113,8 +113,8 @@ def trained_on_lines(result: Mapping[str, Any]) -> list[str]:
 
 
 def closing_lines(result: Mapping[str, Any]) -> list[str]:
-    """What the terminal says of a report.json: accuracy, pass@k of several samples, the cost of a
-    problem, the values of the calculator, dialogues without room after what was given."""
+    """The lines about a report.json on the terminal: accuracy, pass@k of several samples, the cost
+    of a problem, the calculator's values, dialogues without room after the given turns."""
     low, high = result["accuracy_interval"]
     what = asked(result["n"], result["problems"], split_name(result), result["sampling"]["given"])
     line = f"accuracy {result['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) on {what}"
@@ -136,7 +136,7 @@ def closing_lines(result: Mapping[str, Any]) -> list[str]:
 
 
 def cost_line(result: Mapping[str, Any]) -> str:
-    """What a problem of a report.json costs on average, in words; with history, a gold step."""
+    """The mean cost of a problem in a report.json, in words; with history, of a gold step."""
     cost, n = result["cost"], max(1, result["n"])
     one = "gold step" if result["sampling"].get("given") == "history" else "problem"
     read, written = (cost[key] / n for key in ("prompt_tokens", "tokens"))
@@ -155,17 +155,17 @@ def dialogue(prediction: Prediction) -> str:
 
 
 def dialogues(predictions: Sequence[Prediction], count: int = 4) -> list[str]:
-    """The first few dialogues, and whether each is right; the same problems at every time."""
+    """The first few dialogues, and whether each is right; always the same problems."""
     return [f"{'right' if p.correct else 'wrong'}\n{dialogue(p)}" for p in predictions[:count]]
 
 
 def _voting(predictions: Sequence[Prediction], headline: dict[str, Any]) -> dict[str, Any]:
-    """{} where one sample per problem was drawn, else
+    """{} if one sample per problem was drawn, else
 
     samples          their number n per problem
     votes            accuracy and interval of the majority's answers, which is the headline
-    sample_accuracy  mean over all samples; without an interval, since samples of one problem are
-                     not independent
+    sample_accuracy  mean over all samples; without an interval, because samples of one problem
+                     are not independent
     pass_at_k        {"1": ...}: mean over problems, for the powers of two up to n and for n
     """
     if not any(prediction.samples for prediction in predictions):

@@ -1,7 +1,7 @@
 """Export a run for transformers: `python -m distill_jax.export --workdir runs/demo --output out`.
 
 Every student that is trained to the end becomes a directory `out/<student>/`; `out/alternate.py`
-lets them take turns with transformers alone.
+is a program in which they take turns with only transformers.
 """
 
 import sys
@@ -13,13 +13,13 @@ from distill_jax.workdir import local_path
 
 def main(argv: list[str]) -> None:
     """Open the directory, apply the overrides, write the students."""
-    parser = command_line.parser("export", "Write the students of a run in Hugging Face format.")
+    parser = command_line.parser("export", "Write a run's students in Hugging Face format.")
     parser.add_argument("--workdir", required=True, help="the directory of the run")
-    parser.add_argument("--output", required=True, help="where <student>/ is written, one each")
+    parser.add_argument("--output", required=True, help="the directory for <student>/")
     parser.add_argument(
         "--dtype",
         choices=("float32", "float16", "bfloat16"),
-        help="of the weights in the files; default: that of the training run",
+        help="dtype of the weights in the files; default: as in training",
     )
     parser.add_argument(
         "--gguf",
@@ -27,13 +27,13 @@ def main(argv: list[str]) -> None:
         const="f16",
         default="",
         choices=("f32", "f16", "q8_0"),
-        help="write <student>.gguf for llama.cpp too, with matrices of this type (default: f16)",
+        help="also write <student>.gguf for llama.cpp, with matrices of this type (default: f16)",
     )
     parser.add_argument(
         "--push_to_hub",
         default="",
         metavar="NAME/PREFIX",
-        help="then upload them to the Hugging Face Hub, as NAME/PREFIX-STUDENT",
+        help="also upload them to the Hugging Face Hub, as NAME/PREFIX-STUDENT",
     )
     rest, overrides = command_line.split_overrides(argv)
     arguments = parser.parse_args(rest)

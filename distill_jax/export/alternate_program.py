@@ -1,11 +1,11 @@
-"""The example beside exported students: they take turns, with nothing but transformers."""
+"""The example program in an export: the students take turns with only transformers."""
 
 from collections.abc import Mapping, Sequence
 
 from distill_jax.text.rows import View
 from distill_jax.text.transcript import Scheme
 
-# Ids, not text, travel from turn to turn: cut into tokens anew, text may give others.
+# Turns are passed on as ids, not as text: text that is split into tokens again may give others.
 _CODE = '''\
 """The students take turns on a question: python alternate.py "How many ...?" """
 import os, sys
@@ -44,15 +44,15 @@ def example(
     end_of_turn: str,
     around: tuple[Sequence[int], Sequence[int]] = ((), ()),
 ) -> str:
-    """A program that holds the dialogues that the sampler holds, greedily and without calculator,
-    as long as they fit into the context and config.sampling.max_tokens.
+    """A program that writes the same dialogues as the sampler, greedily and without calculator, as
+    long as they fit into the context and config.sampling.max_tokens.
 
     `places`: {student: directory or Hub id}; `around`: ids before and behind a question and its end
     of turn, which only a lone role may have.
     """
     before, after = (list(ids) for ids in around)
     of_role = {scheme.roles[index]: view for view in views for index in view.writes}
-    # A lone role only ends the text, in a dialogue only the ender does.
+    # A lone role only ends the text; in a dialogue only one role may end it.
     if scheme.text_format.messages:
         never = {scheme.ender: "[end_of_text]"}  # it ends a message
     elif len(scheme.roles) == 1:

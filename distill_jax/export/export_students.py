@@ -31,7 +31,7 @@ EXAMPLE = "alternate.py"
 
 
 class Options(NamedTuple):
-    """What is written, and where to."""
+    """What to write, and where."""
 
     output: pathlib.Path
     dtype: str | None  # float32, float16 or bfloat16; None = that of the training run
@@ -40,13 +40,13 @@ class Options(NamedTuple):
 
 
 def export(path: str, options: Options, overrides: dict[str, str]) -> None:
-    """Write every finished student of the run in `path` to `output/<student>/`, and, where all are
-    finished, a program in which they take turns to `output/alternate.py`.
+    """Write every finished student of the run in `path` to `output/<student>/`. If all are
+    finished, also write `output/alternate.py`, a program in which they take turns.
 
-    Where `dtype` is None, it is what training_data.json has as the student's `weights_dtype`, or
-    else float32. Raises UserError where no student is finished, where one of the directories is
-    not empty, for a text format whose chats no template writes, and where the Hub refuses a student
-    (the directories are written by then).
+    If `dtype` is None, it is the student's `weights_dtype` in training_data.json, or else float32.
+    Raises UserError if no student is finished, if one of the directories is not empty, for a text
+    format whose chats no template writes, and if the Hub refuses a student (after the directories
+    are written).
     """
     workdir = Workdir(path)
     run = from_first.checked(stored_run(workdir, overrides))
@@ -110,7 +110,7 @@ def _export_one(students: _Students, student: str, steps: int, options: Options)
         scheme=run.scheme,
         views=[view for view in run.views if view.student == student],
         annotations=[row for _, row in records.read_json_lines(workdir.annotations)],
-        licences=getattr(run.task.module, "LICENCES", {}),  # a task of the user's need not have any
+        licences=getattr(run.task.module, "LICENCES", {}),  # a user's task need not have any
         facts=facts,
         report=read_json(workdir.report_json) if workdir.report_json.exists() else None,
         example=_example(run, students.tokenizer, places),
@@ -169,7 +169,7 @@ def _never_writes(students: _Students, student: str) -> list[int]:
     """The end marks that no role of `student` may write."""
     run = students.run
     rules = make_rules(run.scheme, run.views, students.models, students.tokenizer, run.sampling)
-    roles = [r for r, view in enumerate(rules.role_view) if rules.views[view].student == student]
+    roles = [r for r, [view] in enumerate(rules.role_views) if rules.views[view].student == student]
     never = []
     if not any(rules.may_pass[role] for role in roles):
         never.append(rules.end_of_turn)

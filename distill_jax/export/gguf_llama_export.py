@@ -1,4 +1,4 @@
-"""A student of the Llama family as one file for llama.cpp: the way back of model/gguf_import.py."""
+"""A student of the Llama family as one file for llama.cpp: the inverse of model/gguf_import.py."""
 
 import pathlib
 from collections.abc import Iterable
@@ -26,9 +26,9 @@ FILE_TYPES = {"f32": "ALL_F32", "f16": "MOSTLY_F16", "q8_0": "MOSTLY_Q8_0"}  # g
 def check(config: dict[str, Any], tokenizer_directory: pathlib.Path, file_type: str) -> None:
     """Raise UserError if a model with this config and tokenizer cannot be written as GGUF.
 
-    That is: without the package gguf; for another family or rotary scaling; if llama.cpp has no
-    name for the way in which tokenizer.json splits text; and for q8_0 if the rows of a matrix are
-    not divisible by 32.
+    This is so if the package gguf is missing; for another family or rotary scaling; if llama.cpp
+    does not know how tokenizer.json splits text; and for q8_0 if the rows of a matrix are not
+    divisible by 32.
     """
     try:
         import gguf  # noqa: F401
@@ -63,8 +63,8 @@ def write_gguf(
     """Write a model as the GGUF file `path`.
 
     `config` is that of transformers with the keys of `gguf_import.read_config`; `weights` are
-    (Hugging Face name, array [out, in] or [out]); `file_type` is one of FILE_TYPES and holds for
-    matrices, what has one axis stays float32. `tokenizer_directory` holds tokenizer.json and
+    (Hugging Face name, array [out, in] or [out]); `file_type` is one of FILE_TYPES, and is
+    used for matrices; vectors stay float32. `tokenizer_directory` holds tokenizer.json and
     tokenizer_config.json.
     Raises UserError as `check` does, and for a weight that float16 cannot hold.
     """
@@ -90,7 +90,7 @@ def write_gguf(
 
 
 def add_tensor(writer: Any, name: str, weight: np.ndarray, file_type: str) -> None:
-    """Add a weight to gguf's `writer`: a matrix as `file_type`, what has one axis as float32.
+    """Add a weight to gguf's `writer`: a matrix as `file_type`, a vector as float32.
 
     Raises UserError for numbers that `file_type` cannot hold.
     """

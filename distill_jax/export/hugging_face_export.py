@@ -1,4 +1,4 @@
-"""Weights out: a student as a directory that transformers, and servers built on it, load."""
+"""Writes a student as a directory that transformers, and servers built on it, can load."""
 
 import dataclasses
 import json
@@ -25,7 +25,7 @@ from distill_jax.workdir import write_json, write_text
 
 
 def chat_template(end_of_turn: str) -> str:
-    """A chat is what a training row is: every message, whoever wrote it, and an end of turn."""
+    """A chat is like a training row: every message, whoever wrote it, and an end of turn."""
     message = f"{{{{- message['content'] + {end_of_turn!r} -}}}}"
     return f"{{%- for message in messages -%}}{message}{{%- endfor -%}}"
 
@@ -56,7 +56,7 @@ def save_params(
         if not np.isfinite(cast).all():
             raise UserError(
                 f"{path}: {name} has values that {dtype} cannot hold: give --dtype=float32, or, "
-                "where that does not help, train the student anew with a lower learning rate"
+                "if that does not help, train the student again with a lower learning rate"
             )
         prefix = "" if name == HEAD else model.hugging_face_prefix
         tensors[prefix + name] = np.ascontiguousarray(cast)
@@ -66,7 +66,8 @@ def save_params(
         mode = temporary.stat().st_mode
         # transformers refuses files that do not say which framework's layout they have.
         safetensors.numpy.save_file(tensors, temporary, metadata={"format": "pt"})
-        temporary.chmod(mode)  # safetensors lets nobody else read it: no server could
+        # safetensors makes it readable only for its owner: a server could not read it.
+        temporary.chmod(mode)
         _sync(temporary)
         os.replace(temporary, path)
     finally:
@@ -74,7 +75,7 @@ def save_params(
 
 
 def check_target(output: pathlib.Path, student: str) -> pathlib.Path:
-    """The directory of an exported student; UserError where something is there already."""
+    """The directory of an exported student; UserError if something is there already."""
     target = output / student
     if target.is_dir() and any(target.iterdir()):
         raise UserError(f"{target} is not empty: delete it, or choose another --output")
@@ -112,7 +113,7 @@ def export_student(
     gguf          type of the numbers in a file for llama.cpp, one of gguf_llama_export.FILE_TYPES
                   (see gguf_export.check); "" = no such file
 
-    Built beside its place and renamed, so that what is there is whole. Raises UserError where
+    It is built beside its place and renamed, so it is never incomplete. Raises UserError if
     something is there already, and like `save_params`.
     """
     import tokenizers
@@ -170,7 +171,7 @@ def _write_configs(
         "pad_token_id": ends.text,
         "transformers_version": transformers.__version__,
     }
-    # Training leaves these out of the softmax, so that their logits mean nothing.
+    # Training leaves these out of the softmax, so their logits have no meaning.
     if never_writes:
         generation["suppress_tokens"] = sorted(never_writes)
     write_json(directory / "generation_config.json", generation)
@@ -179,15 +180,16 @@ def _write_configs(
 def _write_tokenizer(
     directory: pathlib.Path, backend: Any, marks: EndMarks, context: int, template: str
 ) -> None:
-    """tokenizer.json and what transformers wants beside it.
+    """tokenizer.json, and the files that transformers needs with it.
 
-    The class is the one that takes tokenizer.json as it is, in every version of transformers: a
-    class of a model, such as GPT-2's, would put its own splitting of text into its place.
+    The class is the one that uses tokenizer.json unchanged in every version of transformers. The
+    class of a model, such as GPT-2's, would split text in its own way.
     """
     import tokenizers
 
     if backend.num_special_tokens_to_add(is_pair=False):
-        # Our rows have no tokens that nobody wrote, such as one for the beginning of a text.
+        # The tokenizer must not add tokens, such as one for the beginning of a text: our rows have
+        # none.
         backend.post_processor = tokenizers.processors.ByteLevel(trim_offsets=False)
     write_text(directory / "tokenizer.json", backend.to_str(pretty=True))
     tokenizer_config = {

@@ -18,7 +18,7 @@ from distill_jax.text.transcript import Scheme, render
 _GENERATE = """\
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-directory = "."  # where this file lies, or the Hub id
+directory = "."  # the directory of this file, or the Hub id
 tokenizer = AutoTokenizer.from_pretrained(directory)
 model = AutoModelForCausalLM.from_pretrained(directory)
 messages = [
@@ -80,7 +80,7 @@ def _front_matter(base: str) -> str:
 
 
 def _family(facts: Mapping[str, Any]) -> str:
-    """Runs from before there were others have GPT-2."""
+    """Runs from before there were other families have GPT-2."""
     names = {"gpt2": "GPT-2", "llama": "Llama", "qwen2": "Qwen 2", "qwen3": "Qwen 3"}
     return names[facts.get("model", {}).get("model_type", "gpt2")]
 
@@ -137,7 +137,7 @@ def _prompting(
             f"`{marks.turn}`; there is no system message and nothing else in between. The chat "
             "template writes just that: the question and the turns of others are messages of the "
             f"user, its own turns those of the assistant. A reply ends with `{marks.turn}`, or "
-            f"with `{marks.text}` where the dialogue is over. Text that spells one of these marks "
+            f"with `{marks.text}` if the dialogue is over. Text that spells one of these marks "
             "is taken for the mark: remove it first.\n"
         )
     parts = [f"## How to prompt it\n\n{how}"]

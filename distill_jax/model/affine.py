@@ -1,4 +1,4 @@
-"""Affine and linear maps computed in any dtype whose parameter gradients are summed in float32."""
+"""Affine and linear maps in any dtype; the gradients of their parameters are summed in float32."""
 
 import functools
 from typing import Any

@@ -2,8 +2,8 @@
 
 Shapes: B batch, T tokens, N query heads, K key-value heads (query head n reads n // (N / K)),
 H head dim. Every kernel takes q [B, T, N, H], k and v [B, T, K, H] and `segments` int32 [B, T] or
-None; a token sees itself and what came before it in its own segment (None: in its row). They differ
-in speed only, and in what else they can do:
+None; a token sees itself and the tokens before it in its own segment (None: in its row). Kernels
+differ only in their speed and in what they support:
 
     xla      any platform, any dtype, dropout; memory grows with 128 x T, not with T x T
     cudnn    NVIDIA, bfloat16; a packed row becomes an additive T x T bias
@@ -24,8 +24,8 @@ KERNELS = ("xla", "cudnn", "triton", "splash")
 PLATFORMS = {"cudnn": "gpu", "triton": "gpu", "splash": "tpu"}
 QUERY_BLOCK = 128  # tokens; measured on a CPU, docs/log.md
 
-# Pallas kernels cannot be partitioned by the compiler: each device calls them on its own heads of
-# its own rows.
+# The compiler cannot partition Pallas kernels, so each device calls them for its own heads and
+# rows.
 _HEADS, _ROWS = P(("data", "fsdp"), None, "tensor", None), P(("data", "fsdp"))
 
 
@@ -34,7 +34,7 @@ def choose_kernel(
 ) -> tuple[str, str]:
     """(kernel, why) for training rows of `seq_len` tokens on "cpu", "gpu" or "tpu".
 
-    `wanted` is config.train.attention: "auto", or a kernel's name. Raises UserError where that
+    `wanted` is config.train.attention: "auto", or a kernel's name. Raises UserError if that
     kernel cannot do what is asked.
     """
     if wanted not in ("auto", *KERNELS):
@@ -70,7 +70,7 @@ def attend(
     dropout: float = 0.0,
     dropout_key: jax.Array | None = None,
 ) -> jax.Array:
-    """[B, T, N, H] of q's dtype. Weights are dropped where there is a key (only by `xla`)."""
+    """[B, T, N, H] of q's dtype. If there is a key, weights are dropped (only by `xla`)."""
     if kernel == "xla":
         return _xla(q, k, v, segments, dropout, dropout_key)
     assert dropout_key is None or dropout == 0.0, f"{kernel} has no dropout"
@@ -94,10 +94,10 @@ def _same_segment(queries: jax.Array, keys: jax.Array) -> jax.Array:
 
 
 def _xla(q, k, v, segments, dropout, dropout_key):
-    """Block of queries by block of queries, each against the keys up to its own end.
+    """One block of queries after another, each with the keys up to its own end.
 
-    The weights of a block are computed again in the backward pass: reading them back from memory
-    takes longer on a CPU, and [T, T] weights never exist.
+    The weights of a block are computed again in the backward pass, because reading them from memory
+    takes longer on a CPU. So [T, T] weights never exist.
     """
     length = q.shape[1]
     q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))  # [B, N, T, H], [B, K, T, H]
@@ -113,7 +113,7 @@ def _xla(q, k, v, segments, dropout, dropout_key):
         if length > QUERY_BLOCK:
             block = jax.checkpoint(block)
         queries, mask = q[:, :, start:stop], mask[:, None]
-        if group > 1:  # those that read the same keys, one after the other
+        if group > 1:  # heads that read the same keys are adjacent
             queries = queries.reshape(*k.shape[:2], -1, q.shape[3])
             mask = jnp.tile(mask, (1, 1, group, 1))
         out = block(queries, k[:, :, :stop], v[:, :, :stop], mask, key)

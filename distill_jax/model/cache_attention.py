@@ -18,15 +18,15 @@ from distill_jax.errors import UserError
 
 BLOCK = 64  # slots that triton reads at a time
 
-# The compiler cannot partition a Pallas kernel: each device calls it on its own heads and rows.
+# The compiler cannot partition a Pallas kernel, so each device calls it for its own heads and rows.
 _HEADS, _CACHE = P(("data", "fsdp"), "tensor", None), P(("data", "fsdp"), "tensor", None, None)
 _ROWS = P(("data", "fsdp"))
 
 
 def check_kernel(kernel: str, platform: str, dtype: str, head_dim: int | None = None) -> None:
-    """Raise UserError where config.sampling.attention=`kernel` cannot do what is asked.
+    """Raise UserError if config.sampling.attention=`kernel` cannot do what is asked.
 
-    `head_dim` None: it is not known yet.
+    `head_dim` is None if it is not known yet.
     """
     if kernel == "xla":
         return
@@ -57,8 +57,8 @@ def attend_cache(
     Writes k and v into slot `position` (a slot past the end is the last one), then attends to the
     slots up to it: ([B, N, H] of q's dtype, the caches); softmax in float32.
 
-    By `xla` all S slots are read, so S should be little more than the largest position. Slots
-    behind the position add exact zeros: on a CPU the result does not depend on S, bit for bit.
+    `xla` reads all S slots, so S should be only a little larger than the largest position. Slots
+    after the position add exact zeros, so on a CPU the result is bit for bit independent of S.
     """
     new = {"k": k.astype(cache["k"].dtype), "v": v.astype(cache["v"].dtype)}
     if kernel == "triton":
@@ -76,17 +76,17 @@ def attend_cache(
 
 
 def attend_slots_first(q, new, cache, position):
-    """By `xla` where a slot's numbers lie side by side; the faster one on a CPU."""
+    """`xla`, with the numbers of a slot adjacent in memory; faster on a CPU."""
     cache = _written(new, cache, position)
     return _attend_slots(q, cache["k"], cache["v"], position, "BNSH"), cache
 
 
 def attend_slots_last(q, new, cache, position):
-    """By `xla` where the same number of all slots lie side by side.
+    """`xla`, with the same number of all slots adjacent in memory.
 
-    A TPU lays the last axis out in 128 lanes. Heads have 64 numbers, so it stores caches with the
-    slots last; for a write along the axis before it, it would copy them all into lanes that are
-    half empty, in every chunk, and read twice as much (docs/log.md).
+    A TPU spreads the last axis over 128 lanes. Heads have 64 numbers, so it stores caches with the
+    slots last. For a write along the axis before the last, it would copy all caches in every chunk
+    into lanes that are half empty, and read twice as much (docs/log.md).
     """
     turned = jax.tree.map(
         lambda c, x: _write(c.swapaxes(2, 3), x[..., None], position, 2), cache, new
@@ -98,17 +98,18 @@ def attend_slots_last(q, new, cache, position):
 def attend_filled_slots(
     q: jax.Array, k: jax.Array, v: jax.Array, position: jax.Array, *, interpret: bool = False
 ) -> jax.Array:
-    """[B, N, H] of q [B, N, H] and caches k, v [B, K, S, H] that hold the token itself already.
+    """[B, N, H] of q [B, N, H] and caches k, v [B, K, S, H], which already contain the token
+    itself.
 
-    A program of the kernel reads one key-value head of one row, up to the end of the block in which
-    its position is: so the result does not depend on S or on the other rows. `interpret`: compute
-    what the kernel says step by step, on any platform.
+    A program of the kernel reads one key-value head of one row, up to the end of the block of its
+    position, so the result does not depend on S or on other rows. `interpret`: run the kernel step
+    by step, on any platform.
     """
     from jax.experimental.pallas.ops.gpu import decode_attention
 
     rows, heads, slots, size = k.shape
     filled = jnp.repeat(jnp.minimum(position + 1, slots), heads)
-    # One sequence per key-value head. Sums and division stay in float32: the kernel's own would
+    # One sequence per key-value head. Sums and division are here, in float32: the kernel would
     # round both the sum of the weights and the quotient to bfloat16.
     weighted, (weights, _) = decode_attention.mqa(
         q.reshape(rows * heads, -1, size),
@@ -138,7 +139,7 @@ def _write(cache, new, position, axis):
 def _attend_slots(q, k, v, position, axes):
     """[B, N, H] of q [B, N, H] and caches whose axes are in this order."""
     shape, heads = q.shape, k.shape[1]
-    group = "" if shape[1] == heads else "G"  # of queries that read the same keys
+    group = "" if shape[1] == heads else "G"  # queries that read the same keys
     if group:
         q = q.reshape(shape[0], heads, -1, shape[2])
     scores = jnp.einsum(f"BN{group}H,{axes}->BN{group}S", q, k, preferred_element_type=jnp.float32)
@@ -146,7 +147,7 @@ def _attend_slots(q, k, v, position, axes):
     seen = jnp.arange(scores.shape[-1]) <= last
     scores = jnp.where(seen, scores * q.shape[-1] ** -0.5, jnp.finfo(jnp.float32).min)
     weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
-    # In float32: a GPU would round every product to bfloat16 before it adds them up.
+    # In float32, because a GPU would round every product to bfloat16 before adding them.
     attended = jnp.einsum(
         f"BN{group}S,{axes}->BN{group}H", weights, v, preferred_element_type=jnp.float32
     )

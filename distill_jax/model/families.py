@@ -1,4 +1,4 @@
-"""The families of networks that there are, by what Hugging Face's config.json calls them."""
+"""The families of networks, by their names in Hugging Face's config.json."""
 
 import pathlib
 from typing import Any
@@ -26,8 +26,8 @@ def from_json(stored: dict[str, Any]) -> NetworkConfig:
 def from_hugging_face(config: dict[str, Any], path: pathlib.Path, where: str) -> NetworkConfig:
     """The size that a config.json gives; its vocab_size counts the rows in the file.
 
-    Raises UserError, which begins with `where` and names `path`, for a family that is not there,
-    and for what our network of that family does not compute.
+    Raises UserError, which begins with `where` and names `path`, for an unknown family, and for
+    anything that our network of the family does not compute.
     """
     model_type = config.get("model_type")
     if model_type not in _FAMILIES:

@@ -1,16 +1,16 @@
-"""Floating point operations of a network, by our own count: a compiler's counts a loop once."""
+"""Floating point operations of a network, as we count them; compilers count a loop only once."""
 
 from distill_jax.model.network import NetworkConfig
 
 
 def forward_flops(config: NetworkConfig, tokens: int, pairs: int, head_tokens: int) -> int:
-    """Of matrix products, 2 per multiplication and addition; the rest is left out.
+    """FLOPs of the matrix products, 2 per multiplication and addition; nothing else counts.
 
     tokens       through the blocks: `config.block_weights` multiplications each
-    pairs        (query, key) pairs that attention looks at, over all rows: a multiplication for
-                 the score and one for the sum, for every number of every head of every layer. A
-                 row of T tokens has T (T + 1) / 2.
-    head_tokens  whose logits are computed: V D multiplications each
+    pairs        (query, key) pairs of attention, over all rows: one multiplication for the score
+                 and one for the sum, for every number of every head of every layer. A row of T
+                 tokens has T (T + 1) / 2.
+    head_tokens  tokens whose logits are computed: V D multiplications each
     """
     attention = 2 * config.layers * config.heads * config.head_dim * pairs
     head = config.vocab_size * config.width * head_tokens
@@ -18,18 +18,18 @@ def forward_flops(config: NetworkConfig, tokens: int, pairs: int, head_tokens: i
 
 
 def train_flops(config: NetworkConfig, tokens: int, pairs: int, head_tokens: int) -> int:
-    """Of a forward and a backward pass, which has two products for each one of the forward pass.
+    """FLOPs of a forward and a backward pass, which has two products for each forward product.
 
-    What is computed a second time (remat, blocks of attention) does not count: model FLOPs
-    utilisation asks what was needed (PaLM, https://arxiv.org/abs/2204.02311, appendix B, which
+    Products that are computed a second time (remat, blocks of attention) do not count: model FLOPs
+    utilisation counts the necessary ones (PaLM, https://arxiv.org/abs/2204.02311, appendix B, which
     counts attention to all T keys; here only those before the query, as in FlashAttention-2).
     """
     return 3 * forward_flops(config, tokens, pairs, head_tokens)
 
 
 def decode_flops(config: NetworkConfig, rows: int, filled: int) -> int:
-    """Of one decode step with a cache: one token of each row, which attends to `filled` tokens (its
-    own included), and its logits."""
+    """FLOPs of one decode step with a cache: one token of each row, which attends to `filled`
+    tokens (including itself), and its logits."""
     return forward_flops(config, rows, rows * filled, rows)
 
 

@@ -1,8 +1,9 @@
-"""Weights and sizes of a Llama-family model out of a GGUF file, under Hugging Face's names.
+"""Weights and sizes of a Llama-family model from a GGUF file, under Hugging Face's names.
 
-The tensors are dequantised by the package gguf, to float32 and without PyTorch. llama.cpp rotates
-neighbouring pairs for the architecture "llama", so that its converter permutes the rows of q and k
-(`LlamaModel.permute` in convert_hf_to_gguf.py); they are put back here. Qwen is stored as it is.
+The package gguf dequantises the tensors to float32, without PyTorch. For the architecture "llama",
+llama.cpp rotates neighbouring pairs, so its converter permutes the rows of q and k
+(`LlamaModel.permute` in convert_hf_to_gguf.py); here they get their old order. Qwen is not
+permuted.
 """
 
 import math
@@ -51,11 +52,11 @@ _IN_LAYER = re.compile(r"blk\.(\d+)\.(\w+)\.(weight|bias)")
 def read_config(file: GGUFFile) -> dict[str, Any]:
     """The model's config.json as transformers writes it, with both spellings of the rotary keys.
 
-    Every tensor's name, shape and quantisation has been checked when this returns; no weight has
-    been read. `vocab_size` counts the rows of the embedding, `head_dim` comes from the shape of q,
-    the embedding is tied if there is no tensor for the head.
-    Raises UserError for another architecture, a quantisation or a mechanism that is not supported,
-    and for tensors that are missing, left over or of another shape than the metadata say.
+    This checks every tensor's name, shape and quantisation, and reads no weights. `vocab_size`
+    counts the rows of the embedding, `head_dim` comes from the shape of q, the embedding is tied if
+    there is no tensor for the head. Raises UserError for another architecture, a quantisation or a
+    mechanism that is not supported, and for tensors that are missing, left over or of another shape
+    than the metadata say.
     """
     architecture = _architecture(file)
     _check_mechanisms(file, architecture)
@@ -144,7 +145,7 @@ def tensor_shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
 
 
 def llama3_factors(scaling: dict[str, Any], theta: float, dim: int) -> np.ndarray:
-    """By how much each of the dim / 2 wavelengths is stretched, [dim / 2] float32.
+    """The factor by which each of the dim / 2 wavelengths is stretched, [dim / 2] float32.
 
     From `generate_extra_tensors` of LlamaModel in llama.cpp's convert_hf_to_gguf.py.
     """
@@ -161,7 +162,7 @@ def llama3_factors(scaling: dict[str, Any], theta: float, dim: int) -> np.ndarra
 def _architecture(file: GGUFFile) -> str:
     kind = file.value("general.type", str, "model")
     if kind != "model":
-        raise UserError(f"{file.path} holds no whole model, but is of the type {kind}")
+        raise UserError(f"{file.path} is not a whole model, but of the type {kind}")
     architecture = file.required("general.architecture", str)
     if architecture not in ARCHITECTURES:
         raise UserError(
@@ -172,7 +173,7 @@ def _architecture(file: GGUFFile) -> str:
 
 
 def _check_mechanisms(file: GGUFFile, architecture: str) -> None:
-    """Refuse what the metadata switch on and the network does not have."""
+    """Refuse mechanisms that the metadata switch on and the network does not have."""
 
     def refuse(what: str) -> None:
         raise UserError(f"{file.path}: {what} is not supported: choose another model")

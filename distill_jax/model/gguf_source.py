@@ -1,6 +1,6 @@
-"""Weights in: a model of the Llama family in a GGUF file, without PyTorch.
+"""Reads the weights of a Llama-family model from a GGUF file, without PyTorch.
 
-`find` looks at the metadata and at what the file announces, `load_params` reads the weights.
+`find` reads the metadata and the list of tensors; `load_params` reads the weights.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ def find(path: str, key: str) -> Source:
     """The model in the file at `path`; reads no weights.
 
     Raises UserError for a file that cannot be read, and for a model that our networks do not
-    compute; `key`, such as `config.model.solver.init_from`, is named there.
+    compute; the message names `key`, such as `config.model.solver.init_from`.
     """
     file = gguf_file.opened(local_path(path, key))
     config = gguf_import.read_config(file)
@@ -40,7 +40,7 @@ def find(path: str, key: str) -> Source:
 def load_params(source: Source, padded_vocab: int) -> dict[str, Any]:
     """The parameters as a numpy float32 tree, shaped like `network.init_params` makes it.
 
-    What is quantised in the file is float32 from here on. Rows up to `padded_vocab` are as in
+    Quantised tensors become float32. Rows up to `padded_vocab` are as in
     hugging_face.load_params, and so are the errors.
     """
     layout = source.model.hugging_face_layout()

@@ -2,8 +2,8 @@
 
 Shapes: B batch, T tokens, S cache length, N heads, H head dim, D embed, V vocabulary (padded).
 Parameter names follow the Hugging Face checkpoint: wte wpe h_0/{ln_1, attn/{c_attn, c_proj},
-ln_2, mlp/{c_fc, c_proj}} ln_f. `c_attn` is held as [D, 3, N, H], so that sharding the heads needs
-no communication.
+ln_2, mlp/{c_fc, c_proj}} ln_f. `c_attn` is [D, 3, N, H], so that sharding the heads needs no
+communication.
 """
 
 import dataclasses
@@ -45,7 +45,7 @@ PARTITION_RULES = (
 
 @dataclasses.dataclass(frozen=True)
 class GPT2Config:
-    """The size of a student. `vocab_size` is padded to a multiple of 128 already."""
+    """The size of a student. `vocab_size` is already padded to a multiple of 128."""
 
     vocab_size: int
     context: int  # learned positions
@@ -86,7 +86,7 @@ class GPT2Config:
 
     @property
     def looked_up_weights(self) -> int:
-        """The table of positions; that of words is the head too, and read whole."""
+        """The table of positions. The table of words is also the head, and is read whole."""
         return self.context * self.width
 
     @property
@@ -99,7 +99,7 @@ class GPT2Config:
 
     @property
     def float32_parameters(self) -> re.Pattern[str]:
-        """LayerNorms: they are small, and their statistics are float32."""
+        """LayerNorms, because they are small, and their statistics are float32."""
         return _NORMS
 
     def module(
@@ -161,7 +161,8 @@ class GPT2Config:
 
 
 class GPT2(nn.Module):
-    """The network up to the last LayerNorm; what it takes and returns: `network.NetworkConfig`."""
+    """The network up to the last LayerNorm; for arguments and results see
+    `network.NetworkConfig`."""
 
     config: GPT2Config
     dtype: Any = jnp.float32
@@ -175,7 +176,7 @@ class GPT2(nn.Module):
         config = self.config
         wte = nn.Embed(config.vocab_size, config.width, embedding_init=normal(), name="wte")
         wpe = nn.Embed(config.context, config.width, embedding_init=normal(0.01), name="wpe")
-        # Looked up in float32 and cast then: so their gradients are summed in float32.
+        # Looked up in float32 and cast afterwards, so that their gradients are summed in float32.
         words = lookup(wte.embedding, tokens, P("tensor", None), self.layout)
         x = (words + lookup(wpe.embedding, positions, P(), self.layout)).astype(self.dtype)
         x = dropout(self, config.embedding_dropout, x)

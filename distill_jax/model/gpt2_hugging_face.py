@@ -1,7 +1,7 @@
-"""GPT-2 in Hugging Face format: its config.json, and what its tensors are called.
+"""GPT-2 in Hugging Face format: its config.json, and the names of its tensors.
 
 Names and layouts are those of transformers' `modeling_gpt2.py`: its Conv1D weights are [in, out],
-as ours are, and the three parts of `c_attn` lie one after the other, each with its heads in order.
+like ours, and the three parts of `c_attn` come one after another, each with its heads in order.
 """
 
 import pathlib
@@ -17,8 +17,8 @@ PREFIX = "transformer."
 MASKS = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")  # of every layer, in old files
 EPSILON = 1e-5  # of LayerNorms; flax's default is 1e-6
 
-# What config.json may say about the function, where it says anything. transformers' defaults for
-# what it leaves out are these too. `reorder_and_upcast_attn` only decides where float32 is used.
+# What config.json may say about the function; these are also transformers' defaults for keys that
+# it leaves out. `reorder_and_upcast_attn` only decides where float32 is used.
 _COMPUTED = {
     "activation_function": "gelu_new",
     "layer_norm_epsilon": EPSILON,
@@ -63,7 +63,7 @@ def tensor_layout(
 
 
 def read_sizes(config: dict[str, Any], path: pathlib.Path, where: str) -> dict[str, int]:
-    """The sizes that config.json gives; UserError where our network would compute otherwise."""
+    """The sizes that config.json gives; UserError if our network would compute otherwise."""
     sizes = {key: config.get(key, default) for key, default in _SIZES.items()}
     for key, value in sizes.items():
         if not isinstance(value, int) or value < 1:

@@ -1,6 +1,6 @@
-"""Weights in: a model in Hugging Face format, from a directory or the Hub, without PyTorch.
+"""Reads weights in Hugging Face format, from a directory or the Hub, without PyTorch.
 
-`find` looks at config.json and at what the files announce, `load_params` reads the weights.
+`find` reads config.json and the headers of the files; `load_params` reads the weights.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ from distill_jax.workdir import local_path
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Where a model lies, and its size. `model.vocab_size` counts the embedding's rows there."""
+    """Where a model is, and its size. `model.vocab_size` counts the embedding's rows there."""
 
     directory: pathlib.Path
     model: NetworkConfig
@@ -40,9 +40,9 @@ def find(name: str, key: str) -> Source:
     """The model in directory `name`, or of the Hub id `name`, which is downloaded or cached.
 
     Reads config.json and the headers of the safetensors files, no weights. Raises UserError, which
-    begins with `key` (such as `config.model.solver.init_from`), where there is none, where
-    config.json asks for something that our network does not compute, where there are only pickle
-    files, and where a file or tensor is missing, damaged or of another shape.
+    begins with `key` (such as `config.model.solver.init_from`), if there is no model, if
+    config.json asks for something that our network does not compute, if there are only pickle
+    files, and if a file or tensor is missing, damaged or of another shape.
     """
     where = f"{key}={name}"
     directory = local_path(name, key)
@@ -60,10 +60,9 @@ def find(name: str, key: str) -> Source:
 def load_params(source: Source, padded_vocab: int) -> dict[str, Any]:
     """The parameters as a numpy float32 tree, shaped like `network.init_params` makes it.
 
-    Rows for ids from `source.model.vocab_size` to `padded_vocab` are the mean of the file's rows: a
-    token that the file does not know then starts with an average logit. Raises UserError like
-    `find`, if a tied head differs from the embedding, and if `padded_vocab` has no room for the
-    rows.
+    Rows for ids from `source.model.vocab_size` to `padded_vocab` are the mean of the file's rows,
+    so a new token starts with an average logit. Raises UserError like `find`, if a tied head
+    differs from the embedding, and if `padded_vocab` has no room for the rows.
     """
     where, model = str(source.directory), source.model
     stored = _stored(source.directory, model, where)
@@ -116,7 +115,7 @@ def with_rows(
 
 
 def _stored(directory: pathlib.Path, model: NetworkConfig, where: str) -> dict[str, Stored]:
-    """What the files hold, which is what such a model consists of; UserError if it is not."""
+    """The tensors in the files; UserError unless they are exactly those of such a model."""
     paths = weight_files(directory, where)
     stored = read_headers(paths, model.hugging_face_prefix, model.hugging_face_ignored, where)
     check_tensors(stored, model.hugging_face_layout(), where)
@@ -129,9 +128,9 @@ def _download(name: str, where: str) -> pathlib.Path:
     wanted = ["config.json", "*.safetensors", "*.safetensors.index.json"]
     try:
         return pathlib.Path(huggingface_hub.snapshot_download(name, allow_patterns=wanted))
-    except Exception as error:  # its HTTP library differs by version, and so do the errors of it
+    except Exception as error:  # its HTTP library depends on the version, and so do the errors
         reason = str(error).strip().split("\n")[0]
         raise UserError(
-            f"{where}: no such directory here, and not to be had from the Hub ({reason}): give a "
-            "directory with config.json and model.safetensors, or a Hub id while online"
+            f"{where}: no such directory here, and it cannot be fetched from the Hub ({reason}): "
+            "give a directory with config.json and model.safetensors, or a Hub id while online"
         ) from None

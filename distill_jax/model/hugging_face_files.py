@@ -1,4 +1,4 @@
-"""Files of a model in Hugging Face format: which tensors there are, and where they lie.
+"""Files of a model in Hugging Face format: which tensors there are, and in which file.
 
 Only safetensors files are read: a header with names, dtypes and shapes, then the plain bytes.
 """
@@ -33,11 +33,11 @@ class Tensor(NamedTuple):
     transposed: bool = False
 
     def from_file(self, value: np.ndarray) -> np.ndarray:
-        """Our array of the file's."""
+        """The file's array in our layout."""
         return (value.T if self.transposed else value).reshape(self.shape)
 
     def to_file(self, value: np.ndarray) -> np.ndarray:
-        """The file's array of ours, of whose first axis only what the file holds is taken."""
+        """Our array in the file's layout; rows that the file does not have are left out."""
         if self.transposed:
             return value.reshape(self.file_shape[::-1]).T
         return value[: self.shape[0]].reshape(self.file_shape)
@@ -53,9 +53,10 @@ class Stored(NamedTuple):
 
 
 def read_json(path: pathlib.Path, where: str) -> dict[str, Any]:
-    """The object in a JSON file of somebody else; UserError, begun with `where`, if there is none.
+    """The object in somebody else's JSON file; UserError, which begins with `where`, if there is
+    none.
 
-    `workdir.read_json` is for files of our own.
+    For our own files use `workdir.read_json`.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -96,7 +97,7 @@ def weight_files(directory: pathlib.Path, where: str) -> list[pathlib.Path]:
 
 @contextlib.contextmanager
 def open_file(path: pathlib.Path, where: str):
-    """The file as safetensors gives it; UserError where it is cut short or no such file."""
+    """The file as safetensors gives it; UserError if it is damaged or missing."""
     try:
         with safe_open(path, framework="numpy") as file:
             yield file
@@ -110,7 +111,7 @@ def open_file(path: pathlib.Path, where: str):
 def read_headers(
     paths: Iterable[pathlib.Path], prefix: str, ignored: re.Pattern[str], where: str
 ) -> dict[str, Stored]:
-    """{name without prefix: what its file's header says} of every tensor that is not ignored."""
+    """{name without prefix: what its file's header says}, for every tensor that is not ignored."""
     stored: dict[str, Stored] = {}
     for path in paths:
         with open_file(path, where) as file:
@@ -126,8 +127,9 @@ def read_headers(
 
 
 def check_tensors(stored: dict[str, Stored], layout: dict[str, Tensor], where: str) -> None:
-    """Raise UserError unless the files hold exactly the tensors of the layout, and maybe a head."""
-    remedy = "config.json and the weights must be of one model"
+    """Raise UserError unless the files have exactly the tensors of the layout; a head may be
+    added."""
+    remedy = "config.json and the weights must be of the same model"
     for name, tensor in layout.items():
         if name not in stored:
             files = ", ".join(sorted({str(each.file) for each in stored.values()})) or "the file"

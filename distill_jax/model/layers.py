@@ -1,4 +1,4 @@
-"""What networks of every family are made of, besides affine maps and attention."""
+"""Parts of every network, besides affine maps and attention."""
 
 import flax.linen as nn
 import jax
@@ -7,8 +7,8 @@ from jax.sharding import PartitionSpec as P
 
 
 def lookup(table: jax.Array, ids: jax.Array, table_layout: P, layout: P | None) -> jax.Array:
-    """Rows of a table. Left alone, the compiler splits the result as the table is split, by width,
-    and moves data in every layer to undo it."""
+    """Rows of a table. Without a layout, the compiler would split the result by width, like the
+    table, and move data in every layer to undo that."""
     if layout is None:
         return jnp.take(table, ids, axis=0)
     table = jax.lax.with_sharding_constraint(table, table_layout)
@@ -16,7 +16,7 @@ def lookup(table: jax.Array, ids: jax.Array, table_layout: P, layout: P | None) 
 
 
 def dropout(module: nn.Module, rate: float, x: jax.Array) -> jax.Array:
-    """x with numbers set to 0 at `rate` and the others scaled up, where there is a key."""
+    """If there is a key, x with numbers set to 0 at `rate` and the others scaled up."""
     if rate == 0.0 or not module.has_rng("dropout"):
         return x
     kept = jax.random.bernoulli(module.make_rng("dropout"), 1.0 - rate, x.shape)

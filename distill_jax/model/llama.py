@@ -1,12 +1,12 @@
 """The Llama family in Flax Linen: Llama 2 and 3, SmolLM2, Mistral, Qwen 2, 2.5 and 3.
 
 Shapes: B batch, T tokens, S cache length, N query heads, K key-value heads, H head dim, D embed,
-V vocabulary (padded). Query head n reads key-value head n // (N / K). What differs between members
-is a field of `LlamaConfig`. Parameter names follow the Hugging Face checkpoint: embed_tokens
+V vocabulary (padded). Query head n reads key-value head n // (N / K). The members differ in
+fields of `LlamaConfig`. Parameter names follow the Hugging Face checkpoint: embed_tokens
 layers_0/{input_layernorm, self_attn/{q_proj, k_proj, v_proj, o_proj, q_norm, k_norm},
-post_attention_layernorm, mlp/{gate_proj, up_proj, down_proj}} norm lm_head. Kernels are held as
-[inputs, outputs], those of attention with their heads as an axis, so that sharding the heads needs
-no communication.
+post_attention_layernorm, mlp/{gate_proj, up_proj, down_proj}} norm lm_head. Kernels are
+[inputs, outputs]; in those of attention the heads are an axis, so that sharding the heads needs no
+communication.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ MOST_CONTEXT = 4096  # tokens of a question and its dialogue
 
 _NORMS = re.compile(r"norm/scale$")
 
-# How parameters are laid out over the mesh: as those of GPT-2.
+# How parameters are laid out over the mesh, as for GPT-2.
 PARTITION_RULES = (
     (r"(embed_tokens|lm_head)/embedding$", P("tensor", "fsdp")),
     (r"[qkv]_proj/kernel$", P("fsdp", "tensor", None)),
@@ -49,7 +49,7 @@ class LlamaConfig:
     """The size of a student of the Llama family."""
 
     vocab_size: int
-    positions: int  # that the published model was trained for: no table has their size
+    positions: int  # of the published model; no table has this size
     layers: int
     heads: int
     width: int
@@ -58,7 +58,7 @@ class LlamaConfig:
     residual_dropout: float = 0.0
     _: dataclasses.KW_ONLY
     key_value_heads: int
-    head_dim: int  # even; heads x head_dim need not be the width
+    head_dim: int  # even; heads x head_dim may differ from the width
     hidden: int  # width of the gated MLP
     rope_theta: float
     rope_scaling: Llama3Scaling | None = None
@@ -68,7 +68,7 @@ class LlamaConfig:
     qk_norm: bool = False  # Qwen 3
 
     def __post_init__(self):
-        if isinstance(self.rope_scaling, dict):  # as training_data.json gives it back
+        if isinstance(self.rope_scaling, dict):  # as read from training_data.json
             object.__setattr__(self, "rope_scaling", Llama3Scaling(**self.rope_scaling))
         sizes = (self.positions, self.layers, self.key_value_heads, self.width, self.hidden)
         if min(sizes) < 1 or self.heads % self.key_value_heads or self.head_dim % 2:
@@ -85,7 +85,7 @@ class LlamaConfig:
 
     @property
     def context(self) -> int:
-        """Published limits of up to 131,072 would decide how large caches may become."""
+        """Limited, because published contexts of up to 131,072 would make caches very large."""
         return min(self.positions, MOST_CONTEXT)
 
     @property
@@ -119,7 +119,7 @@ class LlamaConfig:
 
     @property
     def float32_parameters(self) -> re.Pattern[str]:
-        """RMSNorms: they are small, and their statistics are float32."""
+        """RMSNorms, because they are small, and their statistics are float32."""
         return _NORMS
 
     def module(
@@ -159,7 +159,7 @@ class LlamaConfig:
 
 
 class Llama(nn.Module):
-    """The network up to the last RMSNorm; what it takes and returns: `network.NetworkConfig`."""
+    """The network up to the last RMSNorm; for arguments and results see `network.NetworkConfig`."""
 
     config: LlamaConfig
     dtype: Any = jnp.float32
@@ -175,7 +175,7 @@ class Llama(nn.Module):
         table = nn.Embed(*sizes, embedding_init=normal(), name="embed_tokens").embedding
         if not config.tied:
             _ = nn.Embed(*sizes, embedding_init=normal(), name="lm_head").embedding  # of `head`
-        # Looked up in float32 and cast then: so its gradients are summed in float32.
+        # Looked up in float32 and cast afterwards, so that its gradients are summed in float32.
         x = lookup(table, tokens, P("tensor", None), self.layout).astype(self.dtype)
         x = dropout(self, config.embedding_dropout, x)
         frequencies = inverse_frequencies(config.head_dim, config.rope_theta, config.rope_scaling)

@@ -1,4 +1,4 @@
-"""The Llama family in Hugging Face format: config.json, and what tensors are called.
+"""The Llama family in Hugging Face format: config.json, and the names of tensors.
 
 Names and layouts are those of transformers' `modeling_llama.py`, which Mistral, Qwen 2 and Qwen 3
 share: weights are [out, in], ours [in, out].
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 PREFIX = "model."
 FREQUENCIES = re.compile(r"(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq")  # in old files
 
-# What config.json may say about the function, where it says anything; these are transformers'
-# defaults for what it leaves out.
+# What config.json may say about the function; these are also transformers' defaults for keys that
+# it leaves out.
 _COMPUTED = {
     "hidden_act": "silu",
     "attention_bias": False,
@@ -84,7 +84,7 @@ def tensor_layout(size: "LlamaConfig") -> dict[str, Tensor]:
 
 
 def read_sizes(config: dict[str, Any], path: pathlib.Path, where: str) -> dict[str, Any]:
-    """Fields of LlamaConfig that config.json gives; UserError where we would compute otherwise."""
+    """Fields of LlamaConfig that config.json gives; UserError if we would compute otherwise."""
     family, wrong = config["model_type"], {}
     for key in _SIZES:
         value = config.get(key)
@@ -103,7 +103,7 @@ def read_sizes(config: dict[str, Any], path: pathlib.Path, where: str) -> dict[s
     wrong |= {
         key: config[key] for key in _COMPUTED if config.get(key, _COMPUTED[key]) != _COMPUTED[key]
     }
-    # Of Mistral transformers takes a window of 4,096 for granted; those of Qwen are off by default.
+    # transformers assumes a window of 4,096 for Mistral; Qwen's windows are off by default.
     if family == "mistral" and config.get("sliding_window", 4096) is not None:
         wrong["sliding_window"] = config.get("sliding_window", 4096)
     if any(kind != "full_attention" for kind in config.get("layer_types") or ()):
@@ -138,7 +138,7 @@ def read_sizes(config: dict[str, Any], path: pathlib.Path, where: str) -> dict[s
 
 
 def _rope(config: dict[str, Any]) -> tuple[float, Llama3Scaling | None, dict[str, Any]]:
-    """(theta, scaling, what is not known) of `rope_parameters`, or of the keys of older files."""
+    """(theta, scaling, unknown keys) from `rope_parameters`, or from the keys of older files."""
     key = "rope_parameters" if config.get("rope_parameters") else "rope_scaling"
     given = config.get(key) or {}
     theta = given.get("rope_theta", config.get("rope_theta", 10_000.0))

@@ -1,10 +1,10 @@
-"""LoRA: a frozen base, and a small pair of matrices beside each kernel that are trained.
+"""LoRA: a frozen base, and a small pair of trained matrices beside each kernel.
 
     W' = W + alpha / rank * A B        A [inputs, rank], B [rank, outputs]
 
-(https://arxiv.org/abs/2106.09685). A begins random, B with 0, so that the first step starts from
-the base itself. A step makes W' and computes with it: no network knows of adapters. Whole rows of
-the embedding, and of a head of its own, are trained for tokens that the base does not know.
+(https://arxiv.org/abs/2106.09685). A starts random and B as 0, so the first step starts from
+the base. A step computes W' and uses it, so networks do not know about adapters. For tokens that
+the base does not know, whole rows of the embedding, and of an untied head, are trained.
 
 With W = I, A = (1, 2), B = (3, 4) and alpha / rank = 2, W' = (7 8; 12 17).
 """
@@ -42,7 +42,7 @@ class Kernel(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Adapter:
-    """What is trained beside the base of a student, and how it is added.
+    """The trained part beside the base of a student, and how it is added.
 
     targets     modules by the last part of their name in Hugging Face files, such as q_proj; () =
                 every matrix of the blocks
@@ -58,10 +58,7 @@ class Adapter:
     base_dtype: str = "float32"
 
     def kernels(self) -> dict[Path, Kernel]:
-        """{path of the module in our tree: its matrix}. UserError for targets that are not there.
-
-        `alpha` and `rank` belong to all of them.
-        """
+        """{path of the module in our tree: its matrix}. UserError for unknown targets."""
         found = {
             tensor.path[:-1]: Kernel(name.removesuffix(".weight"), *_sides(tensor))
             for name, tensor in self.model.hugging_face_layout().items()
@@ -103,7 +100,7 @@ class Adapter:
         return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self.shapes()))
 
     def init(self, base: Any, seed: int) -> dict[str, Any]:
-        """What training begins with, as numpy arrays: A of a normal distribution with deviation
+        """The first adapters, as numpy arrays: A of a normal distribution with deviation
         1 / sqrt(inputs), B 0, and the rows of the base (host arrays)."""
         draw = np.random.default_rng(seed)
         given = traverse_util.flatten_dict(base)
@@ -136,8 +133,8 @@ class Adapter:
         return traverse_util.unflatten_dict(whole)
 
     def hold(self, base: Any) -> Any:
-        """Host parameters as they are held during training: in base_dtype, but for what the family
-        wants in float32."""
+        """Host parameters as they are in memory during training: in base_dtype, except those that
+        the family needs in float32."""
 
         def held(path, leaf):
             kept = self.model.float32_parameters.search(sharding.path_name(path))
@@ -157,8 +154,8 @@ class Adapter:
 
     @property
     def partition_rules(self) -> sharding.Rules:
-        """How what is trained is split: A as the inputs of its kernel, B as the outputs; the rank,
-        and rows, not at all."""
+        """How the adapters are split: A like the inputs of its kernel, B like the outputs; rank and
+        rows are not split."""
         shapes = jax.eval_shape(lambda: init_params(self.model, jax.random.key(0)))
         specs = traverse_util.flatten_dict(sharding.match_rules(self.model.partition_rules, shapes))
         rules = [(f"/{ROWS}$", PartitionSpec())]

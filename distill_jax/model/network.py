@@ -1,8 +1,8 @@
-"""What a student's network is to the rest of the project, whatever its family.
+"""A student's network as the rest of the project sees it, whatever its family.
 
 Shapes: B batch, T tokens, S cache length, K key-value heads, H head dim, D embed, V vocabulary
 (padded). A family (`gpt2.py`) is a frozen dataclass of sizes that is a `NetworkConfig`, and the
-Flax module that it builds. The functions below hold for every family.
+Flax module that it builds. The functions below work for every family.
 """
 
 import dataclasses
@@ -18,22 +18,22 @@ from jax.sharding import PartitionSpec
 
 from distill_jax.model.hugging_face_files import Tensor
 
-# Per layer {"k", "v"}: [B, K, S, H]. Heads before slots: a head's keys lie side by side, so that
-# attention reads them once and in order (12 times as fast on a CPU, docs/log.md). How they lie in a
-# TPU's memory: cache_attention.attend_slots_last.
+# Per layer {"k", "v"}: [B, K, S, H]. Heads come before slots, so a head's keys are adjacent, and
+# attention reads them once and in order (12 times as fast on a CPU, docs/log.md). For the layout in
+# a TPU's memory see cache_attention.attend_slots_last.
 Cache = tuple[dict[str, jax.Array], ...]
 
 
 class Divided(NamedTuple):
     """Sizes that an axis of the mesh splits, and so must divide."""
 
-    name: str  # of the sizes, for a message
+    name: str  # name of the sizes, for a message
     sizes: tuple[int, ...]
     axis: str  # fsdp or tensor
 
 
 class NetworkConfig(Protocol):
-    """The size of a student: hashable, so that a program is compiled once for each.
+    """The size of a student. It is hashable, so that a program is compiled once for each size.
 
     The module that `module` builds computes, with dropout where `apply` is given
     rngs={"dropout": key},
@@ -66,12 +66,12 @@ class NetworkConfig(Protocol):
 
     @property
     def heads(self) -> int:
-        """Of queries."""
+        """The number of query heads."""
         ...
 
     @property
     def key_value_heads(self) -> int:
-        """Of keys and values, and so of the cache; they divide `heads`."""
+        """The number of key-value heads, and so of the cache's heads; it divides `heads`."""
         ...
 
     @property
@@ -91,22 +91,22 @@ class NetworkConfig(Protocol):
 
     @property
     def model_type(self) -> str:
-        """What Hugging Face's config.json calls the family, and training_data.json too."""
+        """The name of the family in Hugging Face's config.json and in training_data.json."""
         ...
 
     @property
     def block_weights(self) -> int:
-        """Multiplications for a token in the matrix products of all blocks, attention left out."""
+        """Multiplications per token in the matrix products of all blocks, without attention."""
         ...
 
     @property
     def looked_up_weights(self) -> int:
-        """Parameters in tables of which a decode step reads a row per token, and no more."""
+        """Parameters in tables of which a decode step reads only one row per token."""
         ...
 
     @property
     def divided(self) -> tuple[Divided, ...]:
-        """What the mesh must divide, besides rows and vocabulary."""
+        """Sizes that the mesh must divide, besides rows and vocabulary."""
         ...
 
     @property
@@ -116,7 +116,8 @@ class NetworkConfig(Protocol):
 
     @property
     def float32_parameters(self) -> Pattern[str]:
-        """Found in the paths of parameters that are held in float32 whatever is computed in."""
+        """Texts in the paths of parameters that are float32 whatever the dtype of the
+        computation."""
         ...
 
     def module(
@@ -130,7 +131,7 @@ class NetworkConfig(Protocol):
     ) -> nn.Module:
         """The network up to the head.
 
-        dtype   that is computed in; parameters are float32
+        dtype   of the computation; parameters are float32
         kernel  of attention; model/attention.py, with a cache model/cache_attention.py
         remat   keep only the input of a block for the backward pass, compute the rest again
         layout  of activations [B, T, D]; None = what the compiler chooses
@@ -143,7 +144,7 @@ class NetworkConfig(Protocol):
 
     @property
     def hugging_face_prefix(self) -> str:
-        """Before every name of a tensor but the head's, if a model with a head was saved."""
+        """The prefix of every tensor except the head, if a model with a head was saved."""
         ...
 
     @property
@@ -168,7 +169,7 @@ def init_params(config: NetworkConfig, key: jax.Array) -> Any:
 
 
 def parameter_count(config: NetworkConfig) -> int:
-    """Trained numbers, the padding of the vocabulary included."""
+    """Trained numbers, including the padding of the vocabulary."""
     shapes = jax.eval_shape(lambda: init_params(config, jax.random.key(0)))
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
 
@@ -188,13 +189,13 @@ def empty_cache(config: NetworkConfig, rows: int, cache_len: int, dtype: Any) ->
 
 
 def cache_bytes(config: NetworkConfig, cache_len: int, dtype: Any) -> int:
-    """Of one row."""
+    """Bytes of one row."""
     numbers = 2 * config.layers * config.key_value_heads * config.head_dim
     return numbers * cache_len * jnp.dtype(dtype).itemsize
 
 
 def drops(config: NetworkConfig) -> bool:
-    """Whether any site of dropout acts, so that training needs a key."""
+    """Whether there is any dropout, so that training needs a key."""
     return max(config.embedding_dropout, config.attention_dropout, config.residual_dropout) > 0
 
 

@@ -1,6 +1,6 @@
 """Adapters in the format of PEFT: adapter_config.json and adapter_model.safetensors.
 
-PEFT holds A as [rank, in] and B as [out, rank], whichever way the base holds its matrices.
+PEFT's A is [rank, in] and its B [out, rank], whatever the layout of the base's matrices.
 """
 
 import pathlib
@@ -19,7 +19,7 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 _TOKENS = ".token_adapter.trainable_tokens_delta"  # whole rows, whatever its name says
 
-# What an adapter_config.json may say about the function, where it says anything.
+# Values that an adapter_config.json may have for keys that change the function.
 _COMPUTED = {
     "peft_type": "LORA",
     "use_rslora": False,
@@ -64,10 +64,10 @@ def save(directory: pathlib.Path, adapter: Adapter, adapters: Any, base: str) ->
 
 
 def load(directory: str, adapter: Adapter, key: str) -> dict[str, Any]:
-    """Host arrays of an adapter that PEFT wrote, which training goes on from.
+    """Host arrays of an adapter that PEFT wrote, from which training starts.
 
     Raises UserError, which begins with `key`, if its rank, alpha or matrices are not those of
-    `adapter`, or if it computes something else. Rows that it does not have are left out.
+    `adapter`, or if it computes something else. Missing rows are left out.
     """
     path, where = pathlib.Path(directory).expanduser(), f"{key}={directory}"
     config = read_json(path / CONFIG, where)

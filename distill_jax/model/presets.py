@@ -1,4 +1,4 @@
-"""Sizes that have a name: those of published models, and that of a config's own numbers."""
+"""The sizes of published models, by name, and the size that a config's own numbers give."""
 
 from distill_jax.errors import UserError
 from distill_jax.model.gpt2 import GPT2Config
@@ -47,5 +47,5 @@ def preset_size(name: str, key: str) -> NetworkConfig:
 
 
 def own_size(*, layers: int, heads: int, width: int, context: int) -> NetworkConfig:
-    """The size that config.model.STUDENT's own numbers say, but for the vocabulary."""
+    """The size that config.model.STUDENT's own numbers give, without the vocabulary."""
     return GPT2Config(1, context, layers, heads, width)

@@ -1,8 +1,8 @@
 """Rotary positions (RoPE, https://arxiv.org/abs/2104.09864), as Llama computes them.
 
 Number i of the first half of a head and number i of the second half are a point in a plane, which
-is turned by position x frequency i. A product of a query and a key then depends on how far they are
-apart, not on where they are. Shapes: B batch, T tokens, N heads, H head dim.
+is turned by position x frequency i. The product of a query and a key then depends only on the
+distance between them. Shapes: B batch, T tokens, N heads, H head dim.
 """
 
 import dataclasses
@@ -18,9 +18,8 @@ import numpy as np
 class Llama3Scaling:
     """How Llama 3.1 and 3.2 stretch a context (rope_type "llama3" in config.json).
 
-    A frequency that turns round fewer than `low_factor` times in `original_context` tokens is
-    divided by `factor`, one that turns more than `high_factor` times stays, the others are in
-    between.
+    A frequency that makes fewer than `low_factor` turns in `original_context` tokens is divided by
+    `factor`; one that makes more than `high_factor` turns is kept; the others are in between.
     """
 
     factor: float

@@ -16,9 +16,9 @@ Rules = Sequence[tuple[str, PartitionSpec]]
 
 
 def make_mesh(data: int, fsdp: int, tensor: int, devices: Sequence[Any] | None = None) -> Mesh:
-    """A mesh over `devices` (None: all); one axis may be -1, for what the others leave.
+    """A mesh over `devices` (None: all); one axis may be -1, and then gets the remaining devices.
 
-    Raises UserError where the product is not the number of devices.
+    Raises UserError if the product is not the number of devices.
     """
     count = jax.device_count() if devices is None else len(devices)
     shape = [data, fsdp, tensor]

@@ -10,7 +10,6 @@ from typing import Any
 
 import jax
 
-from distill_jax.errors import UserError
 from distill_jax.model import lora, peft_files
 from distill_jax.model.lora import Adapter
 from distill_jax.model.network import NetworkConfig
@@ -63,20 +62,6 @@ def _updated(values: Any, given: Any) -> Any:
     }
 
 
-def base(run: Run, student: str, adapter: Adapter, facts: Mapping[str, Any]) -> tuple[Any, str]:
-    """(host parameters, dtype of their files) of the base; UserError if they are not those that
-    the student was trained on, where that has begun."""
-    section, key = run.config.model[student], f"config.model.{student}.init_from"
-    params, dtype = student_source.given_params(section.init_from, key, adapter.model)
-    known = facts.get(student, {}).get("base_sha256")
-    if known not in (None, lora.digest(params)):
-        raise UserError(
-            f"config.model.{student}.init_from={section.init_from} is not what the adapter of "
-            f"student {student} was trained on: put the old files back"
-        )
-    return params, dtype
-
-
 def restore(run: Run, student: str, number: int, abstract: Any) -> Any:
     """The trained parameters of one checkpoint, laid out as `abstract` says."""
     directory = run.checkpoint_directory(student)
@@ -94,6 +79,7 @@ def merged(
 ) -> Any:
     """The whole parameters of a checkpoint, laid out over `mesh`."""
     values = restore(run, student, number, step.abstract_trained(mesh, adapter))
-    held = adapter.hold(base(run, student, adapter, facts)[0])
-    placed = step.placed(step.abstract_base(mesh, adapter), held)
+    name, key = run.config.model[student].init_from, f"config.model.{student}.init_from"
+    base, _ = student_source.adapted_base(name, key, adapter.model, facts[student])
+    placed = step.placed(step.abstract_base(mesh, adapter), adapter.hold(base))
     return step.merge_on(mesh, adapter)(placed, values)

@@ -1,4 +1,4 @@
-"""The annotation stage by itself: what `python -m distill_jax.annotate` does."""
+"""Only the annotation stage, for `python -m distill_jax.annotate`."""
 
 import tempfile
 from typing import Any
@@ -17,10 +17,11 @@ from distill_jax.workdir import Workdir
 
 
 def annotate(config: Any, path: str, yes: bool) -> None:
-    """Write the annotations of a run into `path`; `python -m distill_jax.main` goes on from there.
+    """Write the annotations of a run into `path`; `python -m distill_jax.main` continues from
+    there.
 
-    As long as no student has begun to train, running it again asks for what is missing and reads
-    all answers anew: another parser or filter costs no request.
+    Until a student has begun to train, running it again asks only for missing answers and reads all
+    answers again, so another parser or filter needs no new request.
     """
     devices.expect_what_is_there()
     workdir = Workdir(path)
@@ -33,8 +34,9 @@ def annotate(config: Any, path: str, yes: bool) -> None:
         if workdir.training_data.exists() and not run.takes_over:
             terminal.say(f"students are trained on {workdir.annotations}: nothing to do")
             return
-        data = training_annotations.annotate(run, terminal, Spending(allowed=True, yes=yes))
-        training_annotations.write_annotations(run, data, terminal)
+        with terminal.watching():
+            data = training_annotations.annotate(run, terminal, Spending(allowed=True, yes=yes))
+            training_annotations.write_annotations(run, data, terminal)
         terminal.say(f"{len(data.train)} annotations: {workdir.annotations}")
 
 

@@ -1,4 +1,4 @@
-"""Where the annotations of a run come from: the task itself, files, or a teacher."""
+"""The sources of a run's annotations: the task itself, files, or a teacher."""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from distill_jax.workdir import local_path
 
 
 class Desk(NamedTuple):
-    """For whom annotations are collected, who is told, and how far a teacher may be asked."""
+    """The run that collects annotations, its terminal, and whether a teacher may be asked."""
 
     run: Run
     terminal: Terminal
@@ -24,12 +24,12 @@ class Desk(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Annotations that nobody has checked yet, of the problems of one split."""
+    """Unchecked annotations of the problems of one split."""
 
     problems: list[records.Problem]
     annotations: list[records.Annotation]
     rejected: list[Rejected]  # what could not be read at all
-    said: str  # "30 with steps, ": what there is, for one line; "" where nothing need be said
+    said: str  # "30 with steps, ": a part of the summary line; "" = nothing to say
 
 
 def annotations_of(desk: Desk, split: str, most: int = 0) -> Source:
@@ -41,7 +41,7 @@ def annotations_of(desk: Desk, split: str, most: int = 0) -> Source:
     config, task = run.config, run.task
     problems = task.load(split)
     if not run.scheme.needs_steps:
-        # Nothing but question and answer is needed, so problems without steps will do.
+        # Only question and answer are needed, so problems without steps can be used.
         annotations = [
             records.Annotation(p.id, p.question, p.answer, (), {"kind": "gold"}) for p in problems
         ]
@@ -84,7 +84,7 @@ def _from_files(run: Run, terminal: Terminal, problems: list[records.Problem]) -
 
 
 def make_mixture(run: Run) -> Mixture | None:
-    """What config.data.mixture says of the files; None where all annotations are trained on.
+    """config.data.mixture for the files; None if all annotations are trained on.
 
     With answer_only no annotation is read, so there is nothing to mix.
     """
@@ -126,9 +126,10 @@ def _from_teacher(desk: Desk, split: str, problems: list[records.Problem]) -> So
 def leak_problems(run: Run) -> list[records.Problem]:
     """Problems that may not be trained on: the evaluation's, and those of config.data.test_split.
 
-    All of a split, whatever config.evaluation.problems says: what is trained on must not depend
-    on it. An evaluation of what is trained on adds none, and neither do the dev problems of the
-    run, which are left out by other means. Nor does a test split that the task does not have.
+    Whole splits, whatever config.evaluation.problems is, because the training data must not depend
+    on it. If the evaluation asks the training problems on purpose, or the dev problems of the run,
+    which are left out in another way, these are not added; and neither is a test split that the
+    task does not have.
     """
     asked, data = run.config.evaluation, run.config.data
     own = not asked.task and not asked.task_options

@@ -7,12 +7,12 @@
         --config.harvest.keep=least_repetition
 
 Self-enhanced reasoning training (https://arxiv.org/abs/2502.12744): the most likely first tokens of
-an answer are written for the student, and from each of them several answers are drawn, since what
-it would write by itself begins with the answer. What the filters of config.harvest leave becomes an
-annotation with the known answer, whichever the student has found: DIR/annotations.jsonl.
+an answer are given, and several answers are drawn from each of them, because the student's own text
+would begin with the answer. Answers that pass the filters of config.harvest become annotations with
+the known answer, whatever the student has found: DIR/annotations.jsonl.
 
-Two things differ from the paper. A branch that would begin with the end of the text gives way to
-the next best token. And an answer that a cap has cut is not used.
+There are two differences from the paper. If a branch would begin with the end of the text, the next
+best token is used instead. And an answer that a limit has cut is not used.
 """
 
 import dataclasses
@@ -47,10 +47,10 @@ from distill_jax.sampling.dialogues import Request
 from distill_jax.settings import command_line
 from distill_jax.text.transcript import before_answer
 from distill_jax.tracking.terminal import Terminal
-from distill_jax.workdir import Workdir, write_json, write_text
+from distill_jax.workdir import Workdir, local_path, write_json, write_text
 
-# Of config: what may be another than the run's. The evaluation's split and task say which questions
-# must not be asked.
+# Sections of config that may differ from the run's. The evaluation's split and task decide which
+# questions must not be asked.
 _MAY_CHANGE = ("sampling.", "harvest.", "mesh.", "evaluation.problems", "evaluation.checkpoint")
 
 
@@ -68,7 +68,7 @@ def main(argv: list[str]) -> None:
         parser.error("--branches must be at least 1")
     devices.keep_freed_memory()
     devices.expect_what_is_there()
-    terminal, output = Terminal(), pathlib.Path(arguments.output)
+    terminal, output = Terminal(), local_path(arguments.output, "--output")
     run, wanted = _run(arguments.workdir, overrides)
     problems = training_problems(run, terminal)
     directory = output / f"partial-{_digest(run, arguments.branches)}"
@@ -101,8 +101,8 @@ def _run(path: str, overrides: Mapping[str, str]) -> tuple[Run, Harvest]:
 
 
 def training_problems(run: Run, terminal: Terminal) -> list[Problem]:
-    """The training problems of a run, the first config.evaluation.problems of them (0 = all); never
-    a question of its evaluation."""
+    """The first config.evaluation.problems training problems of a run (0 = all); never a question
+    of its evaluation."""
     problems = run.task.load(run.config.data.train_split)
     leaks = Leaks(leak_problems(run), templated=True, most=1.0)
     asked = [Annotation(p.id, p.question, p.answer, (), {"kind": "gold"}) for p in problems]
@@ -172,7 +172,7 @@ def sample(
 def branch_requests(
     name: str, prompt: Sequence[int], first: Sequence[int], samples: int
 ) -> list[Request]:
-    """A request for each of the `first` tokens, with sample numbers of its own, so that all draws
+    """A request for each of the `first` tokens, with different sample numbers, so that all draws
     differ.
 
     >>> [(r.script, r.samples) for r in branch_requests("p", [1], [7, 9], 2)]
@@ -212,7 +212,7 @@ def _candidate(prediction: Prediction) -> Candidate:
 
 
 def _ended(candidate: Candidate) -> str | None:
-    """Whether the student ended by itself; it need not have named an answer."""
+    """Whether the student ended the text; it need not have named an answer."""
     return None if candidate.status in ("finished", "unparsed") else "not finished"
 
 
@@ -221,7 +221,7 @@ def _says_something(candidate: Candidate) -> str | None:
 
 
 def _reasoning(candidate: Candidate) -> str:
-    """What was written, without the answer if one is marked."""
+    """The text without the answer, if one is marked."""
     marked = before_answer(candidate.text)
     is_only_an_answer = not marked and any(
         candidate.text.strip().startswith(mark) for mark in ("####", "So the answer is")
@@ -248,7 +248,7 @@ def _line(dropped: Dropped) -> str:
 
 
 def _digest(run: Run, branches: int) -> str:
-    """Of what decides the answers."""
+    """A hash of everything that decides the answers."""
     keys: list[Any] = [run.config.sampling.to_dict(), run.config.evaluation.problems, branches]
     keys += [run.identity(), chosen_steps(run, from_first.known_students(run))]
     return hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()[:8]

@@ -1,7 +1,7 @@
-"""Everything that can be wrong with a config and is found before any data is read.
+"""All mistakes of a config that can be found before any data is read.
 
-What a value may be is said by the module of the constructor that takes it, in a function
-`mistakes`. This is the one place that calls them all.
+The module of the constructor that takes a value checks it in a function `mistakes`. This is the one
+place that calls all of them.
 """
 
 import re
@@ -12,6 +12,7 @@ from distill_jax.dialogues import sampler
 from distill_jax.errors import UserError
 from distill_jax.model import lora
 from distill_jax.run import student_source
+from distill_jax.sampling import turn_rules
 from distill_jax.settings import command_line, ranges
 from distill_jax.teacher import settings as teacher
 from distill_jax.text import rows, tokenizer, transcript
@@ -35,7 +36,7 @@ def set_and_check(config: Any, overrides: dict[str, str]) -> None:
     """
     found = []
     try:
-        command_line.apply_overrides(config, overrides)  # those that are right are set
+        command_line.apply_overrides(config, overrides)  # the right ones are set
     except UserError as error:
         found.append(str(error))
     found += mistakes(config)
@@ -44,7 +45,7 @@ def set_and_check(config: Any, overrides: dict[str, str]) -> None:
 
 
 def check_values(config: Any) -> None:
-    """Raise UserError that lists every value of a ConfigDict that makes no sense."""
+    """Raise one UserError that lists all wrong values of a ConfigDict."""
     if found := mistakes(config):
         raise UserError("; ".join(found))
 
@@ -77,7 +78,7 @@ def mistakes(config: Any) -> list[str]:
         *_paths(config),
         *checkpoint_place.mistakes(config.checkpoint_dir),
     ]
-    # What follows from several sections is only looked at if each by itself is possible.
+    # Combinations of sections are checked only if each section is right by itself.
     roles = transcript.SCHEMES[config.scheme].roles if not found else ()
     return found or [
         *_one_source(config),
@@ -88,7 +89,7 @@ def mistakes(config: Any) -> list[str]:
 
 
 def _no_texts(config: Any) -> list[str]:
-    """Lists that hold something else than texts; shares are looked at by mixture.py."""
+    """Lists with values that are not texts; mixture.py checks shares."""
     return [
         f"config.{key}={value!r}: texts are expected, such as ('a', 'b')"
         for key, value in command_line.flatten(config).items()
@@ -100,7 +101,8 @@ def _no_texts(config: Any) -> list[str]:
 
 
 def _paths(config: Any) -> list[str]:
-    """Every path of this machine that is none; what may be a Hub id, too, is no address either."""
+    """Every path that is not on this machine; keys that may be a Hub id must not be an address
+    either."""
     given = [
         ("teacher.prompt", config.teacher.prompt),
         ("teacher.cache_dir", config.teacher.cache_dir),
@@ -126,7 +128,16 @@ def _adapters(config: Any) -> list[str]:
 def _evaluation(evaluation: Any) -> list[str]:
     least = {"problems": 0, "max_too_long_share": 0.0}
     found = ranges.mistakes("evaluation", {key: evaluation[key] for key in least}, least=least)
+    means = {"ensemble_mean": evaluation.ensemble_mean}
+    found += ranges.mistakes("evaluation", means, choices={"ensemble_mean": turn_rules.MEANS})
+    key = "config.evaluation.ensemble"
+    found += [m for name in evaluation.ensemble if (m := path_mistake(name, key))]
     rule = evaluation.checkpoint
+    if evaluation.ensemble and rule not in ("last", "best"):
+        found.append(
+            f"config.evaluation.checkpoint={rule!r}: with an ensemble choose last or best, which "
+            "every run has"
+        )
     if not re.fullmatch(r"last|best|\d+|\w+=\d+(,\w+=\d+)*", rule):
         found.append(
             f"config.evaluation.checkpoint={rule!r}: choose last, best, a step, or a step for each "
@@ -145,7 +156,7 @@ def _one_source(config: Any) -> list[str]:
 
 
 def _students(config: Any) -> list[str]:
-    """What must be there for the students that the scheme has."""
+    """Mistakes in the sections of the scheme's students."""
     scheme, found = transcript.SCHEMES[config.scheme], []
     alone = len(scheme.roles) == 1
     if config.train.parity_test_selection and not alone:

@@ -1,4 +1,4 @@
-"""What a student is measured by while it trains: dev loss, exact rows, accuracy of dialogues."""
+"""Measures a student while it trains: dev loss, exact rows, accuracy of dialogues."""
 
 import contextlib
 import dataclasses
@@ -25,7 +25,7 @@ from distill_jax.training import hooks, step
 
 
 class DevMeasurement:
-    """`measure` of `hooks.Measuring`; what it runs is compiled when it is first asked."""
+    """`measure` of `hooks.Measuring`; its programs are compiled at the first call."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class DevMeasurement:
         mesh: jax.sharding.Mesh,
         prepared: Prepared,
     ):
-        """All of several processes must make it: it restores the partners."""
+        """All processes must make it, because it restores the partners."""
         self._run, self._tracking, self._setup, self._mesh = run, tracking, setup, mesh
         self._step = step.make_dev_step(mesh, setup.trainer)
         others = [student for student in run.students if student != setup.student]
@@ -53,9 +53,9 @@ class DevMeasurement:
         """(the value of config.train.best_by, lower is better; all values by name).
 
         loss      nats per loss token of the dev rows
-        exact     share of dev rows in which every loss token is the most likely one, given what
-                  stands before it
-        accuracy  share of dev problems that whole dialogues solve, where the others are trained
+        exact     share of dev rows in which every loss token is the most likely one, given the
+                  tokens before it
+        accuracy  share of dev problems that whole dialogues solve, if the others are trained
 
         Some of these dialogues are shown to the run's trackers.
         """
@@ -84,10 +84,10 @@ class DevMeasurement:
 def greedy_predictions(
     run: Run, prepared: Prepared, params: dict[str, Any], problems: list[Problem]
 ) -> list[Prediction]:
-    """What the students answer while one of them trains; `params` by student.
+    """The students' answers while one of them trains; `params` by student.
 
-    Greedy, one sample, nothing given: what decides on checkpoints does not change with settings of
-    the evaluation. Raises MeasurementInterrupted where a signal arrives.
+    Greedy, one sample, nothing given, so that the choice of checkpoints does not depend on settings
+    of the evaluation. Raises MeasurementInterrupted if a signal arrives.
     """
     settings = dataclasses.replace(
         run.sampling, temperature=0.0, samples=1, given="", given_steps=0
@@ -107,8 +107,8 @@ def greedy_predictions(
 
 
 def check_order(run: Run, finished: Collection[str], students: list[str]) -> None:
-    """Raise UserError where dialogues decide on the best checkpoint of a student whose partner is
-    not trained by then: `finished` are, and `students` will be in this order."""
+    """Raise UserError if dialogues decide on the best checkpoint of a student whose partner is
+    not trained by then: `finished` are trained, and `students` will be, in this order."""
     if run.config.train.best_by != "accuracy":
         return
     trained = set(finished)
@@ -124,6 +124,6 @@ def check_order(run: Run, finished: Collection[str], students: list[str]) -> Non
 
 
 def _leave_if_interrupted() -> None:
-    # Several processes must go through the same programs; they stop when all of them agree.
+    # Several processes must run the same programs; they stop when all of them agree.
     if jax.process_count() == 1 and errors.interrupted():
         raise hooks.MeasurementInterrupted

@@ -16,7 +16,7 @@ from distill_jax.run.student_setup import StudentSetup
 from distill_jax.tracking.terminal import Terminal
 from distill_jax.training import step
 
-SURELY = 0.8  # of the bytes of its arrays: a checkpoint is compressed, but float32 hardly shrinks
+SURELY = 0.8  # of its arrays: checkpoints are compressed, but float32 hardly shrinks
 
 
 class Needs(NamedTuple):
@@ -24,7 +24,7 @@ class Needs(NamedTuple):
 
     one: int  # with the optimizer's state
     training: (
-        int  # of all that lie there at a time while it trains: a new one, then an old one goes
+        int  # the most at a time while it trains: a new one is written before an old one is deleted
     )
     finished: int  # when only parameters are left
     certain: int  # of `training`, whatever dev says
@@ -32,8 +32,8 @@ class Needs(NamedTuple):
 
 
 def needs(run: Run, setup: StudentSetup, mesh: jax.sharding.Mesh) -> Needs:
-    """What a student needs; its best checkpoint on dev counts as one that is not among the newest,
-    of which the parameters are kept."""
+    """The needs of a student, including the parameters of its best checkpoint on dev, as if that
+    were not among the newest."""
     trainer, train = setup.trainer, run.config.train
     state = step.abstract_state(mesh, trainer.config, trainer.optimizer, trainer.adapter)
     one, params = _bytes(state), _bytes(state.params)
@@ -47,7 +47,7 @@ def needs(run: Run, setup: StudentSetup, mesh: jax.sharding.Mesh) -> Needs:
 def say_and_check(
     run: Run, setups: Sequence[StudentSetup], mesh: jax.sharding.Mesh, terminal: Terminal
 ) -> None:
-    """Say what the checkpoints of these students, which are trained in this order, will need.
+    """Say how much disk the checkpoints of these students need; they are trained in this order.
 
     Raises UserError if the disk clearly has too little; a bucket (gs://) has enough.
     """
@@ -76,7 +76,7 @@ def say_and_check(
 
 
 def _peak(students: Sequence[tuple[int, int]]) -> int:
-    """The most that lies there at a time, of (while it trains, when it is finished) per student."""
+    """The most bytes at a time, from (while it trains, when it is finished) per student."""
     peak = finished = 0
     for training, after in students:
         peak = max(peak, finished + training)

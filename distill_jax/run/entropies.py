@@ -1,10 +1,10 @@
-"""How hard to predict each token of a chain is: `python -m distill_jax.run.entropies`.
+"""Measures how hard to predict each token of a chain is: `python -m distill_jax.run.entropies`.
 
     python -m distill_jax.run.entropies --scorers RUN1,RUN2 --output DIR
 
-The chains are those that the scorers were trained on, runs of --config.scheme=chain; each is read
-by the first scorer that has not seen its question. Two halves of the problems do it
-(--config.data.fold=1/2 and 2/2): a scorer that has seen a chain knows it by heart. DIR gets
+Scorers are runs of --config.scheme=chain, and the chains are their training data. Each chain is
+read by the first scorer that has not seen its question, because a scorer has memorised the chains
+that it has seen. Two halves of the problems are enough (--config.data.fold=1/2 and 2/2). DIR gets
 entropies.jsonl, from which distill_jax.annotations.segment cuts the chains, and summary.json.
 """
 
@@ -35,7 +35,7 @@ from distill_jax.text.tokenizer import Tokenizer
 from distill_jax.tracking.terminal import Terminal
 from distill_jax.training import scores, step
 from distill_jax.training.objective import Likelihood
-from distill_jax.workdir import Workdir, write_json, write_text
+from distill_jax.workdir import Workdir, local_path, write_json, write_text
 
 GIVEN = ("question", "prefix")
 
@@ -68,7 +68,12 @@ def main(argv: list[str]) -> None:
     arguments = parser.parse_args(argv)
     devices.keep_freed_memory()
     devices.expect_what_is_there()
-    score(arguments.scorers.split(","), arguments.given, pathlib.Path(arguments.output), Terminal())
+    score(
+        arguments.scorers.split(","),
+        arguments.given,
+        local_path(arguments.output, "--output"),
+        Terminal(),
+    )
 
 
 def score(paths: Sequence[str], given: str, output: pathlib.Path, terminal: Terminal) -> None:
@@ -116,13 +121,13 @@ def _annotations(run: Run) -> list[Annotation]:
 
 
 def _questions(run: Run) -> set[str]:
-    """What the run has seen: to train on, and to choose its checkpoint by."""
+    """The questions that the run has seen, in training or to choose its checkpoint."""
     files = (run.workdir.annotations, run.workdir.dev_annotations)
     return {row["question"] for file in files for _, row in records.read_json_lines(file)}
 
 
 def _score(run: Run, annotations: Sequence[Annotation], given: str) -> list[Scored]:
-    """Those whose rows fit the context, in order."""
+    """The scored annotations whose rows fit the context, in order."""
     known = from_first.known_students(run)
     tokenizer = from_first.tokenizer(run)
     models = sizes(run, tokenizer, known.facts)

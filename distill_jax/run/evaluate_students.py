@@ -7,7 +7,7 @@ import json
 import pathlib
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,16 +17,17 @@ from distill_jax.devices import size
 from distill_jax.dialogues import predict
 from distill_jax.dialogues.answerer import Answerer, Sampled
 from distill_jax.dialogues.predict import grade_again
-from distill_jax.dialogues.sampler import Sampler, make_rules
+from distill_jax.dialogues.sampler import Sampler
 from distill_jax.errors import Interrupted
 from distill_jax.evaluation import html_report, runs, summary
 from distill_jax.evaluation.partial import PartialPredictions
 from distill_jax.model import sharding
-from distill_jax.run import from_first, training_annotations
+from distill_jax.run import ensemble, from_first, training_annotations
+from distill_jax.run.ensemble import Member
 from distill_jax.run.evaluation_problems import Asked, Made, ask, split_name
 from distill_jax.run.evaluation_result import Sampling, result_of
 from distill_jax.run.from_first import KnownStudents
-from distill_jax.run.restore_students import chosen_steps, restore_params
+from distill_jax.run.restore_students import chosen_steps
 from distill_jax.run.run import Run
 from distill_jax.run.stored_evaluation import (
     CURRENT,
@@ -37,7 +38,6 @@ from distill_jax.run.stored_evaluation import (
     regraded,
     standing,
 )
-from distill_jax.run.student_setup import sizes
 from distill_jax.sampling import slots
 from distill_jax.sampling.generate import Chunk
 from distill_jax.sampling.schedule import Work
@@ -50,16 +50,16 @@ from distill_jax.workdir import read_json, write_json, write_text
 def evaluate_students(run: Run, reporting: Reporting, *, headline: bool) -> dict[str, Any]:
     """Evaluate the students as config.evaluation and config.sampling say.
 
-    Writes evaluations/<name>/{predictions.jsonl, report.json, report.html}. Answers that are there
-    already are kept; if the known answers or the grader have changed they are graded again, if the
-    questions have changed the students are asked again, and if the data cannot be read the old
-    report is shown. With `headline` the report becomes the run's report.json, and report.html lies
-    there; a new version of the report that is there replaces it. Returns the content of
-    report.json.
+    Writes evaluations/<name>/{predictions.jsonl, report.json, report.html}. Existing answers are
+    kept. If the known answers or the grader have changed, they are graded again; if the questions
+    have changed, the students are asked again; and if the data cannot be read, the old report is
+    shown. With `headline` the report becomes the run's report.json, and report.html is there too; a
+    new version of an existing report replaces it. Returns the content of report.json.
     """
     known = from_first.known_students(run)
     steps = chosen_steps(run, known)
-    directory = run.workdir.evaluations / evaluation_name(run, steps)
+    together = ensemble.members(run, known)
+    directory = run.workdir.evaluations / evaluation_name(run, steps, together)
     first, say = distributed.is_first(), reporting.terminal.say
     stands = Standing(*distributed.from_first(lambda: standing(run, directory, known.facts)))
     old = read_json(directory / "report.json") if first and stands.word != MISSING else None
@@ -71,7 +71,7 @@ def evaluate_students(run: Run, reporting: Reporting, *, headline: bool) -> dict
         if stands.word == OTHER_QUESTIONS:
             say(f"evaluation: the questions are not those of {directory}: asking again")
         partial = PartialPredictions(directory)
-        predictions, result = _evaluate(run, reporting.terminal, known, steps, partial)
+        predictions, result = _evaluate(run, reporting.terminal, known, together, partial)
         if first:
             _write(directory, predictions, result)
         distributed.wait_for_all("evaluated")
@@ -150,13 +150,18 @@ def _track(
     tracking.show(split, EVALUATION, step, summary.dialogues(predictions))
 
 
-def evaluation_name(run: Run, steps: dict[str, int]) -> str:
-    """<task>-<split>-<step>-<hash of what decides the predictions>."""
-    keys = {
+def evaluation_name(run: Run, steps: dict[str, int], together: Sequence[Member]) -> str:
+    """<task>-<split>-<step>-<hash of what decides the predictions>; `together`: all who answer."""
+    evaluation = run.config.evaluation.to_dict()
+    if len(together) == 1:  # as before there were ensembles
+        evaluation = {k: v for k, v in evaluation.items() if not k.startswith("ensemble")}
+    keys: dict[str, Any] = {
         "sampling": run.config.sampling.to_dict(),
-        "evaluation": run.config.evaluation.to_dict(),
+        "evaluation": evaluation,
         "steps": steps,
     }
+    if len(together) > 1:
+        keys["members"] = [member.identity for member in together[1:]]
     digest = hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()[:8]
     task = run.evaluated.name.rpartition(".")[2]
     numbers = "-".join(str(n) for n in sorted(set(steps.values())))
@@ -167,27 +172,29 @@ def _evaluate(
     run: Run,
     terminal: Terminal,
     known: KnownStudents,
-    steps: dict[str, int],
+    together: list[Member],
     partial: PartialPredictions,
 ) -> tuple[list[records.Prediction], dict[str, Any]]:
     config, settings = run.config, run.sampling
-    data = training_annotations.collect(run, terminal)
+    with terminal.watching():
+        data = training_annotations.collect(run, terminal)
     tokenizer = from_first.tokenizer(run)
     asked = ask(run, Made(data.train, data.dev, tokenizer, known.facts))
-    models = sizes(run, tokenizer, known.facts)
     began = time.monotonic()
     with jax.set_mesh(sharding.make_mesh(**config.mesh)):
-        params = restore_params(run, models, steps)
-        rules = make_rules(run.scheme, run.views, models, tokenizer, settings)
+        rules, params = ensemble.rules_and_params(together, tokenizer)
         sampler = Sampler(rules, run.scheme, tokenizer, params, settings, config.seed)
         answered = _answer(run, terminal, sampler, asked, partial)
     seconds = time.monotonic() - began
-    sampling = Sampling(steps, seconds, answered.slots, answered.filled_in)
-    return result_of(run, asked, answered.predictions, sampling)
+    sampling = Sampling(together[0].steps, seconds, answered.slots, answered.filled_in)
+    predictions, result = result_of(run, asked, answered.predictions, sampling)
+    if len(together) > 1:
+        result["combination"] = ensemble.facts(together, result)
+    return predictions, result
 
 
 class _Answered(NamedTuple):
-    """What came of an evaluation, in the order of the problems."""
+    """The results of an evaluation, in the order of the problems."""
 
     predictions: list[records.Prediction]
     slots: int
@@ -201,7 +208,7 @@ def _answer(
     what: Asked,
     partial: PartialPredictions,
 ) -> _Answered:
-    """Let the students answer; what is known already is not asked again.
+    """Let the students answer, except what is known already.
 
     Raises Interrupted in every process but the first, if that one stopped.
     """
@@ -221,6 +228,7 @@ def _answer(
         max_too_long_share=run.config.evaluation.max_too_long_share,
         script=lambda problem: scripts[problem.id],
         known={key: sampled.prediction for key, sampled in known.items()},
+        name=ensemble.NAME if run.config.evaluation.ensemble else predict.STUDENTS,
     )
     problems = [problem for problem, _ in asked]
     predictions: dict[str, records.Prediction] = {}
@@ -252,15 +260,15 @@ def _answer(
 def _gather_known(
     run: Run, partial: PartialPredictions, asked: Asked
 ) -> dict[tuple[str, int], Sampled]:
-    """What there is already of what is asked, with any process; all of them must ask.
+    """The known predictions of all processes; all of them must call this.
 
-    Each dialogue is graded by today's answers: who stopped may have changed them.
+    Each dialogue is graded again, because the answers may have changed since the stop.
     """
     scripts = {problem.id: (problem, script) for problem, script in asked.dialogues}
     found = {}
     for (name, sample), sampled in partial.gather().items():
         problem, script = scripts.get(name, (None, ()))
-        # Not what was asked under the same id before a file of problems was changed.
+        # Not predictions of another question with the same id, from before a file was changed.
         if problem is None or sampled.prediction.question != problem.question:
             continue
         if sample < run.sampling.samples:
@@ -272,7 +280,7 @@ def _gather_known(
 
 
 def _memory_line(sampler: Sampler, dialogues: int) -> str:
-    """What the caches need at most."""
+    """The line about the memory that the caches need at most."""
     rules, slot_count = sampler.rules, sampler.slot_count(max(1, dialogues))
     row = rules.cache_bytes(slots.longest_window(rules))
     return (

@@ -1,4 +1,4 @@
-"""Which problems an evaluation asks, what is given of them, and which were trained on."""
+"""The problems of an evaluation, their given parts, and which of them were trained on."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,9 @@ from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Problem
 from distill_jax.run.run import Run
 from distill_jax.run.student_setup import sizes
+from distill_jax.run.training_annotations import read_stored
 from distill_jax.text.tokenizer import Tokenizer
+from distill_jax.workdir import Workdir
 
 TRAINING = "training"  # what the problems of the split that is trained on are called
 
@@ -55,7 +57,10 @@ def ask(run: Run, made: Made) -> Asked:
     trained_on = {}
     if not asks_training_problems(run):
         questions = [problem.question for problem in problems]
-        trained_on = leaks.trained_on(questions, made.train, templated=run.config.data.templated)
+        train = [*made.train]
+        for name in run.config.evaluation.ensemble:  # what the others have been trained on
+            train += read_stored(Workdir(name)).train
+        trained_on = leaks.trained_on(questions, train, templated=run.config.data.templated)
     return Asked(problems, given.with_scripts(problems, gold, reader), trained_on, reader)
 
 
@@ -72,7 +77,7 @@ def split_name(run: Run) -> str:
 
 def evaluation_problems(run: Run, held_out: Sequence[Annotation]) -> list[Problem]:
     """The problems of config.evaluation, in order. If dev was held out of the training problems,
-    split "dev" is what was `held_out`."""
+    the split "dev" is `held_out`."""
     settings, task = run.config.evaluation, run.evaluated
     if settings.split == "dev" and _is_held_out(run, held_out):
         problems = [Problem(a.id, a.question, a.answer, "dev", gold=a) for a in held_out]

@@ -1,4 +1,4 @@
-"""One run, stage by stage. What is finished is skipped, what is half-done goes on.
+"""One run, stage by stage. Finished stages are skipped, half-done ones continue.
 
 annotations.jsonl -> tokenizer/ -> rows -> checkpoints/<student>/ -> evaluations/ -> report.html
 """
@@ -26,8 +26,8 @@ from distill_jax.workdir import Workdir
 
 
 def run(config: Any, path: str, yes: bool = False) -> None:
-    """The whole experiment in `path`; skips what is finished. `yes`: the teacher may be asked
-    without asking the person at the terminal first."""
+    """The whole experiment in `path`; skips finished stages. `yes`: send requests to the
+    teacher without asking the person at the terminal first."""
     devices.expect_what_is_there()
     distributed.initialize(**dict(config.distributed))
     workdir = Workdir(path)
@@ -52,7 +52,7 @@ def run(config: Any, path: str, yes: bool = False) -> None:
 
 @contextlib.contextmanager
 def _locked(workdir: Workdir) -> Iterator[None]:
-    """Process 0 holds the directory; where it cannot, all of them stop."""
+    """Process 0 holds the directory; if it cannot, all processes stop."""
     with contextlib.ExitStack() as stack:
 
         def lock() -> None:
@@ -80,7 +80,7 @@ def show_batch(config: Any) -> None:
 
 
 def evaluate(path: str, overrides: Mapping[str, Any]) -> pathlib.Path:
-    """Only the evaluation, of the run in `path` with its own config and these overrides.
+    """Only the evaluation, for the run in `path` with its own config and these overrides.
 
     Returns the directory of the evaluation.
     """

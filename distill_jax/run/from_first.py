@@ -1,6 +1,7 @@
-"""What process 0 finds in the working directory, in every process.
+"""Sends what process 0 finds in the working directory to every process.
 
-Every function here talks to the other processes, so all of them must call it, in the same order.
+Every function here communicates with the other processes, so all of them must call it, in the same
+order.
 """
 
 import dataclasses
@@ -15,8 +16,11 @@ from distill_jax.run import student_source, workdir_check
 from distill_jax.run.run import Run
 from distill_jax.text import tokenizer as text_tokenizer
 from distill_jax.text.formats import TextFormat
+from distill_jax.tracking import progress
 from distill_jax.training import manifest
 from distill_jax.workdir import read_facts, write_text
+
+TOKENIZER_ROWS = 100_000  # a tokenizer is trained on so many annotations at most
 
 
 def checked(run: Run, *, may_take_over: bool = False) -> Run:
@@ -33,7 +37,7 @@ def checked(run: Run, *, may_take_over: bool = False) -> Run:
 
 
 class KnownStudents(NamedTuple):
-    """What there is of the students whose training has begun."""
+    """The state on the disk of the students whose training has begun."""
 
     facts: dict[str, Any]  # training_data.json
     steps: dict[str, list[int]]  # of complete checkpoints, ascending, of every student
@@ -46,7 +50,7 @@ class KnownStudents(NamedTuple):
 
 
 def known_students(run: Run) -> KnownStudents:
-    """What process 0 finds."""
+    """The state that process 0 finds."""
 
     def read() -> list[Any]:
         path = run.workdir.training_data
@@ -86,13 +90,22 @@ def _own_tokenizer(run: Run, annotations: Sequence[records.Annotation]) -> text_
         raise UserError(
             f"{run.workdir.tokenizer} is missing: put back a copy, or start a new --workdir"
         )
-    texts, marks = _texts(annotations, run.scheme.text_format), student_source.end_marks(run.config)
+    texts = _texts(evenly_spaced(annotations), run.scheme.text_format)
+    marks = student_source.end_marks(run.config)
     return text_tokenizer.train_tokenizer(texts, run.config.tokenizer.vocab_size, marks)
 
 
+def evenly_spaced(annotations: Sequence[records.Annotation]) -> Sequence[records.Annotation]:
+    """All of them, or TOKENIZER_ROWS of them from all over: more do not change the tokens."""
+    count = len(annotations)
+    if count <= TOKENIZER_ROWS:
+        return annotations
+    return [annotations[i * count // TOKENIZER_ROWS] for i in range(TOKENIZER_ROWS)]
+
+
 def _texts(annotations: Sequence[records.Annotation], text_format: TextFormat) -> Iterator[str]:
-    """What a tokenizer is trained on: questions and all that is written about them."""
-    for annotation in annotations:
+    """The texts that a tokenizer is trained on: questions, and everything written about them."""
+    for annotation in progress.each(annotations, "training a tokenizer", len(annotations)):
         yield text_format.question(annotation.question)
         for step in annotation.steps:
             yield from (step.subquestion or "", step.solution)

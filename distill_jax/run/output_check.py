@@ -1,4 +1,4 @@
-"""Whether a run can write where it will write: found before anything is paid for or trained."""
+"""Checks that a run can write to all its places, before anything is paid for or trained."""
 
 import pathlib
 import uuid
@@ -14,7 +14,7 @@ from distill_jax.workdir import Workdir
 def check_outputs(run: Run) -> None:
     """Raise UserError in every process if one of them cannot write to a place of the run.
 
-    Nothing is left of the attempt. All of several processes must call it.
+    The attempt leaves nothing behind. All processes must call it.
     """
     places = {
         run.checkpoint_directory(student): "config.checkpoint_dir" for student in run.students
@@ -32,12 +32,12 @@ def check_outputs(run: Run) -> None:
 
 
 def _refusal(place: epath.Path, key: str) -> str:
-    """Why no file can be written to a directory, which may not be there yet; "" = one can."""
+    """Why no file can be written to a directory, which may not exist yet; "" if one can."""
     try:
         probe = (place if "://" in str(place) else _nearest(place)) / f".probe-{uuid.uuid4().hex}"
         probe.write_text("")
         probe.unlink()
-    except Exception as error:  # a bucket's client has errors of its own
+    except Exception as error:  # a bucket's client has its own errors
         reason = (
             getattr(error, "strerror", None) or str(error).split("\n")[0] or type(error).__name__
         )
@@ -46,7 +46,7 @@ def _refusal(place: epath.Path, key: str) -> str:
 
 
 def _refused_files(workdir: Workdir) -> list[str]:
-    """Why files that are there already cannot be written anew or appended to."""
+    """Why existing files cannot be written again or appended to."""
     found = []
     for path in (workdir.report_json, workdir.report_html, workdir.training_data):
         if path.is_dir():
@@ -60,7 +60,8 @@ def _refused_files(workdir: Workdir) -> list[str]:
 
 
 def _nearest(place: epath.Path) -> pathlib.Path:
-    """The directory itself, or else the one in which it, or a parent of it, will be made."""
+    """The directory itself, or else the existing one in which it, or a parent of it, will be
+    made."""
     path = pathlib.Path(place).absolute()
     while not path.exists():
         path = path.parent

@@ -1,8 +1,8 @@
-"""Test scores after every epoch, for comparing with papers that chose their epoch on the test set.
+"""Test scores after every epoch, to compare with papers that chose their epoch by the test set.
 
-They go to parity_test_selection.json and metrics.jsonl. Training, the checkpoints kept and the
-run's own result do not depend on them: the best of them is no result, but what such a paper would
-have reported.
+They are written to parity_test_selection.json and metrics.jsonl. Training, the kept checkpoints and
+the run's own result do not depend on them. The best of them is not a result, but the number that
+such a paper would have reported.
 """
 
 from collections.abc import Callable
@@ -35,8 +35,8 @@ class ParityTestSelection:
         first_step: int,
         whole: Callable[[Any], Any],
     ):
-        """What is known up to `first_step` is kept; a resumed run scores what follows again.
-        `whole` makes parameters of what is trained."""
+        """Scores up to `first_step` are kept; a resumed run makes the later ones again. `whole`
+        makes parameters from what is trained."""
         self._run, self._reporting, self._student = run, reporting, setup.student
         self._prepared, self._whole = prepared, whole
         share = setup.facts["epochs"] / setup.facts["steps"]
@@ -49,7 +49,8 @@ class ParityTestSelection:
         reporting.metrics_file.forget_after(first_step, f"{KEY}/")
 
     def __call__(self, moment: Moment) -> None:
-        """Score an epoch that is over; a signal ends training here, to be scored after a resume."""
+        """Score an epoch that has ended. A signal ends training here; the epoch is scored after a
+        resume."""
         step = moment.step
         if step not in self._epochs or any(row["step"] == step for row in self._rows):
             return

@@ -1,5 +1,8 @@
-"""Everything that is made before the first compilation; nothing is written."""
+"""Makes everything that is needed before the first compilation; writes nothing."""
 
+import contextlib
+import gc
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -20,34 +23,26 @@ from distill_jax.text.tokenizer import Tokenizer
 
 
 class Prepared(NamedTuple):
-    """What training, its measurements and a dry run begin with."""
+    """The input of training, its measurements and a dry run."""
 
     data: RunData
     tokenizer: Tokenizer
     models: dict[str, NetworkConfig]  # of every student of the run
     rules: TurnRules  # as config.sampling says
-    setups: list[StudentSetup]  # of the students that are asked for, in their order
+    setups: list[StudentSetup]  # of the chosen students, in their order
 
 
 def prepare(desk: Desk, students: list[str], place: Place) -> Prepared:
-    """Raises UserError for whatever the user can get wrong about data, sizes and the mesh."""
+    """Raises UserError for all mistakes of the user about data, sizes and the mesh."""
     run, terminal = desk.run, desk.terminal
-    # What needs no data is checked before it is read, which may take a while.
+    # Checks that need no data come first, because reading may take a while.
     cache_attention.check_kernel(run.sampling.attention, place.platform, run.sampling.dtype)
     terminal.say("reading annotations and making training rows")
-    data = training_annotations.collect(*desk)
-    if empty := transcript.check_plans(data.train, run.scheme):
-        terminal.say(
-            f"the plan of {empty} of {len(data.train)} annotations is empty: no equation in them"
-        )
-    tokenizer = from_first.tokenizer(run, data.train)
+    with terminal.watching(), without_cycle_search():
+        data, tokenizer, (rows, dev_rows) = _encoded_data(desk)
     models = sizes(run, tokenizer, from_first.known_students(run).facts)
-    rows, dev_rows = (
-        text_rows.encode_rows(part, run.scheme, run.views, tokenizer, run.config.data.removal.role)
-        for part in (data.train, data.dev)
-    )
     rules = make_rules(run.scheme, run.views, models, tokenizer, run.sampling)
-    rules.check_kernel(place.platform)  # now, not after the training
+    rules.check_kernel(place.platform)  # before training, not after it
     allowed = np.asarray(allowed_tokens(rules))
     setups = [
         student_setup(
@@ -65,6 +60,35 @@ def prepare(desk: Desk, students: list[str], place: Place) -> Prepared:
         for student in students
     ]
     return Prepared(data, tokenizer, models, rules, setups)
+
+
+def _encoded_data(
+    desk: Desk,
+) -> tuple[RunData, Tokenizer, tuple[dict[str, text_rows.Rows], dict[str, text_rows.Rows]]]:
+    """The annotations, their tokenizer, and the rows of every student to train and measure on."""
+    run, terminal = desk.run, desk.terminal
+    data = training_annotations.collect(*desk)
+    if empty := transcript.check_plans(data.train, run.scheme):
+        terminal.say(
+            f"the plan of {empty} of {len(data.train)} annotations is empty: no equation in them"
+        )
+    tokenizer = from_first.tokenizer(run, data.train)
+    train_rows, dev_rows = (
+        text_rows.encode_rows(part, run.scheme, run.views, tokenizer, run.config.data.removal.role)
+        for part in (data.train, data.dev)
+    )
+    return data, tokenizer, (train_rows, dev_rows)
+
+
+@contextlib.contextmanager
+def without_cycle_search() -> Iterator[None]:
+    """While millions of records are made, which hold no cycles, Python does not look for any: it
+    would go through all of them again and again."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def check_questions(desk: Desk, prepared: Prepared) -> None:

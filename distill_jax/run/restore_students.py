@@ -1,4 +1,4 @@
-"""Which checkpoints of a run are there, and their parameters."""
+"""The checkpoints of a run, and their parameters."""
 
 import functools
 from typing import Any
@@ -19,11 +19,11 @@ from distill_jax.workdir import write_json
 
 
 def forget_damaged(run: Run, terminal: Terminal) -> None:
-    """Students whose last checkpoint is damaged on disk count as finished no longer: training then
-    goes on from the one before. Process 0 reads all files of these checkpoints, and tells the
-    others.
+    """Students whose last checkpoint is damaged on disk no longer count as finished; training then
+    continues from the checkpoint before. Process 0 reads all files of these checkpoints, and tells
+    the others.
 
-    Raises UserError if training cannot go on, since a finished student keeps parameters only.
+    Raises UserError if training cannot continue, because a finished student keeps only parameters.
     """
     known = from_first.known_students(run)
 
@@ -54,7 +54,7 @@ def forget_damaged(run: Run, terminal: Terminal) -> None:
 
 
 def _resumable(directory: epath.Path, before: int) -> bool:
-    """Whether training can go on from an undamaged checkpoint before that step."""
+    """Whether training can continue from an undamaged checkpoint before that step."""
     return any(
         manifest.has(path, checkpoint.TRAINING) and not manifest.damaged(path)
         for step in manifest.complete_steps(directory)
@@ -64,8 +64,8 @@ def _resumable(directory: epath.Path, before: int) -> bool:
 
 
 def keep_parameters(run: Run) -> None:
-    """The checkpoints of students that are finished lose the optimizer's state; those of a student
-    that was being slimmed when the run was killed, too. All of several processes must call this."""
+    """Delete the optimizer's state from the checkpoints of finished students, also of one for which
+    the run was killed while it did that. All processes must call this."""
     finished = from_first.known_students(run).finished
 
     def slim() -> None:
@@ -98,7 +98,7 @@ def chosen_steps(
     """{student: step} of the checkpoints that config.evaluation.checkpoint chooses: "last", "best",
     a step of all students, or "solver=400,decomposer=200". UserError if one is not there.
 
-    `finished`: the students that are asked for by last or best; None = all, which must be there.
+    `finished`: the students whose last or best checkpoint is wanted; None = all, which must exist.
     """
     rule = run.config.evaluation.checkpoint
     if rule not in ("last", "best"):
@@ -141,11 +141,11 @@ def restore_params(
 ) -> dict[str, Any]:
     """{student: parameters} at the given steps, laid out on the mesh of the config.
 
-    Raises UserError where a size does not divide over the mesh.
+    Raises UserError if a size does not divide over the mesh.
     """
     mesh = sharding.make_mesh(**run.config.mesh)
     for student in steps:
-        # Slots are rounded up to what the rows need.
+        # Slots are rounded up to a number that fits the rows.
         check_mesh(mesh, student, models[student], mesh.shape["data"] * mesh.shape["fsdp"])
     params, facts = {}, from_first.known_students(run).facts
     for student, number in steps.items():

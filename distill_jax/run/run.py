@@ -1,4 +1,4 @@
-"""A run as a value: its checked config, and what follows from the config alone."""
+"""A run as a value: its checked config, and everything that follows from the config."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ from distill_jax.workdir import Workdir
 
 
 class Task(NamedTuple):
-    """A module with problems, and what its load() is told."""
+    """A module with problems, and the options of its load()."""
 
     name: str
     module: Any
@@ -49,13 +49,13 @@ class Task(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """Made once, by `make_run`. What is on the disk, and what other processes know, is asked for by
-    the functions of from_first.py."""
+    """Made once, by `make_run`. The functions of from_first.py find what is on the disk and what
+    other processes know."""
 
     config: Any  # a FrozenConfigDict
     workdir: Workdir
     task: Task
-    evaluated: Task  # whose problems are asked: the run's own task, or another one
+    evaluated: Task  # the task whose problems are asked: the run's own, or another one
     scheme: Scheme
     views: tuple[View, ...]
     # The directory holds another run, which this one replaces as soon as it writes: nothing there
@@ -64,7 +64,7 @@ class Run:
 
     @property
     def students(self) -> list[str]:
-        """In the order in which they are trained."""
+        """The students in the order in which they are trained."""
         return list(dict.fromkeys(view.student for view in self.views))
 
     @property
@@ -73,16 +73,16 @@ class Run:
         return Settings(**self.config.sampling)
 
     def identity(self) -> dict[str, Any]:
-        """The flat part of the config that decides what the students are."""
+        """The flat part of the config that determines the students."""
         return identity_of(self.config, self.students, self.scheme.roles)
 
     @property
     def checkpoints(self) -> epath.Path:
-        """Where the checkpoints of all students lie."""
+        """The directory of all students' checkpoints."""
         return epath.Path(self.config.checkpoint_dir or self.workdir.checkpoints)
 
     def checkpoint_directory(self, student: str) -> epath.Path:
-        """Where the student's checkpoints lie."""
+        """The directory of the student's checkpoints."""
         return self.checkpoints / student
 
 
@@ -122,8 +122,8 @@ def stored_run(workdir: Workdir, overrides: dict[str, str]) -> Run:
 
 
 def _evaluated_task(config: Any, own: Task) -> Task:
-    """The run's own task with its options, but for those that are set for the evaluation; or
-    another one, with these alone."""
+    """The run's own task with its options, except those that are set for the evaluation; or another
+    task with only these."""
     name, section = config.evaluation.task, f"config.{command_line.OPTIONS}"
     module = task_module.import_task(name, "config.evaluation.task") if name else own.module
     options = task_module.parse_options(module, config.evaluation.task_options)

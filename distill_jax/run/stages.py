@@ -4,7 +4,7 @@ import pathlib
 from typing import Protocol
 
 from distill_jax import distributed
-from distill_jax.run import from_first
+from distill_jax.run import ensemble, from_first
 from distill_jax.run.annotation_sources import Desk
 from distill_jax.run.evaluate_students import evaluate_students, evaluation_name
 from distill_jax.run.restore_students import chosen_steps
@@ -15,21 +15,21 @@ from distill_jax.tracking.reporting import Reporting
 
 
 class Stage(Protocol):
-    """A part of a run whose result is files. All of several processes call its methods."""
+    """A part of a run whose result is files. All processes call its methods."""
 
     name: str
 
     def done(self) -> bool:
-        """Whether its files are there: then it need not run."""
+        """Whether its files exist, so that it need not run."""
         ...
 
     def run(self) -> None:
-        """Do what is left to do."""
+        """Do the rest of the stage."""
         ...
 
 
 class Annotating:
-    """annotations.jsonl, the tokenizer, config.json: what students are trained on."""
+    """annotations.jsonl, the tokenizer, config.json: the training data."""
 
     name = "annotations"
 
@@ -37,12 +37,12 @@ class Annotating:
         self._training = training
 
     def done(self) -> bool:
-        """Only if no student is left to train: whatever is wrong with sizes and rows is found
-        before the first of them is trained."""
+        """Only if no student is left to train, so that mistakes in sizes and rows are found before
+        the first student is trained."""
         return not self._training.todo()
 
     def run(self) -> None:
-        """Make everything that training begins with, and write it."""
+        """Make the input of training, and write it."""
         self._training.begin()
 
 
@@ -71,11 +71,11 @@ class Evaluating:
         self._training, self._reporting = training, reporting
 
     def done(self) -> bool:
-        """Never: what is there already is read, and its result shown again."""
+        """Never: existing predictions are read, and their result is shown again."""
         return False
 
     def run(self) -> None:
-        """Let the students answer, unless they have, and show the result."""
+        """Let the students answer, unless they have answered, and show the result."""
         run, terminal = self._training.run, self._reporting.terminal
         finished = from_first.known_students(run).finished
         if missing := [student for student in run.students if student not in finished]:
@@ -88,7 +88,7 @@ class Evaluating:
 
 
 def stages(desk: Desk, reporting: Reporting) -> list[Stage]:
-    """What `python -m distill_jax.main` does, in order."""
+    """The stages of `python -m distill_jax.main`, in order."""
     training = Training(desk, reporting)
     chosen = desk.run.config.train.students or desk.run.students
     students = [TrainingStudent(training, student) for student in chosen]
@@ -96,8 +96,8 @@ def stages(desk: Desk, reporting: Reporting) -> list[Stage]:
 
 
 def is_evaluated(run: Run) -> bool:
-    """Whether nothing is left to do, or could be done without the task's data: then checkpoints are
-    not read, which takes long. All of several processes must ask."""
+    """Whether nothing is left to do, or nothing that needs the task's data; then checkpoints, which
+    are slow to read, are not read. All processes must call this."""
     known = from_first.known_students(run)
     if len(known.finished) < len(run.students):
         return False
@@ -106,5 +106,6 @@ def is_evaluated(run: Run) -> bool:
 
 
 def evaluation_directory(run: Run, known: from_first.KnownStudents) -> pathlib.Path:
-    """Where the evaluation of the config lies, or will lie."""
-    return run.workdir.evaluations / evaluation_name(run, chosen_steps(run, known))
+    """The directory of the config's evaluation, which may not exist yet."""
+    name = evaluation_name(run, chosen_steps(run, known), ensemble.members(run, known))
+    return run.workdir.evaluations / name

@@ -74,6 +74,8 @@ def regraded(
         report.get("values_filled_in", 0),
     )
     predictions, result = result_of(run, asked, new, sampling)
+    if "combination" in report:  # who has answered together
+        result["combination"] = report["combination"]
     changed = sum(a.correct != b.correct for a, b in zip(old, predictions, strict=True))
     return predictions, result, changed
 

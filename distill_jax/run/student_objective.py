@@ -28,16 +28,16 @@ class Frozen(NamedTuple):
 
 
 class StudentObjective(NamedTuple):
-    """What a student is trained on."""
+    """The objective of a student, and its frozen students."""
 
     objective: step.Objective
-    frozen: dict[str, Frozen]  # by the names that the objective gives them
+    frozen: dict[str, Frozen]  # by their names in the objective
 
 
 def teacher(run: Run, student: str, model: NetworkConfig, tokenizer: Tokenizer) -> Frozen | None:
     """The frozen student that config.loss.teacher names for a student; None if there is none.
 
-    Raises UserError if it cannot be read, or has other words.
+    Raises UserError if it cannot be read, or has another vocabulary.
     """
     settings = run.config.loss
     if not settings.divergence:

@@ -1,4 +1,4 @@
-"""What one student's training is made of: rows, batches, network, optimizer, dev measurement."""
+"""The parts of a student's training: rows, batches, network, optimizer, dev measurement."""
 
 import dataclasses
 import hashlib
@@ -24,7 +24,7 @@ from distill_jax.training.removal import ALL, Removal
 
 @dataclasses.dataclass(frozen=True)
 class StudentSetup:
-    """Built from the config alone: the same in every process but for `data` and `dev`."""
+    """Built only from the config: the same in every process, except `data` and `dev`."""
 
     student: str
     trainer: step.Trainer
@@ -38,7 +38,7 @@ class StudentSetup:
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where training is computed."""
+    """The devices on which training is computed."""
 
     mesh: jax.sharding.Mesh
     platform: str  # "cpu", "gpu" or "tpu"
@@ -121,7 +121,7 @@ def sizes(run: Run, tokenizer: Tokenizer, facts: Mapping[str, Any]) -> dict[str,
         else student_source.model_config(run.config.model[student], student, tokenizer)
         for student in run.students
     }
-    # They take turns, so they have the same ids: as many rows as the one with the most.
+    # They take turns, so they have the same ids: as many rows as the student with the most.
     rows = max(model.vocab_size for model in models.values())
     return {name: dataclasses.replace(m, vocab_size=rows) for name, m in models.items()}
 
@@ -137,7 +137,8 @@ def make_optimizer(run: Run, student: str, steps: int):
 
 
 def student_seed(config: Any, student: str) -> int:
-    """Of a student's initial parameters and dropout: from seed and name, not from the order."""
+    """The seed of a student's initial parameters and dropout: from seed and name, not from the
+    order."""
     number = int.from_bytes(hashlib.sha256(student.encode()).digest()[:4], "big")
     return (config.seed * 1_000_003 + number) % 2**32
 
@@ -145,7 +146,7 @@ def student_seed(config: Any, student: str) -> int:
 def check_mesh(
     mesh: jax.sharding.Mesh, student: str, model: NetworkConfig, micro_batch: int
 ) -> None:
-    """Raise UserError where rows or sizes do not divide over the mesh."""
+    """Raise UserError if rows or sizes do not divide over the mesh."""
     shape = mesh.shape
     rows = shape["data"] * shape["fsdp"]
     if micro_batch % rows:
@@ -173,8 +174,8 @@ def _facts(
     model: NetworkConfig,
     frozen: Mapping[str, Frozen],
 ) -> dict[str, Any]:
-    """What a student trains on. Its steps are given, or so many epochs, or what its share of the
-    budget pays for."""
+    """The facts about a student's training. Its steps are given, or follow from epochs, or from its
+    share of the budget."""
     settings = run.config.train
     epoch_rows = data.rows_per_epoch()
     share = settings.batch_size / epoch_rows  # of an epoch, per step
@@ -222,7 +223,7 @@ def _fed(data: batches.Batches, asked: int, budget: float) -> tuple[int, int, in
 
 
 def epoch_end(epoch: int, share: float) -> int:
-    """The step after which so many epochs are over; `share`: of an epoch, per step."""
+    """The step after which so many epochs have ended; `share`: of an epoch, per step."""
     return max(1, round(epoch / share))
 
 
@@ -230,7 +231,7 @@ def _dev_batches(run, student, rows, limit, processes) -> list[dict[str, Any]]:
     if not rows or not run.config.train.eval_every:
         return []
     source = batches.StudentRows(rows, student, limit, max_dropped_share=1.0)
-    # Whole rows, each by itself: what is exact is counted row by row.
+    # Whole rows, not packed, because exact rows are counted one by one.
     dev_shape = batches.row_shape(source, 0, packed=False)
     size = run.config.train.batch_size
     # Where words are removed, dev is what is left of it in the end.
@@ -239,7 +240,7 @@ def _dev_batches(run, student, rows, limit, processes) -> list[dict[str, Any]]:
 
 
 def say_setup(run: Run, setup: StudentSetup, mesh: jax.sharding.Mesh, terminal: Terminal) -> None:
-    """What will be trained, on the terminal."""
+    """Say what will be trained."""
     facts, computation = setup.facts, setup.trainer.computation
     dropped = f" ({facts['dropped_rows']} too long, dropped)" if facts["dropped_rows"] else ""
     adapter, trained = setup.trainer.adapter, ""

@@ -1,14 +1,14 @@
-"""Where a student's size and first parameters come from: config.model.<student>.
+"""The source of a student's size and first parameters: config.model.<student>.
 
-Random ones of a given size or preset, a model in Hugging Face format or in a GGUF file, or a
-student of another run. A student that is only read comes from one of the last three.
+It may be random parameters of a given size or preset, a model in Hugging Face format or in a GGUF
+file, or a student of another run. A student that is only read comes from one of the last three.
 """
 
 import contextlib
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -24,14 +24,14 @@ from distill_jax.text.tokenizer import EndMarks, Tokenizer, load_tokenizer
 from distill_jax.training import checkpoint, manifest
 from distill_jax.workdir import Workdir, local_path, read_facts
 
-SPARE_ROWS = 200  # an embedding may have one row in so many more than its tokenizer has ids
+SPARE_ROWS = 200  # an embedding may have more rows than its tokenizer has ids, by one in so many
 _SIZE = ("layers", "heads", "width", "context")
-# Tokenizers that give these the same ids are taken for one.
+# Tokenizers that give these the same ids count as the same.
 _PROBE = (" ".join(str(n) for n in range(100)), "Natalia sold clips to 48 of her friends.")
 
 
 def first_tokenizer(config: Any, students: Sequence[str]) -> Tokenizer | None:
-    """The tokenizer that `config.tokenizer` names, or that a GGUF file of `students` brings.
+    """The tokenizer that `config.tokenizer` names, or that of a GGUF file of `students`.
 
     None if there is neither, so that one is to be trained. Raises UserError as load_tokenizer does.
     """
@@ -41,12 +41,13 @@ def first_tokenizer(config: Any, students: Sequence[str]) -> Tokenizer | None:
 
 
 def end_marks(config: Any) -> EndMarks:
-    """What config.tokenizer says of the end marks."""
+    """The end marks of config.tokenizer."""
     return EndMarks(config.tokenizer.end_of_turn, config.tokenizer.end_of_text)
 
 
 def untrained_marks(section: Any, tokenizer: Tokenizer) -> str:
-    """What is to be said of end marks that the weights of config.model.<student> do not know."""
+    """The warning about end marks that the weights of config.model.<student> do not know; "" if
+    none."""
     if not section.init_from or not tokenizer.untrained or _other_run(section.init_from):
         return ""
     marks = " and ".join(tokenizer.untrained)
@@ -68,7 +69,7 @@ def model_config(section: Any, student: str, tokenizer: Tokenizer) -> NetworkCon
 
 
 def _size(section: Any, student: str, tokenizer: Tokenizer) -> NetworkConfig:
-    """The size of a student but for dropout."""
+    """The size of a student, without dropout."""
     key = f"config.model.{student}"
     if not section.init_from:
         if section.preset:
@@ -92,7 +93,7 @@ def given_size(name: str, key: str, tokenizer: Tokenizer) -> NetworkConfig:
         facts = read_facts(run / "training_data.json")
         if other_student not in facts:
             raise UserError(f"{key}: {run} has no student {other_student!r}")
-        _check_same_tokenizer(run, tokenizer, key)
+        check_same_tokenizer(run, tokenizer, key)
         _other_step(name, key)
         return families.from_json(facts[other_student]["model"])
     if _is_gguf(name):
@@ -105,8 +106,8 @@ def given_size(name: str, key: str, tokenizer: Tokenizer) -> NetworkConfig:
 
 def _hugging_face_size(name: str, tokenizer: Tokenizer, key: str) -> NetworkConfig:
     size = hugging_face.find(name, key).model
-    # The end marks are ours: a tokenizer that came with the weights may lack them. And published
-    # weights may have rows that belong to no id (Qwen 2.5 has 271 of them in 151,936).
+    # We choose the end marks, so a tokenizer that came with the weights may lack them. And
+    # published weights may have rows that belong to no id (Qwen 2.5 has 271 of them in 151,936).
     if not size.vocab_size - size.vocab_size // SPARE_ROWS <= tokenizer.size <= size.vocab_size + 2:
         raise UserError(
             f"{key}={name} has {size.vocab_size} words, the tokenizer "
@@ -141,12 +142,13 @@ def _of_other_run(name: str, key: str, model: NetworkConfig) -> Any:
     it has one."""
     run, other = _other_run(name) or (pathlib.Path(), "")
     step = _other_step(name, key)
-    stored = read_facts(run / "training_data.json")[other].get("lora")
-    adapter = None if stored is None else lora.from_json(stored, model)
-    if adapter is None:
-        shapes = jax.eval_shape(lambda: network.init_params(model, jax.random.key(0)))
-    else:
+    facts = read_facts(run / "training_data.json")[other]
+    adapter = None
+    if "lora" in facts:
+        adapter = lora.from_json(facts["lora"], families.from_json(facts["model"]))
         shapes = adapter.shapes()
+    else:
+        shapes = jax.eval_shape(lambda: network.init_params(model, jax.random.key(0)))
     place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     abstract = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes
@@ -155,13 +157,26 @@ def _of_other_run(name: str, key: str, model: NetworkConfig) -> Any:
         params = checkpoints.restore_params(int(step.name), abstract)
     if adapter is not None:
         of_base = Workdir(run).stored_config()["model"][other]["init_from"]
-        base, _ = given_params(of_base, f"the base of {key}", model)
+        base, _ = adapted_base(of_base, f"the base of {key}", adapter.model, facts)
         params = adapter.merge(adapter.hold(base), params)
     return jax.tree.map(np.asarray, params)
 
 
+def adapted_base(
+    name: str, key: str, model: NetworkConfig, facts: Mapping[str, Any]
+) -> tuple[Any, str]:
+    """`given_params`; UserError if they are not those beside which an adapter was trained, if it
+    was. `facts` is the student's part of training_data.json."""
+    params, dtype = given_params(name, key, model)
+    if facts.get("base_sha256") not in (None, lora.digest(params)):
+        raise UserError(
+            f"{key}={name} is not what the adapter was trained on: put the old files back"
+        )
+    return params, dtype
+
+
 def _other_run(name: str) -> tuple[pathlib.Path, str] | None:
-    """(RUN, STUDENT) of RUN/checkpoints/STUDENT[/STEP]; None where `name` is something else."""
+    """(RUN, STUDENT) of RUN/checkpoints/STUDENT[/STEP]; None if `name` is something else."""
     path = local_path(name, "config.model.STUDENT.init_from")
     for directory in (path, path.parent):
         if directory.parent.name == "checkpoints":
@@ -171,11 +186,12 @@ def _other_run(name: str) -> tuple[pathlib.Path, str] | None:
 
 @functools.lru_cache(maxsize=4)
 def _same_ids(file: GGUFFile, tokenizer: Tokenizer) -> bool:
-    """Whether the tokenizer of `file` gives the same ids, end marks that were added aside."""
+    """Whether the tokenizer of `file` gives the same ids, without end marks that were added."""
     return load_tokenizer(str(file.path)).encode(_PROBE) == tokenizer.encode(_PROBE)
 
 
-def _check_same_tokenizer(run: pathlib.Path, tokenizer: Tokenizer, key: str) -> None:
+def check_same_tokenizer(run: pathlib.Path, tokenizer: Tokenizer, key: str) -> None:
+    """Raise UserError if the tokenizer of a run, which `key` names, gives other ids."""
     other = load_tokenizer(str(run / "tokenizer"))
     if other.size != tokenizer.size or other.encode(_PROBE) != tokenizer.encode(_PROBE):
         raise UserError(

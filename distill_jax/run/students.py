@@ -1,7 +1,7 @@
 """Trained students that answer questions: what notebooks, servers and commands use.
 
 students = distill_jax.load("runs/demo")
-students.solve(["Ann has 4 cups. Ann wins 8 cups. ..."], samples=5, temperature=0.7)
+students.solve([question], samples=5, temperature=0.7)
 """
 
 import contextlib
@@ -31,20 +31,20 @@ from distill_jax.tasks.written_answers import Reader
 from distill_jax.text.rows import encode_prompts
 from distill_jax.workdir import Workdir, read_json
 
-PLACE = "place"  # attribute of what is asked: its number among the questions
+PLACE = "place"  # attribute of a problem: its number among the questions
 Said = Sequence[tuple[str, str] | Turn]  # (role, text) per turn, or turns of a Solution
 
 
 @dataclasses.dataclass(frozen=True)
 class Solution:
-    """How a question was answered. With several samples the vote of them, its best dialogue.
+    """The answer to a question. With several samples it is their vote, with the best dialogue.
 
-    answer  as the task reads it, None where none could be read
+    answer  as the task reads it, None if none could be read
     votes   {answer: dialogues that end in it}, the winner first; None = could not be read
     status  finished, turn_cap, token_cap, context, prompt_too_long or unparsed
-    percentile  how sure the students were of what they wrote, among the dialogues of the run's
-            evaluation: more than of so many per cent of them. None = that cannot be said: the
-            dialogue was drawn, or the run has no evaluation of these students without drawing
+    percentile  the per cent of the dialogues in the run's evaluation of which the students were
+                less sure. None = not known, because the dialogue was drawn, or the run has no
+                evaluation of these students without drawing
     """
 
     question: str
@@ -56,7 +56,7 @@ class Solution:
 
     @property
     def unfamiliar(self) -> str:
-        """That the question may be unlike what was learned, in words; "" if nothing says so."""
+        """A note that the question may be unlike what was learned; "" if it seems usual."""
         return familiarity.note(self.percentile)
 
     def _repr_html_(self) -> str:
@@ -72,7 +72,7 @@ class Solution:
 
 
 class _Asked(NamedTuple):
-    """What came of the arguments of `solve`."""
+    """The checked arguments of `solve`."""
 
     questions: Sequence[str]
     beginnings: Sequence[Said]
@@ -96,14 +96,16 @@ class Students:
         self._models = sizes(run, self._tokenizer, known.facts)
         with jax.set_mesh(self._mesh):
             self._params = {"float32": restore_params(run, self._models, self._steps)}
-        rows = [row for _, row in records.read_json_lines(run.workdir.annotations)]
-        self._grade = _ungraded(run, [row["answer"] for row in rows])
-        self.example = rows[0]["question"] if rows else ""
+        self.example, known = "", []
+        for _, row in records.json_lines(run.workdir.annotations):
+            known.append(row["answer"])
+            self.example = self.example or row["question"]
+        self._grade = _ungraded(run, known)
         self._usual = _usual(run.workdir, self._steps)
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """Who takes turns, in order; a planner has one, the first."""
+        """The roles that take turns, in order; a planner has only the first turn."""
         return self._run.scheme.roles
 
     @property
@@ -122,7 +124,7 @@ class Students:
         return self._run.sampling
 
     def count_tokens(self, question: str) -> int:
-        """Tokens of a question as the students read it. UserError where it is not unicode."""
+        """The number of tokens of a question for the students. UserError if it is not unicode."""
         asked = Problem(repr(shorten(question)), question, "", "")
         [prompt] = encode_prompts([asked], self._run.scheme, self._tokenizer)
         return len(prompt)
@@ -139,17 +141,17 @@ class Students:
         """A Solution for every question, in order.
 
         samples      dialogues per question; more than 1 draw at temperature 0.7 if none is given
-        said         a beginning of each dialogue that is given, [] = nothing:
-                     [[("decomposer", "How many legs has a cat?"), ("solver", "4")]]; the students
-                     go on behind it
-        seed         config.sampling.seed instead of the run's: another one draws anew. The same
-                     question is answered the same way
+        said         the given beginning of each dialogue, which the students continue; [] = none:
+                     [[("decomposer", "How many are there after winning 8?"),
+                       ("solver", "4 + 8 = 12")]]
+        seed         config.sampling.seed instead of the run's; another one draws other samples.
+                     The same question is answered in the same way
         settings     keys of config.sampling instead of the run's: temperature, top_k, top_p,
                      max_turns, max_turn_tokens, max_tokens, slots, calculator
 
-        Raises UserError for unknown settings, for turns of a role whose turn it is not, and where
-        what is said leaves no room within max_tokens and max_turns (max_turn_tokens is for what
-        the students write themselves).
+        Raises UserError for unknown settings, for turns of the wrong role, and if the given turns
+        leave no room within max_tokens and max_turns (max_turn_tokens limits only what the
+        students write themselves).
         """
         asked = self._asked(questions, samples, said, seed, settings)
         predictions = [event for event in self._events(asked) if isinstance(event, Prediction)]
@@ -167,9 +169,9 @@ class Students:
     ) -> Generator[Look | Solution, None, None]:
         """As `solve`, with the turns so far while they are being written.
 
-        A Look at every dialogue comes every few tokens, and once after it has stopped; a Solution
-        as soon as its dialogues have. The solutions are those of `solve`. Closing the iterator ends
-        the dialogues:
+        There is a Look at every dialogue every few tokens, and one after it has stopped; and a
+        Solution as soon as its dialogues have stopped. The solutions are those of `solve`. Closing
+        the iterator ends the dialogues:
 
             with contextlib.closing(students.answer([question])) as events:
                 for event in events: ...
@@ -203,7 +205,8 @@ class Students:
         return _Asked(questions, beginnings, scripts, sampler)
 
     def _events(self, asked: _Asked, look: bool = False) -> Generator[Event, None, None]:
-        # A question decides by its text what is drawn, and may be asked twice: its place tells.
+        # The text of a question decides what is drawn. It may be asked twice, so its place is its
+        # id.
         problems = [
             Problem(question, question, "", "asked", {PLACE: place})
             for place, question in enumerate(asked.questions)
@@ -244,7 +247,7 @@ class Students:
         )
 
     def _percentile(self, prediction: Prediction, asked: _Asked) -> int | None:
-        """See Solution; None also of a lone role of whose text a beginning was given."""
+        """See Solution; also None if the beginning of a lone role's text was given."""
         given = len(asked.beginnings[prediction.attributes[PLACE]])
         greedy = familiarity.is_greedy(dataclasses.asdict(asked.sampler.settings))
         if not (self._usual and greedy) or (given and len(self.roles) == 1):
@@ -260,7 +263,7 @@ class Students:
         settings = changed_settings(self._run, changes)
         rules = self._rules(settings)
         with jax.set_mesh(self._mesh):
-            # Cast once, not for every call: that would take time and memory.
+            # Cast once, because a cast in every call would take time and memory.
             if rules.dtype not in self._params:
                 self._params[rules.dtype] = {
                     student: cast_params(rules.students[student], params, rules.dtype)
@@ -271,8 +274,8 @@ class Students:
             return Sampler(rules, self._run.scheme, self._tokenizer, params, settings, seed)
 
     def _script(self, said: Said, sampler: Sampler) -> tuple[int, ...]:
-        """The given turns as a script; the students write behind it."""
-        # A lone role has no turn to pass: it goes on in its own text.
+        """The given turns as a script; the students write after it."""
+        # A lone role does not pass the turn: it continues its own text.
         rules = sampler.rules
         mark = [rules.end_of_turn] if len(self.roles) > 1 else []
         script: list[int] = []
@@ -299,10 +302,10 @@ class Students:
 
 
 def _ungraded(run: Run, known: Sequence[str]) -> Callable[[str, str], Grade]:
-    """Reads the answer of a question of which none is known; nothing is right.
+    """A grader for questions without a known answer: it reads the answer, and nothing is right.
 
-    A task without read_answer() is asked what it reads if one of the `known` answers, those of its
-    training problems, is the right one: of the kind that was written.
+    A task without read_answer() grades with one of the `known` answers, those of its training
+    problems, as the right one: of the kind that was written.
     """
     read = run.task.read_answer
     if read is None:
@@ -330,16 +333,15 @@ def _under_mesh(
 
 
 def _usual(workdir: Workdir, steps: dict[str, int]) -> list[float]:
-    """How sure these students were of the dialogues of the headline evaluation: its quantiles; []
-    if it has none."""
+    """How sure these students were in the headline evaluation: its quantiles; [] if it has none."""
     report = read_json(workdir.report_json) if workdir.report_json.exists() else {}
     same = report.get("checkpoint_steps") == steps
     return report.get("log_probability_quantiles", []) if same else []
 
 
 def changed_settings(run: Run, changes: dict[str, Any]) -> Settings:
-    """config.sampling of a run with other values of some keys. Raises UserError for unknown keys
-    and values that make no sense."""
+    """config.sampling of a run with other values for some keys. Raises UserError for unknown keys
+    and wrong values."""
     config: Any = ml_collections.ConfigDict(run.config.to_dict())
     texts = {f"sampling.{key}": command_line.as_text(value) for key, value in changes.items()}
     checks.set_and_check(config, texts)

@@ -1,4 +1,4 @@
-"""The teacher stage: problems to annotations, with the price said before anything is spent."""
+"""The teacher stage: from problems to annotations; says the price before anything is spent."""
 
 import collections
 import sys
@@ -20,7 +20,7 @@ from distill_jax.tracking.terminal import Terminal
 
 
 def make_conversation(settings: TeacherSettings, task: str, scheme: Scheme) -> Conversation:
-    """How the task's problems are put to the teacher.
+    """How the teacher is asked about the task's problems.
 
     Raises UserError if the prompt cannot be read, or if the scheme needs subquestions and the
     annotations would have none.
@@ -51,11 +51,11 @@ def teacher_annotations(
     spending: Spending,
     terminal: Terminal,
 ) -> tuple[list[Annotation], list[Rejected]]:
-    """(annotations to verify, samples of which nothing can be read with the reason).
+    """(annotations to verify, unreadable samples with the reason).
 
-    Asks for what the cache lacks, after the person has agreed. Raises UserError if nobody can be
-    asked to agree or the server refuses, PeerGone if the teacher does not answer, Interrupted after
-    a signal: what was answered stays in the cache.
+    Asks for answers that are not in the cache, after the person has agreed. Raises UserError if
+    nobody can be asked to agree or the server refuses, PeerGone if the teacher does not answer,
+    Interrupted after a signal; answers stay in the cache.
     """
     with AnswerCache(settings.cache_dir, settings.model, terminal.say) as cache:
         expected = estimate(conversation, cache, questions, settings.samples)
@@ -69,7 +69,8 @@ def teacher_annotations(
 def make_questions(
     problems: Sequence[Problem], gold: Sequence[Annotation], dev: Collection[str] = ()
 ) -> list[Question]:
-    """Problems with the gold solutions that there are; `dev`: the questions of dev problems."""
+    """Problems with their gold solutions, if there are any; `dev`: the questions of dev
+    problems."""
     steps = {a.id: tuple(step.solution for step in a.steps) for a in gold}
     return [Question(p, steps.get(p.id, ()), is_dev=p.question in dev) for p in problems]
 

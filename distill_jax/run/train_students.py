@@ -35,28 +35,28 @@ from distill_jax.workdir import write_json
 
 
 class Training:
-    """The stages of training share what `begin` makes before the first of them."""
+    """Training, student by student. `begin` makes what all of them share."""
 
     def __init__(self, desk: Desk, reporting: Reporting):
-        """`desk.run` is the run of all stages until its directory is written to."""
+        """`desk.run` is the run of all stages until the directory is written."""
         self._desk, self._reporting = desk, reporting
         self._mesh = sharding.make_mesh(**desk.run.config.mesh)
         self._prepared: Prepared | None = None
 
     @property
     def run(self) -> Run:
-        """The run as it is now."""
+        """The current run."""
         return self._desk.run
 
     def todo(self) -> list[str]:
-        """Students that this command trains and that are not finished; all processes must ask."""
+        """The students that this command has to train; all processes must call this."""
         finished = from_first.known_students(self.run).finished
         chosen = self.run.config.train.students or self.run.students
         return [student for student in chosen if student not in finished]
 
     def begin(self) -> Prepared:
         """Read, check and make everything; then write the annotations, the tokenizer and the
-        config. Whatever the user can get wrong is known before the directory is written to."""
+        config. All mistakes of the user are found before the directory is written."""
         if self._prepared is None:
             run, todo = self.run, self.todo()
             place = Place(self._mesh, jax.default_backend())
@@ -67,9 +67,9 @@ class Training:
             disk.say_and_check(run, prepared.setups, self._mesh, self._desk.terminal)
             for student in todo:
                 distributed.check_shared(run.checkpoint_directory(student).parent)
-            own = training_annotations.write(
-                run, prepared.data, prepared.tokenizer, self._desk.terminal
-            )
+            terminal = self._desk.terminal
+            with terminal.watching():
+                own = training_annotations.write(run, prepared.data, prepared.tokenizer, terminal)
             self._desk = self._desk._replace(run=own)
             self._reporting.tracking.open()
             self._prepared = prepared
@@ -117,7 +117,7 @@ def _train(
     reporting.tracking.start(student, first)
     tokens = hooks.tokens_before(student, first, setup.data, reporting.tracking)
     moment = loop.Moment(first, state, steps, tokens, loop.Stopwatch())
-    del state  # the first step gives its memory away
+    del state  # the first step donates its memory
     with terminal.progress(f"training {student}", steps, first) as progress:
         logging = hooks.Logging(
             student,
@@ -187,8 +187,8 @@ def _measuring(
     first: int,
     whole: Callable[[Any], Any],
 ) -> list[Hook]:
-    """What looks at a student while it trains, from step `first` on; `whole` makes parameters of
-    what is trained."""
+    """The hook that measures a student while it trains, from step `first` on; `whole` makes
+    parameters from what is trained."""
     config, found = run.config.train, []
     if config.eval_every and setup.dev:
         measure = DevMeasurement(run, reporting.tracking, setup, mesh, prepared)
@@ -211,11 +211,13 @@ def _base(
     run: Run, setup: StudentSetup, mesh: jax.sharding.Mesh, facts: Mapping[str, Any]
 ) -> tuple[Any, dict[str, Any], dict[str, Any]]:
     """(host parameters of the base and dtype of their files, what a step only reads, facts) of a
-    student with an adapter; (None, {}, {}) of others: their objective reads no other student."""
+    student with an adapter; (None, {}, {}) of others."""
     adapter, student = setup.trainer.adapter, setup.student
     if adapter is None:
         return None, {}, {}
-    params, dtype = adapters.base(run, student, adapter, facts)
+    name, key = run.config.model[student].init_from, f"config.model.{student}.init_from"
+    known = facts.get(student, {})
+    params, dtype = student_source.adapted_base(name, key, adapter.model, known)
     frozen = {lora.BASE: step.placed(step.abstract_base(mesh, adapter), adapter.hold(params))}
     return (params, dtype), frozen, {"base_sha256": lora.digest(params)}
 
@@ -239,9 +241,9 @@ def _first_state(
     checkpoints: checkpoint.Checkpoints,
     base: tuple[Any, str] | None,
 ) -> tuple[step.TrainState, str]:
-    """A resumed run goes on; a new one starts from given parameters, or else from random ones.
+    """The first state: of a resumed run, or else from given parameters, or else from random ones.
 
-    Returns the dtype of the files that the parameters came from, too. `base`: of an adapter.
+    Also returns the dtype of the files that the parameters came from. `base`: of an adapter.
     """
     student, trainer = setup.student, setup.trainer
     restored = checkpoints.restore_latest(abstract)

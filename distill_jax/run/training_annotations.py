@@ -1,4 +1,4 @@
-"""The annotations of a run: where they come from, the dev split, and what is written of them."""
+"""The annotations of a run: collecting them, the dev split, and the files that are written."""
 
 import collections
 import dataclasses
@@ -18,7 +18,7 @@ from distill_jax.annotations import harvest, mixture
 from distill_jax.annotations.duplicates import drop_duplicates
 from distill_jax.annotations.harvest import Harvest
 from distill_jax.annotations.import_formats import PREDICTIONS
-from distill_jax.annotations.leaks import Leaks, Overlap, normalised
+from distill_jax.annotations.leaks import LISTED, Leaks, Overlap, most_alike, normalised
 from distill_jax.annotations.subsets import (
     first_problems,
     fold_of_questions,
@@ -43,25 +43,26 @@ from distill_jax.run.annotation_sources import (
 from distill_jax.run.run import Run
 from distill_jax.teacher.settings import NOTHING, Spending
 from distill_jax.text import tokenizer as text_tokenizer
+from distill_jax.tracking import progress
 from distill_jax.tracking.terminal import Terminal
-from distill_jax.workdir import Workdir, some_of, write_json, write_text
+from distill_jax.workdir import Workdir, some_of, write_json, write_parts
 
 
 class RunData(NamedTuple):
-    """The annotations that students train on, and those that they are measured on meanwhile."""
+    """The annotations that students train on, and those for the dev measurements."""
 
     train: list[records.Annotation]
     dev: list[records.Annotation]
     rejected: list[Rejected]
-    overlaps: list[Overlap]  # with questions of the evaluation, for reading
-    usage: str = ""  # what became of the problems, in one line; "" where they were not read
+    overlaps: list[Overlap]  # with questions of the evaluation, for people to read
+    usage: str = ""  # what was done with the problems, in one line; "" if they were not read
 
 
 def collect(run: Run, terminal: Terminal, spending: Spending = NOTHING) -> RunData:
     """The annotations of process 0, in every process; the rejected ones only there.
 
-    They are the directory's where it has them (the rejected ones are then not read again), and
-    else come from the task. Raises UserError where none is left.
+    They are those of the directory if it has some (the rejected ones are then not read again);
+    otherwise they come from the task. Raises UserError if none is left.
     """
     if jax.process_count() == 1:
         return _read(run, terminal, spending)
@@ -96,12 +97,17 @@ def _read(run: Run, terminal: Terminal, spending: Spending) -> RunData:
 
 def read_stored(workdir: Workdir) -> tuple[list[records.Annotation], list[records.Annotation]]:
     """(train, dev) of a directory that has them."""
-    train, dev = map(records.read_annotations, (workdir.annotations, workdir.dev_annotations))
+    train, dev = map(_stored, (workdir.annotations, workdir.dev_annotations))
     return train, dev
 
 
+def _stored(path: pathlib.Path) -> list[records.Annotation]:
+    found, lines = records.annotations_in(path), records.count_lines(path)
+    return list(progress.each(found, f"reading {path.name}", lines))
+
+
 def annotate(run: Run, terminal: Terminal, spending: Spending) -> RunData:
-    """The annotations of the config: collected from where they come, checked, and split."""
+    """The annotations of the config, collected from their source, checked, and split."""
     desk = Desk(run, terminal, spending)
     data = run.config.data
     held_out = 0 if data.dev_split else data.dev_problems
@@ -120,11 +126,11 @@ def annotate(run: Run, terminal: Terminal, spending: Spending) -> RunData:
     if leaked:
         usage += f", {len(leaked)} dropped as questions of the evaluation"
         if not data.templated:
-            usage += " (but for numbers; where that is meant: --config.data.templated=True)"
+            usage += " (except for numbers; if you intend that, set --config.data.templated=True)"
     rejected += leaked
     if data.dev_split and data.dev_problems:
         dev, rejected_dev, usage_dev = _verified(desk, data.dev_split, data.dev_problems)
-        # Rows of files that are of no dev problem were met above already.
+        # Rows of files that belong to no dev problem were already handled above.
         rejected += [each for each in rejected_dev if each.reason != "unknown problem"]
         dev = _mixed(run, first_problems(dev, data.dev_problems))
         measured = {annotation.question for annotation in dev}
@@ -137,7 +143,7 @@ def annotate(run: Run, terminal: Terminal, spending: Spending) -> RunData:
     train = fold_of_questions(train, data.fold)
     if not train:
         raise UserError(f"config.data.fold={data.fold}: no training question is in this fold")
-    # One of the two takes all.
+    # One of the two gets all.
     train = first_problems(share_of_questions(train, data.train_share), data.train_problems)
     train = _mixed(run, train)
     usage += f"; {len(train)} to train on{_of_files(run, train)}"
@@ -145,13 +151,13 @@ def annotate(run: Run, terminal: Terminal, spending: Spending) -> RunData:
 
 
 def _mixed(run: Run, annotations: list[records.Annotation]) -> list[records.Annotation]:
-    """Of every problem the annotations of one file, where config.data.mixture says so."""
+    """The annotations of each problem from one file, if config.data.mixture is set."""
     mixed = make_mixture(run)
     return annotations if mixed is None else mixture.assign(annotations, mixed)
 
 
 def _of_files(run: Run, annotations: list[records.Annotation]) -> str:
-    """How many are of which file, where files are mixed: " (1 of long.jsonl, 4 of short.jsonl)"."""
+    """How many come from each file, if files are mixed: " (1 of long.jsonl, 4 of short.jsonl)"."""
     if (mixed := make_mixture(run)) is None:
         return ""
     counts = collections.Counter(annotation.source["file"] for annotation in annotations)
@@ -196,13 +202,13 @@ def _verified(
 
 
 def _write_rejected(run: Run, terminal: Terminal, rejected: Sequence[Rejected]) -> None:
-    """What one needs to see why nothing is kept; process 0 gets here."""
+    """Write the files that explain why nothing is kept; only process 0 gets here."""
     write_lines(run.workdir.rejected_annotations, rejected)
     terminal.show(table(summarise([], rejected)))
 
 
 def checked(desk: Desk, split: str, most: int) -> tuple[list[records.Annotation], list[Rejected]]:
-    """(kept, rejected) of the first `most` problems, leaks not looked for: for a trial."""
+    """(kept, rejected) of the first `most` problems, without the search for leaks: for a trial."""
     return _check(desk.run, annotations_of(desk, split, most))
 
 
@@ -227,7 +233,8 @@ def _check(run: Run, source: Source) -> tuple[list[records.Annotation], list[Rej
     if mixed is None:
         kept, others = drop_copies(kept)
         return kept, [*source.rejected, *wrong, *others]
-    # No annotation is a copy for being like one of another file: a problem is learned from one.
+    # An annotation is not a copy of one in another file, because a problem is learned from one
+    # file.
     parts = [[a for a in kept if a.source["file"] == file] for file in mixed.files]
     checked_parts = [drop_copies(part) for part in parts]
     kept, others = mixture.common([a for part, _ in checked_parts for a in part], mixed)
@@ -236,7 +243,7 @@ def _check(run: Run, source: Source) -> tuple[list[records.Annotation], list[Rej
 
 
 def write(run: Run, data: RunData, tokenizer: text_tokenizer.Tokenizer, terminal: Terminal) -> Run:
-    """Process 0 writes what the students are made from; what is there already stays as it is.
+    """Process 0 writes the files that the students are made from; existing files do not change.
 
     Returns the run, whose directory is its own from now on.
     """
@@ -263,18 +270,19 @@ def write_annotations(run: Run, data: RunData, terminal: Terminal) -> Run:
         keys = some_of(workdir.differences(run.identity()))
         terminal.say(f"replacing another run that has no checkpoint yet ({keys})")
         workdir.clear()
-    # The config first: files without it would belong to nobody after a crash.
+    # The config first, because after a crash nobody could tell which run files without it belong
+    # to.
     workdir.write_config(run.config.to_dict(), run.identity())
     write_json(workdir.environment, _environment())
     terminal.keep_log(workdir.log)
     if data.usage:  # collected now, not read from here
         workdir.annotations.unlink(missing_ok=True)
         write_lines(workdir.rejected_annotations, data.rejected)
-        write_lines(workdir.overlaps, data.overlaps)
+        write_lines(workdir.overlaps, most_alike(data.overlaps))
         write_lines(workdir.dev_annotations, data.dev)
         summary = summarise([*data.train, *data.dev], data.rejected)
         write_json(workdir.summary, summary)
-        # The last of them: where it is, the others are.
+        # The last of them, so that if it exists, the others do.
         write_lines(workdir.annotations, data.train)
         if data.rejected:
             terminal.show(table(summary))
@@ -287,31 +295,43 @@ def _say_what_became_of_rows(run: Run, data: RunData, terminal: Terminal) -> Non
     say(f"{run.config.task}: {data.usage}")
     if data.rejected:
         say(f"{len(data.rejected)} annotations were rejected: {workdir.rejected_annotations}")
-    if doubtful := [each for each in data.train if names_no_answer(each)]:
+    kept = progress.each(data.train, "reading last steps", len(data.train))
+    if doubtful := [each for each in kept if names_no_answer(each)]:
         first = doubtful[0]
         say(
             f"{len(doubtful)} of {len(data.train)} end in a step that does not name the answer, "
             f"and are trained on: look at {first.id} (answer {records.shorten(first.answer)})"
         )
-    if false := sum(map(has_false_equation, data.train)):
+    if false := _count_false_equations(run, data.train):
         say(
             f"{false} of {len(data.train)} hold an equation that is false, and are trained on: "
             "--config.data.false_equations=reject leaves them out"
         )
     if data.overlaps:
+        listed = "they are listed in"
+        if len(data.overlaps) > LISTED:
+            listed = f"the {LISTED} that share most are listed in"
         say(
             f"{len(data.overlaps)} training questions share 8 words or more in a row with one of "
-            f"the evaluation; they are listed in {workdir.overlaps}"
+            f"the evaluation; {listed} {workdir.overlaps}"
         )
+
+
+def _count_false_equations(run: Run, annotations: Sequence[records.Annotation]) -> int:
+    if run.config.data.false_equations == "reject":
+        return 0  # they were
+    kept = progress.each(annotations, "checking equations", len(annotations))
+    return sum(map(has_false_equation, kept))
 
 
 def write_lines(path: pathlib.Path, rows: Sequence[Any]) -> None:
     """A file of JSON lines, one per record."""
-    write_text(path, "".join(records.to_json(row) + "\n" for row in rows))
+    shown = progress.each(rows, f"writing {path.name}", len(rows))
+    write_parts(path, (records.to_json(row) + "\n" for row in shown))
 
 
 def _environment() -> dict[str, Any]:
-    """Versions and devices, for config.json's sake: what made these numbers."""
+    """Versions and devices that made the run's numbers."""
     packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tokenizers")
     return {
         "distill_jax": metadata.version("distill-jax"),

@@ -1,4 +1,5 @@
-"""Whether a run may use a working directory: whose it is, and whether its files are unchanged."""
+"""Whether a run may use a working directory: which run it belongs to, and whether its files
+changed."""
 
 from typing import Any
 
@@ -13,9 +14,9 @@ from distill_jax.workdir import Workdir, read_facts
 def check_workdir(workdir: Workdir, identity: dict[str, Any], *, may_take_over: bool) -> bool:
     """Whether `workdir` holds another run that this one is to replace.
 
-    That is only so with `may_take_over`, and as long as no student of the other run has a complete
-    checkpoint: nothing is lost. Raises UserError where another run is to stay, where there are
-    checkpoints without config.json, and where a file that students are trained on has changed.
+    Only with `may_take_over`, and if no student of the other run has a complete checkpoint, so that
+    nothing is lost. Raises UserError if the other run must stay, if there are checkpoints without
+    config.json, and if a file that students are trained on has changed.
     """
     if not workdir.config.exists():
         if workdir.training_data.exists() or _any_checkpoint(workdir.checkpoints):
@@ -48,10 +49,10 @@ def _any_checkpoint(base: Any) -> bool:
 
 
 def _check_files(workdir: Workdir) -> None:
-    """Raise UserError where a file is not what a student is trained on, by its SHA-256."""
+    """Raise UserError if the SHA-256 of a file that students are trained on has changed."""
     now = workdir.hashes()
     for student, facts in _facts(workdir).items():
-        # Runs from before this was written have no hashes.
+        # Older runs have no hashes.
         for name, digest in facts.get("sha256", {}).items():
             if now.get(name) != digest:
                 state = "is not what it was" if name in now else "is missing, but was there"

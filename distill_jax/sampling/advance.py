@@ -2,9 +2,8 @@
 
 B slots, W views, R roles, L script length, V vocabulary (padded).
 
-A row's *script* says what it writes (turn_rules.py): ids, FREE, FREE_TURN, HOLD; after its end a
-row is free. With the subquestion `a` given and the answer free, `A B` being what the solver
-chooses:
+A row's *script* says what it writes (turn_rules.py): ids, FREE, FREE_TURN, HOLD; after its end
+the row is free. Here the subquestion `a` is given, and the solver is free to write `A B`:
 
     script      a    /    FREE_TURN        then free
     written     a    /    A    B    /      b ...
@@ -42,7 +41,7 @@ class Calculator(NamedTuple):
 
 
 def script_entry(script: jax.Array, pointer: jax.Array) -> jax.Array:
-    """int32 [B]: what the script [B, L] says at the pointer, FREE behind its end."""
+    """int32 [B]: what the script [B, L] says at the pointer; FREE after its end."""
     length = script.shape[1]
     inside = jnp.minimum(pointer, length - 1)[:, None]
     return jnp.where(pointer < length, jnp.take_along_axis(script, inside, axis=1)[:, 0], FREE)
@@ -71,13 +70,13 @@ def advance(
 ) -> DialogueState:
     """Write token int32 [B] with its log-probability float32 [B], pass the turn or end the row.
 
-    Rows that do not run stay as they are. `script` int32 [B, L] is only looked at.
+    Rows that do not run do not change. `script` is int32 [B, L].
     """
     alive = state.status == RUNNING
     ended = alive & (token == rules.end_of_text)
     passed = alive & (token == rules.end_of_turn)
     rows = jnp.arange(token.shape[0])
-    # Rows that do not run write outside of the buffer, where the write is dropped.
+    # Rows that do not run write outside the buffer: JAX drops such writes.
     slot = jnp.where(alive, state.written, rules.max_tokens)
     sees = jnp.array([view.sees for view in rules.views])[:, state.writer] & alive  # [W, B]
     position = state.position + sees
@@ -87,7 +86,7 @@ def advance(
     entry = script_entry(script, state.pointer)
     opening = is_opening(rules, state) if rules.openings else jnp.zeros_like(alive)
     said = alive & ~opening
-    # What is given, or filled in by the calculator, does not count against the cap of a turn.
+    # Given tokens and the calculator's values do not count towards the limit of a turn.
     turn_tokens = state.turn_tokens + (said & (entry < 0))
     pointer = state.pointer + (said & ((entry != FREE_TURN) | ended | passed))
     mark, fires = _marks(rules, calculator, state, token, said, entry < 0)
@@ -120,7 +119,7 @@ def _marks(rules, calculator: Calculator | None, state: DialogueState, token, sa
     """The automaton after `token` (int32 [B]), and whether it asks for a value (bool [B]); where
     nothing is `said` (bool [B]) it stays.
 
-    Only what a role writes itself asks; at the end of a turn the automaton starts anew.
+    Only tokens that a role writes itself can ask. The automaton starts again after each turn.
     """
     if calculator is None:
         return state.mark, jnp.zeros_like(said)

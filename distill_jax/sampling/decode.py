@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
 
-from distill_jax.model.network import Cache, logits
+from distill_jax.model.network import Cache
 from distill_jax.model.sharding import BATCH
 from distill_jax.sampling import state as dialogue_state
 from distill_jax.sampling.advance import (
@@ -35,6 +35,7 @@ from distill_jax.sampling.advance import (
     script_entry,
 )
 from distill_jax.sampling.pick import How, pick
+from distill_jax.sampling.said import said
 from distill_jax.sampling.state import DialogueState
 from distill_jax.sampling.turn_rules import HELD, RUNNING, TurnRules, allowed_tokens
 
@@ -44,9 +45,9 @@ PromptCaches = dict[str, Cache]  # by student, each layer k, v [G, K, P, H]
 class Admission(NamedTuple):
     """Which prompts begin in which slots.
 
-    `source` counts the prompts that are where the slot is: of G prompts and B slots over 2 parts of
-    the mesh (data x fsdp), 0 is prompt 0 for the first B/2 slots and prompt G/2 for the others. -1:
-    the slot stays as it was.
+    `source` is a number among the prompts on the slot's own part of the mesh (data x fsdp). With G
+    prompts and B slots over 2 parts, 0 means prompt 0 for the first B/2 slots, and prompt G/2 for
+    the others. -1: the slot does not change.
     """
 
     source: np.ndarray  # int32 [B]
@@ -58,7 +59,7 @@ class Admission(NamedTuple):
 
 
 def no_admission(slots: int, seed: int) -> Admission:
-    """All slots stay as they were."""
+    """An Admission that changes no slot."""
     numbers, names = np.zeros(slots, np.int32), np.zeros(slots, np.uint32)
     return Admission(numbers - 1, numbers.copy(), numbers + 1, names, names.copy(), np.uint32(seed))
 
@@ -69,14 +70,14 @@ class ChunkOrder(NamedTuple):
     script: Any  # int32 [B, L]
     restart: Any  # bool [B] rows whose script is new and starts at its entry 0
     steps: Any  # int32 [] at most
-    stop_at: Any  # int32 [] the chunk ends early once so many slots do not run
+    stop_at: Any  # int32 [] the chunk ends early as soon as this many slots are not running
 
 
 class Progress(NamedTuple):
-    """What the host looks at after a chunk of steps, whole on every device."""
+    """What the host reads after a chunk of steps; every device has all of it."""
 
     steps: jax.Array  # int32 [] that were done
-    status: jax.Array  # these as in DialogueState
+    status: jax.Array  # the following as in DialogueState
     written: jax.Array
     position: jax.Array
     pointer: jax.Array
@@ -90,7 +91,7 @@ def prefill(rules: TurnRules, params: dict[str, Any], prompts: jax.Array) -> Pro
     """Keys and values of prompts int32 [G, P], right-padded, for every student, spread over the
     mesh as the slots are.
 
-    Those of the padding are overwritten before anything looks at them.
+    Keys and values of the padding are overwritten before they are read.
     """
     positions = jnp.broadcast_to(jnp.arange(prompts.shape[1]), prompts.shape)
     caches = {}
@@ -109,7 +110,7 @@ def admit(
     """The state with new rows in the slots where `admission.source` is not -1.
 
     Several slots may share a prompt, and a prompt may be admitted again later. A slot begins with
-    a prompt that lies on its own device, so that nothing is sent.
+    a prompt on its own device, so nothing is sent.
     """
     source, last, length = admission.source, admission.last, admission.length
     new = source >= 0
@@ -184,14 +185,13 @@ def decode_chunk(
 
     def body(carry):
         done, state = carry
-        said, caches = _feed(rules, params, state)
-        said = jnp.where(allowed[state.writer], said, -jnp.inf)
+        scores, caches = _feed(rules, params, state, allowed[state.writer])
         entry = script_entry(script, state.pointer)
-        token = jnp.where(entry >= 0, entry, pick(said, state.keys, state.written, how))
+        token = jnp.where(entry >= 0, entry, pick(scores, state.keys, state.written, how))
         if rules.openings:
             token = jnp.where(is_opening(rules, state), opening_token(rules, state), token)
-        chosen = jnp.take_along_axis(said, token[:, None], axis=1)[:, 0]
-        log_prob = chosen - jax.nn.logsumexp(said, axis=-1)
+        chosen = jnp.take_along_axis(scores, token[:, None], axis=1)[:, 0]
+        log_prob = chosen - jax.nn.logsumexp(scores, axis=-1)
         state = state._replace(caches=caches)
         return done + 1, advance(rules, state, script, calculator, token, log_prob)
 
@@ -204,14 +204,15 @@ def decode_chunk(
     return state, Progress(steps=done, **everywhere)
 
 
-def _feed(rules, params, state: DialogueState) -> tuple[jax.Array, tuple[Cache, ...]]:
-    """Feed each view its pending token; logits [B, V] of the view whose role writes, caches."""
-    role_view = jnp.array(rules.role_view)[state.writer]  # [B]
-    chosen: Any = None
-    caches, dtype = [], jnp.dtype(rules.dtype)
+def _feed(
+    rules, params, state: DialogueState, allowed: jax.Array
+) -> tuple[jax.Array, tuple[Cache, ...]]:
+    """Feed each view its pending token; what the role whose turn it is says of the next one
+    (float32 [B, V], see said.py), caches. `allowed` bool [B, V]."""
+    read, caches, dtype = [], [], jnp.dtype(rules.dtype)
     for index, view in enumerate(rules.views):
-        # A row that has filled its context is fed until the chunk ends. Behind the last position
-        # there is only NaN, which would stay in the slot's cache: 0 x NaN is NaN in the next row.
+        # A row that has filled its context is fed until the chunk ends. Positions after the last
+        # one are NaN, and would stay in the slot's cache: 0 x NaN is NaN in the next row.
         position = jnp.minimum(state.position[index], view.model.context - 1)
         network = view.model.module(dtype, kernel=rules.kernel, layout=BATCH)
         hidden, cache = network.apply(
@@ -220,10 +221,6 @@ def _feed(rules, params, state: DialogueState) -> tuple[jax.Array, tuple[Cache, 
             position[:, None],
             cache=state.caches[index],
         )
+        read.append(hidden[:, 0])
         caches.append(cache)
-        if index not in rules.role_view:  # sees, and never writes
-            continue
-        said = logits(view.model, params[view.student], hidden[:, 0])
-        writes = role_view[:, None] == index
-        chosen = said if chosen is None else jnp.where(writes, said, chosen)
-    return chosen, tuple(caches)
+    return said(rules, params, read, state.writer, allowed), tuple(caches)

@@ -14,11 +14,11 @@ PROMPT_TOO_LONG = "prompt_too_long"
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """A prompt and how often it is to be answered.
+    """A prompt, and which dialogues of it are wanted.
 
     id       names the problem: with the seed and the sample it decides what is drawn
     samples  numbers of the dialogues that are wanted
-    script   what is given of them (turn_rules.py); () = nothing
+    script   the given part of them (turn_rules.py); () = nothing
     """
 
     id: str

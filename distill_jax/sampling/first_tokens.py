@@ -19,10 +19,11 @@ ROWS = 32  # prompts at a time, for each part of the mesh
 def first_tokens(
     rules: TurnRules, params: Mapping[str, Any], prompts: Sequence[Sequence[int]], count: int
 ) -> np.ndarray:
-    """int32 [prompts, count]: what role 0 most probably begins with, the most likely first.
+    """int32 [prompts, count]: the tokens with which role 0 most probably begins, the most likely
+    first.
 
-    Of what it may write, end marks left out: a branch that begins with one would be none. To be
-    called under `jax.set_mesh`; no prompt may be longer than the context.
+    Only tokens that it may write, without end marks, because a branch that begins with one would be
+    empty. Call it under `jax.set_mesh`; no prompt may be longer than the context.
     """
     size = ROWS * slots.parts()
     longest = max(map(len, prompts), default=1)
@@ -43,7 +44,7 @@ def _most_likely(
     rules: TurnRules, params: dict[str, Any], prompts: jax.Array, lengths: jax.Array, count: int
 ) -> jax.Array:
     """int32 [G, count] of right-padded prompts int32 [G, P] of so many tokens, int32 [G]."""
-    view = rules.views[rules.role_view[0]]
+    view = rules.views[rules.role_views[0][0]]  # of an ensemble, the first member's
     network = view.model.module(jnp.dtype(rules.dtype), layout=BATCH)
     positions = jnp.broadcast_to(jnp.arange(prompts.shape[1]), prompts.shape)
     hidden, _ = network.apply({"params": params[view.student]}, prompts, positions)

@@ -1,7 +1,7 @@
 """Many prompts through a fixed number of slots: rows that finish make room for the next ones.
 
-The host is asked once per chunk of steps, never per token. What it does there depends on nothing
-but what the device says, so that several processes do the same.
+The host is asked once per chunk of steps, never per token. Its decisions depend only on what the
+device says, so several processes make the same decisions.
 """
 
 import dataclasses
@@ -15,14 +15,14 @@ from distill_jax.sampling.schedule import Job, Schedule, Work
 
 @dataclasses.dataclass(frozen=True)
 class Chunk:
-    """No step runs at the moment: a good time to stop. `work` is what was done so far."""
+    """No step is running, so this is a good time to stop. `work` is what was done so far."""
 
     work: Work
 
 
 @dataclasses.dataclass(frozen=True)
 class Growing:
-    """A dialogue so far, its status "running", or whole."""
+    """A dialogue that is not finished (status "running"), or just finished."""
 
     request: int  # its number among the job's
     sample: int
@@ -42,15 +42,16 @@ Event = Chunk | Growing | Finished
 
 
 def generate(job: Job) -> Generator[Event, None, None]:
-    """The dialogues of every request and sample, as they finish, in no order.
+    """The dialogues of every request and sample, in the order in which they finish.
 
     The first event is a Chunk without steps, and each chunk of steps ends with one. With `job.look`
-    a Growing of every dialogue in a slot comes every few tokens, and once after it has stopped. A
-    prompt longer than the context is not run: status `prompt_too_long`.
+    there is a Growing of every dialogue in a slot every few tokens, and one after it has stopped. A
+    prompt longer than the context is not run: its status is `prompt_too_long`.
 
-    No chunk runs once the iterator is closed. All of several processes go through the same events;
-    only process 0 may close it before the end (after the first event), and the iterators of the
-    others end before their next chunk. If its consumer raises (but Interrupted), nobody is told.
+    No chunk runs after the iterator is closed. Several processes go through the same events. Only
+    process 0 may close its iterator before the end (after the first event); the iterators of the
+    others end before their next chunk. If the consumer raises anything but Interrupted, the others
+    are not told.
     """
     run = Schedule(job)
     try:
@@ -75,9 +76,9 @@ def generate(job: Job) -> Generator[Event, None, None]:
 
 
 def _on_purpose(error: BaseException | None) -> bool:
-    """Whether an iterator was closed because its consumer wants no more, or was interrupted.
+    """Whether the consumer closed the iterator because it wants no more, or was interrupted.
 
-    What raises in a consumer may raise in those of all processes, and then nobody would listen.
+    Other errors may be raised in the consumers of all processes, and then nobody would listen.
     """
     while isinstance(error, GeneratorExit | Interrupted):
         error = error.__context__  # what was being handled when the iterator was closed

@@ -12,7 +12,7 @@ import numpy as np
 
 
 class Narrow(NamedTuple):
-    """What is drawn from. Arrays, as in Draw."""
+    """Which tokens can be drawn. Arrays, as in Draw."""
 
     top_k: Any  # int32 []; only the k most likely tokens; 0 = all
     top_p: Any  # float32 []; only the fewest that together have p; 1 = all
@@ -25,13 +25,13 @@ class Draw(NamedTuple):
     narrow: Narrow | None  # None = from all tokens
 
 
-# None is greedy. What is not done is not in the program either: to find that out in every step
-# would make a GPU wait for the host.
+# None is greedy. The program does not contain the code that draws then: if every step decided
+# whether to draw, a GPU would wait for the host in every step.
 How = Draw | None
 
 
 def draw(temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0) -> How:
-    """Of plain numbers: temperature 0 is greedy, top_k 0 and top_p 1 are all tokens."""
+    """From plain numbers: temperature 0 is greedy; top_k 0 and top_p 1 allow all tokens."""
     if temperature == 0:
         return None
     narrowed = Narrow(np.int32(top_k), np.float32(top_p)) if top_k > 0 or top_p < 1 else None
@@ -39,7 +39,7 @@ def draw(temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0) -> How:
 
 
 def pick(logits: jax.Array, keys: jax.Array, counts: jax.Array, how: How) -> jax.Array:
-    """int32 [B] of logits float32 [B, V], -inf where a token is not allowed.
+    """Tokens int32 [B] from logits float32 [B, V], which are -inf for tokens that are not allowed.
 
     keys    uint32 [B, 2], a row's own key; counts int32 [B], which of its tokens this is: the draw
             depends on these two and the row's logits alone, not on its neighbours or its slot.
@@ -93,13 +93,13 @@ def narrow(logits: jax.Array, top_k: jax.Array, top_p: jax.Array) -> jax.Array:
     ones = jnp.ones_like(logits)
     logits = _keep(logits, ones, wanted.astype(jnp.float32))
     probabilities = jax.nn.softmax(logits, axis=-1)
-    # At p = 1 nothing goes; rounding would drop tokens whose probability is lost in the sum.
+    # p = 1 keeps all tokens; rounding would drop those whose probability is lost in the sum.
     narrowed = _keep(logits, probabilities, top_p)
     return jnp.where(top_p < 1.0, narrowed, logits)
 
 
 def _keep(logits: jax.Array, weights: jax.Array, wanted: jax.Array) -> jax.Array:
-    """-inf below the largest threshold at which the weights of what stays sum to `wanted`."""
+    """-inf below the largest threshold at which the kept weights still sum to `wanted`."""
     order = _ordered(logits)
 
     def halve(_, bounds):
@@ -116,6 +116,6 @@ def _keep(logits: jax.Array, weights: jax.Array, wanted: jax.Array) -> jax.Array
 
 
 def _ordered(x: jax.Array) -> jax.Array:
-    """float32 to int32 in the same order: negative floats have their bits the other way round."""
+    """float32 to int32 in the same order; the bits of negative floats are in reverse order."""
     bits = jax.lax.bitcast_convert_type(x, jnp.int32)
     return bits ^ ((bits >> 31) & jnp.int32(0x7FFFFFFF))

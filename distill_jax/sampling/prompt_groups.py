@@ -1,9 +1,9 @@
 """Prompts that wait for a slot: read in groups of one length, each device its own share.
 
-A *part* is a place of the mesh that holds slots of its own; there are data x fsdp of them. A part
-holds its share of a group's prompts, and these go into its own slots only: keys and values never
-move between devices. Two parts of two prompts and four slots each, three requests a, b, c of one
-dialogue each, which are dealt in turn:
+A *part* is a place of the mesh that has its own slots; there are data x fsdp parts. A part has its
+share of a group's prompts, and these go only into its own slots, so keys and values never move
+between devices. Here are two parts with two prompts and four slots each; three requests a, b, c of
+one dialogue each are given to the parts in turn:
 
     prompts   a c     | b .
     slots     a c . . | b . . .
@@ -21,8 +21,8 @@ from distill_jax.sampling import decode, slots
 from distill_jax.sampling.dialogues import Request
 from distill_jax.sampling.turn_rules import TurnRules
 
-# Groups of which something may wait at the same time, since parts do not use theirs up at the same
-# time. One for which two wait is dealt no more until it has caught up.
+# How many groups may wait for slots at the same time: some parts use up their prompts faster than
+# others. A part that has prompts of two groups waiting gets no more until it has caught up.
 MOST_GROUPS = 3
 
 
@@ -36,9 +36,9 @@ class Row:
 
 @dataclasses.dataclass
 class Group:
-    """Prompts that were read together, and who still wants them.
+    """Prompts that were read together, and the dialogues that still need them.
 
-    waiting  of each part: (number among the part's prompts, the dialogue that begins with it)
+    waiting  for each part: (number among the part's prompts, the dialogue that begins with it)
     """
 
     caches: decode.PromptCaches
@@ -51,8 +51,8 @@ class Group:
 
 
 class PromptGroups:
-    """What was read and waits, and what has yet to be read, the longest prompts first: what is
-    begun last ends soonest."""
+    """Prompts that were read and wait, and those that are not read yet. The longest come first, so
+    that the dialogues which begin last are short."""
 
     def __init__(self, rules: TurnRules, params: Any, requests: Sequence[Request], slot_count: int):
         self._rules, self._params, self._requests = rules, params, requests
@@ -67,11 +67,11 @@ class PromptGroups:
 
     @property
     def more(self) -> bool:
-        """Whether anything waits, read or not."""
+        """Whether any prompt waits, read or not."""
         return bool(self._left) or any(any(group.waiting) for group in self.groups)
 
     def read(self) -> bool:
-        """Read another group; False where no prompt is left, or too many groups wait."""
+        """Read another group; False if no prompt is left, or too many groups wait."""
         self.groups = [group for group in self.groups if any(group.waiting)]
         if not self._left or len(self.groups) == MOST_GROUPS:
             return False
@@ -80,7 +80,8 @@ class PromptGroups:
         length = self._bucket(self._left[0])
         members = [n for n in self._left[: share * len(takers)] if self._bucket(n) == length]
         self._left = self._left[len(members) :]
-        # Where there are more places than prompts, samples of one are spread over several parts.
+        # If there are more places than prompts, the samples of a prompt are spread over several
+        # parts.
         copies = min(len(takers), share * len(takers) // len(members))
         prompts = np.zeros((self._parts, share, length), np.int32)
         waiting = [collections.deque[tuple[int, Row]]() for _ in range(self._parts)]
@@ -99,7 +100,7 @@ class PromptGroups:
         return True
 
     def _takers(self) -> list[int]:
-        """The parts that are dealt prompts, those first for which the fewest dialogues wait."""
+        """The parts that get prompts; parts with the fewest waiting dialogues come first."""
         backlog = [[len(group.waiting[part]) for group in self.groups]
                    for part in range(self._parts)]  # fmt: skip
         takers = [part for part, counts in enumerate(backlog) if np.count_nonzero(counts) < 2]

@@ -1,7 +1,6 @@
 """Which dialogue is in which slot, and what the device does next.
 
-What is decided here depends on nothing but what the device says, so that several processes decide
-the same.
+The decisions here depend only on what the device says, so several processes make the same ones.
 """
 
 import collections
@@ -22,10 +21,10 @@ from distill_jax.sampling.prompt_groups import Group, PromptGroups, Row
 from distill_jax.sampling.turn_rules import TurnRules
 
 CHUNK = 64  # most steps between two looks
-LOOK = 4  # where somebody wants to see how dialogues grow
-ROOM = 16  # steps that a window has room for at least
+LOOK = 4  # the same, if somebody wants to see how dialogues grow
+ROOM = 16  # a window has room for at least this many steps
 
-# What a held row goes on with: (number of the request, its dialogue so far) -> entries of a script.
+# How a held row continues: (number of the request, its dialogue so far) -> entries of a script.
 Resume = Callable[[int, Dialogue], Sequence[int]]
 
 
@@ -34,11 +33,11 @@ class Job:
     """What is to be sampled, and how.
 
     params      {student: parameters}, laid out over the mesh that is set (`jax.set_mesh`)
-    slots       rows at a time; a multiple of the devices that they are spread over
+    slots       rows at a time; a multiple of the number of devices that they are spread over
     calculator  None if rules.calculator_role is -1
     resume      asked if a row is held: at a HOLD of its script, or by the calculator
-    look        whether dialogues are shown while they grow: chunks are LOOK steps long then. The
-                dialogues are the same
+    look        whether dialogues are shown while they grow; chunks are then LOOK steps long. The
+                dialogues do not change
     """
 
     rules: TurnRules
@@ -92,7 +91,7 @@ class Schedule:
         self._progress: Any = None
 
     def step(self) -> bool:
-        """Fill free slots and run a chunk; False where nothing is left to do."""
+        """Fill free slots and run a chunk; False if nothing is left to do."""
         self._fill()
         running = sum(row is not None for row in self._rows)
         if not running:
@@ -100,9 +99,9 @@ class Schedule:
         state, steps = self._with_room()
         patience = len(self._rows)
         free = patience - running
-        if self._prompts.more:  # do not let slots stand idle long
+        if self._prompts.more:  # slots must not be idle for long
             patience = max(1, patience // 8)
-        if self._job.resume is not None:  # nor rows wait for the host
+        if self._job.resume is not None:  # and rows must not wait long for the host
             patience = min(patience, max(1, running // 8))
         order = decode.ChunkOrder(
             self._script,
@@ -121,13 +120,13 @@ class Schedule:
         return True
 
     def seen(self) -> Iterator[tuple[Row, Dialogue]]:
-        """Every row as of the last look, those that have stopped too."""
+        """Every row at the last look, including those that have stopped."""
         for slot, row in enumerate(self._rows):
             if row is not None:
                 yield row, self._dialogue(slot)
 
     def finished(self) -> Iterator[tuple[Row, Dialogue]]:
-        """Rows that have stopped; their slots are free from now on."""
+        """Rows that have stopped; their slots are free afterwards."""
         for slot, row in enumerate(self._rows):
             status = int(self._progress.status[slot])
             if row is None or status in (turn_rules.RUNNING, turn_rules.HELD):
@@ -155,7 +154,8 @@ class Schedule:
         return to_dialogue(self._rules, tokens, writers, log_probs, status, filled_in)
 
     def _fill(self) -> None:
-        """Give free slots to waiting rows, group by group, each part of the mesh its own."""
+        """Give free slots to waiting rows, group by group; each part of the mesh uses its own
+        slots."""
         parts = slots.parts()
         size = len(self._rows) // parts
         free = [
@@ -195,8 +195,8 @@ class Schedule:
         self._restart[slot] = True
 
     def _with_room(self, prompt: int = 0) -> tuple[dialogue_state.DialogueState, int]:
-        """The state with caches that have room for a prompt and some steps of every row, and the
-        steps there is room for. Caches shrink where that frees a whole size."""
+        """The state with caches that have room for a prompt and some steps of every row, and how
+        many steps there is room for. Caches shrink if that saves a whole size."""
         rules, windows = self._rules, slots.window_lengths(self._rules)
         taken = [slot for slot, row in enumerate(self._rows) if row is not None]
         longest = int(self._position[:, taken].max()) + 1 if taken else 0
@@ -224,13 +224,14 @@ class Schedule:
             self._state = _empty(self._rules, len(self._rows), window)
             return
         caches = [list(layers) for layers in self._state.caches]
-        self._state = self._state._replace(caches=())  # so that nothing else holds them
+        self._state = self._state._replace(caches=())  # so that nothing else keeps them in memory
         self._state = self._state._replace(
             caches=dialogue_state.resized_caches(self._rules, caches, window)
         )
 
     def _answer_held(self) -> None:
-        """Ask `resume` what the held rows go on with, before what is left of their scripts."""
+        """Ask `resume` how the held rows continue; its entries come before the rest of their
+        scripts."""
         for slot, row in enumerate(self._rows):
             if row is None or self._progress.status[slot] != turn_rules.HELD:
                 continue

@@ -9,11 +9,12 @@ import jax
 
 from distill_jax.sampling.turn_rules import BLOCK, TurnRules
 
-# More slots than these gain nothing on a CPU (docs/log.md); not measured elsewhere yet.
+# More slots than these are not faster on a CPU (docs/log.md); not measured elsewhere yet.
 MOST_SLOTS = {"cpu": 64}
 MOST_SLOTS_ELSEWHERE = 512
-# Of the device's memory that caches may take. While they grow, old and new ones may be there at
-# once, beside parameters; those of large students take more of a TPU's 16 GiB than of a GPU's 80.
+# The share of a device's memory that caches may use. While they grow, old and new caches may exist
+# at once, beside the parameters; those of large students use more of a TPU's 16 GiB than of a GPU's
+# 80.
 MEMORY_SHARE = {"tpu": 0.4}
 MEMORY_SHARE_ELSEWHERE = 0.5
 
@@ -21,7 +22,7 @@ MEMORY_SHARE_ELSEWHERE = 0.5
 def bucket_lengths(longest: int) -> tuple[int, ...]:
     """Lengths that prompts are padded to: 32, 48, 64, 96, 128, 192, ... up to `longest`.
 
-    Steps of a half and a third: at most a third of a bucket is padding.
+    Each is a half or a third longer than the one before, so at most a third is padding.
     """
     lengths, length = [], 32
     while length < longest:
@@ -46,9 +47,10 @@ def window_for(rules: TurnRules, tokens: int) -> int:
 def choose_slots(
     rules: TurnRules, wanted: int, dialogues: int, memory: int | None, platform: str
 ) -> int:
-    """Slots to run `dialogues` in: `wanted`, or where that is 0 as many as are useful and fit.
+    """How many slots to use for `dialogues`: `wanted`, or if that is 0, as many as are useful and
+    fit.
 
-    memory    bytes of a device, None where nobody knows
+    memory    bytes of a device, None if nobody knows
     platform  "cpu", "gpu" or "tpu"
 
     The number is rounded up to a multiple of the devices that slots are spread over (data x fsdp).
@@ -68,12 +70,12 @@ def choose_slots(
 
 
 def longest_window(rules: TurnRules) -> int:
-    """Tokens of the longest window that rows of this plan can need."""
+    """Tokens in the longest window that rows of this plan can need."""
     return window_lengths(rules)[-1]
 
 
 def device_memory() -> int | None:
-    """Bytes that one device of this process has; a host's memory is shared by its devices."""
+    """Bytes of memory of one device of this process; the devices of a host share its memory."""
     device = jax.local_devices()[0]
     if device.platform == "cpu":
         host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -83,12 +85,12 @@ def device_memory() -> int | None:
 
 
 def prefill_rows(slots: int) -> int:
-    """Prompts that are read at a time, for this number of slots: an eighth, at least one for each
-    part of the mesh."""
+    """How many prompts are read at a time: an eighth of the slots, and at least one for each part
+    of the mesh."""
     return max(1, slots // 8 // parts()) * parts()
 
 
 def parts() -> int:
-    """Places of the mesh that is set (`jax.set_mesh`) that hold slots of their own: data x fsdp."""
+    """How many places of the current mesh (`jax.set_mesh`) have their own slots: data x fsdp."""
     mesh = jax.sharding.get_abstract_mesh()
     return mesh.shape["data"] * mesh.shape["fsdp"]

@@ -1,4 +1,4 @@
-"""What the decode loop carries from step to step: caches, places, and what was written.
+"""What the decode loop carries from step to step: caches, positions, and the written tokens.
 
 B slots (one row each), W views, M most tokens written per row, S length of a view's cache, K its
 key-value heads, H head dim.
@@ -26,8 +26,8 @@ class DialogueState(NamedTuple):
     position: jax.Array  # int32 [W, B] its slot in the cache
     writer: jax.Array  # int32 [B] role whose turn it is
     turns: jax.Array  # int32 [B] turns that have ended
-    turn_tokens: jax.Array  # int32 [B] of the current turn, those of the script left out
-    opened: jax.Array  # int32 [B] tokens of the current turn's header that are written
+    turn_tokens: jax.Array  # int32 [B] of the current turn, without those of the script
+    opened: jax.Array  # int32 [B] written tokens of the current turn's header
     written: jax.Array  # int32 [B]
     status: jax.Array  # int32 [B] of turn_rules.py
     pointer: jax.Array  # int32 [B] the next entry of the row's script
@@ -74,7 +74,7 @@ def layout(state: DialogueState) -> Any:
 
 
 def laid_out(state: DialogueState) -> DialogueState:
-    """The state with its slots spread over the devices of the mesh; nothing holds all caches."""
+    """The state with its slots spread over the devices of the mesh; no device has all caches."""
     return jax.tree.map(jax.lax.with_sharding_constraint, state, layout(state))
 
 
@@ -82,7 +82,8 @@ _BY_VIEW = ("pending", "position")
 
 
 def resize_cache(cache: jax.Array, length: int) -> jax.Array:
-    """[B, K, S, H] with `length` slots per row: the first ones, or zeros behind the last."""
+    """[B, K, S, H] with `length` slots per row: the first ones, with zeros added if there are
+    fewer."""
     size = cache.shape[2]
     if length <= size:
         resized = cache[:, :, :length]
@@ -97,8 +98,8 @@ _resize = jax.jit(resize_cache, static_argnums=1)
 def resized_caches(
     rules: TurnRules, caches: list[list[dict[str, jax.Array]]], window: int
 ) -> tuple[Cache, ...]:
-    """Caches for `window` tokens from those of each view. The lists are emptied array by array, so
-    that each old one is freed, and not all of them are held twice."""
+    """Caches for `window` tokens, made from those of each view. The lists are emptied array by
+    array, so that each old array is freed, and never all arrays are in memory twice."""
     resized = []
     for view, layers in zip(rules.views, caches, strict=True):
         length, new = view.cache_len(window), []

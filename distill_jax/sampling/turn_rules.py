@@ -1,10 +1,11 @@
-"""Everything static about dialogues: who writes after whom, who sees what, and the caps.
+"""Everything static about dialogues: who writes after whom, who sees what, and the limits.
 
-R roles, V vocabulary (padded). A *view* is one student looking at one selection of the roles'
-turns (text/rows.py).
+R roles, V vocabulary (padded). A *view* is one student that sees the turns of certain
+roles (text/rows.py).
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -21,10 +22,15 @@ STATUS_NAMES = {
     CONTEXT: "context",
 }
 
-# Entries of a script besides token ids, which are written in place of the role's own.
+# Entries of a script besides token ids. Token ids are written instead of the role's own tokens.
 FREE = -1  # the role writes one token itself
 FREE_TURN = -2  # the role writes itself until its turn ends
-HOLD = -3  # nothing is written before the host has been asked
+HOLD = -3  # the host is asked before anything is written
+
+# How the members of an ensemble are one: the mean of their probabilities of a token, or the
+# renormalised exponential of the mean of their log-probabilities.
+ARITHMETIC, GEOMETRIC = "arithmetic", "geometric"
+MEANS = (ARITHMETIC, GEOMETRIC)
 
 BLOCK = cache_attention.BLOCK  # lengths of caches are multiples of it
 
@@ -38,7 +44,7 @@ class ViewRules:
     sees: tuple[bool, ...]  # [R]
 
     def cache_len(self, window: int) -> int:
-        """Slots of a row's cache where `window` are asked for: never more than the context."""
+        """Slots of a row's cache in a window: never more than the context."""
         return min(window, -(-self.model.context // BLOCK) * BLOCK)
 
 
@@ -47,7 +53,8 @@ class TurnRules:
     """Hashable: one compilation per plan, number of slots, and length of cache."""
 
     views: tuple[ViewRules, ...]
-    role_view: tuple[int, ...]  # [R] the view in which a role writes
+    # [R] the views in which a role writes: one, or one of each member of an ensemble.
+    role_views: tuple[tuple[int, ...], ...]
     next_role: tuple[int, ...]  # [R] whose turn follows; role 0 begins
     may_pass: tuple[bool, ...]  # [R] may write end_of_turn
     may_end: tuple[bool, ...]  # [R] may write end_of_text
@@ -55,14 +62,15 @@ class TurnRules:
     end_of_text: int
     vocab_size: int  # ids from here on are padding
     max_turns: int  # of all roles together, given ones included
-    max_turn_tokens: int  # that a role writes itself: what a script gives does not count
-    max_tokens: int  # of a dialogue, given ones included: the size of its buffers
+    max_turn_tokens: int  # that a role writes itself; tokens of a script do not count
+    max_tokens: int  # of a dialogue, including given ones: the size of its buffers
     dtype: str = "float32"  # of activations and caches
     kernel: str = "xla"  # of attention to the caches; model/cache_attention.py
-    calculator_role: int = -1  # whose marks are filled in; -1 = nobody's
-    # [R] what a turn of the role begins with, in a format with headers: it is written for the role,
-    # before its script, and counts against max_tokens alone. () = no role has a header.
+    calculator_role: int = -1  # whose calculations are filled in; -1 = nobody's
+    # [R] what a turn of the role begins with, in a format with headers. It is written for the role,
+    # before its script, and counts only towards max_tokens. () = no role has a header.
     openings: tuple[tuple[int, ...], ...] = ()
+    mean: str = ARITHMETIC  # of the members' probabilities
 
     @property
     def context(self) -> int:
@@ -75,7 +83,7 @@ class TurnRules:
 
     @property
     def script_len(self) -> int:
-        """Entries that a script can use up: each but FREE_TURN and HOLD writes a token."""
+        """How many entries a script can have; each except FREE_TURN and HOLD writes a token."""
         return self.max_tokens + 2 * self.max_turns + 2
 
     @property
@@ -84,7 +92,8 @@ class TurnRules:
         return {view.student: view.model for view in self.views}
 
     def check_kernel(self, platform: str) -> None:
-        """Raise UserError where the kernel does not run on "cpu", "gpu" or "tpu", or not so."""
+        """Raise UserError if the kernel does not run on the platform ("cpu", "gpu" or "tpu") like
+        this."""
         for view in self.views:
             cache_attention.check_kernel(self.kernel, platform, self.dtype, view.model.head_dim)
 
@@ -96,9 +105,25 @@ class TurnRules:
         )
 
 
+def together(members: Sequence[TurnRules], mean: str) -> TurnRules:
+    """The rules of an ensemble, whose members differ in their views alone; `mean` is one of MEANS.
+
+    Students of several members need names of their own.
+    """
+    first, views, role_views = members[0], [], [[] for _ in members[0].role_views]
+    for member in members:
+        for mine, theirs in zip(role_views, member.role_views, strict=True):
+            mine += [len(views) + view for view in theirs]
+        views += member.views
+    return dataclasses.replace(
+        first, views=tuple(views), role_views=tuple(map(tuple, role_views)), mean=mean
+    )
+
+
 def allowed_tokens(rules: TurnRules) -> jax.Array:
-    """bool [R, V]: what each role may write; never padding, end marks only where it may."""
+    """bool [R, V]: what each role may write: never padding, and only the end marks that it may
+    use."""
     size = rules.views[0].model.vocab_size
-    allowed = jnp.broadcast_to(jnp.arange(size) < rules.vocab_size, (len(rules.role_view), size))
+    allowed = jnp.broadcast_to(jnp.arange(size) < rules.vocab_size, (len(rules.role_views), size))
     allowed = allowed.at[:, rules.end_of_turn].set(jnp.array(rules.may_pass))
     return allowed.at[:, rules.end_of_text].set(jnp.array(rules.may_end))

@@ -1,1 +1,1 @@
-"""What a command is told: keys of the config, the task's module and options."""
+"""What the user sets: keys of the config, the task's module and its options."""

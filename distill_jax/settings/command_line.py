@@ -18,13 +18,13 @@ from distill_jax.errors import UserError
 from distill_jax.workdir import Workdir, local_path
 
 PREFIX = "--config."
-OPTIONS = "evaluation.task_options"  # ("key=value", ...): each can be set by itself, too
+OPTIONS = "evaluation.task_options"  # ("key=value", ...): each can also be set by itself
 PACKAGED_CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 _COMMANDS = {"get_config": "main", "get_sweep": "sweep"}  # by what a file has
 
 
 def split_overrides(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Take `--config.a.b=value` or `--config.a.b value` out: (the rest, {"a.b": "value"})."""
+    """Separate `--config.a.b=value` and `--config.a.b value`: (the rest, {"a.b": "value"})."""
     rest: list[str] = []
     overrides: dict[str, str] = {}
     pending = iter(argv)
@@ -46,7 +46,7 @@ def load_config(path: str) -> ml_collections.ConfigDict:
     """The result of `get_config()` in a Python file, locked against unknown keys.
 
     A path such as `configs/demo.py` that does not exist here is looked up among the configs that
-    come with the package. Raises UserError where there is none or it does not run.
+    come with the package. Raises UserError if there is none or it does not run.
     """
     config = from_file(path, "get_config", PACKAGED_CONFIGS)
     config.lock()
@@ -54,8 +54,8 @@ def load_config(path: str) -> ml_collections.ConfigDict:
 
 
 def chosen_config(file: str | None, workdir: str | None) -> ml_collections.ConfigDict:
-    """The config of a file, or without one that of the run in a working directory. Raises UserError
-    if there is neither."""
+    """The config of a file, or without a file that of the run in a working directory. Raises
+    UserError if there is neither."""
     if file:
         return load_config(file)
     stored = Workdir(workdir) if workdir else None
@@ -76,8 +76,8 @@ def run_config(workdir: Workdir) -> ml_collections.ConfigDict:
 
 
 def from_file(path: str, function: str, shipped: pathlib.Path) -> Any:
-    """What a function of a Python file returns; a file that does not exist here is looked up by
-    its name in the directory `shipped`. Raises UserError where there is none or it does not run."""
+    """The result of a function of a Python file. A file that does not exist here is looked up by
+    its name in the directory `shipped`. Raises UserError if there is none or it does not run."""
     file = local_path(path, "--config")
     if not file.exists() and file.parent.name in ("", shipped.name):
         file = shipped / file.name
@@ -106,8 +106,8 @@ def from_file(path: str, function: str, shipped: pathlib.Path) -> Any:
 def config_from_dict(stored: dict[str, Any]) -> ml_collections.ConfigDict:
     """A locked config from the `config` part of a run's config.json; JSON lists become tuples.
 
-    A key that did not exist when the run began has the value of configs/base.py, which leaves what
-    is new switched off. Raises UserError for a value of another type than there.
+    A key that did not exist when the run began gets the value of configs/base.py, which switches
+    the new mechanism off. Raises UserError for a value of another type than there.
     """
 
     def tuples(value: Any) -> Any:
@@ -115,12 +115,11 @@ def config_from_dict(stored: dict[str, Any]) -> ml_collections.ConfigDict:
             return {key: tuples(item) for key, item in value.items()}
         return tuple(value) if isinstance(value, list) else value
 
-    return ml_collections.ConfigDict(_filled(tuples(stored), load_config("base.py"))).lock()
+    section = _section({"config": tuples(stored)}, "config", "config.json")
+    return ml_collections.ConfigDict(_filled(section, load_config("base.py"))).lock()
 
 
-def _filled(stored: Any, base: Any, where: str = "config") -> dict[str, Any]:
-    if not isinstance(stored, dict):
-        raise UserError(f"{where} is not a section")
+def _filled(stored: dict[str, Any], base: Any, where: str = "config") -> dict[str, Any]:
     found = dict(stored)
     for key, default in base.items():
         name = f"{where}.{key}"
@@ -129,20 +128,32 @@ def _filled(stored: Any, base: Any, where: str = "config") -> dict[str, Any]:
             if type(value) is not type(default) and (type(value), type(default)) != (int, float):
                 kind = type(default).__name__
                 raise UserError(f"{name}={value!r} is not of type {kind}")
-        elif key in ("model", "optimizer"):  # a section for each student
+            continue
+        section = _section(stored, key, where)
+        if key in ("model", "optimizer"):  # a section for each student
             found[key] = {
-                student: _filled(each, default.solver, f"{name}.{student}")
-                for student, each in dict(found.get(key, {})).items()
+                student: _filled(
+                    _section(section, student, name), default.solver, f"{name}.{student}"
+                )
+                for student in section
             }
         elif key == "lora":  # one for each student too, which older runs do not have
-            there = found.get(key, {})
             found[key] = {
-                student: _filled(there.get(student, {}), default.solver, f"{name}.{student}")
-                for student in found["model"]
+                student: _filled(
+                    _section(section, student, name), default.solver, f"{name}.{student}"
+                )
+                for student in _section(stored, "model", where)
             }
-        elif key != "task_options":  # what a task takes is its own affair
-            found[key] = _filled(found.get(key, {}), default, name)
+        elif key != "task_options":  # the task checks its own options
+            found[key] = _filled(section, default, name)
     return found
+
+
+def _section(stored: dict[str, Any], key: str, where: str) -> dict[str, Any]:
+    section = stored.get(key, {})
+    if not isinstance(section, dict):
+        raise UserError(f"{where}.{key} is not a section")
+    return section
 
 
 def apply_overrides(config: ml_collections.ConfigDict, overrides: dict[str, str]) -> None:
@@ -155,8 +166,9 @@ def apply_overrides(config: ml_collections.ConfigDict, overrides: dict[str, str]
     for key, text in overrides.items():
         section, _, option = key.rpartition(".")
         if section == OPTIONS:
-            others = [each for each in config.evaluation.task_options if _name(each) != option]
-            config.evaluation.task_options = tuple(sorted([*others, f"{option}={text}"]))
+            others = [each for each in known[OPTIONS] if _name(each) != option]
+            known[OPTIONS] = tuple(sorted([*others, f"{option}={text}"]))
+            config.update_from_flattened_dict({OPTIONS: known[OPTIONS]})
             continue
         if key not in known:
             close = difflib.get_close_matches(key, known, n=1)
@@ -166,7 +178,7 @@ def apply_overrides(config: ml_collections.ConfigDict, overrides: dict[str, str]
             mistakes.append(f"unknown key config.{key}{hint}")
             continue
         try:
-            value = parse_value(text, known[key])
+            value = known[key] = parse_value(text, known[key])
         except ValueError:
             kind = type(known[key]).__name__
             kind = f"not of type {kind}" if kind != "bool" else "neither True nor False"
@@ -182,17 +194,17 @@ def _name(option: str) -> str:
 
 
 def set_values(config: ml_collections.ConfigDict, values: Mapping[str, Any]) -> None:
-    """`apply_overrides` for values of Python instead of text."""
+    """`apply_overrides` for Python values instead of text."""
     apply_overrides(config, {key: as_text(value) for key, value in values.items()})
 
 
 def as_text(value: Any) -> str:
-    """`value` as after `--config.key=`."""
+    """`value` as one writes it after `--config.key=`."""
     return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
 def parse_value(text: str, current: Any) -> Any:
-    """`text` as a value of the type of `current`; raises ValueError where it is none."""
+    """`text` as a value of the type of `current`; raises ValueError if it is not one."""
     if isinstance(current, bool):
         if text.lower() not in ("true", "false"):
             raise ValueError(text)
@@ -236,14 +248,14 @@ def to_type(module: str, *words: object) -> str:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """`--scheme=chain` is what everyone types once."""
+        """Everyone types `--scheme=chain` once, so the message helps."""
         if message.startswith("unrecognized arguments: --"):
             message += f" (a config key is set by {PREFIX}key=value)"
         super().error(message)
 
 
 def parser(program: str, description: str) -> argparse.ArgumentParser:
-    """An argument parser with the house style; usage errors exit with 2, --help with 0."""
+    """An argument parser in the style of all commands; usage errors exit with 2, --help with 0."""
     return _Parser(
         prog=f"python -m distill_jax.{program}",
         description=description,

@@ -5,22 +5,22 @@ from typing import Any
 
 from distill_jax.settings import command_line
 
-# Sections and keys that do not: they may differ each time a run is continued or evaluated.
+# Sections and keys that do not; they may change whenever a run is continued or evaluated.
 NOT_IDENTITY = ("sampling.", "evaluation.", "mesh.", "distributed.")
 NOT_IDENTITY_KEYS = (
     *(f"train.{key}" for key in ("log_every", "save_every", "keep", "students")),
-    # How it is computed: the same but for rounding (and, with micro-batches, which numbers drop).
+    # How it is computed: the result changes only by rounding (and dropout, with micro-batches).
     *(f"train.{key}" for key in ("accumulation", "remat", "attention", "loss_chunk")),
     "checkpoint_dir",
-    # What is written down beside it.
+    # What else is written.
     *("tracking", "train.profile_first", "train.profile_last"),
-    # What an answer costs, how and where it is got.
+    # What an answer costs, and how and where it is asked for.
     *(f"teacher.{key}" for key in ("base_url", "concurrency", "requests_per_minute")),
     *(f"teacher.{key}" for key in ("tokens_per_minute", "timeout_s", "retries", "cache_dir")),
     *(f"teacher.{key}" for key in ("price_input", "price_output")),
 )
-# A mechanism that is off is not part of the identity: {key: the value that switches it off}. A run
-# from before there was the mechanism is then the same run.
+# A mechanism that is off is not part of the identity: {key: the value that switches it off}. So a
+# run from before the mechanism existed is the same run.
 OFF = {
     "teacher.reasoning": "drop",
     "tokenizer.end_of_turn": "",

@@ -17,9 +17,9 @@ SHIPPED = "distill_jax.tasks."
 
 
 def import_task(name: str, key: str = "config.task") -> Any:
-    """The module of config.task; UserError where it is none, or lacks one of its functions.
+    """The module of config.task; UserError if it is none, or lacks one of its functions.
 
-    A task of this package also goes by its short name, unless a module of yours is called so.
+    A task of this package also has its short name, unless you have a module with that name.
     """
     sys.path.insert(0, os.getcwd())
     try:
@@ -52,8 +52,8 @@ def _import(name: str) -> ModuleType | None:
 def parse_options(task: Any, texts: Sequence[str]) -> dict[str, Any]:
     """config.evaluation.task_options, ("key=value", ...), as keyword arguments of load().
 
-    Values have the types of its defaults (or are text). UserError where one does not fit; which
-    there may be is asked by `check_options`.
+    Values have the types of its defaults (or are text). UserError if one does not fit;
+    `check_options` checks the names of the options.
     """
     parameters = inspect.signature(task.load).parameters
     options: dict[str, Any] = {}

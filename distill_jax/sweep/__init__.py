@@ -1,1 +1,1 @@
-"""Many runs by one command: what a sweep file says, its processes, and what became of them."""
+"""Many runs with one command: the sweep file, its processes, and their outcomes."""

@@ -2,7 +2,7 @@
 
 Every run is an ordinary one, in DIR/ARM-seedN, or DIR/ARM-seedN/0 and so on if an arm has several
 steps; `--list` shows them. Running the same command again
-skips what is finished and goes on with what is not; the comparison lies in DIR/report.
+skips finished runs and continues with the others; the comparison is in DIR/report.
 """
 
 import sys
@@ -15,19 +15,19 @@ from distill_jax.workdir import local_path
 
 def main(argv: list[str]) -> None:
     """Read the sweep, check all of its runs, and list, check or run them."""
-    parser = command_line.parser("sweep", "Train and evaluate the runs of a sweep, compare them.")
+    parser = command_line.parser("sweep", "Train, evaluate and compare the runs of a sweep.")
     parser.add_argument(
         "--config", required=True, help="a file with get_sweep(), such as configs/sweeps/schemes.py"
     )
     parser.add_argument("--workdir", required=True, help="the directory of all runs")
     parser.add_argument(
         "--jobs", type=int, default=1, metavar="N",
-        help="processes at a time; more than 1 only where they do not share one accelerator",
+        help="processes at a time; more than 1 only if they do not share one accelerator",
     )  # fmt: skip
-    parser.add_argument("--list", action="store_true", help="show runs and how far they are, exit")
-    parser.add_argument("--dry_run", action="store_true", help="check every config, exit")
+    parser.add_argument("--list", action="store_true", help="show runs and progress, and exit")
+    parser.add_argument("--dry_run", action="store_true", help="check every config, and exit")
     parser.add_argument(
-        "--yes", action="store_true", help="ask the teacher of the config, whatever it costs"
+        "--yes", action="store_true", help="send requests to the teacher without asking you first"
     )
     rest, overrides = command_line.split_overrides(argv)
     arguments = parser.parse_args(rest)

@@ -1,4 +1,4 @@
-"""What is known of a sweep's runs before they run: whether they may, and how far they are."""
+"""Checks of a sweep's runs before they start: whether they may run, and how far they are."""
 
 import collections
 import importlib.util
@@ -19,15 +19,16 @@ from distill_jax.workdir import Workdir, read_json, some_of, write_json
 
 
 def leave_devices_alone() -> None:
-    """This process only looks: the accelerator is for its runs, each in a process of its own."""
+    """This process uses only the CPU, so that its runs, in their own processes, get the
+    accelerator."""
     jax.config.update("jax_platforms", "cpu")
 
 
 def check(steps: Sequence[SweepStep], directory: pathlib.Path) -> dict[str, Run]:
-    """{name: the run of a Run, or the one that an Ask asks as it is asked}; nothing is written.
+    """{name: the run of a Run, or the run that an Ask evaluates, with its changes}; writes nothing.
 
     Raises one UserError that lists everything that is wrong with any config, and every working
-    directory that holds another run; what several steps have in common is said once.
+    directory that holds another run; mistakes that several steps share are listed once.
     """
     if Workdir(directory).config.exists():
         raise UserError(f"--workdir={directory} holds a run, not a sweep: choose another")
@@ -73,7 +74,7 @@ def _check(planned: SweepStep, directory: pathlib.Path) -> Run:
         different = workdir.differences(run.identity()) if workdir.config.exists() else []
         if not different:
             raise
-        # Without the directory's name: what all runs have in common is said once.
+        # Without the directory's name, so that a mistake of all runs is listed once.
         raise UserError(
             f"another run is in its directory ({some_of(different)}): choose another --workdir, or "
             "give the values that the sweep was begun with"
@@ -92,7 +93,7 @@ def state(step: SweepStep, run: Run | None, directory: pathlib.Path) -> str:
         return NOT_BEGUN
     try:
         evaluated = stages.is_evaluated(run)
-    except UserError:  # a checkpoint to evaluate that is not there: the run will say so
+    except UserError:  # the checkpoint to evaluate is missing: the run will say so
         return HALF_DONE
     if isinstance(step.step, Ask):
         return DONE if evaluated else NOT_BEGUN
@@ -100,7 +101,7 @@ def state(step: SweepStep, run: Run | None, directory: pathlib.Path) -> str:
 
 
 def settle(step: SweepStep, run: Run | None, directory: pathlib.Path) -> None:
-    """Say on the disk that a step is done. The directory of an Ask becomes a link to that of its
+    """Mark on the disk that a step is done. The directory of an Ask becomes a link to that of its
     evaluation; that of a Make remembers by which command it was made."""
     place = directory / step.name
     if isinstance(step.step, Ask):

@@ -1,9 +1,9 @@
-"""One step of a sweep, such as `distill_jax.main`, in a process that does not outlive the sweep's.
+"""One step of a sweep, such as `distill_jax.main`, in a process that ends with the sweep's.
 
 Usage: python -m distill_jax.sweep.child MODULE ARGUMENTS...
 
-The sweep holds the other end of stdin and never writes. When it is gone, however it ended, the end
-of the file comes, and the run stops as by SIGTERM: its state saved.
+The sweep holds the other end of stdin and never writes to it. When the sweep has ended, for any
+reason, stdin ends, and the run saves its state and stops, as after SIGTERM.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What a sweep file says. Imports nothing heavy.
+"""The contents of a sweep file. Imports nothing heavy.
 
 from distill_jax.sweep.definition import Ask, Run, Sweep
 
@@ -18,7 +18,7 @@ def get_sweep():
         seeds=(0, 1, 2),
     )
 
-plan.py makes of it the processes that are to be run.
+plan.py turns it into the processes to run.
 """
 
 import collections
@@ -36,7 +36,7 @@ SHIPPED = command_line.PACKAGED_CONFIGS / "sweeps"
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A step of an arm: students are trained and evaluated, `python -m distill_jax.main`.
+    """A step of an arm that trains and evaluates students: `python -m distill_jax.main`.
 
     changes  {key: value} of the base config. A value, or an element of a tuple, that begins with
              {0}, {1} and so on names the directory of that earlier step of the arm
@@ -47,7 +47,8 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Ask:
-    """A step of an arm: the students of the run before are asked, `python -m distill_jax.evaluate`.
+    """A step of an arm that evaluates the students of an earlier run: `python -m
+    distill_jax.evaluate`.
 
     changes  {key: value} of config.evaluation and config.sampling. The step's directory is that of
              the evaluation: {1}/predictions.jsonl are the answers
@@ -75,10 +76,10 @@ Arm = Mapping[str, Any] | tuple[Step, ...]
 class Sweep:
     """Several runs of one base config, as `get_sweep()` of a sweep file returns it.
 
-    config     the base: a file with get_config(), as for distill_jax.main
+    config     the base config: a file with get_config(), as for distill_jax.main
     arms       {name: {key: value}}: what an arm changes of it, as in {"scheme": "chain"}; or
                {name: (Run(...), Ask(...), Make(...), Run(...))}: steps, of which the last counts.
-               A step that several arms have, with all that it is made of, is done once
+               A step that several arms share, with everything it depends on, is done once
     seeds      config.seed of the runs of every arm
     overrides  {key: value} that all runs change of the base
     baseline   the arm that the report compares with, by its first seed; "" = the first arm
@@ -98,7 +99,7 @@ def steps_of(arm: Arm) -> tuple[Step, ...]:
 
 def grid(values: Mapping[str, Sequence[Any]]) -> dict[str, dict[str, Any]]:
     """The arms of all combinations: {"data.train_problems": [500, 1000]} makes the two arms
-    `train_problems=500` and `train_problems=1000`. Raises UserError where two have one name."""
+    `train_problems=500` and `train_problems=1000`. Raises UserError if two have one name."""
     last = {key: key.rpartition(".")[2] for key in values}
     times = collections.Counter(last.values())
     labels = {key: name if times[name] == 1 else key for key, name in last.items()}

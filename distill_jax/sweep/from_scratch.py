@@ -1,11 +1,13 @@
-"""What the sweeps over real data change of the tiny configs, to give small students a chance."""
+"""How the sweeps over real data change the tiny configs, so that small students can learn
+something."""
 
 from typing import Any
 
 
 def from_scratch(*, context: int, batch_size: int, token_budget: int) -> dict[str, Any]:
-    """Overrides for students of 0.9 million parameters with a BPE of their own, whose numbers are
-    digits; packed rows of `context` tokens, the best checkpoint on dev, the whole test split."""
+    """Overrides for students of 0.9 million parameters with their own BPE, which splits numbers
+    into digits; packed rows of `context` tokens, the best checkpoint on dev, the whole test
+    split."""
     overrides: dict[str, Any] = {
         "tokenizer.name": "",
         "train.steps": 0,

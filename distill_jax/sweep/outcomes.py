@@ -1,4 +1,4 @@
-"""What became of every step of a sweep: sweep.json, and the table at the end."""
+"""The outcome of every step of a sweep: sweep.json, and the table at the end."""
 
 import dataclasses
 import pathlib
@@ -10,7 +10,7 @@ from distill_jax.sweep.definition import Make
 from distill_jax.sweep.plan import SweepStep
 from distill_jax.workdir import read_json, write_json
 
-# As found in its directory; and after its process has ended.
+# From its directory, and after its process has ended.
 NOT_BEGUN, HALF_DONE, DONE = "not begun", "half done", "done"
 FAILED, INTERRUPTED = "failed", "interrupted"
 
@@ -21,7 +21,7 @@ class Outcome:
 
     arm        of a step of several, with its number: ARM/0
     status     one of the words above
-    exit_code  of its last process, None where it needed none
+    exit_code  of its last process, None if it needed none
     message    why it failed, in one line
     seconds    of all its processes together
     accuracy   of its (headline) evaluation, with its 95 % interval; None until it is done, and of a
@@ -40,7 +40,7 @@ class Outcome:
 
 
 class Outcomes:
-    """Those of all steps; sweep.json holds the newest."""
+    """The outcomes of all steps, as in sweep.json."""
 
     def __init__(
         self, directory: pathlib.Path, steps: Sequence[SweepStep], states: Mapping[str, str]
@@ -54,7 +54,7 @@ class Outcomes:
             self._set(step, states[step.name], seconds=seconds)
 
     def record(self, step: SweepStep, exit_code: int, message: str, seconds: float) -> Outcome:
-        """A process of `step` has ended: what is known of it now, written to sweep.json."""
+        """A process of `step` has ended: write its outcome to sweep.json."""
         if exit_code == 0:
             status, message = DONE, ""
         elif exit_code == EXIT_INTERRUPTED:
@@ -109,7 +109,7 @@ class Outcomes:
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of text as lines whose cells stand below each other."""
+    """Rows of text as lines with aligned cells."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

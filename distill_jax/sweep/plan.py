@@ -1,4 +1,4 @@
-"""The processes that a sweep stands for, which comes before which, and where they write."""
+"""The processes of a sweep, their order, and where they write."""
 
 import dataclasses
 import json
@@ -12,7 +12,7 @@ from distill_jax.settings import command_line
 from distill_jax.sweep.definition import Ask, Make, Run, Step, Sweep, steps_of
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][\w.+=-]*", re.ASCII)
-_PLACE = re.compile(r"\{(\d+)\}(?=/|$)")  # where a value begins so, it names an earlier step
+_PLACE = re.compile(r"\{(\d+)\}(?=/|$)")  # a value that begins like this names an earlier step
 _ASKABLE = ("evaluation.", "sampling.")
 
 
@@ -48,7 +48,7 @@ class SweepStep:
         return "distill_jax.main" if isinstance(self.step, Run) else "distill_jax.evaluate"
 
     def arguments(self, directory: pathlib.Path) -> list[str]:
-        """Those of `module`, for the sweep in `directory`: a run is an ordinary one."""
+        """The arguments of `module`, for the sweep in `directory`."""
         if isinstance(self.step, Make):
             given = [f"--{name}={text}" for name, text in self.changes.items()]
             return [*given, f"--output={directory / self.name}"]
@@ -86,7 +86,7 @@ def plan(sweep: Sweep, overrides: Mapping[str, str], directory: pathlib.Path) ->
             planner.add(arm, seed)
     mistakes += dict.fromkeys(planner.mistakes)
     planned = Plan(list(planner.steps.values()), planner.ways)
-    # Runs that lack what was mistaken may well be the same.
+    # Without the wrong values, some runs may be the same.
     mistakes = mistakes or [*_twins(planned.ways, sweep), *_sampled_evaluations(planned)]
     if mistakes:
         raise UserError("; ".join(mistakes))
@@ -94,7 +94,7 @@ def plan(sweep: Sweep, overrides: Mapping[str, str], directory: pathlib.Path) ->
 
 
 class _Planner:
-    """What is planned so far."""
+    """The steps planned so far."""
 
     def __init__(
         self, sweep: Sweep, base: Any, everywhere: dict[str, str], directory: pathlib.Path
@@ -137,9 +137,9 @@ class _Planner:
         config = self._base.copy_and_resolve_references()
         self.mistakes += _apply(config, own, f"arm {named.label}")
         places_of_run = {"seed": str(named.seed)}
-        if config.checkpoint_dir:  # a place outside of the working directories, shared by all runs
+        if config.checkpoint_dir:  # outside the working directories, and shared by all runs
             places_of_run["checkpoint_dir"] = f"{config.checkpoint_dir.rstrip('/')}/{named.name}"
-        _apply(config, places_of_run, named.label)  # what a seed may be is looked at elsewhere
+        _apply(config, places_of_run, named.label)  # seeds are checked elsewhere
         changes = self._everywhere | own | places_of_run
         return dataclasses.replace(named, changes=changes, config=config, needs=needs)
 
@@ -231,12 +231,12 @@ def _mistakes_of_steps(arm: str, steps: Sequence[Step]) -> Iterator[str]:
                 )
         for named in sorted(_named(step)):
             if named >= number:
-                yield f"{place}: {{{named}}} is no earlier step: count them from 0"
+                yield f"{place}: {{{named}}} is not an earlier step: count them from 0"
 
 
 def _sampled_evaluations(plan: Plan) -> list[str]:
-    """Steps that ask the very questions on which a later step, which uses the answers, is
-    evaluated: whoever learns from samples must not have sampled those."""
+    """Steps that sample answers to questions on which a later step, which uses these answers, is
+    evaluated: students must not learn from samples of their test questions."""
     found = {}
     for way in plan.ways.values():
         steps = [plan.of(name) for name in way]
@@ -263,7 +263,7 @@ def _questions(step: SweepStep) -> tuple[str, str]:
 
 
 def _twins(ways: Mapping[str, tuple[str, ...]], sweep: Sweep) -> list[str]:
-    """A report would take two arms of one config for one."""
+    """A report would treat two arms with one config as one arm."""
     arm_of: dict[str, str] = {}
     twins = []
     for arm in sweep.arms if sweep.seeds else ():

@@ -1,10 +1,10 @@
-"""The processes of a sweep's steps, some at a time.
+"""The processes of a sweep's steps, several at a time.
 
-A process per run, not one for all: out of memory, a crash of the compiler or a device that hangs
-then ends one run and not the sweep, memory is given back, and every run is what its own command
-would have made. What that costs is the imports, seconds per run; compiled programs are shared by
-jax's persistent cache (a run compiles ahead of time, so that even one process for all would not
-share them by itself), annotations and tokenizer by shared_data.py.
+Each run has its own process. If a run is out of memory, the compiler crashes or a device hangs,
+only that run ends and not the sweep; its memory is freed; and every run is the same as by its own
+command. This costs some seconds per run for imports. Compiled programs are shared by jax's
+persistent cache (a run compiles ahead of time, so one process for all runs would not share them
+either), and annotations and tokenizer by shared_data.py.
 """
 
 import os
@@ -25,11 +25,11 @@ CACHE = "JAX_COMPILATION_CACHE_DIR"
 
 
 class StepProcess:
-    """A step that is under way; what it says goes to `log`."""
+    """A running step; its output goes to `log`."""
 
     def __init__(self, step: SweepStep, directory: pathlib.Path, lock: IO[str], yes: bool):
-        """`lock` of the sweep's `directory`: while a step goes on, it is held, even where the
-        sweep's own process was killed. `yes` as for `distill_jax.main`."""
+        """`lock` is that of the sweep's `directory`; a running step holds it, even if the sweep's
+        own process was killed. `yes` as for `distill_jax.main`."""
         self.step = step
         self.log = directory / "logs" / f"{step.name}.txt"
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ class StepProcess:
                 stderr=subprocess.STDOUT,
                 env=_environment(directory),
                 pass_fds=[lock.fileno()],
-                # Ctrl-C is for the sweep, which passes it on, to all of them alike.
+                # Ctrl-C reaches the sweep, which passes it on to all of them.
                 start_new_session=True,
             )
 
@@ -56,17 +56,17 @@ class StepProcess:
         self._process.terminate()
 
     def ended(self) -> bool:
-        """Whether it has."""
+        """Whether the step has ended."""
         return self._process.poll() is not None
 
     @property
     def exit_code(self) -> int:
-        """Of a step that has ended; negative: the signal that ended it."""
+        """The exit code of a step that has ended; negative: the signal that ended it."""
         assert self._process.returncode is not None
         return self._process.returncode
 
     def seconds(self) -> float:
-        """Since it began."""
+        """Seconds since it began."""
         return time.monotonic() - self._began
 
     def last_words(self) -> str:
@@ -81,7 +81,7 @@ class StepProcess:
         said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
         if said:
             return said[-1]
-        last = lines[-1] if lines else "it said nothing"
+        last = lines[-1] if lines else "it printed nothing"
         return f"exit code {self.exit_code}: {last}; see {self.log}"
 
 
@@ -92,10 +92,10 @@ def run_all(
     on_end: Callable[[StepProcess], None],
     may_begin: Callable[[SweepStep], bool],
 ) -> None:
-    """Start the steps that may begin, `jobs` at a time, in their order, and call `on_end` as they
-    end, which may let others begin. Those that never may are not started.
+    """Start the steps whose needs are done, `jobs` at a time, in their order. Call `on_end` when
+    one ends, after which others may begin. Steps whose needs are never done are not started.
 
-    After SIGINT or SIGTERM those that run save their state, and `errors.Interrupted` is raised; a
+    After SIGINT or SIGTERM, running steps save their state, and `errors.Interrupted` is raised. A
     second signal raises it at once.
     """
     waiting, running = list(steps), []
@@ -119,7 +119,8 @@ def run_all(
 
 
 def _environment(directory: pathlib.Path) -> dict[str, str]:
-    """Unbuffered, so that the last line is the last; one cache of compiled programs for all."""
+    """Output is unbuffered, so that the log's last line is the last one; all share one cache of
+    compiled programs."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     if CACHE not in environment:
         environment[CACHE] = str((directory / ".compilation_cache").resolve())

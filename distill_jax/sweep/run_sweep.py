@@ -15,7 +15,7 @@ from distill_jax.workdir import Workdir, local_path, some_of
 
 
 def show(plan: Plan, path: str) -> None:
-    """Every step, how far it is, and what it changes of the base; needs no lock."""
+    """Print every step, its progress, and its changes of the base; needs no lock."""
     checks.leave_devices_alone()
     directory = local_path(path, "--workdir")
     runs = checks.check(plan.steps, directory)
@@ -42,8 +42,8 @@ def dry_run(plan: Plan, path: str) -> None:
 def run(sweep: Sweep, plan: Plan, path: str, *, jobs: int, yes: bool) -> None:
     """Do the steps that are not done yet, write sweep.json after each, and the report at the end.
 
-    Raises UserError where one has failed by what its user must change; leaves with exit code 1
-    where all failures are of another kind, and as `errors.Interrupted` where one was stopped.
+    Raises UserError if one has failed by something that its user must change; exits with code 1 if
+    all failures are of another kind, and as `errors.Interrupted` if one was stopped.
     """
     checks.leave_devices_alone()
     directory, terminal = local_path(path, "--workdir"), Terminal()
@@ -58,7 +58,7 @@ def run(sweep: Sweep, plan: Plan, path: str, *, jobs: int, yes: bool) -> None:
         outcomes = Outcomes(directory, plan.steps, states)
         outcomes.write()
         todo = [step for step in plan.steps if states[step.name] != DONE]
-        # Seed by seed: a sweep that is cut short has compared all arms.
+        # Seed by seed, so that a sweep that is cut short has compared all arms.
         todo.sort(key=lambda step: sweep.seeds.index(step.seed))
         terminal.say(f"{len(plan.steps)} runs, {len(done)} of them are done")
         workdirs = [runs[step.name].workdir for step in plan.steps if isinstance(step.step, Run)]
@@ -108,7 +108,7 @@ def _report(
     names = [f"{baseline}-seed{seed}" for seed in sweep.seeds]
     table = way.table(plan, ways, directory)
     written = write_comparison(
-        # A link to an evaluation is followed: its run is looked for beside it.
+        # Follow a link to an evaluation, because its run is found from its path.
         [str((directory / steps[-1]).resolve()) for steps in ways.values()],
         directory / "report",
         names=list(ways),
@@ -119,7 +119,7 @@ def _report(
 
 
 def _leave(outcomes: Outcomes, directory: pathlib.Path) -> None:
-    """Nothing where all runs are done; see `run`."""
+    """Return if all runs are done; otherwise see `run`."""
     failed = outcomes.of(FAILED)
     if failed:
         line = (

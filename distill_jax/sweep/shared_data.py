@@ -1,7 +1,7 @@
-"""Runs on the same data share what was made of it: annotations, checked and split; tokenizer.
+"""Runs on the same data share their checked and split annotations, and the tokenizer.
 
-They are copied from a sister's working directory into a new one before its run starts, which then
-reads them as a run that goes on does.
+Before a run starts, they are copied into its new working directory from another run's. It then
+reads them like a run that continues.
 """
 
 import os
@@ -14,13 +14,13 @@ from distill_jax.settings import command_line
 from distill_jax.settings.identity import NOT_IDENTITY, NOT_IDENTITY_KEYS
 from distill_jax.workdir import Workdir
 
-# What decides neither the annotations nor the tokenizer. Any other key of a run's identity, one
-# that is new too, keeps two runs apart: that costs time, never a result.
+# Keys that change neither the annotations nor the tokenizer. Any other key of a run's identity,
+# even a new one, keeps two runs apart: that may cost time, but never gives a wrong result.
 _NOT_DATA = (
     *("seed", "students.", "reads.", "model.", "optimizer.", "lora.", "loss.", "train."),
     *("data.packing", "data.seq_len", "data.max_dropped_share", "data.removal."),
 )
-# What is never trained on depends on the problems that are asked.
+# The questions that are dropped from training depend on the evaluated problems.
 _ASKED = ("evaluation.task", "evaluation.task_options", "evaluation.split")
 
 
@@ -40,9 +40,9 @@ def data_key(config: Any) -> dict[str, Any]:
 
 
 def share_data(config: Any, workdir: Workdir, sisters: Iterable[Workdir]) -> Workdir | None:
-    """Give `workdir` what a sister on the same data has made; returns that sister, if any.
+    """Copy the data of another run on the same data into `workdir`; returns that run's, if any.
 
-    Only where no run has begun in it: what an earlier attempt has left there is replaced.
+    Does nothing if a run has begun in `workdir`; replaces what an earlier attempt has left there.
     """
     if workdir.config.exists():
         return None
@@ -56,8 +56,8 @@ def share_data(config: Any, workdir: Workdir, sisters: Iterable[Workdir]) -> Wor
 
 
 def take_back(workdir: Workdir) -> None:
-    """Delete what was given to a run that has failed before it wrote anything: without a config
-    nobody could tell later what it was made from."""
+    """Delete the copied data of a run that failed before it wrote anything: without a config,
+    nobody could tell later where the data came from."""
     if workdir.config.exists() or not workdir.path.exists():
         return
     for path in _files(workdir):
@@ -68,7 +68,8 @@ def take_back(workdir: Workdir) -> None:
 
 
 def _files(workdir: Workdir) -> list[pathlib.Path]:
-    """annotations.jsonl last, as a run writes them: it vouches for the others."""
+    """The files to copy, annotations.jsonl last, as a run writes them: it shows that all are
+    there."""
     return [
         workdir.rejected_annotations,
         workdir.overlaps,

@@ -1,4 +1,4 @@
-"""How the arms of a sweep came to their last steps: the table "way" of its report."""
+"""The steps of each arm up to its last one: the table "way" of a sweep's report."""
 
 import pathlib
 from collections.abc import Mapping, Sequence

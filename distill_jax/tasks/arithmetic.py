@@ -1,8 +1,8 @@
 """The built-in task: multi-step word problems made from a seed, with gold Socratic annotations.
 
 A problem tells a story about one quantity: an opening gives its first value, then every event
-changes the value it has at that moment, so the last answer cannot be had without the ones before
-it. Distractor sentences bring numbers that do not matter. For example:
+changes its current value, so the last answer needs all answers before it. Distractor sentences
+have numbers that do not matter. For example:
 
     >>> print(load("test")[2].question)
     Kim has 4 books. 3 of the books break. It is day 3 of the month. Kim picks up 7 books. How \
@@ -14,8 +14,8 @@ many books does Kim have now?
 
 Difficulties: `easy` has 2 or 3 steps, + - x and halving, values up to 20; `medium` 2 to 4 steps,
 division, values up to 99; `hard` 2 to 6 steps, also percentages and comparisons with other
-people, values up to 999. Solutions of style `long` say in words, too, what the equation is about;
-the problems are the same.
+people, values up to 999. Solutions in the style `long` also say in words what the equation is
+about; the problems are the same.
 """
 
 import dataclasses
@@ -147,7 +147,7 @@ DIFFICULTIES = {
     ),
 }
 
-# Of 20 buckets of stories, by a hash: splits can never share one, however large they are.
+# Stories are put into 20 buckets by a hash, so splits never share one, however large they are.
 LICENCES = {"problems made by distill_jax": "MIT, the licence of the program"}
 _SPLIT_BUCKETS = {"dev": (0,), "test": (1, 2), "train": tuple(range(3, 20))}
 
@@ -179,7 +179,7 @@ def load(
 ) -> list[Problem]:
     """Problems of a split with their gold steps. A larger count only adds problems at the end.
 
-    Raises UserError for an unknown split, difficulty or style, or where a split has fewer distinct
+    Raises UserError for an unknown split, difficulty or style, and if a split has fewer distinct
     stories than asked for.
     """
     counts = {"train": train_problems, "dev": dev_problems, "test": test_problems}
@@ -257,7 +257,7 @@ def _story(rng: random.Random, level: Difficulty) -> _Story:
 
 
 def _operand(rng: random.Random, operation: str, value: int, level: Difficulty) -> int | None:
-    """A number for which the operation stays in range, or None where a draw does not."""
+    """A random number with which the value stays in range, or None if it does not."""
     if operation == "half":
         n = 2
     elif operation == "%":
@@ -343,9 +343,9 @@ def equation(operation: str, value: int, n: int) -> str:
 def in_words(
     equation: str, value: int, result: int, event: str, names: tuple[str, str, str]
 ) -> str:
-    """The long solution: what was known, the event's sentence, the equation, what is known now.
+    """The long solution: the value before, the event's sentence, the equation, the value after.
 
-    `names` are who has it before and after, and what is counted.
+    `names` are the owners before and after, and the counted things.
 
     >>> in_words("4 - 3 = 1", 4, 1, "3 of the books break.", ("Kim", "Kim", "books"))
     'Kim has 4 books. 3 of the books break. That makes 4 - 3 = 1. Now Kim has 1 books.'

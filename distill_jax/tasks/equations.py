@@ -14,7 +14,7 @@ from distill_jax.text.exact_values import format_value
 OPERATIONS = ("+", "-", "*", "/")
 
 _NUMBER = re.compile(r"-?[0-9]{1,30}(?:\.([0-9]{1,30}))?")
-_FLOAT_DECIMALS = 10  # more than these were written by a computer: 0.16666666666666666
+_FLOAT_DECIMALS = 10  # a computer wrote longer ones: 0.16666666666666666
 _LARGEST_DENOMINATOR = 1000
 
 
@@ -30,7 +30,7 @@ class Solved(NamedTuple):
 def solve_infix(equation: str) -> Solved:
     """Solve `( ( 4.0 - 2.0 ) + 3.0 )`: parentheses around every operation, spaces around tokens.
 
-    Raises ValueError where it is something else, and for a division by zero.
+    Raises ValueError if it is something else, and for a division by zero.
     """
     stack: list[Solved | str] = []
     for token in equation.split():
@@ -54,7 +54,7 @@ def solve_infix(equation: str) -> Solved:
 def solve_prefix(equation: str, numbers: Sequence[Fraction]) -> Solved:
     """Solve `- number0 * number1 2.0` with the values of number0 and so on.
 
-    Raises ValueError where it is something else, and for a division by zero.
+    Raises ValueError if it is something else, and for a division by zero.
     """
     stack: list[Solved] = []
     for token in reversed(equation.split()):

@@ -1,4 +1,4 @@
-"""Problems with the gold annotations that the data has for them."""
+"""Adds the data's gold annotations to problems."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
@@ -12,9 +12,9 @@ def with_gold(
 ) -> list[Problem]:
     """The problems, each with that of the annotations of `read` that has its id.
 
-    If `read` raises a UserError they come without: gold that is missing or damaged is a mistake
-    only if it is needed. Whoever needs it calls the task's load_annotations(), which says what is
-    wrong.
+    If `read` raises a UserError, they have no gold, because missing or damaged gold is a mistake
+    only if it is needed. Code that needs it calls the task's load_annotations(), which raises the
+    error.
     """
     try:
         gold = {annotation.id: annotation for annotation in read()}

@@ -1,12 +1,13 @@
 """Grading final answers, shared by all tasks.
 
-Every grader returns four scores, because the score of one extractor is not the score:
+Every grader returns four scores, because each extractor gives another one:
 
 - strict, flexible: the two extractors of lm-evaluation-harness, task gsm8k version 3, for
   comparison with published figures. Both compare strings.
 - fine_tune_cot: the two-way rule of Ho et al. (text/cleansing.py).
-- normalised: the headline. An answer that equals the known one letter for letter is right; else
-  both are read in the same way. docs/evaluating.md says what was decided for doubtful inputs.
+- normalised: the headline. An answer that equals the known one letter for letter is right;
+otherwise both are read in the same way. docs/evaluating.md lists the decisions about doubtful
+inputs.
 """
 
 import re
@@ -29,7 +30,7 @@ from distill_jax.text.formats import MARKER
 from distill_jax.text.quantities import same_around
 from distill_jax.text.text_answers import text_key
 
-# The import path of these for tasks outside the package, too.
+# Tasks outside the package also import these from here.
 __all__ = [
     "MARKER",
     "extract_numbers",
@@ -53,10 +54,10 @@ def grade_number(completion: str, answer: str, *, cleansed_as_text: bool = True)
     https://github.com/EleutherAI/lm-evaluation-harness/blob/main/lm_eval/tasks/gsm8k/gsm8k.yaml
     "fine_tune_cot" compares strings too, or without `cleansed_as_text` floats.
     "normalised" compares exact values: the one number in the rest of the line after the last
-    `####`, or without a marker the last number of the completion. What stands around it is
-    compared too if both sides have it: `5 kg` is `5` and `5 kilograms`, and not `5 g`. A line with
-    several numbers or a badly grouped one (`1,23`, `7 7 7`) holds no answer, an equation
-    (`9 * 2 = 18`) holds its result if it is true. `50%` equals `50`, not `0.5`.
+    `####`, or without a marker the last number of the completion. The words around it
+    are compared too if both sides have some: `5 kg` equals `5` and `5 kilograms`, but not `5 g`. A
+    line with several numbers or a badly grouped one (`1,23`, `7 7 7`) has no answer; a true
+    equation (`9 * 2 = 18`) has its result as the answer. `50%` equals `50`, not `0.5`.
 
     If `answer` is not a number, this is `grade_text` with these strict and flexible scores. Never
     raises.
@@ -81,7 +82,7 @@ def grade_number(completion: str, answer: str, *, cleansed_as_text: bool = True)
 
 
 def read_number(completion: str) -> str | None:
-    """The final answer as `grade_number` reads it; None if it is no number."""
+    """The final answer as `grade_number` reads it; None if it is not a number."""
     found = final_quantity(completion)
     return None if found is None else format_value(found.value)
 
@@ -90,7 +91,7 @@ def grade_yes_no(completion: str, answer: str) -> Grade:
     """Grade a completion whose final answer is yes or no (true and false mean the same).
 
     strict: the first `#### yes` or `#### no`; flexible: the last such word anywhere; normalised:
-    what is said after the last `####`, or without a marker what is said last in the last line.
+    the answer after the last `####`, or without a marker the last one in the last line.
     `not true` says no; `no idea` and `yes or no` say nothing (text/yes_no.py).
     """
     words, prediction = yes_no_words(completion), read_yes_no(completion)
@@ -117,10 +118,10 @@ def read_yes_no(completion: str) -> str | None:
 def grade_text(completion: str, answer: str) -> Grade:
     """Grade a completion whose final answer is text.
 
-    strict wants it to the letter after the first `#### `, flexible anywhere in the last line.
-    normalised compares what stands after the last `####`, or else the last line, without regard to
+    strict needs it letter for letter after the first `#### `, flexible anywhere in the last line.
+    normalised compares the text after the last `####`, or else the last line, without regard to
     case, white space, a full stop at the end, quotes, bold, parentheses around it, and how its
-    characters are written. The prediction is as it was written. Never raises.
+    characters are written. The prediction is the text as written. Never raises.
     """
     first = re.search(rf"{MARKER} (.*)", completion)
     gold = " ".join(answer.split()).casefold()

@@ -18,15 +18,17 @@ needs the extra [math].
 """
 
 import difflib
+import functools
 import math
 import pathlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from distill_jax.errors import NoSplit, UserError
-from distill_jax.records import Annotation, Grade, Problem, Step, read_json_lines
-from distill_jax.tasks.gold import with_gold
+from distill_jax.records import Annotation, Grade, Problem, Step, count_lines, json_lines
+from distill_jax.tasks.gold import gold_of, with_gold
 from distill_jax.tasks.grading import (
     MARKER,
     grade_number,
@@ -40,16 +42,17 @@ from distill_jax.tasks.math_answers import check_installed, grade_math, math_lin
 from distill_jax.text import yes_no
 from distill_jax.text.answer_extractors import final_line, gold_quantity
 from distill_jax.text.exact_values import format_value
+from distill_jax.tracking import progress
 from distill_jax.workdir import local_path
 
 ANNOTATION_ROW = '{"id": "a", "answer": "7", "steps": [{"subquestion": null, "solution": "3+4=7"}]}'
 
 _STEP_FIELDS = ("subquestion", "solution")
 _LISTED = 8  # lines of further bad rows
+_GOLD = {"kind": "gold"}  # one for all: there may be millions
 
 
-_Row = TypeVar("_Row")
-_Read = TypeVar("_Read")
+_Made = TypeVar("_Made")
 
 ROW = '{"question": "What is 3 + 4?", "answer": 7}'
 
@@ -76,12 +79,28 @@ IMPORTED = {
 def load(split: str, *, directory: str, answers: str = "plain") -> list[Problem]:
     """The problems of `<directory>/<split>.jsonl`; `answers` says how `grade` compares them.
 
-    Raises UserError for another kind of answers, if what it needs is missing, and, naming file,
-    line and field, for whatever does not fit the description above and for ids that occur twice.
+    Their gold annotations are those of `load_annotations`, if these can be read. Raises UserError
+    for another kind of answers, if what it needs is missing, and, naming file, line and field, for
+    whatever does not fit the description above and for ids that occur twice.
     """
     _check_answers(answers)
-    rows = _read(split, directory)
-    return with_gold([problem for _, _, problem in rows], lambda: _gold(rows, split, directory))
+    path = _folder(directory) / f"{split}{_ANNOTATIONS}"
+    if path.exists():
+        read = _read(split, directory, _no_gold)
+        return with_gold(read.problems, lambda: _from_file(path, read))
+    damaged = False
+
+    def gold(where: str, row: dict[str, Any], known: _Known) -> Annotation | None:
+        nonlocal damaged
+        try:
+            return _gold(where, row, known)
+        except UserError:
+            damaged = True
+            return None
+
+    problems = _read(split, directory, gold).problems
+    # Of damaged steps none are given, so that nobody trains on the others without a word.
+    return [replace(problem, gold=None) for problem in problems] if damaged else problems
 
 
 def load_annotations(split: str, *, directory: str, answers: str = "plain") -> list[Annotation]:
@@ -92,25 +111,31 @@ def load_annotations(split: str, *, directory: str, answers: str = "plain") -> l
     file belongs to no problem, or two belong to the same.
     """
     _check_answers(answers)
-    return _gold(_read(split, directory), split, directory)
-
-
-def _gold(
-    problems: list[tuple[str, dict[str, Any], Problem]], split: str, directory: str
-) -> list[Annotation]:
     path = _folder(directory) / f"{split}{_ANNOTATIONS}"
     if path.exists():
-        return _from_file(path, problems)
+        return _from_file(path, _read(split, directory, _no_gold))
+    return gold_of(_read(split, directory, _gold).problems)
 
-    def annotation(where: str, row_of: tuple[dict[str, Any], Problem]) -> Annotation:
-        row, problem = row_of
-        steps = steps_field(row, where)
-        return Annotation(problem.id, problem.question, problem.answer, steps, {"kind": "gold"})
 
-    with_steps = [
-        (where, (row, problem)) for where, row, problem in problems if row.get("steps") is not None
-    ]
-    return read_each(with_steps, annotation)
+class _Known(NamedTuple):
+    """What a problem and its gold annotation have in common."""
+
+    id: str
+    question: str
+    answer: str
+
+
+_GoldReader = Callable[[str, dict[str, Any], _Known], Annotation | None]  # (file:line, row, ...)
+
+
+def _gold(where: str, row: dict[str, Any], known: _Known) -> Annotation | None:
+    if row.get("steps") is None:
+        return None
+    return Annotation(*known, steps_field(row, where), _GOLD)
+
+
+def _no_gold(where: str, row: dict[str, Any], known: _Known) -> Annotation | None:
+    return None
 
 
 def grade(completion: str, answer: str, *, answers: str = "plain") -> Grade:
@@ -160,16 +185,29 @@ def _folder(directory: str) -> pathlib.Path:
     return folder
 
 
-def _read(split: str, directory: str) -> list[tuple[str, dict[str, Any], Problem]]:
-    """(file:line, row, problem) for every row."""
+class _Problems(NamedTuple):
+    """The problems of a file, and the lines they stand in."""
+
+    path: pathlib.Path
+    lines: list[int]
+    problems: list[Problem]
+
+    def places(self) -> Iterator[tuple[str, Problem]]:
+        """(file:line, problem) of all."""
+        for line, problem in zip(self.lines, self.problems, strict=True):
+            yield f"{self.path}:{line}", problem
+
+
+def _read(split: str, directory: str, gold: _GoldReader) -> _Problems:
     path = _folder(directory) / f"{split}.jsonl"
     if not path.is_file():
         names = sorted(p.name for p in path.parent.glob("*.jsonl"))
         splits = [name[: -len(".jsonl")] for name in names if not name.endswith(_ANNOTATIONS)]
         there = f" (splits there: {', '.join(splits)})" if splits else ""
         raise NoSplit(f"{path}: no such file{there}: its rows look like {ROW}")
+    lines: list[int] = []
 
-    def problem(where: str, row: dict[str, Any]) -> tuple[str, dict[str, Any], Problem]:
+    def problem(where: str, line: int, row: dict[str, Any]) -> Problem:
         _name_importer(row, where)
         refuse_misspelt(row, _FIELDS, where)
         attributes = row.get("attributes")
@@ -177,14 +215,16 @@ def _read(split: str, directory: str) -> list[tuple[str, dict[str, Any], Problem
             raise UserError(
                 f"{where}: field 'attributes': an object is expected, not {attributes!r}"
             )
-        identifier = f"jsonl/{split}/{int(where.rpartition(':')[2]) - 1}"
+        identifier = f"jsonl/{split}/{line - 1}"
         if row.get("id") is not None:
             identifier = text_field(row, "id", where)
-        question, answer = text_field(row, "question", where), answer_field(row, where)
-        return where, row, Problem(identifier, question, answer, split, attributes or {})
+        known = _Known(identifier, text_field(row, "question", where), answer_field(row, where))
+        made = Problem(*known, split, attributes or {}, gold(where, row, known))
+        lines.append(line)
+        return made
 
-    result = read_each(_json_lines(path, ROW), problem)
-    refuse_twice((where, problem.id) for where, _, problem in result)
+    result = _Problems(path, lines, _read_each(path, ROW, problem))
+    refuse_twice(result.problems, result.places())
     return result
 
 
@@ -201,35 +241,28 @@ def _name_importer(row: dict[str, Any], where: str) -> None:
             )
 
 
-def _json_lines(path: pathlib.Path, example: str) -> list[tuple[str, dict[str, Any]]]:
-    """(file:line, row) of all rows."""
-    rows = read_json_lines(path)
-    if not rows:
-        raise UserError(f"{path}: empty: its rows look like {example}")
-    return [(f"{path}:{number}", row) for number, row in rows]
-
-
-def _from_file(
-    path: pathlib.Path, problems: list[tuple[str, dict[str, Any], Problem]]
-) -> list[Annotation]:
-    by_id = {problem.id: (where, problem) for where, _, problem in problems}
+def _from_file(path: pathlib.Path, problems: _Problems) -> list[Annotation]:
+    by_id = {problem.id: (where, problem) for where, problem in problems.places()}
     by_question: dict[str, list[Problem]] = {}
-    for _, _, problem in problems:
+    for problem in problems.problems:
         by_question.setdefault(problem.question, []).append(problem)
+    lines: list[int] = []
 
-    def annotation(where: str, row: dict[str, Any]) -> tuple[str, Annotation]:
+    def annotation(where: str, line: int, row: dict[str, Any]) -> Annotation:
         _name_importer(row, where)
         refuse_misspelt(row, _ANNOTATION_FIELDS, where)
         problem = _match(row, where, by_id, by_question)
-        source = row.get("source", {"kind": "gold"})
+        source = row.get("source", _GOLD)
         if not isinstance(source, dict) or not isinstance(source.get("kind"), str):
             raise UserError(f"{where}: field 'source': an object with 'kind' is expected")
         answer, steps = answer_field(row, where), steps_field(row, where)
-        return where, Annotation(problem.id, problem.question, answer, steps, source)
+        lines.append(line)
+        return Annotation(problem.id, problem.question, answer, steps, source)
 
-    result = read_each(_json_lines(path, ANNOTATION_ROW), annotation)
-    refuse_twice((where, annotation.id) for where, annotation in result)
-    return [annotation for _, annotation in result]
+    found = _read_each(path, ANNOTATION_ROW, annotation)
+    places = ((f"{path}:{line}", each) for line, each in zip(lines, found, strict=True))
+    refuse_twice(found, places)
+    return found
 
 
 def _match(
@@ -259,22 +292,27 @@ def _match(
     return found[0]
 
 
-def read_each(rows: Iterable[tuple[str, _Row]], read: Callable[[str, _Row], _Read]) -> list[_Read]:
-    """`read(where, row)` of all (where, row), `where` as file:line.
+def _read_each(
+    path: pathlib.Path, example: str, read: Callable[[str, int, dict[str, Any]], _Made]
+) -> list[_Made]:
+    """`read(file:line, line, row)` of all rows of a file, of which there must be one.
 
     Raises UserError for the first row that is refused, with the lines of the others: a file is
     mended once, not once per row.
     """
-    results: list[_Read] = []
-    refused: list[tuple[str, UserError]] = []
-    for where, row in rows:
+    results: list[_Made] = []
+    refused: list[tuple[int, UserError]] = []
+    rows = progress.each(json_lines(path), f"reading {path.name}", count_lines(path))
+    for line, row in rows:
         try:
-            results.append(read(where, row))
+            results.append(read(f"{path}:{line}", line, row))
         except UserError as error:
-            refused.append((where, error))
+            refused.append((line, error))
     if not refused:
+        if not results:
+            raise UserError(f"{path}: empty: its rows look like {example}")
         return results
-    lines = [where.rpartition(":")[2] for where, _ in refused[1:]]
+    lines = [str(line) for line, _ in refused[1:]]
     if len(lines) > _LISTED:
         lines[_LISTED:] = [f"{len(lines) - _LISTED} more"]
     first = str(refused[0][1])
@@ -283,13 +321,21 @@ def read_each(rows: Iterable[tuple[str, _Row]], read: Callable[[str, _Row], _Rea
 
 def refuse_misspelt(row: dict[str, Any], known: tuple[str, ...], where: str) -> None:
     """Raise UserError for a field that nobody reads and that looks like one that is missing."""
-    missing = [name for name in known if name not in row]
-    for field in row:
+    if (found := _misspelt(tuple(row), known)) is not None:
+        field, meant = found
+        raise UserError(
+            f"{where}: field {field!r} is not read: write {meant!r}, or give it another name"
+        )
+
+
+@functools.lru_cache(maxsize=1024)  # the rows of a file have the same few sets of fields
+def _misspelt(fields: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, str] | None:
+    missing = [name for name in known if name not in fields]
+    for field in fields:
         close = difflib.get_close_matches(field.lower(), missing, n=1, cutoff=0.85)
         if field not in known and close:
-            raise UserError(
-                f"{where}: field {field!r} is not read: write {close[0]!r}, or give it another name"
-            )
+            return field, close[0]
+    return None
 
 
 def answer_field(row: dict[str, Any], where: str) -> str:
@@ -335,12 +381,17 @@ def text_field(row: dict[str, Any], field: str, where: str, expected: str = "tex
     return value.strip()
 
 
-def refuse_twice(ids: Iterable[tuple[str, str]]) -> None:
+def refuse_twice(
+    records: Sequence[Problem | Annotation], places: Iterable[tuple[str, Problem | Annotation]]
+) -> None:
+    """Raise UserError for an id that occurs twice; `places` are the same, with their file:line."""
+    if len({record.id for record in records}) == len(records):
+        return
     first: dict[str, str] = {}
-    for where, identifier in ids:
-        if identifier in first:
+    for where, record in places:
+        if record.id in first:
             raise UserError(
-                f"{where}: id {identifier!r} occurs twice, first in {first[identifier]}: "
+                f"{where}: id {record.id!r} occurs twice, first in {first[record.id]}: "
                 "ids must be unique"
             )
-        first[identifier] = where
+        first[record.id] = where

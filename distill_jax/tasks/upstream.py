@@ -30,7 +30,7 @@ def folder(directory: str, files: str) -> pathlib.Path:
 def json_rows(path: pathlib.Path, url: str) -> list[Row]:
     """The objects of a file that holds one JSON list; `url` is where it can be had.
 
-    Raises UserError where the file is missing or not a list of objects.
+    Raises UserError if the file is missing or not a list of objects.
     """
     try:
         rows = json.loads(_text(path, url))
@@ -49,7 +49,7 @@ def json_rows(path: pathlib.Path, url: str) -> list[Row]:
 def csv_rows(path: pathlib.Path, url: str) -> list[Row]:
     """The rows of a CSV file with a header; `url` is where it can be had.
 
-    Raises UserError where the file is missing, empty or not CSV.
+    Raises UserError if the file is missing, empty or not CSV.
     """
     reader = csv.DictReader(io.StringIO(_text(path, url)), strict=True)
     rows = []
@@ -67,7 +67,7 @@ def csv_rows(path: pathlib.Path, url: str) -> list[Row]:
 def hub_rows(hub_id: str, files: str) -> list[Row]:
     """The rows of all splits of a data set on the Hub, one split after the other.
 
-    Raises UserError where it cannot be loaded, naming the `files` that would do instead.
+    Raises UserError if it cannot be loaded, naming the `files` that would do instead.
     """
     import datasets  # takes seconds, and is not needed with a directory
 
@@ -95,7 +95,7 @@ def text_field(row: dict[str, Any], field: str, where: str, url: str) -> str:
 
 
 def choose(value: str, choices: Sequence[str], what: str) -> None:
-    """Raise UserError where `value` is none of the `choices`; `what` begins the message."""
+    """Raise UserError if `value` is none of the `choices`; `what` begins the message."""
     if value not in choices:
         raise UserError(f"{what} {value!r}: choose {' or '.join(choices)}")
 

@@ -1,4 +1,4 @@
-"""Asks a teacher about many problems at a time; every answer is in the cache when it is there."""
+"""Asks a teacher about many problems at a time; each answer is cached as soon as it arrives."""
 
 import asyncio
 import datetime
@@ -17,7 +17,7 @@ _LOOK_EVERY_S = 0.2  # whether a signal has come
 
 
 class Replies(NamedTuple):
-    """What the cache holds of one conversation.
+    """The cached part of one conversation.
 
     texts     replies in order, cut at stop texts
     missing   the request whose answer is missing, or None if the conversation is over
@@ -30,7 +30,7 @@ class Replies(NamedTuple):
 
 
 class Usage:
-    """What was sent and received in this run."""
+    """Counts of what was sent and received in this run."""
 
     def __init__(self) -> None:
         self.answers = self.requests = self.prompt_tokens = self.completion_tokens = 0
@@ -39,7 +39,7 @@ class Usage:
 def cached_replies(
     conversation: Conversation, cache: AnswerCache, question: Question, sample: int
 ) -> Replies:
-    """As much of a conversation as the cache holds."""
+    """The part of a conversation that is in the cache."""
     texts: list[str] = []
     answers: list[dict[str, Any]] = []
     while (request := conversation.next_request(question, texts)) is not None:
@@ -63,8 +63,8 @@ class Asking:
         say: Callable[[str], None],
         update: Callable[[int, Usage], None],
     ):
-        """`answer_tokens`: about how long an answer will be, for the tokens per minute. `say` hears
-        of requests that time out, `update` how many samples are done."""
+        """`answer_tokens`: about how long an answer will be, for the tokens per minute. `say` is
+        called with messages about time-outs, `update` with the number of samples that are done."""
         # The SDK takes half a second to import, and nothing else needs it.
         from distill_jax.teacher.client import AskingFailed, Client
 
@@ -77,11 +77,11 @@ class Asking:
         self._done = 0
 
     def run(self, questions: Sequence[Question], samples: int) -> None:
-        """Ask whatever the cache does not hold yet.
+        """Ask for everything that is not in the cache yet.
 
-        Raises PeerGone and UserError as Client.ask does, and Interrupted after a signal; what was
-        answered by then is in the cache. After a UserError nothing more is sent, and what was sent
-        already is waited for: it may have to be paid for.
+        Raises PeerGone and UserError like Client.ask, and Interrupted after a signal; the answers
+        so far are in the cache. After a UserError nothing more is sent, but requests that were
+        already sent are waited for, because they may cost money.
         """
         with errors.signals_deferred():
             asyncio.run(self._all(questions, samples))
@@ -95,7 +95,7 @@ class Asking:
             while len(waiting) > 1:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
-                    task.result()  # raises what ended it
+                    task.result()  # raises the error that ended it
                 if watch in done:
                     return
         except errors.UserError:

@@ -7,8 +7,8 @@ One JSON object per line; a file per model:
      "time": "2026-11-25T10:00:00+00:00", "request": {"model": ..., "messages": [...],
      "temperature": 0.7, ...}, "sample": 0, "prompt": "gsm8k/socratic", "prompt_hash": "..."}
 
-An answer is found by its request and sample index, whatever the limit on its length was: a complete
-answer is no longer cut off. Answers that are not complete (cut off at max_tokens, stopped by a
+An answer is found by its request and sample index, whatever the limit on its length was, because a
+complete answer was not cut off. Answers that are not complete (cut off at max_tokens, stopped by a
 content filter, empty) are kept for the record, and never used.
 """
 
@@ -32,10 +32,10 @@ _LIMITS = (
 
 
 def cache_key(request: dict[str, Any], sample: int) -> str:
-    """SHA-256 of what decides a complete answer, and of which of several samples it is.
+    """SHA-256 of everything that a complete answer depends on, and of the number of the sample.
 
-    That is all that is sent but for the limit on the length. In chats the stop texts do not count
-    either: replies are cut here, and earlier releases sent them.
+    That is everything that is sent, except the limit on the length. In chats the stop texts do not
+    count either, because replies are cut here, and only earlier releases sent them.
     """
     ignored = (*_LIMITS, "stop") if "messages" in request else _LIMITS
     kept = {name: value for name, value in request.items() if name not in ignored}
@@ -46,7 +46,7 @@ def cache_key(request: dict[str, Any], sample: int) -> str:
 class AnswerCache:
     """The answers of one model. A context manager: the file is locked inside.
 
-    Only the places of the answers are held in memory, some 100 bytes each.
+    Only the places of the answers are in memory, about 100 bytes each.
     """
 
     def __init__(self, directory: str, model: str, say: Callable[[str], None]):
@@ -62,7 +62,7 @@ class AnswerCache:
         """Raises UserError if the directory cannot be written to, or another process has it."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            # Unbuffered: what is written survives the death of this process.
+            # Unbuffered, so that written answers survive if this process is killed.
             self._file = open(self.path, "a+b", buffering=0)
         except OSError as error:
             reason = error.strerror or type(error).__name__
@@ -117,7 +117,7 @@ class AnswerCache:
     def _note(self, answer: dict[str, Any], place: int) -> None:
         """Remember where a complete answer is.
 
-        A later one takes the place of an earlier one, unless its finish_reason says that it is cut
+        A later one replaces an earlier one, unless its finish_reason says that it is cut
         off or there is no text: earlier releases called such answers complete.
         """
         if not answer["complete"]:
@@ -133,7 +133,8 @@ class AnswerCache:
         with open(self.path, "rb") as file:
             for line in file:
                 if not line.endswith(b"\n"):
-                    # The writer was killed in the middle of it: the next line must not follow it.
+                    # The writer was killed in the middle of it; the next line must not be appended
+                    # to it.
                     self._file.truncate(place)
                     self._say(f"{self.path}: the last line was torn and is removed")
                     break
@@ -143,4 +144,4 @@ class AnswerCache:
                     damaged += 1
                 place += len(line)
         if damaged:
-            self._say(f"{self.path}: {damaged} damaged lines are passed over (asked for again)")
+            self._say(f"{self.path}: {damaged} damaged lines are skipped (and asked for again)")

@@ -1,7 +1,7 @@
-"""One request to an OpenAI-compatible server, until it is answered or given up.
+"""Sends a request to an OpenAI-compatible server until it is answered or given up.
 
-Nothing is assumed of a server but one text per request: `n`, `seed`, `stop` and `response_format`
-are ignored by some, so that several samples are several requests and texts are cut here.
+The only assumption about a server is one text per request. Some ignore `n`, `seed`, `stop` and
+`response_format`, so several samples are several requests, and texts are cut here.
 """
 
 import asyncio
@@ -20,19 +20,21 @@ from distill_jax.teacher.pace import Pace
 from distill_jax.teacher.response import NoAnswer, Written, one_line, read_response
 from distill_jax.teacher.settings import NO_KEY, TeacherSettings
 
-# Variables that the HTTP library reads, whatever their case.
+# Variables that the HTTP library reads, in any case.
 _FOR_CONNECTIONS = (
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"),
 )
-LONGEST_WAIT_S = 600.0  # that a server may ask for
+LONGEST_WAIT_S = 600.0  # the longest wait that a server may ask for
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0  # between attempts
-_UNASKED_REFUSALS = 3  # so many requests refused or not understood, none answered: a wrong config
-_REFUSALS_IN_A_ROW = 10  # after answers: the server has changed its mind about all of them
-_GONE_AFTER = 5  # so many questions in a row during none of which any was answered
-_SAY_EVERY_S = 1.0  # requests sent together time out together
+_UNASKED_REFUSALS = (
+    3  # so many requests refused or not understood, and none answered: the config is wrong
+)
+_REFUSALS_IN_A_ROW = 10  # the same after answers: the server now refuses all of them
+_GONE_AFTER = 5  # so many questions in a row failed, and no other was answered meanwhile
+_SAY_EVERY_S = 1.0  # requests that were sent together time out together
 
-# An account that is used up is 402 with most, and something else with codes and words with some:
+# For an account that is used up, most servers send 402; some send other codes with these words:
 # https://platform.openai.com/docs/guides/error-codes (429 insufficient_quota)
 _NO_CREDIT_CODES = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
 _NO_CREDIT = re.compile(
@@ -59,7 +61,7 @@ class Answer(NamedTuple):
 
 
 class AskingFailed(Exception):
-    """This one request was not answered, after all attempts; others may be."""
+    """This request was not answered after all attempts; others may be answered."""
 
     def __init__(self, reason: str, detail: str):
         super().__init__(detail)
@@ -67,7 +69,7 @@ class AskingFailed(Exception):
 
 
 class _Passing(Exception):
-    """What may be better at the next attempt. `wait_s`: what the server asked to wait, or None."""
+    """A failure that may pass. `wait_s`: how long the server asked to wait, or None."""
 
     def __init__(self, detail: str, wait_s: float | None = None):
         super().__init__(detail)
@@ -83,7 +85,7 @@ class _TimedOut(_Passing):
 
 
 class _NotUnderstood(_Passing):
-    """Status 200 with something that is no answer."""
+    """Status 200 with something that is not an answer."""
 
 
 def _connections(settings: TeacherSettings) -> openai.AsyncOpenAI:
@@ -111,14 +113,14 @@ def _connections(settings: TeacherSettings) -> openai.AsyncOpenAI:
 
 
 class Client:
-    """Sends requests, as fast as it may; tries again what may pass.
+    """Sends requests as fast as allowed, and repeats those whose failure may pass.
 
-    `requests` counts all that were sent, at most 1 + settings.retries per question; `waiting` those
-    that are sent and not answered yet.
+    `requests` counts all requests, at most 1 + settings.retries per question; `waiting` counts
+    those without an answer yet.
     """
 
     def __init__(self, settings: TeacherSettings, say: Callable[[str], None]):
-        """`say` hears of requests that time out."""
+        """`say` is called with messages about time-outs."""
         self._settings, self._say = settings, say
         self._openai = _connections(settings)
         chat, text = self._openai.chat.completions, self._openai.completions
@@ -128,7 +130,9 @@ class Client:
         self._refused = 0  # requests in a row
         self._not_understood = 0
         self._given_up = 0  # questions in a row, see _GONE_AFTER
-        self._wrong: UserError | None = None  # what ended the asking: nothing more is sent
+        self._wrong: UserError | None = (
+            None  # the error that ended the asking; nothing more is sent
+        )
         self.requests = self.waiting = self.answers = 0
 
     async def close(self) -> None:
@@ -167,7 +171,7 @@ class Client:
         if isinstance(last, _NotUnderstood) and not self.answers:
             self._wrong = self._no_openai_server(last)
             return self._wrong
-        # Some questions fail for ever by themselves, and are the last of a run that still wait.
+        # Some questions always fail, and are the last of a run that still wait.
         self._given_up += self._answered_at < began
         unreachable = isinstance(last, _NoConnection) and not self.answers
         if not unreachable and self._given_up < _GONE_AFTER:
@@ -198,12 +202,12 @@ class Client:
             await asyncio.sleep(pause * random.uniform(0.75, 1.25))
 
     def _say_who_waits(self, timed_out: _TimedOut, attempt: int) -> None:
-        """One line for requests that time out together."""
+        """Print one line for requests that time out together."""
         now = time.monotonic()
         if now - self._said_at < _SAY_EVERY_S:
             return
         self._said_at = now
-        waiting = self.waiting + 1  # with the one that has just timed out
+        waiting = self.waiting + 1  # including the one that has just timed out
         self._say(
             f"{timed_out} (attempt {attempt} of {self._settings.retries + 1}): {waiting} "
             f"{'requests wait' if waiting > 1 else 'request waits'}, {self.answers:,} answered so "
@@ -236,7 +240,7 @@ class Client:
             self.waiting -= 1
 
     def _not_an_answer(self, none: NoAnswer) -> Exception:
-        if none.status in (401, 402, 403):  # an error that calls itself one
+        if none.status in (401, 402, 403):  # a body that says that it is an error
             return self._refusal(none.status, str(none), None, None)
         self._not_understood += 1
         passing = _NotUnderstood(f"status 200 with {none}")
@@ -260,7 +264,7 @@ class Client:
             )
         if status in (408, 409, 425, 429) or status >= 500:
             return _Passing(detail, wait_s)
-        # With a key that was good for other requests, 403 is about this one (moderation).
+        # If other requests with this key were answered, 403 is about this request (moderation).
         if status == 401 or (status == 403 and not self.answers):
             return UserError(f"the teacher refuses the key in OPENAI_API_KEY: {detail}")
         self._refused += 1
@@ -274,13 +278,13 @@ class Client:
         return AskingFailed("refused", detail)
 
     def _without_key(self, text: str) -> str:
-        """Some servers repeat the key that they do not know."""
+        """The text without the key, which some servers repeat if they do not know it."""
         key = self._settings.key()
         return text if key == NO_KEY else text.replace(key, "(the key)")
 
 
 def _known_and_extra(request: dict[str, Any]) -> dict[str, Any]:
-    """The request for the SDK: parameters of servers other than OpenAI's go beside the others."""
+    """The request for the SDK, which needs parameters of other servers than OpenAI's separately."""
     known = (
         "model", "messages", "prompt", "temperature", "top_p", "max_tokens",
         "max_completion_tokens", "stop",

@@ -1,7 +1,7 @@
-"""What is asked about one problem: one call, two (zero-shot chain of thought), or turns in a row.
+"""The requests about one problem: one call, two calls (zero-shot chain of thought), or many turns.
 
-Nothing here asks: `next_request` says what is to be sent after the replies so far, so that the same
-code counts what is missing, sends it, and reads it back from the cache.
+Nothing is sent here. `next_request` says what to send after the replies so far, so the same code
+counts missing answers, sends requests, and reads answers from the cache.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,13 +17,13 @@ from distill_jax.teacher.thoughts import Spoken, spans, split_thought, without_m
 from distill_jax.text.formats import MARKER
 from distill_jax.text.transcript import SCHEMES, parse
 
-MAX_TURNS = 32  # of a student that plays both roles; the longest of GSM8K have 22
+MAX_TURNS = 32  # turns of a student that plays both roles; the longest in GSM8K have 22
 
 
 class Question(NamedTuple):
     """A problem as the teacher sees it. `steps` are gold solutions, () if there are none.
 
-    `is_dev`: students will be measured on it, not trained on it.
+    `is_dev`: students are measured on it, and not trained on it.
     """
 
     problem: Problem
@@ -37,13 +37,13 @@ class Conversation:
     def __init__(self, prompt: Prompt, settings: TeacherSettings):
         self.prompt = prompt
         # A chat ends by itself. A stop text in a thought would end the reply there, and OpenAI's
-        # reasoning models refuse them. Turns of students hold no thoughts.
+        # reasoning models refuse them. Turns of students have no thoughts.
         stops = settings.api == "completions" or prompt.format == "turns"
         self._parameters = settings.parameters(prompt.stop if stops else ())
         self._settings = settings
 
     def next_request(self, question: Question, replies: Sequence[str]) -> dict[str, Any] | None:
-        """What is to be sent after `replies`, or None if the conversation is over."""
+        """The request to send after `replies`, or None if the conversation is over."""
         if self._is_over(replies):
             return None
         what = question.problem.question, question.steps, question.problem.answer, replies
@@ -59,7 +59,7 @@ class Conversation:
             return len(replies) == len(self.prompt.calls)
         if not replies:
             return False
-        # An empty turn of the decomposer ends a dialogue; a solution with the mark ends it too.
+        # An empty turn of the decomposer ends a dialogue, and so does a solution with the mark.
         return MARKER in replies[-1] or not replies[-1].strip() or len(replies) >= MAX_TURNS
 
     def cut(self, text: str) -> tuple[str, bool]:
@@ -79,7 +79,7 @@ class Conversation:
         if answer.get("refusal"):
             return "refused", one_line(answer["refusal"])
         text, was_cut = self.cut(answer["text"])
-        # A server that ignores `stop` goes on after the reply until its tokens are used up.
+        # A server that ignores `stop` continues after the reply until its tokens are used up.
         reason = None if was_cut else incomplete(answer["finish_reason"])
         spoken = self._spoken(text)
         if reason is None and not spoken.closed:
@@ -91,8 +91,8 @@ class Conversation:
     def read(self, answers: Sequence[Mapping[str, Any]]) -> Reply:
         """Steps and answer of a conversation that is over, from rows of the cache.
 
-        With config.teacher.reasoning=steps the steps are what was thought in the first reply that
-        has thoughts, if any has.
+        With config.teacher.reasoning=steps, the steps are the thought of the first reply that has
+        one, if any does.
         """
         replies = [self._spoken(self.cut(answer["text"])[0]) for answer in answers]
         reply = self._read_said([spoken.said for spoken in replies])
@@ -105,7 +105,8 @@ class Conversation:
         return with_thought(reply, next(filter(None, thoughts), ""))
 
     def unread(self, answers: Sequence[Mapping[str, Any]]) -> str:
-        """What else there is if steps or answer are missing: thoughts, if they were dropped."""
+        """A hint if steps or answer are missing: the length of the thoughts, if they were
+        dropped."""
         if self._settings.reasoning == "steps":
             return ""
         thoughts = [
@@ -117,7 +118,7 @@ class Conversation:
         return f"{count} characters of thoughts were dropped ({remedy})" if count else ""
 
     def _spoken(self, text: str) -> Spoken:
-        if self.prompt.format == "turns":  # written by a student, which does not think
+        if self.prompt.format == "turns":  # written by a student, which has no thoughts
             return Spoken("", text, True)
         return split_thought(text)
 

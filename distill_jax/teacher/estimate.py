@@ -1,4 +1,4 @@
-"""What a teacher will be asked and what it will cost, before anything is sent."""
+"""How many requests there will be and what they will cost, before anything is sent."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ from distill_jax.teacher.token_count import request_tokens
 
 @dataclasses.dataclass
 class Estimate:
-    """Counted over all samples of all questions. Tokens are estimates, but for `measured`.
+    """Counts over all samples of all questions. Tokens are estimates, except `measured`.
 
     samples        how many there are in all, and how many of them have all their answers already
-    calls          that are left; of prompts with open end (a student's turns) the least
+    calls          that are left; the least number if the end is open (a student's turns)
     dev_calls      those of them that are about dev problems; the others are for training
     prompt_tokens  of those calls, by token_count.py, corrected by what cached answers had
     answer_tokens  of one answer: the mean of cached ones, else None
@@ -84,7 +84,7 @@ def estimate(
 
 
 def show(request: dict) -> str:
-    """A request as a person reads it: every message whole, under its role."""
+    """A request in readable form: every message, under its role."""
     if "prompt" in request:
         return request["prompt"]
     return "\n".join(

@@ -1,8 +1,8 @@
 """The final answer at the end of a text that a model wrote.
 
-Read are `#### 72`, `\\boxed{72}`, `The answer is 72.`, `Final answer: 72` and `Answer: 72`. The
-last `####` counts, wherever it stands, and else the last `\\boxed{}`; the others count only at the
-end of the text, where nothing but good wishes may follow.
+These forms are read: `#### 72`, `\\boxed{72}`, `The answer is 72.`, `Final answer: 72` and
+`Answer: 72`. The last `####` counts, wherever it is; if there is none, the last `\\boxed{}`. The
+others count only at the end of the text, before closing phrases.
 """
 
 import re
@@ -12,9 +12,9 @@ from distill_jax.teacher.answer_text import LONGEST_ANSWER, answer_text
 from distill_jax.teacher.sentences import sentence_spans
 from distill_jax.text.formats import MARKER
 
-_WINDOW = 2000  # characters of the last line in which its last sentences are looked for
+_WINDOW = 2000  # the last sentences are looked for in so many characters of the last line
 _BOX = "\\boxed{"
-# A heading of Markdown, `#### Step 2`, is no answer.
+# A heading of Markdown, `#### Step 2`, is not an answer.
 _HEADING = re.compile(
     r"#{4,6}[^\w\n]*+(?:(?:(?:step|part|(?:sub[- ]?)?question|q|problem)s?|answer|solution) *"
     r"#?[0-9]|(?:step|part|(?:sub[- ]?)?question|problem)s?[^\w\n]*(?:\n|$)|"
@@ -40,9 +40,9 @@ _BARE = re.compile(r"\W*answer\W*", re.IGNORECASE)
 class Ending(NamedTuple):
     """A text taken apart.
 
-    body    the text without what only states the answer, and without `####` in it
+    body    the text without the parts that only state the answer, and without `####`
     answer  one line of text, or None
-    said    what `body` lost, as text that can stand for a solution: `The answer is 72.`, `72`
+    said    the removed part, as text that can be used as a solution: `The answer is 72.`, `72`
     """
 
     body: str
@@ -55,13 +55,13 @@ def split_answer(text: str, *, bare_label: bool = True) -> Ending:
 
     A sentence that says more than the answer stays in the body: one with a reason in front
     (`Since 1 < 5, the answer is no`) or a calculation in it (`The answer is 48 + 24 = 72`).
-    `bare_label` False: `Answer: 72` is no final answer, since solutions are labelled so.
+    `bare_label` False: `Answer: 72` is not a final answer, because solutions have this label.
     """
     text, boxed = _unbox(_trimmed(text))
     start = text.rfind("\n") + 1
     mark = _last_mark(text)
     ending = None
-    if mark < start:  # the last line holds no mark, so that it may be a label or a sentence
+    if mark < start:  # the last line has no mark, so it may be a label or a sentence
         ending = _from_label(text, start, bare_label) or _from_sentence(text, start, bare_label)
     if ending is None and mark >= 0:
         ending = _from_mark(text, mark)
@@ -74,7 +74,7 @@ def split_answer(text: str, *, bare_label: bool = True) -> Ending:
 
 
 def _trimmed(text: str) -> str:
-    """Without closing lines that hold no letter or digit, and without `Let me know if ...!`"""
+    """Without closing lines that have no letter or digit, and without `Let me know if ...!`"""
     lines = text.split("\n")
     while lines:
         last = _without_good_wishes(lines.pop())
@@ -94,7 +94,7 @@ def _without_good_wishes(line: str) -> str:
 
 
 def _last_mark(text: str) -> int:
-    """Where the last `####` stands that is no heading, or -1."""
+    """The place of the last `####` that is not a heading, or -1."""
     place = text.rfind(MARKER)
     while place >= 0:
         while place and text[place - 1] == "#":
@@ -160,13 +160,13 @@ def _from_box(text: str, place: int, content: str) -> Ending | None:
     start = text.rfind("\n", 0, place) + 1
     end = text.find("\n", place)
     line = text[start : end if end >= 0 else len(text)]
-    if answer_text(line) == answer:  # nothing but the box
+    if answer_text(line) == answer:  # only the box
         return _ending(text[:start], answer, content)
     return Ending(text[:start] + line, answer, line)
 
 
 def _ending(body: str, answer: str, value: str) -> Ending:
-    """The label goes, but a calculation behind it stays: `#### 48 + 24 = 72`."""
+    """Removes the label, but not a calculation after it: `#### 48 + 24 = 72`."""
     value = value.strip(" *_")
     body = body.rstrip()
     return Ending(f"{body}\n{value}".strip() if "=" in value else body, answer, value)
@@ -187,7 +187,7 @@ def _unbox(text: str) -> tuple[str, tuple[int, str] | None]:
 
 
 def without_marks(body: str) -> str:
-    """No `####` is left: earlier answers go with their mark, headings lose it."""
+    """Without `####`: earlier answers are removed with their mark, headings lose it."""
     if MARKER not in body:
         return body.strip()
     lines = []

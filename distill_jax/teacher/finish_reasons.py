@@ -1,7 +1,7 @@
 """Whether an answer is complete, by the finish_reason that came with it.
 
-Only what is known to be complete is trained on. Every server may have words of its own for an
-answer that was cut off, and half an answer looks like a whole one.
+Only answers that are known to be complete are trained on. Each server may have its own words for an
+answer that was cut off, and half an answer can look like a whole one.
 """
 
 # Compared in small letters.
@@ -28,7 +28,7 @@ _REASON_OF = {word: reason for reason, words in _REASONS.items() for word in wor
 def incomplete(finish_reason: str) -> str | None:
     """Why an answer is not used, as a reason of rejection; None if it is complete.
 
-    "" is what a server says that says nothing (or null): that is not known to be complete.
+    "" means that the server gives no reason (or null); then the answer may be incomplete.
 
     >>> incomplete("stop"), incomplete("MAX_TOKENS"), incomplete("abort"), incomplete("")
     (None, 'truncated', 'not finished', 'not finished')

@@ -1,4 +1,4 @@
-"""Labels such as `Q:` and `**Answer 1:**` in a reply, and what a text is without markup."""
+"""Labels such as `Q:` and `**Answer 1:**` in a reply, and text without markup."""
 
 import dataclasses
 import re
@@ -17,7 +17,7 @@ class Pair(NamedTuple):
 
 
 def _label(words: str, letter: str) -> str:
-    """A label with its number, where it has one, as the group. A number may stand for the colon."""
+    """A label; its number, if it has one, is the group. A number may replace the colon."""
     return (
         rf"(?:{words}[ ]?|(?-i:{letter})(?=[0-9(:\uff1a]))"
         r"(?:\#?\(?([0-9]{1,3})(?:[.-][0-9]{1,2})?[a-d]?\)?)?"
@@ -54,7 +54,7 @@ def without_bold(text: str) -> str:
 
 
 def plain(text: str, *, question: bool = False) -> str:
-    """A subquestion (on one line) or a solution without markup, bullets and labels in front."""
+    """A subquestion (on one line) or a solution, without markup, bullets and labels."""
     lines = (_italic(line.strip()) for line in without_marks(without_bold(text)).split("\n"))
     text = (" " if question else "\n").join(line for line in lines if re.search(r"\w", line))
     opening = _OPENING_OF_QUESTION if question else _OPENING_OF_SOLUTION
@@ -69,13 +69,13 @@ class _Open:
 
 
 def pairs_from_labels(text: str, *, final: bool) -> tuple[list[Pair], str | None] | None:
-    """(pairs, final answer) of a labelled text, None where no line begins with a question's label.
+    """(pairs, final answer) of a labelled text, None if no line begins with a question's label.
 
     `final`: a second solution of the last question, `Answer: 72`, is read as the final answer. A
     solution belongs to the question with its number, or else to the one above it.
     """
     found: list[_Open] = []
-    below: list[str] = []  # where a line without a label belongs
+    below: list[str] = []  # the part that a line without a label belongs to
     for line in _labelled_lines(text):
         if label := _QUESTION_LINE.match(line):
             below = [line[label.end() :]]
@@ -95,7 +95,7 @@ def pairs_from_labels(text: str, *, final: bool) -> tuple[list[Pair], str | None
 
 
 def _labelled_lines(text: str) -> Iterator[str]:
-    """Lines with at most one label, which stands at the beginning."""
+    """Lines with at most one label, at the beginning."""
     for line in text.split("\n"):
         label = _QUESTION_LINE.match(line) or _SOLUTION_LINE.match(line)
         behind = label.end() if label else 0
@@ -107,7 +107,7 @@ def _labelled_lines(text: str) -> Iterator[str]:
 def _owner(found: list[_Open], number: str | None) -> _Open | None:
     if number is None or found[-1].number in (None, number):
         return found[-1]
-    # All questions may stand above all solutions.
+    # All questions may come before all solutions.
     return next((each for each in reversed(found) if each.number == number), None)
 
 

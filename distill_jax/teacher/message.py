@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-# Where servers put what was thought: vLLM, SGLang, llama.cpp and DeepSeek; OpenRouter, Groq, Ollama
-# and newer vLLM; files.
+# The fields in which servers send thoughts: vLLM, SGLang, llama.cpp and DeepSeek; OpenRouter, Groq,
+# Ollama and newer vLLM; files.
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
 
 
@@ -17,10 +17,10 @@ class Message(NamedTuple):
 
 
 def read_message(message: Mapping[str, Any], content: str = "content") -> Message:
-    """The text, what was thought beside it, and the words of a refusal.
+    """The text, the thought beside it, and the words of a refusal.
 
-    The field `content` holds text, or a list of parts: {"type": "text", "text": ...} is text,
-    {"type": "thinking" or "reasoning", ...} was thought, other parts (images) are left out.
+    The field `content` is text, or a list of parts: {"type": "text", "text": ...} is text,
+    {"type": "thinking" or "reasoning", ...} is a thought, other parts (images) are left out.
 
     >>> read_message({"content": [{"type": "text", "text": "4 + 5 = 9"}], "reasoning": "Hm."})
     Message(text='4 + 5 = 9', reasoning='Hm.', refusal='')
@@ -47,7 +47,7 @@ def read_content(value: Any) -> Message:
 
 
 def read_reasoning(row: Mapping[str, Any]) -> str:
-    """What was thought, if a field of its own holds it."""
+    """The thought, if it has its own field."""
     found = (
         "".join(text for kind, text in _parts(row.get(field)) if kind != "refusal")
         for field in _REASONING_FIELDS
@@ -61,7 +61,7 @@ def _parts(value: Any) -> Iterable[tuple[str, str]]:
         yield "text", value
     elif isinstance(value, list):
         for each in value:
-            if isinstance(each, str | dict):  # no list in a list: it could be deep
+            if isinstance(each, str | dict):  # no lists inside lists, which could be deep
                 yield from _parts(each)
     elif isinstance(value, dict):
         kind = str(value.get("type", "text"))
@@ -74,7 +74,7 @@ def _parts(value: Any) -> Iterable[tuple[str, str]]:
 
 
 def _text_of(part: Mapping[str, Any], *fields: str) -> str:
-    """The text in the first of these fields that is there; a list's texts follow each other."""
+    """The text in the first of these fields that exists; the texts of a list are joined."""
     value = next((part[field] for field in fields if part.get(field)), "")
     if isinstance(value, list):
         texts = [each.get("text") if isinstance(each, dict) else each for each in value]

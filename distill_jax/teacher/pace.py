@@ -1,14 +1,14 @@
-"""How fast requests may be sent: evenly over the minute, and not at all while told to wait."""
+"""How fast requests may be sent: evenly over the minute, and not while the server asks to wait."""
 
 import asyncio
 import time
 
 
 class Pace:
-    """Requests and tokens per minute; 0 = as many as come.
+    """Requests and tokens per minute; 0 = no limit.
 
-    Evenly spaced instead of in bursts, so that no minute, wherever a server lets it begin, holds
-    more than is allowed.
+    Requests are evenly spaced, not in bursts, so that no minute has too many, whenever a server
+    lets it begin.
     """
 
     def __init__(self, requests_per_minute: int, tokens_per_minute: int):
@@ -25,10 +25,12 @@ class Pace:
             self._next = mine + max(self._gap, tokens * self._seconds_per_token)
             if mine > now:
                 await asyncio.sleep(mine - now)
-            # Told to wait in the meantime: queue again, or all who wait would go at once.
+            # The server has asked to wait meanwhile: queue again; otherwise all would be sent at
+            # once.
             if time.monotonic() >= self._closed_until:
                 return
 
     def wait(self, seconds: float) -> None:
-        """Nobody sends for so long: the server said so (429 with retry-after)."""
+        """Send nothing for so many seconds, because the server asked for it (429 with
+        retry-after)."""
         self._closed_until = max(self._closed_until, time.monotonic() + seconds)

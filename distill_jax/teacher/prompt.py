@@ -1,4 +1,4 @@
-r"""The prompts a teacher is asked with: text files of this package, or a user's own.
+r"""The prompts for a teacher: text files of this package, or the user's own.
 
 `prompts/<task>/<kind>.txt`, or else `prompts/generic/<kind>.txt`. A prompt file is UTF-8 text in
 sections, each below a line that begins with `===`:
@@ -20,16 +20,16 @@ sections, each below a line that begins with `===`:
     === stop
     \nProblem:
 
-format     how the replies are read: pairs of `Q: ` and `A: ` lines, or a chain of steps, both with
-           a last line `#### 10`; or turns: the students of this project, which are called again
-           with what they wrote until a reply holds `####`
+format     how the replies are read: `pairs` of `Q: ` and `A: ` lines, or a `chain` of steps, both
+           with a last line `#### 10`; or `turns`, for students of this project, which are called
+           again with their own text until a reply contains `####`
 system     instructions; may be missing
-user       with the assistant's reply below it an exemplar, as plain text. The last one is a jinja2
+user       an exemplar, as plain text, with the assistant's reply below it. The last one is a jinja2
            template (https://jinja.palletsprojects.com) of `question`, `steps` (a sequence of texts,
-           empty where no solution is known) and, inside of `{% if steps %}`, `answer`
-assistant  `{{ reply }}` alone ends a call: the user section below it is what the next call adds,
-           without variables
-stop       a reply is cut where one of these lines occurs in it; `\n` is a new line; may be missing
+           empty if no solution is known) and, inside `{% if steps %}`, `answer`
+assistant  `{{ reply }}` alone ends a call; the user section below it is the text that the next call
+           adds, without variables
+stop       a reply is cut at the first of these lines; `\n` is a new line; may be missing
 """
 
 import dataclasses
@@ -51,10 +51,10 @@ from distill_jax.records import shorten
 from distill_jax.text.tokenizer import END_OF_TURN
 from distill_jax.workdir import local_path
 
-GENERIC = "generic"  # the folder of what tasks have no file of their own for
+GENERIC = "generic"  # the folder of prompts for tasks without their own file
 
 _FOLDER = pathlib.Path(__file__).with_name("prompts")
-_HIDDEN = "\ue000"  # an answer that no template writes of itself: a character for private use
+_HIDDEN = "\ue000"  # an answer that no template contains: a character for private use
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Prompt:
     format    how replies are read: "pairs", "chain" or "turns"
     system    instructions, or ""
     examples  (user, assistant) texts
-    calls     what the user says in each call; only the first one has variables
+    calls     the user's message in each call; only the first one has variables
     stop      texts where a reply is to be cut
     """
 
@@ -81,14 +81,15 @@ class Prompt:
     def messages(
         self, question: str, steps: Sequence[str], answer: str, replies: Sequence[str]
     ) -> list[dict[str, str]]:
-        """What is sent to a chat server after `replies`: dicts with "role" and "content".
+        """The messages for a chat server after `replies`: dicts with "role" and "content".
 
-        Roles alternate and the last one is the user, since the chat templates of some models
+        Roles alternate, and the last one is the user, because the chat templates of some models
         refuse anything else (https://github.com/microsoft/autogen/issues/5965), and some servers
         continue a last message of the assistant instead of answering it
-        (https://github.com/ggml-org/llama.cpp/pull/13608). In turns, where a student speaks to
-        itself, the roles are therefore given from the end backwards, and a question that would
-        become the assistant's is the system's; the students' own chat template ignores roles.
+        (https://github.com/ggml-org/llama.cpp/pull/13608). With the format
+        turns, a student speaks to itself; so roles are assigned backwards from the end, and if the
+        question would be the assistant's, it is the system's. The students' own chat template
+        ignores roles.
         """
         said = self._said(question, steps, answer, replies)
         if self.format == "turns":
@@ -100,10 +101,10 @@ class Prompt:
         return system + _messages(itertools.cycle(("user", "assistant")), texts)
 
     def text(self, question: str, steps: Sequence[str], answer: str, replies: Sequence[str]) -> str:
-        """What is sent to a server of plain completions after `replies`.
+        """The text for a server of plain completions after `replies`.
 
-        Instructions, exemplars and the question are parted by empty lines. A reply begins on a
-        line of its own where those of exemplars do, and else right behind the question.
+        Empty lines separate instructions, exemplars and the question. A reply begins on a new line
+        if those of exemplars do; otherwise directly after the question.
         """
         first, *later = self._said(question, steps, answer, replies)
         if self.format == "turns":
@@ -115,10 +116,11 @@ class Prompt:
         return "\n\n".join(blocks) + "".join(f"{reply}\n{call}" for reply, call in calls)
 
     def whole_reply(self, replies: Sequence[str]) -> str:
-        """What is to be read of the replies to all calls, with what was said between them."""
+        """The text to read: the replies to all calls, with the messages between them."""
         whole = replies[0]
         for call, reply in zip(self.calls[1:], replies[1:], strict=True):
-            # A chat model does not begin with the space of a completion, and "is72" is no number.
+            # A chat model does not begin with a space as a completion does, and "is72" is not a
+            # number.
             space = "" if reply[:1].isspace() else " "
             whole += f"\n{call.render()}{space}{reply}"
         return whole
@@ -126,7 +128,8 @@ class Prompt:
     def _said(
         self, question: str, steps: Sequence[str], answer: str, replies: Sequence[str]
     ) -> list[str]:
-        """The first call and what came after it: replies, and calls between them but for turns."""
+        """The first call and the text after it: replies, and the calls between them (not for
+        turns)."""
         try:
             said = [self.calls[0].render(question=question, steps=tuple(steps), answer=answer)]
         except Exception as error:  # a user's expressions may raise anything
@@ -135,7 +138,7 @@ class Prompt:
             where = f"{self.name}:{lines[-1]}" if lines else self.name
             raise UserError(
                 f"{where}: the template fails for the question {shorten(question)!r} with "
-                f"{len(steps)} steps ({error}): it is to work for any question and number of steps"
+                f"{len(steps)} steps ({error}): it must work for any question and number of steps"
             ) from None
         if self.format == "turns":
             return [*said, *replies]
@@ -150,10 +153,11 @@ def kinds() -> list[str]:
 
 
 def load_prompt(kind_or_path: str, task: str) -> Prompt:
-    """A prompt of this package by its kind, or any by its path, which holds a `/` or ends in .txt.
+    """A prompt of this package by its kind, or any prompt by its path, which has a `/` or ends in
+    .txt.
 
-    `task` is the last part of the task's module name; what it has no file for is generic. Raises
-    UserError naming file and line for whatever does not fit the description in py.
+    `task` is the last part of the task's module name; without a file for it, the generic one is
+    used. Raises UserError naming file and line for whatever does not fit the description in py.
     """
     if "/" in kind_or_path or kind_or_path.endswith(".txt"):
         path, name = local_path(kind_or_path, "config.teacher.prompt"), kind_or_path
@@ -185,8 +189,8 @@ def _try_out(prompt: Prompt) -> None:
     prompt.messages("question", ("step",), "answer", ())
     if _HIDDEN in prompt.messages("question", (), _HIDDEN, ())[-1]["content"]:
         raise UserError(
-            f"{prompt.name}: the answer is shown where no steps are, and a teacher that is told it "
-            "proves nothing by giving it: put it inside of {% if steps %}"
+            f"{prompt.name}: the answer is shown even without steps, and the right answer of a "
+            "teacher that was told it proves nothing: put it inside {% if steps %}"
         )
 
 
@@ -201,14 +205,14 @@ _DIALOGUE = ("user", "assistant")
 _VARIABLES = ("question", "steps", "answer")
 _REPLY = re.compile(r"\{\{\s*reply\s*\}\}")
 
-# A user's template is a file that someone may have sent: it can compute, but reach nothing.
+# A user's template may come from somebody else: it can compute, but not access anything.
 _ENVIRONMENT = jinja2.sandbox.ImmutableSandboxedEnvironment(
     undefined=jinja2.StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True
 )
 
 
 class PromptFile(NamedTuple):
-    """What a file says; the fields are described in `prompt.Prompt`."""
+    """The contents of a file; `prompt.Prompt` describes the fields."""
 
     format: str
     system: str
@@ -269,7 +273,7 @@ def _sections(name: str, lines: Sequence[str]) -> list[_Section]:
     starts = [number for number, line in enumerate(lines) if line.startswith("===")]
     first = next((number for number, line in enumerate(lines) if line.strip()), 0)
     if first not in starts:
-        raise UserError(f"{name}:{first + 1}: a section is to begin here, such as `=== format`")
+        raise UserError(f"{name}:{first + 1}: a section must begin here, such as `=== format`")
     sections = []
     for start, end in itertools.pairwise([*starts, len(lines)]):
         title = lines[start][3:].strip()
@@ -304,12 +308,12 @@ def _split(
     for section, due in zip(dialogue, itertools.cycle(_DIALOGUE), strict=False):
         if section.name != due:
             raise UserError(
-                f"{name}:{section.line}: a section {due!r} is due before this one: user and "
-                "assistant are to alternate, the user first"
+                f"{name}:{section.line}: a section {due!r} must come before this one: user "
+                "and assistant alternate, the user first"
             )
     if len(dialogue) % 2 == 0:
         raise UserError(
-            f"{name}: the last section of user and assistant is to be `=== user`, the template of "
+            f"{name}: the last section of user and assistant must be `=== user`, the template of "
             "the question: add it"
         )
     replies = range(1, len(dialogue), 2)
@@ -326,7 +330,7 @@ def _split(
 
 
 def _template(name: str, section: _Section, known: Sequence[str]) -> jinja2.Template:
-    # A comment of as many lines as stand above: jinja2 then counts lines as the file does.
+    # A comment with as many lines as are above it, so that jinja2 counts lines as in the file.
     source = "{#" + "\n" * (section.line - 1) + "#}" + section.text
     try:
         tree = _ENVIRONMENT.parse(source)

@@ -1,13 +1,13 @@
-"""Reads what a teacher wrote: subquestions with their solutions, or the steps of a chain.
+"""Reads a teacher's reply: subquestions with their solutions, or the steps of a chain.
 
-The format that is asked for is
+Prompts ask for this format:
 
     Q: How many clips did she sell in May?
     A: She sold 48/2 = <<48/2=24>>24 clips in May.
     #### 24
 
-and models write it in many ways; `parse_pairs` says which of them are read. Nothing is evaluated
-but arithmetic, by text/calculator.py. Nothing here raises, and all of it is linear in the text.
+Models write it in many ways; `parse_pairs` says which of them are read. Only arithmetic is
+evaluated, by text/calculator.py. Nothing here raises, and everything is linear in the text.
 """
 
 import dataclasses
@@ -55,7 +55,7 @@ class Reply:
 def parse_pairs(text: str) -> Reply:
     """Pairs of a subquestion and its solution, and the final answer (see final_answer.py).
 
-    Read are, in this order of preference:
+    These forms are read, in this order of preference:
 
     - JSON: a list, or an object with "steps", of {"subquestion" or "question", "solution" or
       "answer"}; also in a fence and with words around it
@@ -65,9 +65,9 @@ def parse_pairs(text: str) -> Reply:
     - lines `question ** solution`, as in GSM8K
     - running text and numbered questions, as `parse_dialogue` reads them
 
-    What was thought (`<think>...</think>` and the other marks of teacher/thoughts.py) is dropped; a
-    thought that is never closed leaves nothing to read. A question without a solution is left out.
-    What only states the final answer is removed, unless the last question has no other solution:
+    Thoughts (`<think>...</think>` and the other marks of teacher/thoughts.py) are dropped; after a
+    thought that is never closed, nothing is read. A question without a solution is left out. Text
+    that only states the final answer is removed, unless the last question has no other solution:
     then it is `The answer is 72.`, and `72` for `#### 72`. A last solution that is only a number,
     yes or no is the final answer too.
     """
@@ -77,8 +77,8 @@ def parse_pairs(text: str) -> Reply:
 def parse_dialogue(text: str) -> Reply:
     """Pairs of running text in which questions and answers alternate, and the final answer.
 
-    Every sentence that ends in a question mark asks; what follows up to the next one answers.
-    Questions in a row are one. What stands before the first question is left out.
+    Every sentence that ends in a question mark is a question; the text up to the next one is its
+    answer. Questions in a row are one. Text before the first question is left out.
     """
     ending = split_answer(without_bold(_FENCE.sub("", _visible(text))))
     body = _NEXT_QUESTION.sub(lambda match: match[0].rstrip(" ") + "\n", ending.body)
@@ -122,8 +122,8 @@ def parse_turns(turns: Sequence[str]) -> Reply | None:
 def parse_chain(text: str) -> Reply:
     """One step per line that is not empty, as it is written, and the final answer.
 
-    Without thinking, fences, lines of mere punctuation, an opening such as `Sure! Here is my
-    solution:`, and what only states the final answer.
+    Thoughts, fences, lines with only punctuation, an opening such as `Sure! Here is my solution:`,
+    and text that only states the final answer are left out.
     """
     ending = split_answer(_FENCE.sub("", _visible(text)))
     lines = [line.strip() for line in ending.body.split("\n") if re.search(r"\w", line)]
@@ -133,9 +133,9 @@ def parse_chain(text: str) -> Reply:
 
 
 def with_thought(reply: Reply, thought: str) -> Reply:
-    """The reply with what was thought before it as its steps, one per line.
+    """The reply with the thought before it as its steps, one per line.
 
-    The answer is the one that was said, or else the thought's. A reply without a thought stays.
+    The answer is that of the reply, or else the thought's. A reply without a thought stays.
     """
     chain = parse_chain(thought)
     return Reply(chain.steps, reply.answer or chain.answer) if chain.steps else reply
@@ -150,7 +150,7 @@ def has_pairs(text: str) -> bool:
 
 
 def _marked(text: str) -> Reply | None:
-    """The pairs of all styles but running text; None where it is none of them."""
+    """The pairs of all styles but running text; None if it is none of them."""
     text = _visible(text)
     found = _json_value(text)
     if found is not None:
@@ -171,7 +171,7 @@ def _marked(text: str) -> Reply | None:
 
 
 def _visible(text: str) -> str:
-    """What was said, without what was thought; "" if the thought is not closed."""
+    """The text without thoughts; "" if the thought is not closed."""
     text = split_thought(text).said.encode("utf-8", "replace").decode()  # no lone surrogates
     text = _BREAK.sub("\n", text)
     return _TAG.sub("", _ANSWER_TAG.sub("Final answer: ", text))
@@ -200,7 +200,7 @@ def _is_question(sentence: str) -> bool:
 
 
 def _json_value(text: str) -> tuple[Any, str] | None:
-    """(the first JSON value that holds pairs, the text below it), or None."""
+    """(the first JSON value with pairs, the text below it), or None."""
     for start in sorted(text.find(bracket) for bracket in "[{"):
         try:
             value, end = json.JSONDecoder().raw_decode(text, max(start, 0))
@@ -230,7 +230,7 @@ def _from_json(value: Any, below: str) -> Reply:
 
 
 def _field(row: dict[str, Any], *names: str) -> str:
-    """The first of these fields that holds text or a number, as text."""
+    """The first of these fields that has text or a number, as text."""
     for name in names:
         value = row.get(name)
         if isinstance(value, bool):

@@ -7,7 +7,7 @@ from distill_jax.teacher.message import Message, read_message
 
 
 class NoAnswer(Exception):
-    """A body with status 200 that is no answer. `status`: the one it gives itself, 0 if none."""
+    """A body with status 200 that is not an answer. `status`: the one in the body, or 0."""
 
     def __init__(self, detail: str, status: int = 0):
         super().__init__(detail)
@@ -18,9 +18,9 @@ class Written(NamedTuple):
     """An answer as a server gives it.
 
     text               "" if there is none: finish_reason or refusal says why
-    reasoning          what was thought, if the server gives it in a field of its own
-    refusal            the model's words, if it refuses in a field of its own
-    finish_reason      "stop", "length", ... as the server says; "" if it says nothing
+    reasoning          the thought, if the server gives it in a separate field
+    refusal            the model's words, if it refuses in a separate field
+    finish_reason      "stop", "length", ... as the server says; "" if there is none
     prompt_tokens      and completion_tokens: as the server counts; 0 if it does not
     """
 
@@ -33,10 +33,10 @@ class Written(NamedTuple):
 
 
 def read_response(body: bytes) -> Written:
-    """What is in a body of the chat or of the completions interface.
+    """The answer in a body of the chat or of the completions interface.
 
-    An answer without text is one: it is not asked for again. Raises NoAnswer for everything else:
-    HTML, an error, no choices, half a body.
+    An answer without text is an answer, and is not asked for again. Raises NoAnswer for everything
+    else: HTML, an error, no choices, half a body.
     """
     try:
         answer = json.loads(body)

@@ -15,7 +15,7 @@ _OPENER = re.compile(
     r"\s*(?:How|What|Which|Who|Whose|When|Where|Why|Is|Are|Was|Were|Do|Does|Did|Can|Could|Would|"
     r"The|This|That|There|It|He|She|They|We|So|Then|Thus|Therefore|Hence|In|If|For|After|Now|A)\b"
 )
-_NUMBERING = re.compile(r"\s*\(?[0-9]{1,3}\.")  # `2.` in front of what it numbers
+_NUMBERING = re.compile(r"\s*\(?[0-9]{1,3}\.")  # `2.` before the text that it numbers
 _LOOK_BACK = 16  # characters, more than any of the abbreviations has
 
 
@@ -45,7 +45,7 @@ def _ends(text: str, start: int, match: re.Match[str]) -> bool:
     if mark[0] != "." or small:
         return not small or mark[-1] == "?"
     if end - start <= _LOOK_BACK and _NUMBERING.fullmatch(text, start, end):
-        return "?" in text[max(0, start - 2) : start]  # `How many? 72.` is no numbering
+        return "?" in text[max(0, start - 2) : start]  # `How many? 72.` is not a numbering
     before = text[max(start, end - _LOOK_BACK) : end]
     if _TITLE.search(before):
         return False

@@ -1,4 +1,4 @@
-"""What config.teacher says."""
+"""The keys of config.teacher."""
 
 import dataclasses
 import json
@@ -10,15 +10,15 @@ from distill_jax.errors import UserError
 from distill_jax.settings import ranges
 
 OPENAI = "https://api.openai.com/v1"
-NO_KEY = "none"  # what servers get that need no key
+NO_KEY = "none"  # sent to servers that need no key
 LEFT_OUT = -1.0  # a temperature or top_p that is not sent
 
 
 class Spending(NamedTuple):
-    """How far a command may go in asking a teacher.
+    """Whether a command may ask a teacher.
 
     allowed  whether at all; if not, only what is in the cache is used
-    yes      without asking the person at the terminal
+    yes      without confirmation at the terminal
     """
 
     allowed: bool = False
@@ -53,7 +53,7 @@ class TeacherSettings:
     cache_dir: str
 
     def url(self) -> str:
-        """Where the server is: the config's, or else the environment's, or else OpenAI's.
+        """The server's address: the config's, or else the environment's, or else OpenAI's.
 
         Raises UserError if that is not an address.
         """
@@ -72,9 +72,9 @@ class TeacherSettings:
         return urllib.parse.urlunsplit((parts.scheme, host, parts.path, "", ""))
 
     def key(self) -> str:
-        """OPENAI_API_KEY without white space around it. Servers other than OpenAI's may do without.
+        """OPENAI_API_KEY without white space around it. Servers other than OpenAI's may need none.
 
-        Raises UserError if there is none for OpenAI's, and if no HTTP header can hold it.
+        Raises UserError if OpenAI's server has none, and if it cannot be in an HTTP header.
         """
         key = os.environ.get("OPENAI_API_KEY", "").strip()
         if not key and self.url().startswith(OPENAI):
@@ -90,9 +90,9 @@ class TeacherSettings:
         return key or NO_KEY
 
     def parameters(self, stop: tuple[str, ...]) -> dict[str, Any]:
-        """What is sent along with every request.
+        """The parameters of every request.
 
-        Raises UserError if `extra` is not a JSON object, or holds what has a key of its own.
+        Raises UserError if `extra` is not a JSON object, or has a name that has its own key.
         """
         drawn = {"temperature": self.temperature, "top_p": self.top_p}
         parameters: dict[str, Any] = {
@@ -117,7 +117,7 @@ class TeacherSettings:
         if taken:
             raise UserError(
                 f"config.teacher.extra holds {', '.join(taken)}: set the keys of config.teacher "
-                "instead (samples are requests of their own; answers are not streamed)"
+                "instead (each sample is a separate request; answers are not streamed)"
             )
         return extra
 

@@ -1,4 +1,4 @@
-"""What a model thought before it spoke, told apart from what it said.
+"""Separates the thoughts of a model from its reply.
 
 Models mark their reasoning in their own ways, and not every server takes it out of the text:
 
@@ -13,7 +13,7 @@ Models mark their reasoning in their own ways, and not every server takes it out
                                                            harmony (gpt-oss); without its special
                                                            tokens: analysis...assistantfinal...
 
-An opening mark may be part of the prompt, so that only the closing one is in the text. All of it is
+An opening mark may be part of the prompt; then only the closing one is in the text. Everything is
 linear in the text.
 """
 
@@ -45,7 +45,7 @@ _CONTROL = re.compile(
 
 
 class Span(NamedTuple):
-    """text[start:end] without the marks around it, and whether it was thought."""
+    """text[start:end] without the marks around it, and whether it is a thought."""
 
     start: int
     end: int
@@ -53,7 +53,7 @@ class Span(NamedTuple):
 
 
 class Spoken(NamedTuple):
-    """A text taken apart. `closed` is False if its thought never ends: then nothing was said."""
+    """The parts of a text. `closed` is False if its thought never ends; then there is no reply."""
 
     thought: str
     said: str
@@ -61,12 +61,12 @@ class Spoken(NamedTuple):
 
 
 def spans(text: str) -> tuple[list[Span], bool]:
-    """(what was thought and what was said, in the order of the text; whether thoughts are closed).
+    """(thoughts and replies, in the order of the text; whether thoughts are closed).
 
-    Everything above a closing mark without an opening one was thought: the prompt opened it.
+    Everything before a closing mark without an opening one is a thought: the prompt opened it.
     """
     found: list[Span] = []
-    start, thinking, opened_above = 0, False, 0  # the first so many were thought
+    start, thinking, opened_above = 0, False, 0  # the first so many are thoughts
     for is_close, mark_start, mark_end in _marks(text):
         found.append(Span(start, mark_start, thinking))
         if is_close and not thinking:
@@ -78,7 +78,7 @@ def spans(text: str) -> tuple[list[Span], bool]:
 
 
 def split_thought(text: str) -> Spoken:
-    """What was thought and what was said, both without control tokens such as `<|im_end|>`."""
+    """The thought and the reply, both without control tokens such as `<|im_end|>`."""
     parts, closed = spans(text)
     thought = "\n".join(_clean(text, span) for span in parts if span.is_thought)
     said = "".join(_clean(text, span) for span in parts if not span.is_thought)
@@ -86,7 +86,7 @@ def split_thought(text: str) -> Spoken:
 
 
 def without_marks(thought: str) -> str:
-    """A thought that came by itself, in a field of its own, without marks in it."""
+    """A thought from a separate field, without the marks in it."""
     return _CONTROL.sub("", _MARK.sub("", thought)).strip()
 
 

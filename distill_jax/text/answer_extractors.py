@@ -1,6 +1,6 @@
-"""Where a completion holds its final answer, after `####` or else at its end, and what it says.
+"""Finds and reads the final answer of a completion: after `####`, or else at its end.
 
-The answer as Ho et al. read it is in text/cleansing.py.
+text/cleansing.py reads answers as Ho et al. do.
 """
 
 import re
@@ -21,10 +21,10 @@ _YES_NO = re.compile(r"\b(yes|no|true|false)\b", re.IGNORECASE)
 _STRICT_YES_NO = re.compile(rf"{MARKER} ((?i:yes|no))\b")
 
 _PLAIN = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,18})?")
-_LONGEST_LINE = 2000  # characters in which more than a number is looked for
-# A remark behind an answer, with numbers of its own: `115 (that is 5 * 23)`.
+_LONGEST_LINE = 2000  # longer lines are not searched for more than a number
+# A remark after an answer, with other numbers: `115 (that is 5 * 23)`.
 _REMARK = re.compile(r"([^()]{0,100}[^()\s]) +\((?=[^()]*[A-Za-z]{2})[^()]*[0-9][^()]*\)[.\s]*")
-# A calculation has space around an operator, or parentheses: `2020-01-02` is none.
+# A calculation has spaces around an operator, or parentheses; `2020-01-02` is not one.
 _CALCULATION = re.compile(r"[0-9] ?[*×÷] ?[0-9(]|[0-9)] [-+*/x×÷] [0-9(]|\([^()]*[-+*/x×÷][^()]*\)")
 _LEADING_ZERO = re.compile(r"(?<![0-9.])0[0-9]")
 # What makes a number a coefficient: `2x^2`, `3x + y`, `5(a - b)`.
@@ -33,7 +33,7 @@ _EQUALS = re.compile(r" ?[=≈] ?")
 
 
 class Quantity(NamedTuple):
-    """A number with the words that stand around it (text/quantities.py)."""
+    """A number with the words around it (text/quantities.py)."""
 
     value: Fraction
     words: list[str]
@@ -53,8 +53,8 @@ def final_text(completion: str) -> str:
 def final_quantity(completion: str) -> Quantity | None:
     """The one number after the last `####`; without a marker the last number of all.
 
-    After a marker an equation (`48 + 24 = 72`) or a calculation (`(84 / 2)`) has the value that it
-    comes to; a false equation has none.
+    After a marker, an equation (`48 + 24 = 72`) or a calculation (`(84 / 2)`) has the value of its
+    result; a false equation has none.
     """
     line = _after_marker(completion)
     if line is not None:
@@ -66,13 +66,13 @@ def final_quantity(completion: str) -> Quantity | None:
     if found is None or found[1].value is None:
         return None
     text, number = found
-    # What stands before it is the sentence that leads to it.
+    # The text before it is the sentence that leads to it.
     after = text[number.end : number.end + _LONGEST_LINE]
     return Quantity(found[1].value, words_around("", after, number.currency))
 
 
 def read_quantity(line: str) -> Quantity | None:
-    """The one number of a line, or what its calculation comes to, with the words around it."""
+    """The one number of a line, or the result of its calculation, with the words around it."""
     if len(line) > _LONGEST_LINE:
         line = line[: _LONGEST_LINE + 1]  # too long to be refused by a number that is cut here
     found = single_number(line)
@@ -103,7 +103,7 @@ def _calculated(text: str) -> Quantity | None:
     if result is None:
         return None
     said = plain_expression(text.replace("≈", "="))
-    # Of a chain the last link must be one that can be checked, and none may be false.
+    # In a chain, the last equation must be one that can be checked, and none may be false.
     if calculator.evaluate(plain_expression(computed[-1])) is None or false_equations(said):
         return None
     return result

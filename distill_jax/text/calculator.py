@@ -1,9 +1,9 @@
-"""The calculator: where a solver writes `<<48/2=`, the value `24` is filled in.
+"""The calculator: if a solver writes `<<48/2=`, the value `24` is filled in.
 
-GSM8K's gold solutions carry such marks, `<<48/2=24>>` (Cobbe et al., 2021, appendix C,
+GSM8K's gold solutions have such marks, `<<48/2=24>>` (Cobbe et al., 2021, appendix C,
 https://arxiv.org/abs/2110.14168), so a student learns to write them. `value` reads an expression
-and never evaluates text as code; `completion` says what is missing at the end of a text; and
-`build_table` makes the automaton over token ids by which a device knows when to ask.
+and never evaluates text as code. `completion` says what is missing at the end of a text.
+`build_table` makes the automaton over token ids with which a device knows when to ask.
 """
 
 import collections
@@ -18,12 +18,12 @@ from distill_jax.text.exact_values import format_value
 
 MAX_LENGTH = 64  # characters of an expression; the longest in GSM8K has 30
 MAX_DEPTH = 16  # open parentheses and signs around a number
-MAX_DIGITS = 12  # of a value as it is written; more is left to the model
+MAX_DIGITS = 12  # of a written value; the model writes longer ones itself
 
 # States of the automaton over characters. A mark ends at `>>`, or with its line.
 OUTSIDE, OUTSIDE_AFTER_LESS, INSIDE, INSIDE_AFTER_GREATER = range(4)
 
-# What is no number becomes a token of one character, which the parser knows or refuses.
+# Other characters become tokens of one character, which the parser knows or refuses.
 _TOKEN = re.compile(r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+|[^ ]", re.DOTALL)
 
 
@@ -31,8 +31,8 @@ class Table(NamedTuple):
     """The automaton over token ids.
 
     next_state  int8 [4, V]  state after a token, by state before it
-    fires       bool [4, V]  `completion` is to be asked: an `=` was read inside a mark that is
-                             still open after the token
+    fires       bool [4, V]  call `completion`: an `=` was read inside a mark that is still open
+                             after the token
     """
 
     next_state: np.ndarray
@@ -47,12 +47,12 @@ def value(expression: str) -> str | None:
     """The exact value of an expression as text: `24`, `-0.5`. Never raises.
 
     Numbers (`7`, `0.25`, `.5`), `+ - * /`, signs, parentheses and spaces. The 27,998 expressions of
-    GSM8K hold nothing else, but for two `//`; `$`, `%`, `,` and `x` do not occur in them, so no
-    meaning is given to those, nor to powers.
+    GSM8K contain nothing else, except two `//`. `$`, `%`, `,` and `x` do not occur in them, so
+    these have no meaning, and neither do powers.
 
-    None, which leaves the value to the model, for whatever is malformed, longer than MAX_LENGTH or
-    deeper than MAX_DEPTH, for a division by zero, for decimals that never end, and for values
-    written with more than MAX_DIGITS digits.
+    None, so that the model writes the value, for expressions that are malformed, longer than
+    MAX_LENGTH or deeper than MAX_DEPTH, for a division by zero, for infinite decimals, and for
+    values with more than MAX_DIGITS digits.
 
     >>> value("2*(3-.5)"), value("1/3"), value("2**3")
     ('5', None, None)
@@ -66,10 +66,10 @@ def value(expression: str) -> str | None:
 
 
 def evaluate(expression: str) -> Fraction | None:
-    """The exact value of an expression, also one whose decimals never end. Never raises.
+    """The exact value of an expression, even if its decimals never end. Never raises.
 
-    None for whatever is malformed, longer than MAX_LENGTH or deeper than MAX_DEPTH, and for a
-    division by zero.
+    None for expressions that are malformed, longer than MAX_LENGTH or deeper than MAX_DEPTH, and
+    for a division by zero.
     """
     if len(expression) > MAX_LENGTH:
         return None
@@ -82,11 +82,11 @@ def evaluate(expression: str) -> Fraction | None:
 
 
 def completion(text: str) -> str | None:
-    """What must be appended to a text that ends in an open mark, `a <<48/2=`, for its value.
+    """The text to append to a text that ends in an open mark, `a <<48/2=`, for its value.
 
-    A beginning of the value may be there already, since GPT-2 has tokens such as `=-`, and so may
-    spaces before it. None where there is nothing to append: no open mark, no `=` yet or several, no
-    value, or another value begun.
+    The beginning of the value may already be there, because GPT-2 has tokens such as `=-`, and so
+    may spaces before it. None if there is nothing to append: no open mark, no `=` yet or several,
+    no value, or another value begun.
 
     >>> completion("a <<48/2="), completion("a <<5-8=-"), completion("a <<48/2=24")
     ('24', '3', None)
@@ -104,8 +104,8 @@ def completion(text: str) -> str | None:
 def build_table(token_texts: Sequence[str]) -> Table:
     """The automaton of a vocabulary; `token_texts[i]` is the text of token i.
 
-    A text starts in OUTSIDE. Wherever `completion` has something to append, the token that brought
-    the `=` has fired; the reverse does not hold, since expressions are not looked at here.
+    A text starts in OUTSIDE. If `completion` has something to append, the token with the `=` has
+    fired; the reverse is not true, because expressions are not read here.
     """
     shape = (4, len(token_texts))
     table = Table(np.zeros(shape, np.int8), np.zeros(shape, bool))
@@ -114,7 +114,7 @@ def build_table(token_texts: Sequence[str]) -> Table:
             state, equals = before, False
             for character in text:
                 state = _next(state, character)
-                # `=>><<` closes the mark whose `=` it holds and opens another.
+                # `=>><<` closes the mark of its `=` and opens another.
                 equals = state >= INSIDE and (equals or character == "=")
             table.next_state[before, token], table.fires[before, token] = state, equals
     return table
@@ -132,7 +132,7 @@ def _next(state: int, character: str) -> int:
     return OUTSIDE_AFTER_LESS if state == OUTSIDE else INSIDE
 
 
-# Recursive descent; each function takes what it reads from the left of `tokens`.
+# Recursive descent; each function removes what it reads from the left of `tokens`.
 def _sum(tokens: collections.deque[str], depth: int) -> Fraction:
     total = _product(tokens, depth)
     while tokens and tokens[0] in "+-":

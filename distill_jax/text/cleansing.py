@@ -1,9 +1,9 @@
-"""The answer as Ho et al. (2022) read it out of a completion: "fine_tune_cot" among the scores.
+"""The answer of a completion as Ho et al. (2022) read it: the score "fine_tune_cot".
 
-Two ways: where the answer is marked, the first candidate behind the first mark; where it is not,
-the last candidate of all. What a candidate is depends on the kind of answer. As in class Evaluator
-of https://github.com/itsnamgyu/reasoning-teacher/blob/main/src/evaluation/evaluator.py, but that
-the mark is `####`: graders read completions in which `-->` has been replaced (text/formats.py).
+If the answer is marked, it is the first candidate after the first mark; if not, the last candidate
+of all. What a candidate is depends on the kind of answer. As in class Evaluator of
+https://github.com/itsnamgyu/reasoning-teacher/blob/main/src/evaluation/evaluator.py, except that
+the mark is `####`: in the completions that graders read, `-->` is replaced (text/formats.py).
 """
 
 import re
@@ -32,13 +32,13 @@ def same_word(completion: str, answer: str) -> bool:
 
 
 def same_text(completion: str, answer: str) -> bool:
-    """Whether the answer is this text, as the paper compares last letters: all that stands behind
-    the mark, or without one all of it, but for quotes, full stops and white space."""
+    """Whether the answer is this text, as the paper compares last letters: all text after the mark,
+    or without a mark the whole text, without quotes, full stops and white space."""
     return _two_ways(completion, whole) == whole(answer)[0]
 
 
 def numbers(text: str) -> list[str]:
-    """Candidates where the answer is a number.
+    """Candidates if the answer is a number.
 
     >>> numbers("1,200 apples cost -3.5 dollars.")
     ['1200', '-3.5']
@@ -47,7 +47,7 @@ def numbers(text: str) -> list[str]:
 
 
 def yes_and_no(text: str) -> list[str]:
-    """Candidates where the answer is yes or no; true and false are none.
+    """Candidates if the answer is yes or no; true and false are not candidates.
 
     >>> yes_and_no("No, the answer: Yes.")
     ['no', 'yes']
@@ -57,7 +57,7 @@ def yes_and_no(text: str) -> list[str]:
 
 
 def whole(text: str) -> list[str]:
-    """The one candidate where the answer is text.
+    """The one candidate if the answer is text.
 
     >>> whole(' "nk".')
     ['nk']

@@ -1,7 +1,7 @@
-"""Exact values out of text: one number by itself, or all numbers of a running text.
+"""Exact values from text: a single number, or all numbers of a running text.
 
-A number is read as the value that it means, or not at all: never a part of it. `3 dozen` is 36,
-`minus 5` is -5, `10^3` is 1000; `2020-01-02`, `10:30`, `5-1/2` and `0x1F` are no numbers.
+A number is read as its whole value or not at all, and never as a part of it. `3 dozen` is 36,
+`minus 5` is -5, `10^3` is 1000; `2020-01-02`, `10:30`, `5-1/2` and `0x1F` are not numbers.
 """
 
 import re
@@ -14,7 +14,7 @@ from distill_jax.text.spelling import plain
 _LONGEST = 2000  # characters
 _MAX_EXPONENT = 1000
 _LIMIT = 10**300  # of numerator and denominator
-_NEAR = 60  # characters around a number in which it is seen whether it is only a part
+_NEAR = 60  # so many characters around a number show whether it is only a part
 
 _SPACE = "[ \u00a0\u2009\u202f]"  # space, no-break space, thin space, narrow no-break space
 _SYMBOL = "$£¥¢฿\u20a0-\u20cf"
@@ -25,7 +25,7 @@ _CODES = (
 
 # Possessive quantifiers and bounded repeats: matching stays linear in the length of the text.
 _PART = r"[0-9]++(?:[eE][-+]?[0-9]++)?+"
-# All that is glued together is one candidate (`1,23`, `2020/12/25`); _value judges it as a whole.
+# Everything without spaces is one candidate (`1,23`, `2020/12/25`); _value judges it as a whole.
 _GLUED = rf"(?:(?<![\w.])\.)?{_PART}(?:(?:[.,/_']|\^[-+]?+){_PART})*+"
 _SPACED = (  # 1 234 567.8
     rf"[1-9][0-9]{{0,2}}(?:{_SPACE}[0-9]{{3}}(?![0-9])){{1,20}}+(?:\.[0-9]++)?+"
@@ -45,7 +45,7 @@ _CURRENCY = (
     rf"(?:(?<![^\W_])(?P<currency>{_CODES}|R[sp]\.?|RM|[Kk]r\.?|Tk|(?:US|CA|AU|NZ|HK|NT|MX|[ACRS])?"
     rf"[{_SYMBOL}]){_SPACE}?(?P<inner_sign>[-+])?)"
 )
-# Digits that belong to a word (`mp3`, `m^2`) are no numbers; the factors of `20x8` are.
+# Digits that belong to a word (`mp3`, `m^2`) are not numbers; the factors of `20x8` are.
 _START = r"(?<![^\W_])(?<!\^)(?<!\^[-+(])(?<![0-9][.,/_'])|(?<=[0-9][xX])"
 _NUMBER = re.compile(
     rf"(?P<sign>(?<![\w)\]}}%^{_SYMBOL}])[-+])?(?:{_CURRENCY}|{_START})"
@@ -108,18 +108,18 @@ _MAY_BE_NEGATIVE = re.compile(
     r"(?:^|[=:(<>≈~,]|\b(?:is|are|was|were|be|equals?|of|to|answer))[ ]*$", re.IGNORECASE
 )
 _SIGN_APART = re.compile(r"-[ \"'(\[{]+$")
-# What may stand before a number that stands by itself.
+# What may come before a single number.
 _NO_WORDS = re.compile(r"[-+ =≈~(\[\"':]*(?:(?:minus|negative) +\(?)?", re.IGNORECASE)
 _SPACED_SLASH = re.compile(r"(?<=[0-9]) ?/ ?(?=[0-9])")
 _SPACED_POWER = re.compile(r"(?<=[0-9]) ?(?:\^|\*\*) ?(?=[-+]?[0-9])")
 
 
 class Number(NamedTuple):
-    """A number in a text: its value, or None if it cannot be read, and what it is made of."""
+    """A number in a text: its value, or None if it cannot be read, and its parts."""
 
     value: Fraction | None
     start: int  # of sign and currency
-    end: int  # behind multiplier and fraction
+    end: int  # after multiplier and fraction
     currency: str  # written before it: "$", "Rs.", ""
 
 
@@ -128,8 +128,8 @@ def parse_value(text: str) -> Fraction | None:
 
     Understands `1,234.5`, `1 234`, `1'234`, `1,00,000`, `-$5`, `minus 5`, `5 km`, `50%` (= 50),
     `1/2`, `5 1/2`, `½`, `3.5e2`, `1.5 × 10^3`, `10³`, `72k`, `1.5 million`, `3 dozen`, LaTeX, and
-    digits of any script. None for anything else: words in front, a second number, bad grouping,
-    what is only a part of a number, division by zero, and values too large to matter (more than
+    digits of any script. None for anything else: words before it, a second number, bad grouping,
+    a part of a number, division by zero, and values too large to matter (more than
     300 digits).
     """
     found = single_number(text)
@@ -140,7 +140,7 @@ def parse_value(text: str) -> Fraction | None:
 
 
 def single_number(text: str) -> tuple[str, Number] | None:
-    """(text as it was read, its one number), whatever words stand around it; None for several."""
+    """(text as it was read, its one number), with any words around it; None for several."""
     text = _SPACED_SLASH.sub("/", _SPACED_POWER.sub("^", plain(text)))
     matches = list(_NUMBER.finditer(text))
     return (text, _whole(text, matches[0])) if len(matches) == 1 else None
@@ -154,19 +154,19 @@ def last_number(text: str) -> tuple[str, Number] | None:
 
 
 def extract_numbers(text: str) -> list[Fraction]:
-    """All numbers of a running text in order; what is badly grouped (`1,23`) is left out.
+    """All numbers of a running text in order, without badly grouped ones (`1,23`).
 
     A space joins digits that look like a thousands group: `$400 000` is one number. Words that
-    multiply are not looked at: `3 dozen` gives 3, with which the text may go on to calculate.
+    multiply are ignored: `3 dozen` gives 3, because the text may calculate with it.
     """
     values = [_value(match) for match in _NUMBER.finditer(plain(text))]
     return [value for value in values if value is not None]
 
 
 def format_value(value: Fraction) -> str:
-    """Canonical text: `7`, `-0.5`, or `1/3` where the decimals never end. No exponents.
+    """Canonical text: `7`, `-0.5`, or `1/3` if the decimals never end. No exponents.
 
-    `parse_value` reads it back as the same value. Raises ValueError where Python refuses to print
+    `parse_value` reads it back as the same value. Raises ValueError if Python refuses to print
     the digits (more than 4300), which no value read by this module has.
     """
     rest, twos, fives = value.denominator, 0, 0
@@ -183,7 +183,7 @@ def format_value(value: Fraction) -> str:
 
 
 def _whole(text: str, match: re.Match[str]) -> Number:
-    """A candidate as an answer: no value if it is only a part of what stands there."""
+    """A candidate as an answer: no value if it is only a part of a larger expression."""
     value, end = _read(text, match)
     start = match.start()
     number = Number(value, start, end, match["currency"] or "")
@@ -199,7 +199,7 @@ def _whole(text: str, match: re.Match[str]) -> Number:
 
 
 def _sign(before: str, match: re.Match[str]) -> int:
-    """-1 or 1 by what stands before a number and its own sign; 0 if that cannot be told."""
+    """-1 or 1, from the text before a number and its own sign; 0 if that is not clear."""
     own = match["sign"] or match["inner_sign"]
     if (word := _SIGN_WORD.search(before)) is not None:
         known = word["word"].lower() == "negative"
@@ -218,7 +218,7 @@ def _hexadecimal(body: str, after: str) -> bool:
 
 
 def _read(text: str, match: re.Match[str]) -> tuple[Fraction | None, int]:
-    """(value, end) of a candidate with its multipliers, whatever stands around it."""
+    """(value, end) of a candidate with its multipliers, without the text around it."""
     value, end = _value(match), match.end()
     if value is None or end == len(text) or text[end] in ".)\n,;":
         return value, end
@@ -253,7 +253,7 @@ def _factor(found: re.Match[str], *, money: bool) -> int | None:
 
 
 def _value(match: re.Match[str]) -> Fraction | None:
-    """The value of a candidate found by _NUMBER, None where it is not well formed."""
+    """The value of a candidate found by _NUMBER, None if it is not well formed."""
     body = match["body"]
     if len(body) > _LONGEST:
         return None

@@ -9,12 +9,12 @@ For the question `Q`, the reasoning `R` and the answer `A`:
     sert_teacher   Question: Q Answer: Let's think step by step.   (as sert)
     chatml         see messages.py     R \\n#### A      #### A
 
-and the end of text behind them (in chatml the end of a message). The second is that of Ho et al.
+and then the end of text (in chatml the end of a message). The second is that of Ho et al.
 (2022), Large Language Models Are Reasoning Teachers, for GPT-2: class Formatter, templates
 ft_cot_token and ft_token, in
 https://github.com/itsnamgyu/reasoning-teacher/blob/main/src/data/format.py. Question, reasoning and
 answer are stripped there, so that ` ###` and ` -->` are one token of GPT-2's each. Prompt and
-target are encoded apart: no token crosses the border. The others are the two prompts of
+target are encoded separately, so no token crosses the border. The others are the two prompts of
 self-enhanced reasoning training (https://arxiv.org/abs/2502.12744): a student learns its own
 reasoning by one, and then a teacher's by the other.
 """
@@ -27,7 +27,7 @@ ANSWER_MARK = f"\n{MARKER} "
 
 @dataclasses.dataclass(frozen=True)
 class TextFormat:
-    """What stands before, between and behind question, reasoning and answer."""
+    """The text before, between and after question, reasoning and answer."""
 
     name: str
     before_question: str
@@ -41,15 +41,15 @@ class TextFormat:
     messages: bool = False  # every turn has a header, see messages.py
 
     def question(self, text: str) -> str:
-        """The text of a prompt, an end of turn aside."""
+        """The text of a prompt, without the end of turn."""
         return f"{self.before_question}{self.trimmed(text)}{self.after_question}"
 
     def trimmed(self, text: str) -> str:
-        """`text` without white space around it, where the format wants that."""
+        """`text` without white space around it, if the format needs that."""
         return text.strip() if self.strips else text
 
     def marked(self, text: str, *, lone: bool) -> str:
-        """What a student wrote, with `####` before the answer: what graders read.
+        """A student's text with `####` before the answer, as graders read it.
 
         `lone`: in answer_only.
 

@@ -1,6 +1,6 @@
 """The tokenizer inside a GGUF file, with the ids that llama.cpp gives.
 
-A GGUF file holds tokens and merges, but only the name of the rule that splits text before them
+A GGUF file has tokens and merges, but only the name of the rule that first splits text
 (`tokenizer.ggml.pre`). The rules are those of `llm_tokenizer_bpe` in llama.cpp's llama-vocab.cpp.
 llama.cpp does not normalise text, so nothing here does.
 """
@@ -32,12 +32,12 @@ _END_OF_TEXT = ("<|endoftext|>", "<|end_of_text|>")
 
 @dataclasses.dataclass(frozen=True)
 class GGUFTokenizer:
-    """A tokenizer and what a GGUF file says of its special tokens; an id is None if it has none.
+    """A tokenizer, and its special tokens in a GGUF file; an id is None if the file has none.
 
     `eos` is what the file calls so: of a chat model usually its end of turn. `special` is
     {id: text} of the control tokens. `adds_bos`, `adds_eos`: whether encoding with special tokens
-    puts `bos` first and `eos` last. `chat_template` is text of the file's author: it is not to be
-    run outside a sandbox.
+    puts `bos` first and `eos` last. The author of the file wrote `chat_template`: run it only in a
+    sandbox.
     """
 
     tokenizer: tokenizers.Tokenizer
@@ -76,10 +76,10 @@ class GGUFTokenizer:
 def read_tokenizer(file: GGUFFile) -> GGUFTokenizer:
     """The tokenizer of `file`.
 
-    Tokens that are marked as unused, and those without text, get no place in the vocabulary: a
-    model has more embedding rows than text can name. Raises UserError for a tokenizer that is not
-    a byte-level BPE, for a splitting rule that is not one of PRE_TOKENIZERS, and for tokens, merges
-    or ids that do not fit together.
+    Tokens that are marked as unused, and those without text, are not in the vocabulary, because a
+    model has more embedding rows than tokens that text can name. Raises UserError for a tokenizer
+    that is not a byte-level BPE, for a splitting rule that is not one of PRE_TOKENIZERS, and for
+    tokens, merges or ids that do not fit together.
     """
     model = file.required("tokenizer.ggml.model", str)
     if model != "gpt2":
@@ -147,7 +147,7 @@ def _byte_level_bpe(
             )
     merges = []
     for merge in file.items("tokenizer.ggml.merges", str):
-        # A merged token may itself hold a space only in vocabularies that are not byte-level.
+        # Only in vocabularies that are not byte-level can a merged token contain a space.
         left, _, right = merge.partition(" ")
         if not {left, right, left + right} <= vocabulary.keys():
             raise UserError(
@@ -160,7 +160,7 @@ def _byte_level_bpe(
     )
     tokenizer.pre_tokenizer = pre_tokenizer(pre)
     tokenizer.decoder = decoders.ByteLevel()
-    # llama.cpp reads user-defined tokens in any text, control tokens only where they are asked for.
+    # llama.cpp reads user-defined tokens in any text, and control tokens only on request.
     for number, kind in enumerate(kinds):
         if kind in (_CONTROL, _USER_DEFINED) and tokens[number]:
             token = tokenizers.AddedToken(

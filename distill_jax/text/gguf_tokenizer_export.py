@@ -1,4 +1,4 @@
-"""A student's tokenizer as llama.cpp wants it in a GGUF file."""
+"""A student's tokenizer in a GGUF file for llama.cpp."""
 
 import json
 import pathlib
@@ -22,9 +22,9 @@ class EndIds(NamedTuple):
 
 
 def pre_tokenizer_name(path: pathlib.Path) -> str:
-    """What llama.cpp calls the way in which the tokenizer.json at `path` splits text.
+    """llama.cpp's name for the rule by which the tokenizer.json at `path` splits text.
 
-    Raises UserError if it has no name for it, if text is normalised other than to NFC (which
+    Raises UserError if llama.cpp has no name for it, if text is normalised other than to NFC (which
     llama.cpp leaves out), or if the model is not a BPE.
     """
     stored = json.loads(path.read_text(encoding="utf-8"))
@@ -48,8 +48,8 @@ def add_tokenizer(
 ) -> None:
     """Add the tokenizer of `directory` (tokenizer.json, its chat template) to gguf's `writer`.
 
-    `size` is the number of rows of the embedding: llama.cpp wants a token for each, so that those
-    without a text become unused ones. Added tokens that are special become control tokens, which
+    `size` is the number of rows of the embedding. llama.cpp needs a token for each, so rows without
+    a text become unused tokens. Added tokens that are special become control tokens, which
     text cannot spell. llama.cpp is told not to add `bos`: a student's rows start with their text.
     Raises UserError as `pre_tokenizer_name` does.
     """
@@ -90,7 +90,7 @@ def _chat_template(directory: pathlib.Path) -> str | None:
 
 
 def _what_splits(rule: Any) -> Any:
-    """A rule out of tokenizer.json without what does not change where text is split."""
+    """A rule of tokenizer.json, without the parts that do not change where text is split."""
     if isinstance(rule, list):
         return [_what_splits(part) for part in rule]
     if isinstance(rule, dict):

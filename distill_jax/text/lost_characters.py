@@ -1,7 +1,7 @@
-"""Characters that a byte-level vocabulary cannot hold, and that vanish when text is encoded.
+"""Characters that a byte-level vocabulary cannot spell, and that are lost when text is encoded.
 
 A byte-level tokenizer can spell any text if its vocabulary has all 256 bytes. SmolLM2's lacks 21
-of them, of which seven occur in valid UTF-8, and drops them without a word.
+of them, of which seven occur in valid UTF-8, and drops them silently.
 """
 
 from collections.abc import Collection
@@ -11,7 +11,7 @@ def byte_letters() -> list[str]:
     """The letter that stands for each of the 256 bytes in a byte-level vocabulary.
 
     From `bytes_to_unicode` of GPT-2's encoder.py: a visible letter of Latin-1 stands for itself,
-    the other bytes, in order, for the letters from U+0100 on.
+    and the letters from U+0100 on stand for the other bytes, in order.
     """
     visible = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = iter(range(0x100, 0x200))
@@ -21,7 +21,7 @@ def byte_letters() -> list[str]:
 class LostCharacters:
     """Says which characters of a text the vocabulary of a byte-level tokenizer loses.
 
-    A text without any costs one pass in C, so that a million texts take about a second.
+    A text without such characters costs one pass in C; a million texts take about a second.
     """
 
     def __init__(self, vocabulary: Collection[str]) -> None:

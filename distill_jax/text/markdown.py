@@ -1,4 +1,5 @@
-"""Text of others in Markdown."""
+"""Puts text that others wrote (models, teachers, users) into Markdown, without markup taking
+effect."""
 
 import html
 import re
@@ -6,7 +7,7 @@ from typing import Any
 
 
 def plain(value: Any) -> str:
-    """Anything as text inside of a line that Markdown and HTML leave alone."""
+    """A value as text inside a line, escaped so that Markdown and HTML show it as it is."""
     escaped = re.sub(r"([\\`*_\[\]|~$:])", r"\\\1", str(value))
     return html.escape(" ".join(escaped.split()), quote=False)
 

@@ -1,4 +1,4 @@
-"""Turns as messages: the headers between them in a format that has some, as ids.
+"""Turns as messages: the ids of the headers between them, in a format that has headers.
 
 In `chatml`, the format of SmolLM2's and Qwen's own chats, without a system message, the prompt and
 the row of a chain are
@@ -6,12 +6,12 @@ the row of a chain are
     <|im_start|>user\\nQ<|im_end|>\\n<|im_start|>assistant\\n                          the prompt
     <|im_start|>user\\nQ<|im_end|>\\n<|im_start|>assistant\\nR\\n#### A<|im_end|>        the row
 
-Its lone role ends a message, as the model does, and not a text. In a dialogue the solver is the
-assistant, and who tells it what to do (planner, decomposer) goes on as the user. The prompt is then
-only the question's message, since not every role need see the first turn; each turn begins with
-its header, which nobody learns and the sampler fills in, and the ender ends the text in a message
-of its own. With `/` for <|im_end|>, `.` for <|endoftext|>, `u` and `s` for the two headers (the
-first of all without the line break) and the steps `a : A` and `b : B`:
+A lone role ends a message, like the model itself, and not a text. In a dialogue the solver is the
+assistant; planner and decomposer, who tell it what to do, are the user. The prompt is then only the
+question's message, because some roles may not see the first turn. Each turn begins with its header,
+which is not learned and which the sampler fills in. The ender ends the text in a separate message.
+With `/` for <|im_end|>, `.` for <|endoftext|>, `u` and `s` for the two headers (the first of all
+without the line break) and the steps `a : A` and `b : B`:
 
     u Q / u a / s A / u b / s B / u .      decomposer and solver who read each other
     its loss ^ ^     .   ^ ^       ^       of the decomposer
@@ -26,7 +26,7 @@ USER, ASSISTANT = "user", "assistant"
 
 
 def around_question(scheme: Scheme, tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
-    """What stands before a question, and behind its end of turn, in every prompt.
+    """The ids before a question, and after its end of turn, in every prompt.
 
     Raises UserError if the tokenizer is not that of a model with such messages.
     """
@@ -37,8 +37,8 @@ def around_question(scheme: Scheme, tokenizer: Tokenizer) -> tuple[list[int], li
 
 
 def openings(scheme: Scheme, tokenizer: Tokenizer) -> tuple[tuple[int, ...], ...]:
-    """By role, what stands between the end of the turn before and what the role writes; () in a
-    format without headers, and for a lone role, whose header belongs to the prompt."""
+    """By role, the ids between the end of the turn before and the role's own text; () in a format
+    without headers, and for a lone role, whose header is part of the prompt."""
     if scheme.alone or not scheme.text_format.messages:
         return ()
     speakers = (ASSISTANT if role == "solver" else USER for role in scheme.roles)
@@ -46,7 +46,8 @@ def openings(scheme: Scheme, tokenizer: Tokenizer) -> tuple[tuple[int, ...], ...
 
 
 def end_marks(scheme: Scheme, tokenizer: Tokenizer) -> tuple[int, int]:
-    """(what passes the turn, what ends the dialogue). A lone role passes no turn."""
+    """(the token that passes the turn, the one that ends the dialogue). A lone role passes no
+    turn."""
     if scheme.alone and scheme.text_format.messages:
         return tokenizer.end_of_text, tokenizer.end_of_turn
     return tokenizer.end_of_turn, tokenizer.end_of_text

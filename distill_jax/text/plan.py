@@ -1,4 +1,4 @@
-"""Plans: what a planner says before the first subquestion, computed from the steps of a solution.
+"""Plans: a planner's text before the first subquestion, computed from the steps of a solution.
 
 As in 2211.12835 (https://github.com/eth-nlped/socratic-generation): the equations that will be
 needed, or only their operators. For the solutions `48/2 = <<48/2=24>>24` and `48 + 24 = 72`:
@@ -18,12 +18,12 @@ _OPERATOR = re.compile(r"(?<=[^-+*/( ]) *([-+*/])")
 
 
 def equations(steps: Sequence[Step]) -> str:
-    """What is computed, without the results; "" where no step holds an equation."""
+    """The expressions, without their results; "" if no step has an equation."""
     return " | ".join(expression for step in steps for expression in expressions(step.solution))
 
 
 def operators(steps: Sequence[Step]) -> str:
-    """The signs of operations alone; "" where no step holds an equation."""
+    """Only the signs of operations; "" if no step has an equation."""
     return " ".join(
         operator
         for step in steps
@@ -33,7 +33,8 @@ def operators(steps: Sequence[Step]) -> str:
 
 
 def expressions(solution: str) -> list[str]:
-    """What a solution computes: its calculator marks say so, or where they do not, its text.
+    """The expressions that a solution computes, from its calculator marks, or without marks from
+    its text.
 
     A mark without an operation, `<<5=5>>`, computes nothing.
 

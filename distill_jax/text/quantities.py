@@ -1,8 +1,8 @@
-"""What stands around a number, and whether two answers mean the same: `5 km` is `5 kilometers`.
+"""The words around a number, and whether two answers mean the same: `5 km` is `5 kilometers`.
 
-Units are never converted. They are compared after case, plural and the table below, which is
-closed; docs/evaluating.md shows it. A word may mean several things (`pound` is money or mass): two
-words are the same if they share a meaning.
+Units are never converted. Case, plural and the spellings in the table below do not matter; no other
+units are the same. docs/evaluating.md shows the table. A word may mean several things (`pound` is
+money or mass): two words are the same if they share a meaning.
 """
 
 import re
@@ -95,7 +95,7 @@ _IRREGULAR = {
     **{"mice": "mouse", "teeth": "tooth", "geese": "goose", "dice": "die", "pence": "penny"},
     **{"halves": "half", "kids": "kid", "kronor": "krona", "kroner": "krone"},
 }
-# Words that say nothing about what is counted.
+# Words that do not say what is counted.
 _FILLERS = frozenset(
     [
         *("a", "an", "the", "of", "in", "all", "total", "altogether", "overall", "final"),
@@ -105,7 +105,7 @@ _FILLERS = frozenset(
         *("answer", "result", "value", "number"),
     ]
 )
-# What stands before a number up to one of these introduces it: `Tom has 5`, `x = 5`, `Total: 5`.
+# The text before a number, up to one of these, introduces it: `Tom has 5`, `x = 5`, `Total: 5`.
 _LEAD_IN = re.compile(
     r".*(?:[=:≈→]|\b(?:is|are|was|were|be|has|have|had|equals?|costs?|needs?|takes?|gets?|gives?|"
     r"makes?|earns?|pays?|spends?|answer)\b)",
@@ -142,10 +142,10 @@ _READINGS = _readings()
 
 
 def same_around(some: Sequence[str], others: Sequence[str]) -> bool:
-    """Whether the words around two equal numbers allow that they mean the same.
+    """Whether two equal numbers can mean the same, by the words around them.
 
-    Both come from `words_around`. Nothing on one side is the same as anything; else one side's
-    words must contain the other's.
+    Both come from `words_around`. If one side has no words, they can; otherwise the words of one
+    side must contain the other's.
 
     >>> same_around(words_around("", "red apples"), words_around("", "apple"))
     True
@@ -181,7 +181,7 @@ def words_around(before: str, after: str, currency: str = "") -> list[str]:
 
 
 def without_unit_powers(text: str) -> str:
-    """A text without the exponents of units of length: `m^2` is no expression.
+    """A text without the exponents of units of length, because `m^2` is not an expression.
 
     >>> without_unit_powers("20 m^2"), without_unit_powers("2x^2")
     ('20 m', '2x^2')
@@ -198,7 +198,7 @@ def _words(text: str) -> list[str]:
     text = text.replace("cubed ", "cubic ").replace("squared ", "square ")
     found = _WORD.findall(text)
     words = [word for word in found if word not in _FILLERS]
-    if found and found[-1] == "in":  # `5 in` is a length, `5 in all` is none
+    if found and found[-1] == "in":  # `5 in` is a length, `5 in all` is not
         words.append("in")
     return _compounds(words)
 
@@ -236,7 +236,7 @@ def _is_measure(word: str) -> bool:
 
 
 def _meanings(word: str) -> frozenset[str]:
-    """What a word or a compound may mean, plurals folded."""
+    """The possible meanings of a word or a compound, in the singular."""
     for separator in ("/", " "):
         if separator in word:
             first, _, last = word.partition(separator)

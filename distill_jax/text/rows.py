@@ -1,8 +1,8 @@
-"""Training rows: what each student reads of a transcript, and where its loss counts.
+"""Training rows: the parts of a transcript that each student reads, and the tokens with a loss.
 
-A role sees what it reads and what it wrote itself. Roles that share student and sight share a
-*view*: one row, one cache, one forward pass. For the question `Q R`, two steps `a : A` and `b : B`
-and end marks `/` (end of turn) and `.` (end of text), the rows of a socratic annotation are
+A role sees the turns that it reads and its own. Roles of one student that see the same turns share
+a *view*: one row, one cache, one forward pass. For the question `Q R`, two steps `a : A` and `b :
+B` and end marks `/` (end of turn) and `.` (end of text), the rows of a socratic annotation are
 
     decomposer reads solver, solver reads decomposer, two students:
         decomposer  Q R / a / A / b / B / .
@@ -19,44 +19,43 @@ and end marks `/` (end of turn) and `.` (end of text), the rows of a socratic an
         its loss              ^ ^     ^ ^     ^
 
 The prompt of sampling, `Q R /`, is a prefix of every row. Only the ender of a scheme writes the
-end of text; the others, and enders between turns, write the end of turn. Where turns have
-headers: messages.py.
+end of text; the others, and enders between turns, write the end of turn. For turns with headers see
+messages.py.
 """
 
+import collections
+import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+import functools
+import itertools
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent import futures
+from typing import NamedTuple
+
+import numpy as np
 
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Problem, shorten
 from distill_jax.text import messages
 from distill_jax.text.formats import FORMATS
+from distill_jax.text.row_arrays import NO_LOSS, GrowingRows, Row, RowArrays, Rows, interleaved
 from distill_jax.text.tokenizer import Tokenizer
-from distill_jax.text.transcript import SCHEMES, Scheme, before_answer, render
+from distill_jax.text.transcript import SCHEMES, Scheme, Turns, before_answer, render
+from distill_jax.tracking import progress
 
-NO_LOSS = -1
+__all__ = ["NO_LOSS", "Row", "Rows", "View", "encode_prompts", "encode_rows", "make_views"]
+
+_AT_ONCE = 1024  # annotations that are encoded together
+_PROMPT = -1
 
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """One way of looking at a transcript: a student and whose turns it sees."""
+    """A student, and the roles whose turns it sees."""
 
     student: str
     sees: frozenset[str]
     writes: tuple[int, ...]  # indices into scheme.roles of the roles that write in this view
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One training row. `writers[i]` is the role index whose loss counts at token i, or NO_LOSS."""
-
-    tokens: list[int]
-    writers: list[int]
-    # Which annotation it is of, for messages: its id and how its question begins.
-    name: str = dataclasses.field(default="", compare=False)
-    problem: str = dataclasses.field(default="", compare=False)  # its id
-    origin: str = dataclasses.field(default="", compare=False)  # Annotation.origin
-    # Which tokens may be taken away while it is trained on (training/removal.py); [] = none.
-    removable: list[bool] = dataclasses.field(default_factory=list)
 
 
 def make_views(
@@ -65,8 +64,8 @@ def make_views(
     """The views of a scheme, in the order of its roles; `students` and `reads` are keyed by role.
 
     Keys of roles that the scheme does not have are ignored, so that `--config.scheme` alone can be
-    changed. Raises UserError for a role without student, and where a role that only opens the
-    dialogue is read by nobody.
+    changed. Raises UserError for a role without student, and if nobody reads a role that only opens
+    the dialogue.
     """
     writes: dict[tuple[str, frozenset[str]], list[int]] = {}
     for index, role in enumerate(scheme.roles):
@@ -95,7 +94,7 @@ def mistakes(reads: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def prompt_tokens(question: list[int], end_of_turn: int) -> list[int]:
-    """What every role sees before the first turn: the question and an end of turn."""
+    """The ids that every role sees before the first turn: the question and an end of turn."""
     return [*question, end_of_turn]
 
 
@@ -116,108 +115,206 @@ def encode_prompts(
     return [[*before, *prompt_tokens(question, mark), *after] for question in encoded]
 
 
-def build_row(
-    prompt: list[int],
-    turns: Sequence[tuple[str, list[int]]],
-    view: View,
-    scheme: Scheme,
-    marks: tuple[int, int],
-    openings: Sequence[Sequence[int]] = (),
-) -> Row:
-    """The row of one view, behind its prompt.
-
-    `turns` holds (writer, ids of the text) in order, `marks` are end of turn and end of text, and
-    `openings`, if there are any, what stands before the turns of each role. With the marks 1 and 0:
-
-    >>> from distill_jax.text.transcript import SCHEMES
-    >>> socratic = SCHEMES["socratic"]
-    >>> turns = [("decomposer", [7]), ("solver", [8, 9])]
-    >>> both = frozenset(["decomposer", "solver"])
-    >>> row = build_row([5, 6, 1], turns, View("asker", both, (0,)), socratic, (1, 0))
-    >>> row.tokens
-    [5, 6, 1, 7, 1, 8, 9, 1, 0]
-    >>> row.writers
-    [-1, -1, -1, 0, 0, -1, -1, -1, 0]
-    >>> row = build_row([5, 6, 1], turns, View("answerer", both, (1,)), socratic, (1, 0))
-    >>> row.tokens
-    [5, 6, 1, 7, 1, 8, 9, 1]
-    >>> row.writers
-    [-1, -1, -1, -1, -1, 1, 1, 1]
-    >>> asker = View("asker", both, (0,))
-    >>> row = build_row([4, 2, 5, 6, 1], turns, asker, socratic, (1, 0), [[3, 4, 2], [3, 4, 22]])
-    >>> row.tokens
-    [4, 2, 5, 6, 1, 3, 4, 2, 7, 1, 3, 4, 22, 8, 9, 1, 3, 4, 2, 0]
-    >>> row.writers
-    [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0]
-    >>> chain = SCHEMES["chain"]
-    >>> alone = View("s", frozenset(["solver"]), (0,))
-    >>> row = build_row([5, 6, 1], [("solver", [8, 9])], alone, chain, (1, 0))
-    >>> row.tokens, row.writers
-    ([5, 6, 1, 8, 9, 0], [-1, -1, -1, 0, 0, 0])
-    """
-    end_of_turn, end_of_text = marks
-    tokens = list(prompt)
-    writers = [NO_LOSS] * len(tokens)
-    ender_spoke_last = bool(turns) and turns[-1][0] == scheme.ender
-    said = [(scheme.roles.index(writer), [*text, end_of_turn]) for writer, text in turns]
-    ender = scheme.roles.index(scheme.ender)
-    if ender_spoke_last:
-        said[-1][1][-1] = end_of_text
-    elif ender in view.writes:
-        said.append((ender, [end_of_text]))
-    for role, written in said:
-        if scheme.roles[role] in view.sees:
-            opening = openings[role] if openings else ()
-            tokens += [*opening, *written]
-            writers += [NO_LOSS] * len(opening)
-            writers += [role if role in view.writes else NO_LOSS] * len(written)
-    return Row(tokens, writers)
-
-
 def encode_rows(
     annotations: Sequence[Annotation],
     scheme: Scheme,
     views: Sequence[View],
     tokenizer: Tokenizer,
     removed_role: str = "",
-) -> dict[str, list[Row]]:
+) -> dict[str, Rows]:
     """The training rows of every student: one per annotation and view of this student.
 
-    The words of `removed_role` are removable, but for end marks and the answer with its mark.
-    Raises UserError, which names the row, for text that the tokenizer cannot hold.
+    The words of `removed_role` are removable, but for end marks and the answer with its mark. While
+    one part of the annotations becomes rows, the tokenizer, which needs no Python, is at work on
+    the next. Raises UserError, which names the row, for text that the tokenizer cannot hold.
     """
-    prompts = encode_prompts(annotations, scheme, tokenizer)
-    transcripts = [render(annotation, scheme) for annotation in annotations]
-
-    def place(index: int) -> str:
-        both = zip(annotations, transcripts, strict=True)
-        return [f"{row.id}: {writer}" for row, turns in both for writer, _ in turns][index]
-
-    said = [text for turns in transcripts for _, text in turns]
-    texts = iter(tokenizer.encode(said, place))
-    rows: dict[str, list[Row]] = {view.student: [] for view in views}
-    marks = messages.end_marks(scheme, tokenizer)
-    openings = messages.openings(scheme, tokenizer)
-    for annotation, prompt, turns in zip(annotations, prompts, transcripts, strict=True):
-        name = f"{annotation.id} ({shorten(annotation.question)!r})"
-        encoded = [(writer, next(texts)) for writer, _ in turns]
-        parts = [
-            (
-                writer,
-                len(openings[scheme.roles.index(writer)]) if openings else 0,
-                _words(text, ids, tokenizer) if writer == removed_role else 0,
-                len(ids),
-            )
-            for (writer, text), (_, ids) in zip(turns, encoded, strict=True)
-        ]
-        for view in views:
-            row = build_row(prompt, encoded, view, scheme, marks, openings)
-            of: dict = {"name": name, "problem": annotation.id, "origin": annotation.origin}
-            if removed_role:
-                seen = [part for writer, *part in parts if writer in view.sees]
-                of["removable"] = _removable(len(prompt), seen, len(row.tokens))
-            rows[view.student].append(dataclasses.replace(row, **of))
+    own = {view.student: [v for v in views if v.student == view.student] for view in views}
+    found = {student: GrowingRows() for student in own}
+    encoder = functools.partial(
+        _encode_part, scheme=scheme, tokenizer=tokenizer, removed_role=removed_role
+    )
+    with contextlib.closing(_ahead(encoder, annotations)) as encoded:
+        title, parts = "making training rows", -(-len(annotations) // _AT_ONCE)
+        for pieces in progress.each(encoded, title, parts, of_each=_AT_ONCE):
+            for student, some in own.items():
+                found[student].add(interleaved([pieces.of_view(v, scheme) for v in some]))
+    rows = {}
+    for student, some in own.items():
+        of_row = annotations
+        if len(some) > 1:
+            of_row = [annotation for annotation in annotations for _ in some]
+        rows[student] = Rows(
+            found[student].arrays(),
+            [annotation.id for annotation in of_row],
+            [annotation.origin for annotation in of_row],
+            functools.partial(_name, of_row),
+        )
     return rows
+
+
+class _Pieces(NamedTuple):
+    """Dialogues as arrays, piece by piece: a prompt, the opening of a turn, a turn with its mark.
+
+    For the question `5 6`, a turn `7` of role 0 and a turn `8 9` of role 1, where role 0 may end
+    the text, with end of turn 1 and end of text 0, and no openings:
+
+        tokens  5 6 1  7 1  8 9 1  0
+        counts      3    2      3  1
+        kinds      -1    0      1  2
+        first       0
+
+    kinds      -1 = of a prompt; with R roles: role r's turn is r, and the end of a text that nobody
+               spoke before is R; the openings of these are R + 1 more
+    first      the piece with which each dialogue begins
+    removable  of every token; empty if none is
+    """
+
+    tokens: np.ndarray
+    counts: np.ndarray
+    kinds: np.ndarray
+    first: np.ndarray
+    removable: np.ndarray
+
+    def of_view(self, view: View, scheme: Scheme) -> RowArrays:
+        """The rows of one view.
+
+        >>> from distill_jax.text.transcript import SCHEMES
+        >>> numbers = [5, 6, 1, 7, 1, 8, 9, 1, 0], [3, 2, 3, 1], [-1, 0, 1, 2], [0], []
+        >>> pieces = _Pieces(*map(np.array, numbers))
+        >>> both = frozenset(["decomposer", "solver"])
+        >>> for writes in (0,), (1,):
+        ...     rows = pieces.of_view(View("s", both, writes), SCHEMES["socratic"])
+        ...     print(rows.tokens.tolist(), rows.writers.tolist(), rows.lengths.tolist())
+        [5, 6, 1, 7, 1, 8, 9, 1, 0] [-1, -1, -1, 0, 0, -1, -1, -1, 0] [9]
+        [5, 6, 1, 7, 1, 8, 9, 1] [-1, -1, -1, -1, -1, 1, 1, 1] [8]
+        """
+        ender = scheme.roles.index(scheme.ender)
+        sees = [*(role in view.sees for role in scheme.roles), ender in view.writes]
+        learns = [i if i in view.writes else NO_LOSS for i in range(len(scheme.roles))]
+        # By kind; that of prompts, -1, is the last one.
+        shown = np.array([*sees, *sees, True])[self.kinds]
+        writers = np.array([*learns, ender, *[NO_LOSS] * (len(sees) + 1)], np.int8)[self.kinds]
+        counts = self.counts * shown
+        tokens, removable = self.tokens, self.removable
+        if not shown.all():
+            by_token = np.repeat(shown, self.counts)
+            tokens = tokens[by_token]
+            removable = removable[by_token] if len(removable) else removable
+        lengths = np.add.reduceat(counts, self.first)
+        return RowArrays(tokens, np.repeat(writers, counts), removable, lengths)
+
+
+def _ahead(
+    encode: Callable[[Sequence[Annotation]], _Pieces], annotations: Sequence[Annotation]
+) -> Generator[_Pieces, None, None]:
+    """`encode` of the annotations, part by part, one part ahead of what is asked for."""
+    with futures.ThreadPoolExecutor(1) as pool:
+        waiting = collections.deque[futures.Future[_Pieces]]()
+        for start in range(0, len(annotations), _AT_ONCE):
+            waiting.append(pool.submit(encode, annotations[start : start + _AT_ONCE]))
+            if len(waiting) == 2:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+_Piece = tuple[int, Sequence[int] | int, int]  # kind, tokens or number of the text, mark or NO_MARK
+_NO_MARK = -1
+
+
+def _encode_part(
+    annotations: Sequence[Annotation], *, scheme: Scheme, tokenizer: Tokenizer, removed_role: str
+) -> _Pieces:
+    transcripts = [render(annotation, scheme) for annotation in annotations]
+    pieces: list[_Piece] = []
+    texts: list[str] = []
+    writers: list[str] = []  # of each text; "question" for a question
+    of: list[int] = []  # each text's annotation
+    first: list[int] = []
+    layout = _Layout(scheme, tokenizer)
+    for index, (annotation, turns) in enumerate(zip(annotations, transcripts, strict=True)):
+        first.append(len(pieces))
+        pieces += layout.prompt(len(texts))
+        pieces += layout.turns(len(texts) + 1, turns)
+        texts.append(scheme.text_format.question(annotation.question))
+        texts += [text for _, text in turns]
+        writers.append("question")
+        writers += [writer for writer, _ in turns]
+        of += [index] * (len(turns) + 1)
+    encoded = tokenizer.encode(texts, lambda text: f"{annotations[of[text]].id}: {writers[text]}")
+    ids = [encoded[given] if isinstance(given, int) else given for _, given, _ in pieces]
+    kinds = np.array([kind for kind, _, _ in pieces])
+    marks = np.array([mark for _, _, mark in pieces], np.int32)
+    marked = marks != _NO_MARK
+    counts = np.fromiter(map(len, ids), np.int64, len(ids)) + marked
+    is_mark = np.full(counts.sum(), False)
+    is_mark[(np.cumsum(counts) - 1)[marked]] = True
+    tokens = np.empty(len(is_mark), np.int32)
+    tokens[is_mark] = marks[marked]
+    tokens[~is_mark] = np.fromiter(itertools.chain.from_iterable(ids), np.int32)
+    removable = np.zeros(0, bool)
+    if removed_role:
+        words = [
+            _words(texts[given], encoded[given], tokenizer)
+            if isinstance(given, int) and writers[given] == removed_role
+            else 0
+            for _, given, _ in pieces
+        ]
+        place = np.arange(len(tokens)) - np.repeat(np.cumsum(counts) - counts, counts)
+        removable = place < np.repeat(words, counts)
+    return _Pieces(tokens, counts, kinds, np.array(first), removable)
+
+
+class _Layout:
+    """Which pieces prompts and turns have in a scheme and its text format."""
+
+    def __init__(self, scheme: Scheme, tokenizer: Tokenizer):
+        self._numbers = {role: number for number, role in enumerate(scheme.roles)}
+        self._ender = scheme.ender
+        self._before: Sequence[int] = ()
+        self._after: Sequence[int] = ()
+        self._question_mark = _NO_MARK
+        if scheme.text_format.question_is_a_turn:
+            self._before, self._after = messages.around_question(scheme, tokenizer)
+            self._question_mark = tokenizer.end_of_turn
+        self._openings = messages.openings(scheme, tokenizer)
+        self._end_of_turn, self._end_of_text = messages.end_marks(scheme, tokenizer)
+
+    def prompt(self, text: int) -> list[_Piece]:
+        """That of the question with this number."""
+        question: _Piece = (_PROMPT, text, self._question_mark)
+        if not self._before and not self._after:
+            return [question]
+        before, after = (_PROMPT, self._before, _NO_MARK), (_PROMPT, self._after, _NO_MARK)
+        return [before, question, after]
+
+    def turns(self, text: int, turns: Turns) -> list[_Piece]:
+        """Those whose texts have numbers from `text` on; the last one ends the text, if its writer
+        may, and else a piece of its own does."""
+        pieces: list[_Piece] = [
+            (self._numbers[writer], number, self._end_of_turn)
+            for number, (writer, _) in enumerate(turns, start=text)
+        ]
+        if turns[-1][0] == self._ender:
+            kind, number, _ = pieces[-1]
+            pieces[-1] = kind, number, self._end_of_text
+        else:
+            pieces.append((len(self._numbers), (), self._end_of_text))
+        return self._opened(pieces) if self._openings else pieces
+
+    def _opened(self, pieces: list[_Piece]) -> list[_Piece]:
+        roles = len(self._numbers)
+        openings = [*self._openings, self._openings[self._numbers[self._ender]]]
+        return [
+            each
+            for piece in pieces
+            for each in ((roles + 1 + piece[0], openings[piece[0]], _NO_MARK), piece)
+        ]
+
+
+def _name(annotations: Sequence[Annotation], index: int) -> str:
+    annotation = annotations[index]
+    return f"{annotation.id} ({shorten(annotation.question)!r})"
 
 
 def _words(text: str, ids: list[int], tokenizer: Tokenizer) -> int:
@@ -230,21 +327,8 @@ def _words(text: str, ids: list[int], tokenizer: Tokenizer) -> int:
     return count
 
 
-def _removable(prompt: int, turns: Sequence[Sequence[int]], length: int) -> list[bool]:
-    """`Row.removable` of a row of so many tokens. Of each turn that it holds: the tokens of its
-    opening, its words that may go, and all of its words.
-
-    >>> "".join("-x"[flag] for flag in _removable(2, [(0, 2, 2), (1, 0, 3)], 11))
-    '--xx-------'
-    """
-    flags = [False] * prompt
-    for opening, words, written in turns:
-        flags += [False] * opening + [place < words for place in range(written + 1)]
-    return flags + [False] * (length - len(flags))
-
-
 def show_row(row: Row, tokenizer: Tokenizer, roles: Sequence[str]) -> str:
-    """The row as text, what a role is trained to write between `[role>` and `]`."""
+    """The row as text; the text between `[role>` and `]` is learned."""
     parts = []
     writer = NO_LOSS
     for token, next_writer in zip(row.tokens, row.writers, strict=True):

@@ -1,8 +1,8 @@
-"""One spelling for what can be written in several ways: Unicode characters, LaTeX, markup.
+"""One spelling for text that can be written in several ways: Unicode characters, LaTeX, markup.
 
 Both sides of a comparison go through this, so that `⅜`, `\\frac{3}{8}` and `3/8` are the same text;
-digits of other scripts, curly quotes and NFD become what ASCII and NFC have. No number is read here
-and nothing is evaluated.
+digits of other scripts, curly quotes and NFD become ASCII and NFC. No number is read here, and
+nothing is evaluated.
 """
 
 import re
@@ -39,7 +39,7 @@ _VULGAR = re.compile(
 )
 _LOWERED = re.compile(f"(?<=[0-9])[{''.join(_SUBSCRIPTS)}]+")
 _LOWER = str.maketrans(_SUBSCRIPTS)
-# Dashes that stand between a word and what it announces: `Answer \u2014 5`.
+# Dashes between a word and the text that it announces: `Answer \u2014 5`.
 _DASH = re.compile(r"(?<=[^\W\d_]) [\u2013\u2014] ")
 
 _SIGNS = {
@@ -112,8 +112,8 @@ def plain(text: str) -> str:
 def plain_characters(text: str) -> str:
     """Digits of any script, dashes, quotes and spaces as ASCII has them; the rest as NFKC.
 
-    Small raised digits become `^3`, characters such as `⅜` become `3/8`, and what only marks the
-    direction of writing goes.
+    Superscript digits become `^3`, characters such as `⅜` become `3/8`, and marks for the direction
+    of writing are removed.
     """
     text = "".join(map(_character, text))
     text = _DASH.sub(": ", text).translate(_TABLE)
@@ -167,7 +167,7 @@ def without_emphasis(text: str) -> str:
     return _EMPHASIS.sub("", text)
 
 
-_DOLLAR = "\ue000"  # of private use: a dollar sign that is no border of a formula
+_DOLLAR = "\ue000"  # of private use: a dollar sign that does not enclose a formula
 
 
 def _escaped(sign: re.Match[str]) -> str:
@@ -195,7 +195,7 @@ def _built(fraction: re.Match[str]) -> str:
 def _vulgar(fraction: re.Match[str]) -> str:
     text = _FRACTIONS[fraction["sign"]]
     more = fraction["more"] or ""
-    if more and not text.endswith("/"):  # `⅟` stands before its denominator
+    if more and not text.endswith("/"):  # `⅟` comes before its denominator
         more = " " + more
     return f"{fraction['whole']} {text}{more}" if fraction["whole"] else f"{text}{more}"
 

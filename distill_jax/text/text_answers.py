@@ -10,11 +10,11 @@ _PAIRS = {"(": ")", '"': '"', "'": "'", "[": "]", "{": "}"}
 
 
 def text_key(text: str) -> str:
-    """What two texts have in common if they are the same answer. Linear in the text.
+    """A key that is equal for two texts with the same meaning. Linear in the text.
 
-    Do not matter: case, white space (also around `:` and `=`), a full stop at the end, quotes,
-    bold, parentheses around all of it, the dots of initials, and how characters are written
-    (text/spelling.py).
+    These do not matter: case, white space (also around `:` and `=`), a full stop at the end,
+    quotes, bold, parentheses around the whole text, the dots of initials, and the spelling of
+    characters (text/spelling.py).
 
     >>> text_key("**New  York.**"), text_key("(B)"), text_key("10:30 a.m."), text_key("3 : 2")
     ('new york', 'b', '10:30 am', '3:2')
@@ -26,7 +26,7 @@ def text_key(text: str) -> str:
 
 
 def _unwrapped(key: str) -> str:
-    """Without quotes, brackets and emphasis around all of it, and without a full stop."""
+    """Without quotes, brackets and emphasis around the whole text, and without a full stop."""
     while True:
         bare = without_emphasis(key.strip())
         bare = bare.rstrip(" .,;:!").lstrip(" :") or bare

@@ -1,6 +1,6 @@
 """The tokenizer: that of a pretrained model, or a small byte-level BPE trained on the run's texts.
 
-Which tokens end a turn and a text belongs to it: see EndMarks.
+It also decides which tokens end a turn and a text: see EndMarks.
 """
 
 import os
@@ -17,15 +17,15 @@ from distill_jax.text.gguf_tokenizer import read_tokenizer
 from distill_jax.text.lost_characters import LostCharacters
 from distill_jax.workdir import local_path, read_json, write_json
 
-# transformers would say at every start that PyTorch is missing; only its tokenizers are used.
+# transformers would warn at every start that PyTorch is missing, but we use only its tokenizers.
 os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
-# Without a network the Hub's client tells of every retry; what comes of them is our one line.
+# Without a network the Hub's client reports every retry; we report only the result, in one line.
 os.environ.setdefault("HF_HUB_VERBOSITY", "error")
 
-# What the two are called if a tokenizer has none of its own.
+# Names of the two if a tokenizer does not have them.
 END_OF_TURN = "<|endofturn|>"
 END_OF_TEXT = "<|endoftext|>"
-# What published models call theirs: SmolLM2 and Qwen the first, Llama 3 the second.
+# Names in published models: the first in SmolLM2 and Qwen, the second in Llama 3.
 _TURNS = (END_OF_TURN, "<|im_end|>", "<|eot_id|>")
 _TEXTS = (END_OF_TEXT, "<|end_of_text|>")
 MARKS_FILE = "end_marks.json"  # beside tokenizer.json
@@ -57,7 +57,7 @@ class Tokenizer:
 
     Wraps a fast transformers tokenizer. `size` is one more than the largest id, `padded_size` the
     next multiple of 128: the rows of the embedding, of which those from `size` on are never trained
-    or sampled. `untrained` are the marks that a pretrained vocabulary did not have.
+    or sampled. `untrained` are the marks that the pretrained vocabulary did not have.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Tokenizer:
     ):
         """`untrained`: None = those of `marks` that the tokenizer lacks; they are added.
 
-        Raises UserError if the two marks are one, or if text can spell one of them.
+        Raises UserError if the two marks are the same, or if text can spell one of them.
         """
         self._tokenizer = transformers_tokenizer
         self._backend: tokenizers.Tokenizer = self._tokenizer.backend_tokenizer
@@ -114,8 +114,8 @@ class Tokenizer:
         """Ids of each text; never a special token.
 
         Raises UserError for text that is not valid unicode (an unpaired surrogate from JSON), and
-        for characters that the vocabulary lacks and that would vanish; it says where they are with
-        `place(index of the text)`, or with the text.
+        for characters that the vocabulary lacks and that would be lost. The message names their
+        place by `place(index of the text)`, or by the text.
         """
         texts = list(texts)
         try:
@@ -144,11 +144,11 @@ class Tokenizer:
         return next((n for n, token in tokens if token.special and token.content == text), None)
 
     def decode(self, tokens: Iterable[int]) -> str:
-        """The text of ids; special tokens are spelt out, bytes that are no UTF-8 become U+FFFD."""
+        """The text of ids; special tokens are spelt out, bytes that are not UTF-8 become U+FFFD."""
         return self._backend.decode(list(tokens), skip_special_tokens=False)
 
     def token_texts(self) -> list[str]:
-        """The text of every id, [size]; empty for special tokens, which are no text."""
+        """The text of every id, [size]; empty for special tokens, which are not text."""
         texts = [self.decode([token]) for token in range(self.size)]
         texts[self.end_of_text] = texts[self.end_of_turn] = ""
         return texts
@@ -195,8 +195,8 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, marks: EndMarks = FOU
 def load_tokenizer(name: str, marks: EndMarks = FOUND) -> Tokenizer:
     """The tokenizer of a directory, of a GGUF file, or of a Hugging Face Hub id.
 
-    `marks` decides about the end marks; an empty one is what the directory of a run says, or a
-    special token of the usual name, or else added.
+    `marks` are the end marks; for an empty one the run's directory decides, or else a special token
+    with a usual name, or else the mark is added.
     Raises UserError if there is none, or if it is not a byte-level one: with any other, text would
     not come back unchanged.
     """
@@ -240,7 +240,7 @@ def _from_hugging_face(name: str, path: pathlib.Path) -> Any:
     source = path if path.is_dir() else name
     try:
         try:
-            # This class takes tokenizer.json as it is. That of a model may put its own splitting of
+            # This class uses tokenizer.json unchanged. That of a model may use its own splitting of
             # text in its place: SmolLM2 names GPT-2's class, which does not split digits.
             return transformers.PreTrainedTokenizerFast.from_pretrained(source)
         except Exception:  # there may be no tokenizer.json, but the files for its class
@@ -254,7 +254,7 @@ def _from_hugging_face(name: str, path: pathlib.Path) -> Any:
 
 
 def _stored_marks(path: pathlib.Path) -> tuple[EndMarks, list[str] | None]:
-    """(marks, those of them that are untrained) of a run; runs from before have no such file."""
+    """(marks, those of them that are untrained) of a run; older runs have no such file."""
     if not path.exists():
         return FOUND, None
     stored = read_json(path)

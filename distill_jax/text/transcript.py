@@ -1,4 +1,4 @@
-"""Transcripts: what is said by whom, in which order, for each scheme.
+"""Transcripts: the turns of each scheme, their writers and their order.
 
 A transcript is a list of turns (writer, text) after the question. For a problem with two steps:
 
@@ -7,8 +7,8 @@ A transcript is a list of turns (writer, text) after the question. For a problem
     socratic     decomposer "How many in May?"   solver "48/2 = 24"
                  decomposer "How many in all?"   solver "48+24 = 72\\n#### 72"
 
-With guidance a planner speaks first, once: in socratic_equations "48/2 | 48+24", in
-socratic_operators "/ +". The turns behind it are those of socratic.
+With guidance a planner writes once, first: in socratic_equations "48/2 | 48+24", in
+socratic_operators "/ +". The turns after it are those of socratic.
 
 This is how a scheme writes in our own format; text/formats.py has others.
 """
@@ -29,9 +29,9 @@ Turns = list[tuple[str, str]]  # (writer, text)
 class Scheme:
     """Who writes, in turn order, and how.
 
-    ender        the one role that may end the dialogue; after the last role its turn comes again,
-                 so roles before it speak once
-    plan         what the planner says of a problem's steps; None = there is no planner
+    ender        the one role that may end the dialogue; it follows the last role, so roles before
+                 it write only once
+    plan         makes the planner's text from a problem's steps; None = there is no planner
     needs_steps  whether more than the answer is learned
     """
 
@@ -69,7 +69,7 @@ SCHEMES = {
 def render(annotation: Annotation, scheme: Scheme) -> Turns:
     """The turns that teach `annotation` under `scheme`; `parse` is the inverse.
 
-    Raises UserError where the annotation cannot be written so: no steps, an answer of more than
+    Raises UserError if the annotation cannot be written so: no steps, an answer of more than
     one line, or (socratic) a step without a subquestion. A plan may be empty: see `check_plans`.
     """
     if "\n" in annotation.answer:
@@ -98,11 +98,11 @@ def render(annotation: Annotation, scheme: Scheme) -> Turns:
 
 
 def parse(turns: Turns, scheme: Scheme) -> tuple[tuple[Step, ...], str | None]:
-    """Steps and answer of a transcript; the answer is None where no turn has an answer mark.
+    """Steps and answer of a transcript; the answer is None if no turn has an answer mark.
 
-    The inverse of `render`, up to the borders between the steps of a chain, which a chain does not
-    mark (its solutions come back as one). A subquestion that got no solution is left out, and so is
-    a plan, which follows from the steps.
+    The inverse of `render`, except that the steps of a chain come back as one, because a chain does
+    not mark them. A subquestion without a solution is left out, and so is a plan, which follows
+    from the steps.
     """
     form = scheme.text_format
     texts = [text for writer, text in turns if writer == "solver"]
@@ -128,14 +128,14 @@ def answer_text(solutions: Sequence[str], scheme: Scheme) -> str:
 
 
 def before_answer(text: str) -> str:
-    """What a solver wrote before the answer, in whichever format; "" where no answer is marked."""
+    """A solver's text before the answer, in any format; "" if no answer is marked."""
     return max((text.rpartition(form.before_answer)[0] for form in FORMATS.values()), key=len)
 
 
 def check_plans(annotations: Sequence[Annotation], scheme: Scheme) -> int:
-    """How many annotations have an empty plan, since no step holds an equation.
+    """How many annotations have an empty plan, because no step has an equation.
 
-    Raises UserError where a scheme with a planner has no plan at all.
+    Raises UserError if a scheme with a planner has no plan at all.
     """
     if scheme.plan is None:
         return 0
@@ -150,7 +150,7 @@ def check_plans(annotations: Sequence[Annotation], scheme: Scheme) -> int:
 
 
 def completion_text(turns: Turns) -> str:
-    """What a grader reads: all turns, one after the other, on lines of their own."""
+    """The text that a grader reads: all turns, one after another, on separate lines."""
     return "\n".join(text for _, text in turns)
 
 

@@ -12,7 +12,7 @@ _MARK_OF_ANY_KIND = re.compile(r"<<[^<>\n]*>>")
 
 _NUMBER = r"(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
 _ITEM = rf"\({{0,4}}-?{_NUMBER}\){{0,4}}"
-# `a op b ... = c` where nothing is glued to either end, and c is not the start of an expression, of
+# `a op b ... = c` with nothing attached to either end; and c is not the start of an expression, of
 # `1 1/2`, of `1 and 1/2`, of `3 400` or of a time.
 _EQUATION = re.compile(
     rf"(?<![\w.:])({_ITEM}(?: ?[-+*/] ?{_ITEM}){{1,20}}) ?= ?"
@@ -24,8 +24,8 @@ _CHAIN = re.compile(
     rf"(?<![\w.:]){_ITEM}(?: ?[-+*/] ?{_ITEM}){{1,20}}(?: ?= ?{_SIDE}){{1,20}}"
     r"(?![.:]?[0-9]|[A-Za-z]| ?[-+*/%^(0-9]| and \(?[0-9])"
 )
-# What stands before an expression that is not all of it: `20% of 50 + 5`, `a + 3 + 4`, `1 1/2 * 2`,
-# `30 apples x 3 / 2`.
+# Text before a match that is only a part of an expression: `20% of 50 + 5`, `a + 3 + 4`, `1 1/2 *
+# 2`, `30 apples x 3 / 2`.
 _NOT_ALL = re.compile(r"(?:[-+*/%^()0-9]|\b(?:x|of|times|plus|minus|by|than))\Z")
 _OPERATOR_IN_WORDS = re.compile(
     r"(?:[√|!]|\b(?:twice|double|triple|half|thirds?|quarters?|root|sqrt|log|ln|mod|squared|cubed))\Z",
@@ -43,7 +43,7 @@ _THOUSANDS = re.compile(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))")
 
 
 class Equation(NamedTuple):
-    """What is computed and what it is said to be; `written` is all of it as it stands there."""
+    """An expression and its stated value; `written` is the whole equation as in the text."""
 
     written: str
     expression: str
@@ -60,9 +60,9 @@ def marks(text: str) -> list[Equation]:
 
 
 def plain_equations(text: str) -> list[Equation]:
-    """The equations of numbers that stand by themselves outside of marks, in order.
+    """The equations of numbers outside marks, in order.
 
-    Signs are made plain first: no `$`, no commas of thousands, `*` and `/` for others.
+    Signs are normalised first: no `$`, no commas of thousands, `*` and `/` for others.
 
     >>> [found.expression for found in plain_equations("$1,000 x 3 = $3,000, and 20% of 50 = 10")]
     ['1000*3']

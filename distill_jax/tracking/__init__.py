@@ -1,1 +1,1 @@
-"""What a run says while it runs: terminal, metrics.jsonl, trackers."""
+"""The output of a run while it runs: terminal, metrics.jsonl, trackers."""

@@ -1,4 +1,4 @@
-"""metrics.jsonl: the values of a run, one JSON object a line."""
+"""metrics.jsonl: the values of a run, one JSON object per line."""
 
 import contextlib
 import json
@@ -11,17 +11,17 @@ class MetricsFile:
     """One JSON object per line: {"step": 20, "train/solver/loss": 3.1, ...}."""
 
     def __init__(self, path: pathlib.Path | None):
-        """`path` None writes nothing: only process 0 of several does."""
+        """With `path` None nothing is written, as in all processes except process 0."""
         self._path = path
 
     def write(self, step: int, values: dict[str, float]) -> None:
-        """Append one line; a line is written whole or, at a power cut, is the last one."""
+        """Append one line. Only the last line can be incomplete, after a power cut."""
         if self._path is not None:
             with open(self._path, "a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": step, **values}) + "\n")
 
     def rows(self) -> list[dict[str, float]]:
-        """All lines so far; a torn last line and damaged ones are left out."""
+        """All lines so far, without an incomplete last line and damaged ones."""
         if self._path is None or not self._path.exists():
             return []
         rows = []
@@ -35,7 +35,7 @@ class MetricsFile:
     def forget_after(self, step: int, prefix: str) -> None:
         """Drop the lines of `prefix` after `step`: a resumed run writes them again.
 
-        A torn last line goes too, or the next one would be written onto its end.
+        An incomplete last line is dropped too; otherwise the next one would be appended to it.
         """
         if self._path is None or not self._path.exists():
             return

@@ -1,4 +1,4 @@
-"""Where a run's words and numbers go."""
+"""The destinations of a run's messages and values."""
 
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ class Reporting(NamedTuple):
 
 
 def make_reporting(config: Any, workdir: Workdir) -> Reporting:
-    """`config` is the whole config; nothing is written before there is something to say."""
+    """`config` is the whole config; no file is written before the first message."""
     first = distributed.is_first()
     metrics_file = MetricsFile(workdir.metrics if first else None)
     return Reporting(

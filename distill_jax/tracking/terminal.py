@@ -1,4 +1,4 @@
-"""What a run says while it runs: a progress bar, or plain lines."""
+"""A run's messages: a progress bar, or plain lines."""
 
 import contextlib
 import datetime
@@ -7,10 +7,13 @@ import pathlib
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+
+from distill_jax.tracking import progress
 
 
 class Terminal:
-    """Stages, progress and results on the terminal; plain lines where it is none.
+    """Stages, progress and results on the terminal; plain lines if stdout is not a terminal.
 
     Only process 0 of several prints.
     """
@@ -23,7 +26,7 @@ class Terminal:
         self._unwritten: list[dict[str, str]] = []
 
     def keep_log(self, path: pathlib.Path) -> None:
-        """From now on, and for what was said before, write a line of JSON per line said."""
+        """Write every line as a line of JSON too, including the earlier ones."""
         if self._log is None:
             self._log = path
             for record in self._unwritten:
@@ -37,7 +40,7 @@ class Terminal:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
     def say(self, text: str) -> None:
-        """One line, with the minutes and seconds since the start."""
+        """Print a line, with the minutes and seconds since the start."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self._append({"time": now, "message": text})
         if not self._quiet:
@@ -45,17 +48,24 @@ class Terminal:
             print(f"[{minutes:02d}:{seconds:02d}] {text}", flush=True)
 
     def show(self, text: str) -> None:
-        """Several lines as they are, for the person at the terminal; not kept in the log."""
+        """Print several lines as they are; they are not kept in the log."""
         if not self._quiet:
             print(text, flush=True)
 
+    def watching(self) -> AbstractContextManager[None]:
+        """While the block runs, what progress.py says of it is shown, and gone when it is done."""
+        return progress.watched(lambda title, total: self.progress(title, total, passing=True))
+
     @contextlib.contextmanager
-    def progress(self, title: str, total: int, start: int = 0) -> Iterator["Progress"]:
-        """A bar from `start` to `total` while the block runs."""
+    def progress(
+        self, title: str, total: int, start: int = 0, *, passing: bool = False
+    ) -> Iterator["Progress"]:
+        """A bar from `start` to `total` while the block runs; `passing`: nothing of it stays."""
         if self._quiet:
             yield Progress(None, None, lambda text: None, title, total)
         elif not self._is_terminal:
-            yield Progress(None, None, self.say, title, total)
+            # What passes has no last line: only work that takes long is told of.
+            yield Progress(None, None, self.say, title, total if not passing else total + 1)
         else:
             from rich import progress as rich_progress
 
@@ -66,20 +76,20 @@ class Terminal:
                 rich_progress.TextColumn("{task.fields[note]}"),
                 rich_progress.TimeRemainingColumn(),
             )
-            with rich_progress.Progress(*columns) as bar:
+            with rich_progress.Progress(*columns, transient=passing) as bar:
                 task = bar.add_task(title, total=total, completed=start, note="")
                 yield Progress(bar, task, lambda text: None, title, total)
 
 
 class Progress:
-    """A bar on a terminal, else a line now and then with the time left."""
+    """A bar on a terminal, else occasional lines with the time left."""
 
     LINES_EVERY_S = 10.0
 
     def __init__(self, bar, task, say, title: str, total: int):
         self._bar, self._task, self._say = bar, task, say
         self._title, self._total = title, total
-        self._began: tuple[float, int] | None = None  # when, and with how many done
+        self._began: tuple[float, int] | None = None  # the time, and how many were done
         self._last_line = time.monotonic()
 
     def update(self, done: int, note: str = "") -> None:
@@ -88,7 +98,7 @@ class Progress:
             self._bar.update(self._task, completed=done, note=note)
             return
         now = time.monotonic()
-        if self._began is None:  # the time left is reckoned from here: before, it compiled
+        if self._began is None:  # the time left is estimated from here on: before, it compiled
             self._began = now, done
         if now - self._last_line < self.LINES_EVERY_S and done < self._total:
             return

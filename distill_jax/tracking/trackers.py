@@ -1,13 +1,13 @@
-"""Where a run's numbers go: metrics.jsonl always, TensorBoard where tensorboardX is installed, and
-the trackers of config.tracking.
+"""The destinations of a run's values: metrics.jsonl always, TensorBoard if tensorboardX is
+installed, and the trackers of config.tracking.
 
-A *series* has steps of its own: every student while it trains, and the evaluation. A value is
-called `<kind>/<series>/<name>`, such as `train/solver/loss`, in metrics.jsonl and in all trackers
-but TensorBoard, which shows each series as a run with the tags `<kind>/<name>`.
+A *series* has its own steps: every student while it trains, and the evaluation. The name of a value
+is `<kind>/<series>/<name>`, such as `train/solver/loss`, in metrics.jsonl and in all trackers
+except TensorBoard, which shows each series as a run with the tags `<kind>/<name>`.
 
-Weights & Biases and trackio take no values back. A resumed run makes the same values again, so
-those that were sent before are left out; a run that was killed may lack the last few there, but not
-in metrics.jsonl.
+Values that were sent to Weights & Biases and trackio cannot be deleted. A resumed run makes the
+same values again, so it does not send those that were sent before. After a run was killed, the last
+few may be missing there, but not in metrics.jsonl.
 """
 
 import importlib
@@ -28,18 +28,18 @@ from distill_jax.workdir import Workdir, write_text
 
 EVALUATION = "evaluation"  # the series of evaluations
 TRAINING = ("train", "dev")  # the kinds of values of a student
-PROJECT = "distill_jax"  # what runs are filed under
-# Addresses and what is sent along with requests may hold keys.
+PROJECT = "distill_jax"  # the name of the project there
+# Addresses and the extra parts of requests may contain keys.
 _PRIVATE = ("teacher.base_url", "teacher.extra")
 
 
 class Tracker(Protocol):
-    """One place where values go, besides metrics.jsonl."""
+    """A destination of values, besides metrics.jsonl."""
 
     def start(self, series: str, step: int, known: Mapping[str, int]) -> None:
-        """`series` goes on behind `step`; `known`: by kind, the last step that was ever written.
+        """`series` continues after `step`; `known`: by kind, the last step that was ever written.
 
-        What lies between the two will be written again, with the same values.
+        The steps between the two will be written again, with the same values.
         """
         ...
 
@@ -60,12 +60,12 @@ class TensorBoard:
     """Event files in WORKDIR/tensorboard/<series>/: `tensorboard --logdir WORKDIR/tensorboard`."""
 
     def __init__(self, directory: pathlib.Path, settings: dict[str, Any], shown: Iterable[str]):
-        """`shown`: the tags that the table of settings has beside them."""
+        """`shown`: the tags that are shown beside the table of settings."""
         self._directory, self._settings, self._shown = directory, settings, shown
         self._writers: dict[str, Any] = {}
 
     def start(self, series: str, step: int, known: Mapping[str, int]) -> None:
-        """What the files have behind `step` is hidden from now on."""
+        """Hide the values of the files after `step`."""
         tensorboardX = _import_tensorboardx()
         from tensorboardX.summary import hparams
 
@@ -85,13 +85,13 @@ class TensorBoard:
         writer.flush()
 
     def write(self, kind: str, series: str, step: int, values: Mapping[str, float]) -> None:
-        """One scalar each; on the disk when this returns, as metrics.jsonl is."""
+        """Write each value as a scalar; it is on the disk when this returns, like metrics.jsonl."""
         for name, value in values.items():
             self._writers[series].add_scalar(f"{kind}/{name}", value, step)
         self._writers[series].flush()
 
     def show(self, kind: str, series: str, step: int, texts: list[str]) -> None:
-        """Texts of students are shown as they are, whatever mark-up they hold."""
+        """Show the students' texts as they are, whatever mark-up they contain."""
         text = "\n\n---\n\n".join(_as_code(each) for each in texts)
         self._writers[series].add_text(f"{kind}/dialogues", text, step)
         self._writers[series].flush()
@@ -103,7 +103,7 @@ class TensorBoard:
 
 
 def _import_tensorboardx() -> Any:
-    """tensorboardX without PyTorch, which it imports for its tensors where it is installed.
+    """tensorboardX without PyTorch, which it would import if it is installed.
 
     That would take seconds, and bring a second set of CUDA libraries into this process.
     """
@@ -117,7 +117,7 @@ def _import_tensorboardx() -> Any:
 
 
 def _as_code(text: str) -> str:
-    """A block of code in Markdown; a line of it ends nowhere but where `splitlines` says so."""
+    """A block of code in Markdown; lines end only where `splitlines` ends them."""
     return textwrap.indent("\n".join(text.splitlines()), "    ", lambda line: True)
 
 
@@ -138,12 +138,12 @@ class _Sent:
 class WeightsAndBiases:
     """A run on wandb.ai, or with WANDB_MODE=offline in WORKDIR/wandb, for `wandb sync`.
 
-    Account, project and mode are taken from the surroundings (`wandb login`, WANDB_PROJECT,
+    Account, project and mode come from the environment (`wandb login`, WANDB_PROJECT,
     WANDB_ENTITY, WANDB_MODE).
     """
 
     def __init__(self, workdir: Workdir, settings: dict[str, Any]):
-        """Raises UserError where Weights & Biases cannot begin, e.g. for want of a login."""
+        """Raises UserError if Weights & Biases cannot begin, for example without a login."""
         wandb: Any = importlib.import_module("wandb")  # an extra: type checkers may not find it
         try:
             self._run = wandb.init(
@@ -153,7 +153,7 @@ class WeightsAndBiases:
                 resume="allow",
                 dir=workdir.path,
                 config=settings,
-                # Neither the command line nor the code nor what is said on the terminal.
+                # Send neither the command line, nor the code, nor the terminal's output.
                 settings=wandb.Settings(
                     console="off",
                     save_code=False,
@@ -199,7 +199,7 @@ class Trackio:
     """A run in trackio's own directory (TRACKIO_DIR); `trackio show` opens it in the browser."""
 
     def __init__(self, workdir: Workdir, settings: dict[str, Any]):
-        """The run is called after the directory, and a number that no other run has."""
+        """The name of the run is that of the directory, with a number that no other run has."""
         trackio: Any = importlib.import_module("trackio")
         self._run = trackio.init(
             project=PROJECT,
@@ -214,7 +214,7 @@ class Trackio:
         self._sent = _Sent()
 
     def start(self, series: str, step: int, known: Mapping[str, int]) -> None:
-        """Nothing to say: every value comes with its step."""
+        """Nothing to do, because every value comes with its step."""
         self._sent.start(series, known)
 
     def write(self, kind: str, series: str, step: int, values: Mapping[str, float]) -> None:
@@ -235,7 +235,7 @@ class Trackio:
 
 
 def _run_id(workdir: Workdir) -> str:
-    """What the run is known by to trackers: drawn once, kept in the directory."""
+    """The run's id for trackers: drawn once, and kept in the directory."""
     if not workdir.tracking_id.exists():
         write_text(workdir.tracking_id, uuid.uuid4().hex[:12] + "\n")
     return workdir.tracking_id.read_text(encoding="utf-8").strip()
@@ -245,15 +245,15 @@ TRACKERS = {"wandb": WeightsAndBiases, "trackio": Trackio}
 
 
 class Tracking:
-    """What a run writes its values to. Only process 0 of several writes."""
+    """All destinations of a run's values. If there are several processes, only process 0 writes."""
 
     def __init__(self, config: Any, workdir: Workdir, file: MetricsFile):
-        """`config` is the whole config; nothing is written or imported before `open`."""
+        """`config` is the whole config. Nothing is written or imported before `open`."""
         self._config, self._workdir, self._file = config, workdir, file
         self._trackers: list[Tracker] | None = None
 
     def check(self) -> None:
-        """Raise UserError where a package that config.tracking names is missing."""
+        """Raise UserError if a package that config.tracking names is missing."""
         for name in self._config.tracking:
             if importlib.util.find_spec(name) is None:
                 raise UserError(
@@ -262,7 +262,8 @@ class Tracking:
                 )
 
     def open(self) -> None:
-        """Begin to track, once the directory is the run's. Raises UserError as trackers do."""
+        """Begin to track, after the directory belongs to the run. Raises UserError like the
+        trackers."""
         if self._trackers is not None:
             return
         self._trackers = []
@@ -310,7 +311,7 @@ class Tracking:
 
 
 def _settings(config: Any) -> dict[str, Any]:
-    """The config, flat, without what may hold a key; lists as text."""
+    """The flat config, without values that may contain a key; lists as text."""
     return {
         key: str(value) if isinstance(value, tuple) else value
         for key, value in command_line.flatten(config).items()

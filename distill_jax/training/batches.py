@@ -9,7 +9,7 @@ import numpy as np
 
 from distill_jax.errors import UserError
 from distill_jax.settings import ranges
-from distill_jax.text.rows import NO_LOSS, Row
+from distill_jax.text.rows import NO_LOSS, Row, Rows
 from distill_jax.training.packing import PackedStream
 from distill_jax.training.removal import Removal, left_over
 
@@ -17,8 +17,8 @@ from distill_jax.training.removal import Removal, left_over
 class StudentRows:
     """Ragged rows of one student, in memory.
 
-    For the row of tokens 5 6 1 7 0 with loss on 7 and 0, `inputs(i)` is 5 6 1 7, and `losses(i)`
-    is where in it a loss token is next, that token, and the role that wrote it: 2 3, 7 0, 0 0.
+    For the row of tokens 5 6 1 7 0 with loss on 7 and 0, `inputs(i)` is 5 6 1 7. `losses(i)` has
+    the positions before a loss token, these tokens, and the roles that wrote them: 2 3, 7 0, 0 0.
     """
 
     def __init__(
@@ -29,43 +29,48 @@ class StudentRows:
         max_dropped_share: float,
         limit_key: str = "config.data.seq_len",
     ):
-        """Rows of more than `max_tokens` inputs are dropped; `dropped` counts them, and `origins`
-        says whose they are. `limit_key` is what the user may raise to keep them.
+        """Rows with more than `max_tokens` inputs are dropped; `dropped` counts them, and `origins`
+        counts them by origin. `limit_key` is the key that the user can raise to keep them.
 
-        Raises UserError where they are more than `max_dropped_share` of the rows, where a row has
-        no loss token, or where there are none at all.
+        Raises UserError if more than `max_dropped_share` of the rows are dropped, if a row has no
+        loss token, or if there are no rows.
         """
         if not rows:
             raise UserError(f"no training rows for student {student!r}: are there annotations?")
-        kept = [row for row in rows if len(row.tokens) - 1 <= max_tokens]
-        self.dropped = len(rows) - len(kept)
+        rows = Rows.of(rows)
+        lengths = np.diff(rows.offsets)
+        fits = lengths - 1 <= max_tokens
+        kept = int(fits.sum())
+        self.dropped = len(rows) - kept
         if self.dropped > max_dropped_share * len(rows) or not kept:
-            longest = max(rows, key=lambda row: len(row.tokens))
+            longest = int(lengths.argmax())
             raise UserError(
                 f"{self.dropped} of {len(rows)} rows of student {student!r} are longer than "
-                f"{max_tokens} tokens (longest: {longest.name} with {len(longest.tokens) - 1})"
+                f"{max_tokens} tokens (longest: {rows.name(longest)} with {lengths[longest] - 1})"
                 f": raise {limit_key}, or config.data.max_dropped_share to train without them"
             )
-        lengths = np.array([len(row.tokens) for row in kept])
-        self._offsets = np.concatenate([[0], np.cumsum(lengths)])
-        self._tokens = np.concatenate([np.array(row.tokens, np.int32) for row in kept])
-        self._writers = np.concatenate([np.array(row.writers, np.int32) for row in kept])
-        flags = [row.removable or [False] * len(row.tokens) for row in kept]
-        self._removable = np.concatenate([np.array(each, bool) for each in flags])
-        self._loss_counts = np.add.reduceat(self._writers != NO_LOSS, self._offsets[:-1])
+        self._offsets, self._tokens, self._writers = rows.offsets, rows.tokens, rows.writers
+        self._removable = rows.removable
+        if self.dropped:
+            of_kept = np.repeat(fits, lengths)
+            self._tokens, self._writers = self._tokens[of_kept], self._writers[of_kept]
+            self._removable = self._removable[of_kept] if len(self._removable) else self._removable
+            lengths = lengths[fits]
+            self._offsets = np.concatenate([[0], np.cumsum(lengths)])
+        self._loss_counts = _count_by_row(self._writers != NO_LOSS, self._offsets)
         if self._loss_counts.min() == 0:
-            row = kept[int(self._loss_counts.argmin())]
+            without = int(np.flatnonzero(fits)[self._loss_counts.argmin()])
             raise UserError(
-                f"student {student!r} has no token to learn in the row of {row.name}: config.reads "
-                "or the annotation is wrong"
+                f"student {student!r} has no token to learn in the row of {rows.name(without)}: "
+                "config.reads or the annotation is wrong"
             )
         self.longest = int(lengths.max()) - 1
-        self.tokens = int(lengths.sum() - len(kept))
+        self.tokens = int(lengths.sum() - kept)
         self.loss_tokens = int(self._loss_counts.sum())
         self.most_loss_tokens = int(self._loss_counts.max())
-        self.most_removable = int(
-            np.add.reduceat(self._removable, self._offsets[:-1], dtype=int).max()
-        )
+        self.most_removable = 0
+        if len(self._removable):
+            self.most_removable = int(_count_by_row(self._removable, self._offsets).max())
         self.origins = _count_by_origin(rows, max_tokens)
 
     def __len__(self) -> int:
@@ -76,36 +81,52 @@ class StudentRows:
         return int(self._offsets[index + 1] - self._offsets[index]) - 1
 
     def inputs(self, index: int, removed: int = 0) -> np.ndarray:
-        """int32 [length]: the tokens but the last; without the first `removed` removable ones."""
+        """int32 [length]: the tokens without the last, and without the first `removed` removable
+        ones."""
         return self._row(index, removed)[0][:-1]
 
     def losses(self, index: int, removed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(positions in the inputs, targets, writers) of the loss tokens: int32 each."""
         tokens, writers = self._row(index, removed)
         (positions,) = np.nonzero(writers[1:] != NO_LOSS)
-        return positions.astype(np.int32), tokens[positions + 1], writers[positions + 1]
+        of_loss = writers[positions + 1].astype(np.int32)
+        return positions.astype(np.int32), tokens[positions + 1], of_loss
 
     def _row(self, index: int, removed: int) -> tuple[np.ndarray, np.ndarray]:
         start, stop = self._offsets[index], self._offsets[index + 1]
         tokens, writers = self._tokens[start:stop], self._writers[start:stop]
-        if not removed:
+        if not removed or not len(self._removable):
             return tokens, writers
         left = left_over(self._removable[start:stop], removed)
         return tokens[left], writers[left]
 
 
-def _count_by_origin(rows: Sequence[Row], max_tokens: int) -> dict[str, dict[str, int]]:
-    """{origin: {"problems", "rows", "row_tokens" (inputs), "dropped_rows"}}; the first three are of
+def _count_by_row(flags: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """int64 [rows]: how many of the flags of each row are set, some rows at a time: NumPy makes
+    eight bytes of every flag."""
+    parts = [np.zeros(0, np.int64)]
+    for first in range(0, len(offsets) - 1, 4096):
+        borders = offsets[first : first + 4097]
+        part = flags[borders[0] : borders[-1]]
+        parts.append(np.add.reduceat(part, borders[:-1] - borders[0], dtype=np.int64))
+    return np.concatenate(parts)
+
+
+def _count_by_origin(rows: Rows, max_tokens: int) -> dict[str, dict[str, int]]:
+    """{origin: {"problems", "rows", "row_tokens" (inputs), "dropped_rows"}}; the first three count
     rows that are kept."""
     counts = {}
-    for origin in dict.fromkeys(row.origin for row in rows):
-        own = [row for row in rows if row.origin == origin]
-        kept = [row for row in own if len(row.tokens) - 1 <= max_tokens]
+    inputs = np.diff(rows.offsets) - 1
+    fits = inputs <= max_tokens
+    origins = np.array(rows.origins, object)
+    for origin in dict.fromkeys(rows.origins):
+        own = origins == origin
+        (kept,) = np.nonzero(own & fits)
         counts[origin] = {
-            "problems": len({row.problem for row in kept}),
+            "problems": len({rows.problems[index] for index in kept.tolist()}),
             "rows": len(kept),
-            "row_tokens": sum(len(row.tokens) - 1 for row in kept),
-            "dropped_rows": len(own) - len(kept),
+            "row_tokens": int(inputs[kept].sum()),
+            "dropped_rows": int(own.sum()) - len(kept),
         }
     return counts
 
@@ -120,9 +141,9 @@ class RowShape:
 
 
 def row_shape(rows: StudentRows, seq_len: int, packed: bool) -> RowShape:
-    """`seq_len`, or where it is 0 the longest row rounded up to 8; room for every loss token."""
+    """`seq_len`, or if it is 0 the longest row rounded up to 8; with room for every loss token."""
     seq_len = seq_len or -(-rows.longest // 8) * 8
-    # How many loss tokens meet in a bin depends on the epoch; unused slots cost next to nothing.
+    # The number of loss tokens in a bin depends on the epoch; unused slots cost almost nothing.
     most = seq_len if packed else rows.most_loss_tokens
     return RowShape(seq_len, -(-most // 4) * 4, packed)
 
@@ -133,11 +154,11 @@ def assemble(
     """One row of a batch that holds the rows of these indices, one after the other; of each the
     first `removed` of what is removable are left out.
 
-    For the row above in front of another of tokens 8 1 9 0 with loss on 9 and 0, packed into 12:
+    The row above, and then one of tokens 8 1 9 0 with loss on 9 and 0, packed into 12 tokens:
 
         inputs          int32 [seq_len]        5 6 1 7 8 1 9 0 0 0 0 0
-        segments        int32 [seq_len]        1 1 1 1 2 2 2 0 0 0 0 0   only where packed
-        positions       int32 [seq_len]        0 1 2 3 0 1 2 0 0 0 0 0   only where packed
+        segments        int32 [seq_len]        1 1 1 1 2 2 2 0 0 0 0 0   only if packed
+        positions       int32 [seq_len]        0 1 2 3 0 1 2 0 0 0 0 0   only if packed
         loss_positions  int32 [loss_capacity]  2 3 5 6 0 ...
         targets         int32 [loss_capacity]  7 0 9 0 0 ...
         writers         int32 [loss_capacity]  0 0 0 0 -1 ...            -1 = unused
@@ -177,9 +198,8 @@ def assemble(
 class Batches:
     """`batches[step]` is this process's part of a batch: dict of arrays [rows per process, ...].
 
-    Every epoch has an order of its own, from (seed, epoch). Row r of step s is row
-    s * batch_size + r of one endless sequence, of which process p of P holds a stretch of
-    batch_size / P.
+    Every epoch has its own order, from (seed, epoch). Row r of step s is row s * batch_size + r of
+    one endless sequence; process p of P has the p-th part, of batch_size / P rows.
     """
 
     def __init__(
@@ -193,9 +213,9 @@ class Batches:
         processes: int = 1,
         removal: Removal | None = None,
     ):
-        """`removal`: what rows lose while they are trained on.
+        """`removal`: what is removed from rows during training.
 
-        Raises UserError where the batch does not divide over the processes.
+        Raises UserError if the batch does not divide over the processes.
         """
         if batch_size % processes:
             raise UserError(
@@ -207,7 +227,7 @@ class Batches:
         self._process, self._processes = process, processes
         import grain  # takes a second
 
-        # Without end; element i, the index of a row, is a pure function of i.
+        # Endless; element i, the index of a row, is a pure function of i.
         self._stream: Any = grain.MapDataset.range(len(rows)).seed(seed).shuffle().repeat()
         self._packed = None
         if shape.packed:
@@ -257,7 +277,7 @@ class Batches:
         }
 
     def rows_per_epoch(self) -> int:
-        """Batch rows that hold every problem once (packed: of the first epoch)."""
+        """How many batch rows hold every problem once (packed: in the first epoch)."""
         if self._packed is None:
             return len(self._rows)
         return self._packed.bins_per_window()
@@ -284,6 +304,6 @@ def dev_batches(
 
 
 def mistakes(data: Any) -> list[str]:
-    """What is wrong with the keys of config.data that rows are made by."""
+    """What is wrong with the keys of config.data that decide how rows are made."""
     least = {"seq_len": 0, "max_dropped_share": 0.0}
     return ranges.mistakes("data", {key: data[key] for key in least}, least=least)

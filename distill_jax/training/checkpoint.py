@@ -1,16 +1,16 @@
 """Checkpoints of one student: orbax in the background, and a SHA-256 manifest written last.
 
-    <directory>/<step>/params/     the parameters alone: all that sampling and export read
+    <directory>/<step>/params/     the parameters, which are all that sampling and export read
     <directory>/<step>/training/   step, optimizer state, best dev value
     <directory>/<step>/arrays.json   name, shape and dtype of every array
     <directory>/<step>/manifest.json
 
 A step directory without a manifest is not complete and is never restored. Several processes write
-one checkpoint together; the first one writes the manifest and deletes.
+one checkpoint together; the first one writes the manifest, and deletes old checkpoints.
 
-Training can only go on from a checkpoint that has `training/`. The best one loses it as soon as it
-is not among the newest, and all of them do when the student is finished: with Adam's two moments it
-is two thirds of the whole.
+Training can continue only from a checkpoint that has `training/`. The best one loses it as soon as
+it is not among the newest, and all lose it when the student is finished, because with Adam's two
+moments it is two thirds of the whole.
 """
 
 import json
@@ -38,7 +38,7 @@ class Checkpoints:
     """Saves and restores the train state of one student; `directory` may be local or gs://."""
 
     def __init__(self, directory: Any, keep: int, warn: Callable[[str], None] = log.warning):
-        """`keep` newest checkpoints stay; `warn` is told which ones are damaged."""
+        """Keeps the `keep` newest checkpoints; calls `warn` with the damaged ones."""
         import orbax.checkpoint as ocp
 
         self._directory = epath.Path(directory)
@@ -56,11 +56,11 @@ class Checkpoints:
         return complete_steps(self._directory)
 
     def save(self, step: int, state: Any, best_step: int = -1) -> None:
-        """Copy `state` off the devices and go on; a thread writes it.
+        """Copy `state` from the devices and return; a thread writes it.
 
-        Once it is complete, all checkpoints but the newest `keep` are deleted; of `best_step` the
-        parameters stay.
-        Waits for the save before. Raises UserError where the disk is full.
+        When it is complete, all checkpoints except the newest `keep` are deleted; the parameters
+        of `best_step` are kept.
+        Waits for the previous save. Raises UserError if the disk is full.
         """
         self.wait()
         target = self._directory / str(step)
@@ -82,7 +82,7 @@ class Checkpoints:
         self._finishing.start()
 
     def wait(self) -> None:
-        """Return once the last save is complete in this process; raise what went wrong in it."""
+        """Return when the last save is complete in this process; raise its error, if any."""
         if self._finishing is not None:
             self._finishing.join()
             self._finishing = None
@@ -109,7 +109,7 @@ class Checkpoints:
             self._failure = self._failed(error, target)
 
     def _failed(self, error: Exception, target: epath.Path) -> Exception:
-        """What to raise for a save that failed with `error`."""
+        """The error to raise for a save that failed with `error`."""
         finished = False
         while not finished:  # orbax would raise the other errors of this save at the next one
             try:
@@ -127,19 +127,19 @@ class Checkpoints:
             if old == best_step:
                 manifest.drop(self._directory / str(old), TRAINING)
             else:
-                # The manifest first: what is half-deleted must not look complete.
+                # The manifest first, so that a half-deleted checkpoint does not look complete.
                 (self._directory / str(old) / MANIFEST).unlink()
-        # With them goes what `kill -9` left of an earlier deletion or save.
+        # This also deletes what `kill -9` left of an earlier deletion or save.
         for path in self._directory.iterdir():
             number = path.name.removesuffix(TEMPORARY)
             if number.isdigit() and int(number) < newest and not (path / MANIFEST).exists():
                 path.rmtree()
 
     def latest_undamaged(self) -> int | None:
-        """The newest step that training can go on from, None where there is no checkpoint.
+        """The newest step from which training can continue; None if there is no checkpoint.
 
-        A damaged one is named by `warn` and the one before is used. Raises UserError where
-        there are checkpoints but all are damaged, or have parameters only.
+        A damaged one is named by `warn` and the one before is used. Raises UserError if
+        there are checkpoints but all are damaged, or have only parameters.
         """
         steps = self.steps()
         for step in reversed(steps):
@@ -157,13 +157,13 @@ class Checkpoints:
         return None
 
     def resumable(self, step: int) -> bool:
-        """Whether `step` holds more than parameters, so that training can go on from it."""
+        """Whether `step` has more than parameters, so that training can continue from it."""
         return manifest.has(self._directory / str(step), TRAINING)
 
     def restore_latest(self, abstract: Any) -> tuple[int, Any] | None:
         """(step, state) of the newest undamaged checkpoint, laid out as `abstract` says, or None.
 
-        Raises UserError where shapes differ from `abstract`.
+        Raises UserError if shapes differ from `abstract`.
         """
         step = distributed.send(self.latest_undamaged() if distributed.is_first() else None)
         if step is None:
@@ -173,7 +173,7 @@ class Checkpoints:
         return step, abstract.replace(params=found.params, **found.training)
 
     def restore_params(self, step: int, abstract: Any) -> Any:
-        """Only the parameters of `step`; UserError where it is damaged or does not fit."""
+        """Only the parameters of `step`; UserError if it is damaged or does not fit."""
         if distributed.send(distributed.is_first() and self.damaged(step)):
             raise UserError(
                 f"{self._directory / str(step)} is damaged: delete it and run "
@@ -189,13 +189,13 @@ class Checkpoints:
         return self._checkpointer.restore(source, args=self._ocp.args.Composite(**arguments))
 
     def damaged(self, step: int) -> bool:
-        """Whether any file of `step` is not what it was when the checkpoint was written."""
+        """Whether any file of `step` has changed since the checkpoint was written."""
         return manifest.damaged(self._directory / str(step))
 
 
 def keep_parameters(directory: Any) -> None:
-    """All checkpoints of a student that is finished lose what only training needs. May be called
-    again after it was interrupted; one process of several calls it."""
+    """Delete the part that only training needs from all checkpoints of a finished student. It may
+    be called again after an interruption; only one process calls it."""
     directory = epath.Path(directory)
     for step in complete_steps(directory):
         manifest.drop(directory / str(step), TRAINING)
@@ -211,7 +211,8 @@ def _describe(parts: dict[str, Any]) -> dict[str, str]:
 
 
 def _check_arrays(source: epath.Path, parts: dict[str, Any]) -> None:
-    """Raise UserError naming the arrays of `parts` that the checkpoint has otherwise or not."""
+    """Raise UserError, which names the arrays of `parts` that the checkpoint lacks or has
+    differently."""
     stored = json.loads((source / ARRAYS).read_text())
     stored = {name: kind for name, kind in stored.items() if name.split("/")[0] in parts}
     wanted = _describe(parts)

@@ -20,7 +20,7 @@ def mistakes(directory: str) -> list[str]:
 
 
 def whole(directory: str) -> str:
-    """The same place as it is called from everywhere: with `~` expanded, absolute; "" stays."""
+    """The same place for every directory: absolute, with `~` expanded; "" stays ""."""
     if not directory or "://" in directory:
         return directory
     return str(local_path(directory, _KEY).absolute())

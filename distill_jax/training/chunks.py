@@ -1,4 +1,4 @@
-"""The loss tokens of a device, moved together and taken C at a time: [B, T, V] never exists.
+"""The loss tokens of a device, moved together and used C at a time, so [B, T, V] never exists.
 
 Shapes: B rows of a device, T tokens, K loss slots per row, D embed, V vocabulary (padded), v the
 words of a device (V split over `tensor`), R roles, C tokens of a chunk. Two rows with loss tokens
@@ -7,7 +7,7 @@ a b c and d, and chunks of 2:
     slots        a b c . | d . . .
     compact      a b | c d | . . | . .     only the first two chunks are computed
 
-All functions but `each_device` are for the inside of a `jax.shard_map` over the mesh.
+All functions except `each_device` are called inside a `jax.shard_map` over the mesh.
 """
 
 from collections.abc import Callable
@@ -25,16 +25,16 @@ D_VOCABULARY = P("tensor", "fsdp")  # the head's gradient
 
 
 class LossTokens(NamedTuple):
-    """What the network said, and where its loss counts; an unused slot's writer is -1."""
+    """The network's outputs, and the positions of its loss; an unused slot's writer is -1."""
 
     hidden: jax.Array  # [B, T, D] the network's output
-    positions: jax.Array  # int32 [B, K] where in T a loss token is next
+    positions: jax.Array  # int32 [B, K] positions in T before a loss token
     targets: jax.Array  # int32 [B, K] that token
     writers: jax.Array  # int32 [B, K] index of the role that wrote it
 
 
 class Chunks(NamedTuple):
-    """The loss tokens of a device, moved together; `used` of the chunks hold any."""
+    """The loss tokens of a device, moved together; the first `used` chunks have some."""
 
     hidden: jax.Array  # [number, C, D]
     targets: jax.Array  # int32 [number, C]
@@ -87,7 +87,7 @@ def logits(hidden: jax.Array, head: jax.Array) -> jax.Array:
 def log_softmax(values: jax.Array, allowed: jax.Array) -> jax.Array:
     """Log-probabilities float32 [C, v] of logits [C, v], over the words of all devices.
 
-    `allowed` is bool [C, v]; other words have no probability (their log-probability is finite).
+    `allowed` is bool [C, v]; other words have probability 0, but a finite log-probability.
     """
     values = jnp.where(allowed, values, jnp.finfo(jnp.float32).min)
     highest = jax.lax.pmax(jnp.max(values, axis=-1), "tensor")
@@ -115,8 +115,8 @@ def sum_with_gradients(
     hidden     [B, T, D]
 
     Returns (sum float32 [], its derivatives by `hidden` and, summed over devices, by `embedding`).
-    Once a chunk's logits are there, both products of the backward pass follow at once and nothing
-    is computed twice. The idea is that of Liger Kernel's fused linear cross entropy
+    After the logits of a chunk, both products of the backward pass are computed at once, so nothing
+    is computed twice. The idea is from Liger Kernel's fused linear cross entropy
     (https://arxiv.org/abs/2410.10989, section 3.2).
     """
     head = embedding.astype(hidden.dtype)
@@ -142,5 +142,5 @@ def sum_with_gradients(
 
 
 def each_device(body: Callable, in_specs, out_specs) -> Callable:
-    """`body` as a function of global arrays, run by each device on its part of them."""
+    """`body` as a function of global arrays; each device runs it on its part."""
     return jax.shard_map(body, in_specs=in_specs, out_specs=out_specs, check_vma=False)

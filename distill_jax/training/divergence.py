@@ -1,14 +1,14 @@
 """Divergence between the next-token probabilities of a student and of a frozen one, in chunks.
 
-Shapes as in `training/loss.py`; each student has a width D and rows of T tokens of its own. With T
+Shapes as in `training/loss.py`; each student has its own width D and rows of T tokens. With T
 the teacher's probabilities of the tokens that a role may write, S the student's, and
 M = beta T + (1 - beta) S, the generalised Jensen-Shannon divergence
 (https://arxiv.org/abs/2306.13649, equation 1) is
 
     beta KL(T || M) + (1 - beta) KL(S || M)
 
-Its limit at both ends is 0; KL(T || S) (beta = 0) and KL(S || T) (beta = 1) take its place there,
-as in TRL.
+Its limit at both ends is 0; as in TRL, KL(T || S) is used for beta = 0, and KL(S || T) for beta =
+1.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ class Divergence:
 
 
 class Reading(NamedTuple):
-    """What one student says at the loss tokens, and the head that makes logits of it."""
+    """The outputs of one student at the loss tokens, and the head that turns them into logits."""
 
     embedding: jax.Array  # float32 [V, D]
     tokens: LossTokens
@@ -51,10 +51,10 @@ def divergence_sum(
 ) -> jax.Array:
     """Divergences (nats) times `weights` (float32 [B, K]), summed over loss tokens and devices.
 
-    Differentiable in the student's embedding and hidden states; all else is constant. The gradient
-    is computed with the divergence. Slot k of both readings is the same token, so both have the
-    same targets and writers; the teacher may read it in a row of its own. `chunk` and `allowed` as
-    in `training/loss.py`; float32 []. To be called under `jax.set_mesh`.
+    Differentiable in the student's embedding and hidden states; everything else is constant. The
+    gradient is computed with the divergence. Slot k of both readings is the same token, so both
+    have the same targets and writers; the teacher's row may differ. `chunk` and `allowed` as in
+    `training/loss.py`; float32 []. To be called under `jax.set_mesh`.
     """
     return jnp.sum(weights * token_divergences(chunk, kind, student, teacher, allowed))
 

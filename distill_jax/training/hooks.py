@@ -1,4 +1,4 @@
-"""What is done between training steps: log, measure on dev, save, stop when asked to."""
+"""The actions between training steps: log, measure on dev, save, stop if asked."""
 
 import math
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from distill_jax.training.loop import BatchSource, Moment, tokens_of
 
 
 class MeasurementInterrupted(Exception):
-    """A signal arrived between two parts of a measurement, which is made again after a resume."""
+    """A signal arrived between two parts of a measurement; after a resume it is measured again."""
 
 
 class Speed:
@@ -48,7 +48,7 @@ class Speed:
 class Logging:
     """Writes the values of steps to metrics.jsonl and the trackers, and moves the bar.
 
-    The values of a step are written when the next ones are due: no step is waited for.
+    The values of a step are written when the next ones are due, so no step has to be waited for.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Logging:
             return
         (step, arrays, tokens), self._pending = self._pending, None
         values = {name: float(value) for name, value in arrays.items()}
-        speed = self._speed.measure(tokens)  # the step has ended by now
+        speed = self._speed.measure(tokens)  # waits until the step has ended
         refuse_not_finite(self._student, step, "loss", values["loss"], self._checkpoints)
         values |= {
             "learning_rate": float(self._schedule(step - 1)),
@@ -141,13 +141,13 @@ class StopWhenAsked:
     call this at the same steps, and agree."""
 
     def __call__(self, moment: Moment) -> None:
-        """Look whether a signal has arrived in any process."""
+        """Stop if a signal has arrived in any process."""
         if distributed.any_process(errors.interrupted()):
             moment.interrupted = moment.stop = True
 
 
 class Saving:
-    """Saves every `every` steps, at the last one, and if a hook before has asked for it."""
+    """Saves every `every` steps, at the last step, and if an earlier hook has asked for it."""
 
     def __init__(self, student: str, every: int, checkpoints: Checkpoints, logging: Logging):
         self._student, self._every = student, every
@@ -157,7 +157,7 @@ class Saving:
         """Raises UserError if what would be saved is not finite."""
         if not (moment.save or moment.stop or moment.step % self._every == 0):
             return
-        self._logging.flush()  # a resumed run looks there for what was fed before
+        self._logging.flush()  # a resumed run reads there how many tokens were fed
         if not moment.values:  # nothing was trained since the checkpoint that this run began with
             return
         with moment.stopwatch.pause(moment.state):
@@ -169,7 +169,7 @@ class Saving:
         step = moment.step
         for name in ("loss", "grad_norm"):
             refuse_not_finite(self._student, step, name, moment.values[name], self._checkpoints)
-        # The loss is that of the parameters before this step's update; saved are those after it.
+        # The loss belongs to the parameters before this update, but those after it are saved.
         norm = jax.jit(_norm, out_shardings=moment.state.step.sharding)(
             moment.state.params, moment.state.opt_state
         )
@@ -177,8 +177,8 @@ class Saving:
 
 
 def _norm(params: Any, opt_state: Any) -> jax.Array:
-    """float32 []: of all parameters together; NaN if any number of the optimizer is not finite. A
-    parameter whose square is too large for float32 makes it infinite."""
+    """The norm of all parameters, float32 []; NaN if any number of the optimizer is not finite. It
+    is infinite if the square of a parameter is too large for float32."""
     numbers = [
         leaf for leaf in jax.tree.leaves(opt_state) if jnp.issubdtype(leaf.dtype, jnp.inexact)
     ]
@@ -189,7 +189,7 @@ def _norm(params: Any, opt_state: Any) -> jax.Array:
 def refuse_not_finite(
     student: str, step: int, what: str, value: Any, checkpoints: Checkpoints
 ) -> None:
-    """Raise UserError unless `value`, a number that is called `what`, is finite."""
+    """Raise UserError unless `value` is finite; the message calls it `what`."""
     if math.isfinite(value := float(value)):
         return
     checkpoints.wait()
@@ -206,14 +206,15 @@ def refuse_not_finite(
 
 
 def tokens_before(student: str, step: int, source: BatchSource, tracking: Tracking) -> int:
-    """Tokens fed up to `step`: as logged, and those of the batches since then. All processes must
-    call this."""
+    """Tokens fed up to `step`: the last logged number, plus the batches since then. All processes
+    must call this."""
     logged, tokens = distributed.from_first(lambda: tracking.tokens(student, step))
     return tokens + sum(tokens_of(source[number]) for number in range(logged, step))
 
 
 def mistakes(train: Any) -> list[str]:
-    """What is wrong with the keys of config.train that say how long, and how often what happens."""
+    """What is wrong with the keys of config.train that say how long to train and how often to
+    act."""
     least = {"steps": 0, "epochs": 0, "token_budget": 0, "eval_every": 0, "patience": 0}
     least |= {"dev_dialogues": 0, "profile_first": 0, "profile_last": 0}
     least |= {"log_every": 1, "save_every": 1, "keep": 1}

@@ -104,7 +104,7 @@ class TokenStatistics(NamedTuple):
 def token_statistics(
     chunk: int, embedding: jax.Array, tokens: LossTokens, allowed: jax.Array
 ) -> TokenStatistics:
-    """Not differentiable. A role that may write one token only is sure of it: margin 1."""
+    """Not differentiable. If a role may write only one token, the margin is 1."""
 
     def measure(log_probs, losses):
         probabilities = jnp.exp(log_probs)
@@ -171,10 +171,10 @@ def _each_token(measure, fills, chunk, embedding, tokens, allowed):
 
 
 def _chunk(head, mine, index, allowed):
-    """Of C loss tokens and v words of this device: log-probabilities float32 [C, v],
-    nats float32 [C] (0 after the last one), bool [C, v] where the word is the target."""
+    """For C loss tokens and v words of this device: log-probabilities float32 [C, v],
+    nats float32 [C] (0 after the last one), bool [C, v]: whether the word is the target."""
     writers = mine.writers[index]
-    # Writer -1 reads the last role's line; its result is thrown away.
+    # Writer -1 reads the last role's row; the result is not used.
     log_probs = chunks.log_softmax(chunks.logits(mine.hidden[index], head), allowed[writers])
     hits = chunks.hits(mine.targets[index], head.shape[0])
     chosen = jax.lax.psum(jnp.sum(log_probs, axis=-1, where=hits), "tensor")

@@ -26,9 +26,9 @@ def complete_steps(directory: Any) -> list[int]:
 
 
 def damaged(directory: epath.Path) -> bool:
-    """Whether any file of the checkpoint in `directory` is not what it was when it was written.
+    """Whether any file of the checkpoint in `directory` has changed since it was written.
 
-    Not looked at is what is left of a part that `drop` has begun to delete.
+    The rest of a part that `drop` has begun to delete does not count.
     """
     written = _read(directory)
     return not written or written != _hashes(directory, _parts(written))
@@ -40,14 +40,14 @@ def has(directory: epath.Path, part: str) -> bool:
 
 
 def write(directory: epath.Path) -> None:
-    """The last file of a checkpoint: SHA-256 of all the others."""
+    """Write the last file of a checkpoint: the SHA-256 of all other files."""
     _write(directory, _hashes(directory))
 
 
 def drop(directory: epath.Path, part: str) -> None:
     """Delete a part of a complete checkpoint, which is complete without it at any moment.
 
-    One with a damaged manifest is left as it is.
+    A checkpoint with a damaged manifest is not changed.
     """
     written = _read(directory)
     if part in _parts(written):
@@ -77,7 +77,7 @@ def _write(directory: epath.Path, hashes: dict[str, str]) -> None:
 
 
 def _hashes(directory: epath.Path, parts: Collection[str] | None = None) -> dict[str, str]:
-    """SHA-256 of the files under `directory` but the manifest, by relative path; of directories
+    """SHA-256 of every file under `directory` except the manifest, by relative path; of directories
     only those in `parts` (None: all)."""
     hashes = {}
     for path in sorted(_files(directory)):

@@ -19,8 +19,8 @@ TEACHER = "teacher"  # the frozen student that another one learns from
 class Likelihood:
     """Cross entropy with the rows: the weighted mean of nats over the loss tokens.
 
-    `batch["weights"]` (float32 [B, K], at least 0; 0 in unused slots) is the share of each loss
-    token: 1 = the mean over tokens, 1 / loss tokens of the row = the mean over rows.
+    `batch["weights"]` (float32 [B, K], at least 0; 0 in unused slots) weights each loss token.
+    1 gives the mean over tokens; 1 / (loss tokens of the row) gives the mean over rows.
     """
 
     @property
@@ -41,7 +41,7 @@ class Likelihood:
         key: jax.Array | None,
     ) -> dict[str, jax.Array]:
         """{"likelihood": weighted nats}."""
-        del frozen  # the rows are all that it needs
+        del frozen  # it needs only the rows
         tokens = step.loss_tokens(trainer, params, batch, key)
         chunk, head = trainer.computation.loss_chunk, trainer.config.head(params)
         total: Any = loss.loss_sum(chunk, head, tokens, batch["weights"], trainer.allowed)

@@ -29,7 +29,7 @@ def make_optimizer(
     weight_decay: float,
     clip_norm: float,
 ) -> optax.GradientTransformation:
-    """Clip by global norm (0 = never), then AdamW; weight decay spares biases and LayerNorms."""
+    """Clip by global norm (0 = never), then AdamW; no weight decay for biases and LayerNorms."""
     clip = optax.clip_by_global_norm(clip_norm) if clip_norm > 0 else optax.identity()
     adamw = optax.adamw(
         schedule, b1=b1, b2=b2, eps=epsilon, weight_decay=weight_decay, mask=decay_mask
@@ -43,7 +43,7 @@ def decay_mask(params: Any) -> Any:
 
 
 def mistakes(settings: Any, student: str) -> list[str]:
-    """What is wrong with config.optimizer.<student>; 0 is no training, no decay, no clipping."""
+    """What is wrong with config.optimizer.<student>; 0 means no training, no decay, no clipping."""
     least = dict.fromkeys(settings, 0.0) | {
         "epsilon": 1e-30,  # 0 would divide by 0 if a gradient is 0
         "warmup_steps": 0,

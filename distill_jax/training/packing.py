@@ -5,14 +5,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-OPEN_BINS = 512  # bins tried per row: more hardly fill better, and packing stays linear in the rows
+# Bins tried per row: more do not fill much better, and so packing is linear in the rows.
+OPEN_BINS = 512
 
 
 def first_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
     """Bins of indices into `lengths`, whose lengths sum to at most `capacity` each.
 
-    Each row goes into the first open bin that has room; of the bins, the newest 512 are open. Bins
-    are in the order in which they were opened. Raises ValueError for a row over the capacity.
+    Each row goes into the first open bin that has room; the newest 512 bins are open. Bins are in
+    the order in which they were opened. Raises ValueError for a row over the capacity.
 
     >>> first_fit([5, 4, 3, 2, 6], 8)
     [[0, 2], [1, 3], [4]]
@@ -40,8 +41,8 @@ def first_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
 class PackedStream:
     """An endless stream of row numbers as an endless sequence of bins, without state.
 
-    The stream is cut into windows of `window` rows; each is packed on its own. With a window
-    of all rows, a window is an epoch: every row is in it once, beside others than in the
+    The stream is cut into windows of `window` rows; each is packed separately. If a window has as
+    many rows as there are, it is an epoch: every row is in it once, beside other rows than in the
     epoch before. `bins[i]` needs the number of bins of all windows before; they are kept.
     """
 
@@ -53,7 +54,7 @@ class PackedStream:
         self._recent: collections.OrderedDict[int, list[list]] = collections.OrderedDict()
 
     def bins_per_window(self) -> int:
-        """Of the first window; others differ by a few."""
+        """Bins in the first window; others have a few more or fewer."""
         return len(self._bins(0))
 
     def __getitem__(self, number: int) -> list:

@@ -1,4 +1,5 @@
-"""Learning from own samples by their advantage: the clipped policy loss of PPO, per token."""
+"""Learning from a student's own samples by their advantage: PPO's clipped policy loss, per
+token."""
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +12,11 @@ def policy_losses(
     (https://arxiv.org/abs/1707.06347, equation 7).
 
     log_probs   float32 of the loss tokens, from the student that learns
-    old         float32 the same, from the student as it was when it wrote the sample
-    advantages  float32 A; below 0: worse than the other samples of the problem
+    old         float32 the same, from the student at the time when it wrote the sample
+    advantages  float32 A; negative: worse than the other samples of the problem
 
     The ratio exp(log_probs - old) is clipped to 1 - clip .. 1 + clip. With clip = 0.2 and A = 1 the
-    loss at a ratio of 1.3 is -1.2, and nothing pulls it further up; with A = -1 it is 1.3. If
+    loss at a ratio of 1.3 is -1.2, and its gradient is 0; with A = -1 it is 1.3. If
     the ratio is 1, the derivative by log_probs is -A: that of A times the nats.
     """
     ratio = jnp.exp(log_probs - old)
@@ -23,7 +24,7 @@ def policy_losses(
 
 
 def clipped(log_probs: jax.Array, old: jax.Array, advantages: jax.Array, clip: float) -> jax.Array:
-    """bool: the tokens that do not move any more, since they have gone as far as `clip` lets them.
+    """bool: the tokens whose gradient is 0, because they have moved as far as `clip` allows.
     Arguments as in `policy_losses`."""
     ratio = jnp.exp(log_probs - old)
     return jnp.where(advantages > 0, ratio > 1 + clip, (advantages < 0) & (ratio < 1 - clip))

@@ -11,7 +11,7 @@ def preference_losses(
     (https://arxiv.org/abs/2305.18290, equation 7).
 
     log_probs  float32 [B, K] of the loss tokens, from the student that learns
-    reference  float32 [B, K] the same, from the student that it begins with
+    reference  float32 [B, K] the same, from the student before training
     signs      float32 [B, K] +1 = a token of the chosen text, -1 = of the rejected one, 0 = unused
 
     A pair is one row, whose two texts are segments that do not see each other. `chosen` is the sum

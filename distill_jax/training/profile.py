@@ -11,8 +11,8 @@ from distill_jax.training.loop import Moment
 class ProfileWindow:
     """Traces the steps `first` to `last`, counted from 1; `first` 0 = none.
 
-    The trace lies in `directory`/plugins/profile/<time>/: `xprof DIRECTORY` shows it, and its
-    perfetto_trace.json.gz opens in https://ui.perfetto.dev. See
+    The trace is in `directory`/plugins/profile/<time>/. `xprof DIRECTORY` shows it, and you can
+    open its perfetto_trace.json.gz in https://ui.perfetto.dev. See
     https://docs.jax.dev/en/latest/profiling.html.
     """
 
@@ -22,7 +22,7 @@ class ProfileWindow:
         self._running = False
 
     def before_step(self, moment: Moment) -> None:
-        """The last hook before a step. A resumed run may begin in the midst of the window."""
+        """The last hook before a step. A resumed run may begin inside the window."""
         due = 0 < self._first <= moment.step + 1 <= self._last
         if due and not self._running and not moment.stop:
             jax.block_until_ready(moment.state)  # steps before are still running
@@ -36,7 +36,7 @@ class ProfileWindow:
             self.close()
 
     def close(self) -> None:
-        """End a trace that is running, and say where it lies."""
+        """End a running trace, and say where it is."""
         if self._running:
             self._running = False
             jax.profiler.stop_trace()

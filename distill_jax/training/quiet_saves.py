@@ -1,14 +1,14 @@
-"""Keep libraries from printing what `Checkpoints` raises itself, in one line, when a save fails."""
+"""Keep libraries from printing errors of a save that `Checkpoints` itself raises in one line."""
 
 import logging
 import sys
 
-# orbax logs through absl what goes wrong in its threads, asyncio what nobody waited for.
+# orbax logs errors of its threads through absl; asyncio logs those that nobody waited for.
 _LOGGERS = ("absl", "asyncio")
 
 
 class _Quiet(logging.Filter):
-    """Drops errors: during a save all of them, after it only those of a full disk."""
+    """Drops all errors during a save, and after it only those about a full disk."""
 
     def __init__(self):
         super().__init__()
@@ -26,15 +26,15 @@ class _Quiet(logging.Filter):
             self.hook_before(arguments)
 
 
-_quiet = _Quiet()  # one of the process: adding it twice to a logger changes nothing
+_quiet = _Quiet()  # there is one per process; adding it to a logger twice changes nothing
 _hook = _quiet.unraisable
 
 
 def begin() -> None:
-    """Drop the errors that a save's threads print with a traceback.
+    """Drop errors that the threads of a save print with a traceback.
 
-    tensorstore's threads report each to an event loop that is closed by then, which Python prints
-    as an exception that cannot be raised.
+    tensorstore's threads report them to an event loop that is already closed, and Python prints
+    that as an exception that cannot be raised.
     """
     _quiet.saving = True
     for name in _LOGGERS:
@@ -44,8 +44,8 @@ def begin() -> None:
 
 
 def end(disk_full: bool) -> None:
-    """The save is over. If the disk was full, go on dropping what says so until a later save ends
-    well: some of it is reported only when Python collects what the save has left."""
+    """The save is over. If the disk was full, drop errors about that until a later save succeeds:
+    some are reported only when Python frees the objects of the save."""
     _quiet.saving = False
     if disk_full:
         return

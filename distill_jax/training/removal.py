@@ -1,16 +1,16 @@
-"""Rows that lose the words of a role, one after the other, while a student trains on them.
+"""Removes the words of a role from rows, one after another, while a student trains on them.
 
 Stepwise internalisation (Deng et al. 2024, From Explicit CoT to Implicit CoT,
-https://arxiv.org/abs/2405.14838): the words are taken away from the left, more and more of them,
-until the student goes without. End marks stay, so that a row that has lost the decomposer's words
-is what a dialogue with `sampling.given=nothing` becomes. For the row `Q R / a1 a2 / A / b1 / B / .`
-whose decomposer wrote a1 a2 and b1:
+https://arxiv.org/abs/2405.14838): more and more words are removed from the left, until none are
+left. End marks are kept, so a row without the decomposer's words is like a dialogue with
+`sampling.given=nothing`. For the row `Q R / a1 a2 / A / b1 / B / .` whose decomposer wrote a1 a2
+and b1:
 
     removed  0  Q R / a1 a2 / A / b1 / B / .
              1  Q R / a2 / A / b1 / B / .
              3  Q R / / A / / B / .
 
-How many, at which step and in which row, depends on nothing but seed and step.
+The number of removed words at each step and in each row depends only on seed and step.
 """
 
 import dataclasses
@@ -43,7 +43,7 @@ class Removal:
 
     @property
     def every(self) -> int:
-        """Steps after which one more is removed; 0 = never.
+        """One more is removed after so many steps; 0 = never.
 
         >>> Removal(8, 39, 4.0, 0, True, seed=0, steps_per_epoch=2450).every
         306
@@ -51,7 +51,7 @@ class Removal:
         return max(1, round(self.steps_per_epoch / self.per_epoch)) if self.per_epoch else 0
 
     def removed(self, step: int) -> int:
-        """Tokens that every row lacks at update `step` + 1, but for its own offset; or ALL."""
+        """Tokens removed from every row at update `step` + 1, without the row's offset; or ALL."""
         removed = self.start + (step // self.every if self.every else 0)
         return ALL if self.all_beyond and removed >= self.all_beyond else removed
 
@@ -64,8 +64,8 @@ class Removal:
         return [removed + offset(u, self.smoothing) for u in drawn]
 
     def begins_anew(self, step: int, most: int) -> bool:
-        """Whether the optimizer forgets what it knows before update `step` + 1: one more token is
-        removed, of rows of which some had any left. `most` tokens of a row can be removed."""
+        """Whether the optimizer forgets its state before update `step` + 1, because one more token
+        is removed, and some rows had tokens left. `most` tokens of a row can be removed."""
         if not self.reset_optimizer or step == 0:
             return False
         before = self.removed(step - 1)
@@ -73,7 +73,7 @@ class Removal:
 
 
 def offset(u: float, smoothing: float) -> int:
-    """How many more a row lacks, of u in [0, 1): o with probability (1 - e^-s) e^(-s o).
+    """How many more tokens a row loses, from u in [0, 1): o with probability (1 - e^-s) e^(-s o).
 
     >>> [offset(u, 4.0) for u in (0.0, 0.981, 0.982, 0.9996, 0.99967)]
     [0, 0, 1, 1, 2]
@@ -82,15 +82,15 @@ def offset(u: float, smoothing: float) -> int:
 
 
 def left_over(removable: np.ndarray, removed: int) -> np.ndarray:
-    """bool [T]: which tokens are left if the first `removed` of the removable ones go."""
+    """bool [T]: which tokens are left without the first `removed` of the removable ones."""
     return ~(removable & (np.cumsum(removable) <= removed))
 
 
 class BeginAnew:
     """A hook: AdamW forgets its moments and its count whenever a further token is removed.
 
-    The schedule of the learning rate goes on. Called after a checkpoint was saved: a run that goes
-    on from it forgets as well.
+    The schedule of the learning rate continues. It is called after a checkpoint was saved; a run
+    that continues from the checkpoint also forgets.
     """
 
     def __init__(self, removal: Removal, most: int):

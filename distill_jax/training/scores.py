@@ -1,4 +1,4 @@
-"""How sure a student is of the tokens of rows that it is shown: no training."""
+"""How sure a student is of the tokens of given rows, without training."""
 
 import dataclasses
 import functools
@@ -18,10 +18,10 @@ from distill_jax.training.step import Trainer
 def entropies(
     mesh: Mesh, trainer: Trainer, params: Any, rows: Sequence[Row], batch_size: int
 ) -> Iterator[np.ndarray]:
-    """Of each row the entropies of its loss tokens (`loss.token_statistics`), nats: float32 [K].
+    """For each row, the entropies of its loss tokens (`loss.token_statistics`), nats: float32 [K].
 
-    To be called under `jax.set_mesh(mesh)`, in one process; `batch_size` must divide over the mesh.
-    Rows are computed whole, each by itself, teacher-forced and without dropout.
+    Call it under `jax.set_mesh(mesh)`, in one process; `batch_size` must divide over the mesh.
+    Rows are computed separately, not packed, teacher-forced and without dropout.
     """
     source = batches.StudentRows(rows, "scorer", trainer.config.context, 0.0)
     shape = batches.row_shape(source, 0, packed=False)

@@ -20,7 +20,7 @@ from distill_jax.training.chunks import LossTokens
 
 
 class TrainState(flax.struct.PyTreeNode):
-    """Everything a checkpoint holds. `step` counts completed updates."""
+    """Everything in a checkpoint. `step` counts completed updates."""
 
     step: jax.Array  # int32 []
     params: Any  # float32; of a student with an adapter only what is trained, see model/lora.py
@@ -32,12 +32,12 @@ class TrainState(flax.struct.PyTreeNode):
 
 @dataclasses.dataclass(frozen=True)
 class Computation:
-    """How a student is computed in training; none of it changes what is learned but for rounding.
+    """How a student is computed in training. This changes what is learned only by rounding.
 
-    dtype         "float32" or "bfloat16": of activations; parameters and sums stay float32
+    dtype         of activations, "float32" or "bfloat16"; parameters and sums stay float32
     kernel        of attention, model/attention.py
     remat         keep only the inputs of blocks for the backward pass
-    accumulation  micro-batches per step, one after the other
+    accumulation  micro-batches per step, one after another
     loss_chunk    loss tokens per device whose logits exist at a time
     """
 
@@ -54,11 +54,11 @@ class Computation:
 
 
 class Objective(Protocol):
-    """What a step makes smaller: the sum over its terms of weight * sum / count.
+    """What a step minimises: the sum over its terms of weight * sum / count.
 
-    A term's count is that of the whole batch, over all micro-batches and devices, and its sum is
-    added up over micro-batches: so the mean is taken once. Counts therefore need nothing but the
-    batch. Both methods give float32 [] for each term, by the names of `weights`.
+    A term's count is that of the whole batch, over all micro-batches and devices; its sum is added
+    up over micro-batches, so the mean is taken once. Counts therefore depend only on the batch.
+    Both methods return float32 [] for each term, under the names of `weights`.
     """
 
     @property
@@ -67,7 +67,7 @@ class Objective(Protocol):
         ...
 
     def counts(self, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
-        """What each term's sum is divided by (0: nothing to learn from, the term is 0)."""
+        """The divisor of each term's sum (0: there is nothing to learn, and the term is 0)."""
         ...
 
     def sums(
@@ -78,8 +78,8 @@ class Objective(Protocol):
         batch: dict[str, jax.Array],
         key: jax.Array | None,
     ) -> dict[str, jax.Array]:
-        """Sums over a batch or a micro-batch, differentiated by `params` alone. `key` is for what
-        drops or is drawn, None without dropout.
+        """Sums over a batch or a micro-batch, differentiated by `params` alone. `key` is for
+        dropout and drawing, None without dropout.
 
         `frozen` holds the parameters of students that are only read, by name. [B, T, V] must not
         exist, for any student: see `training/loss.py`.
@@ -89,7 +89,7 @@ class Objective(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Trainer:
-    """What a student's steps are made of; `allowed` is bool [R, V], what each role may write."""
+    """What is needed for a student's steps; `allowed` is bool [R, V]: what each role may write."""
 
     config: NetworkConfig
     optimizer: optax.GradientTransformation
@@ -107,11 +107,11 @@ class Trainer:
 def loss_tokens(
     trainer: Trainer, params: Any, batch: dict[str, jax.Array], dropout_key: jax.Array | None
 ) -> LossTokens:
-    """What the network says, and the loss tokens of a batch (see `training/batches.py`)."""
+    """The network's outputs and the loss tokens of a batch (see `training/batches.py`)."""
     inputs = batch["inputs"]
     positions = batch.get("positions")
     if positions is None:
-        # Padding may reach beyond the context; nothing looks at it there.
+        # Padding may reach beyond the context; nothing reads it there.
         count = jnp.minimum(jnp.arange(inputs.shape[1]), trainer.config.context - 1)
         positions = jnp.broadcast_to(count, inputs.shape)
     rngs = {} if dropout_key is None else {"dropout": dropout_key}
@@ -134,7 +134,7 @@ def train_step(
     The metrics are the loss, the norm of its gradient and, if there are several terms, the mean of
     each without its weight, as `loss_NAME`.
 
-    Micro-batch i of A takes the rows i, i + A, i + 2 A, ...: each device then cuts its own rows.
+    Micro-batch i of A has the rows i, i + A, i + 2 A, ..., so each device cuts its own rows.
     """
     parts = trainer.computation.accumulation
     counts = jax.tree.map(
@@ -179,8 +179,8 @@ def train_step(
 def dev_step(params: Any, batch: dict[str, jax.Array], *, trainer: Trainer) -> dict[str, jax.Array]:
     """Sums over a batch of whole rows, without dropout: float32 [] each.
 
-    loss_sum nats, loss_tokens their number, exact rows whose every loss token is the most likely
-    one, rows that have any.
+    loss_sum in nats; loss_tokens, their number; exact, the rows in which every loss token is the
+    most likely token; rows, those that have a loss token.
     """
     tokens = loss_tokens(trainer, params, batch, None)
     losses, right = loss.token_losses(
@@ -213,7 +213,7 @@ def abstract_state(
     optimizer: optax.GradientTransformation,
     adapter: lora.Adapter | None = None,
 ) -> TrainState:
-    """Shapes, dtypes and shardings of `init_state`, without any memory."""
+    """Shapes, dtypes and shardings of `init_state`; uses no memory."""
     trained = adapter.shapes() if adapter else _param_shapes(config)
     shapes = jax.eval_shape(lambda params: init_state(params, optimizer), trained)
     return _laid_out(mesh, (adapter or config).partition_rules, shapes)
@@ -255,7 +255,7 @@ def _laid_out(mesh: Mesh, rules: sharding.Rules, shapes: Any) -> Any:
 def random_state(
     abstract: TrainState, config: NetworkConfig, optimizer: optax.GradientTransformation, key
 ) -> TrainState:
-    """Random parameters, made where they belong: nothing is ever held unsharded."""
+    """Random parameters, made on the devices that hold them; they are never in memory unsharded."""
     places = jax.tree.map(lambda leaf: leaf.sharding, abstract)
     init = jax.jit(
         lambda key: init_state(network.init_params(config, key), optimizer), out_shardings=places
@@ -266,7 +266,7 @@ def random_state(
 def state_from_params(
     abstract: TrainState, optimizer: optax.GradientTransformation, params: Any
 ) -> TrainState:
-    """The first state of given parameters (host arrays float32), each device gets its part."""
+    """The first state from float32 arrays on the host; each device gets its part."""
     places = jax.tree.map(lambda leaf: leaf.sharding, abstract)
     init = jax.jit(lambda params: init_state(params, optimizer), out_shardings=places)
     return init(placed(abstract.params, params))
@@ -303,8 +303,8 @@ def lower_step(
     """`train_step` traced for the shapes of `abstract`, of one global `batch` and of `frozen`
     (`abstract_params` of each student that is only read).
 
-    Compiled it is a function (state, batch, frozen) -> (state, metrics) that gives the state's
-    memory away, and no other. To be called under `jax.set_mesh(mesh)`.
+    The compiled function is (state, batch, frozen) -> (state, metrics); it donates only the state's
+    memory. Call it under `jax.set_mesh(mesh)`.
     """
     places, frozen_places = jax.tree.map(lambda leaf: leaf.sharding, (abstract, frozen))
     rows = sharding.shardings(mesh, jax.tree.map(lambda _: sharding.BATCH, batch))
@@ -320,8 +320,7 @@ def lower_step(
 
 
 def make_dev_step(mesh: Mesh, trainer: Trainer) -> Callable[[Any, dict[str, jax.Array]], Any]:
-    """`dev_step` jitted, with the kernel that takes rows of any length; its sums are on every
-    device."""
+    """`dev_step`, jitted, with the kernel for rows of any length; its sums are on every device."""
     computation = dataclasses.replace(trainer.computation, kernel="xla", remat=False)
     trainer = dataclasses.replace(trainer, computation=computation)
     nowhere = sharding.shardings(mesh, PartitionSpec())

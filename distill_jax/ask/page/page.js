@@ -9,7 +9,7 @@ function element(tag, classes = "", text = "") {
   return made;
 }
 
-const signed = (value, digits) => value.toFixed(digits).replace("-", "−");
+const signed = (value, digits) => value.toFixed(digits).replace(/^-(?=0*\.?0*$)/, "").replace("-", "−");
 
 function percent(logProbability) {
   const share = 100 * Math.exp(logProbability);

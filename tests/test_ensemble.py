@@ -1,0 +1,48 @@
+"""Students of several runs that answer together."""
+
+import json
+import shutil
+
+import pytest
+
+import distill_jax
+from distill_jax.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_run, tmp_path_factory):
+    """A run and a copy of it, which is another run with the same students."""
+    directory = tmp_path_factory.mktemp("runs")
+    return [shutil.copytree(tiny_run[0], directory / name) for name in ("one", "two")]
+
+
+def test_copies_of_one_run_together_answer_as_it_does_alone(runs):
+    one, two = runs
+    alone = json.loads((one / "report.json").read_text())
+    again = distill_jax.evaluate_run(str(one), evaluation__ensemble=(str(two),))
+    expected = distill_jax.read_run(str(one)).predictions
+    assert [p.completion for p in again.predictions] == [p.completion for p in expected]
+    for mine, theirs in zip(again.predictions, expected, strict=True):
+        assert mine.answered_by == "ensemble"
+        assert mine.cost.flops == 2 * theirs.cost.flops
+        assert mine.cost.tokens == theirs.cost.tokens
+        total = sum(turn.log_probability for turn in theirs.turns)
+        assert sum(turn.log_probability for turn in mine.turns) == pytest.approx(total, abs=1e-3)
+    members = again.report["combination"]["members"]
+    assert [member["name"] for member in members] == ["one", "two"]
+    assert again.report["accuracy"] == alone["accuracy"]
+
+
+def test_what_cannot_answer_together_is_refused(runs):
+    one, two = runs
+    with pytest.raises(UserError, match="named twice, or is the run that is evaluated"):
+        distill_jax.evaluate_run(str(one), evaluation__ensemble=(str(one),))
+    with pytest.raises(UserError, match="choose last or best"):
+        distill_jax.evaluate_run(
+            str(one), evaluation__ensemble=(str(two),), evaluation__checkpoint="40"
+        )
+    config = json.loads((two / "config.json").read_text())
+    config["config"]["reads"]["decomposer"] = []
+    (two / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="differs in its views"):
+        distill_jax.evaluate_run(str(one), evaluation__ensemble=(str(two),))
