@@ -301,7 +301,8 @@ def test_a_killed_evaluation_goes_on_without_losing_or_repeating_a_problem(workd
     done = run("evaluate", *settings)
     assert done.returncode == 0, done.stderr
     assert f"{len(kept)} of 320 dialogues are there already" in done.stdout
-    assert sorted(p.name for p in directory.iterdir()) == ["predictions.jsonl", "report.json"]
+    files = ["predictions.jsonl", "report.html", "report.json"]
+    assert sorted(p.name for p in directory.iterdir()) == files
     resumed = (directory / "predictions.jsonl").read_text()
     rows = [json.loads(line) for line in resumed.strip().split("\n")]
     assert [row["id"] for row in rows] == [f"arithmetic/test/{i}" for i in range(40)]
