@@ -17,7 +17,15 @@ from etils import epath
 
 from distill_jax.errors import UserError
 from distill_jax.gguf_file import GGUFFile
-from distill_jax.model import families, gguf_source, hugging_face, lora, network, presets
+from distill_jax.model import (
+    families,
+    gguf_source,
+    hugging_face,
+    lora,
+    network,
+    presets,
+    sharding,
+)
 from distill_jax.model.network import NetworkConfig
 from distill_jax.settings import ranges
 from distill_jax.text.tokenizer import EndMarks, Tokenizer, load_tokenizer
@@ -158,7 +166,9 @@ def _of_other_run(name: str, key: str, model: NetworkConfig) -> Any:
     if adapter is not None:
         of_base = Workdir(run).stored_config()["model"][other]["init_from"]
         base, _ = adapted_base(of_base, f"the base of {key}", adapter.model, facts)
-        params = adapter.merge(adapter.hold(base), params)
+        # On one device, whatever the mesh that is set.
+        with jax.set_mesh(sharding.make_mesh(1, 1, 1, jax.local_devices()[:1])):
+            params = adapter.merge(adapter.hold(base), params)
     return jax.tree.map(np.asarray, params)
 
 
