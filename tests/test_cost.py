@@ -32,7 +32,8 @@ def slow_cost(rules, prompt, written):
         total += sum(reads(size, place) for place in range(1, prompt + 1))
     places = [prompt] * len(rules.views)
     for number, role in enumerate(written):
-        total += 2 * rules.views[rules.role_views[role][0]].model.width * SMALL.vocab_size
+        for writes in rules.role_views[role]:
+            total += 2 * rules.views[writes].model.width * SMALL.vocab_size
         for index, view in enumerate(rules.views):
             if view.sees[role] and number < len(written) - 1:
                 places[index] += 1

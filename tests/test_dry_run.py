@@ -186,7 +186,7 @@ def test_a_sampler_on_copies_moves_no_parameters():
     views = tuple(ViewRules(student, model, (True, True)) for student in ("asker", "answerer"))
     caps = {"max_turns": 4, "max_turn_tokens": 32, "max_tokens": 64}
     rules = TurnRules(
-        views, (0, 1), (1, 0), (True, True), (True, False), 10, 11, vocab_size=300, **caps
+        views, ((0,), (1,)), (1, 0), (True, True), (True, False), 10, 11, vocab_size=300, **caps
     )
     sampler = sampler_programs.measure(target, SamplerJob(rules, slots=64, prompt=64, window=256))
     moved = sampler["step"]["collectives"]
@@ -217,7 +217,7 @@ def test_slots_follow_the_target_and_not_this_machine():
     model = gpt2.GPT2Config(vocab_size=384, context=1024, layers=48, heads=25, width=1600)
     rules = TurnRules(
         (ViewRules("solver", model, (True,)),),
-        (0,),
+        ((0,),),
         (0,),
         (False,),
         (True,),

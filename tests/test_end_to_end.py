@@ -78,11 +78,14 @@ def test_evaluate_opens_the_run_and_takes_other_sampling(tiny_copy, capsys):
     before = contents(workdir)
     again = run("evaluate", "--workdir", workdir)
     assert again.returncode == 0 and "nothing left to do" in again.stdout
-    assert contents(workdir) == before
+    assert {k: v for k, v in contents(workdir).items() if k in before} == before
+    [page] = contents(workdir).keys() - before.keys()  # the evaluation has one, too
+    assert page.endswith("/report.html")
+    before = contents(workdir)
     hot = run("evaluate", "--workdir", workdir, "--config.sampling.temperature=1.0")
     assert hot.returncode == 0, hot.stderr
     after = contents(workdir)
-    assert len(after) == len(before) + 2  # another evaluation beside the first
+    assert len(after) == len(before) + 3  # another evaluation beside the first
     assert {k: after[k] for k in before} == before
     for key in ("config.seed=1", "config.model.solver.layers=3"):
         message = refused(capsys, evaluate, "--workdir", workdir, f"--{key}")

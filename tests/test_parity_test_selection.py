@@ -1,18 +1,14 @@
 """A run in the format and protocol of Fine-tune-CoT: epochs, test scores kept apart."""
 
 import json
-import shutil
 import signal
 import subprocess
 import time
 
 import numpy as np
 import pytest
-from experiment_runs import command, curve, environment, one_error_line, run, states
+from experiment_runs import command, curve, environment, run, states
 
-from distill_jax.errors import UserError
-from distill_jax.run import checks
-from distill_jax.settings import command_line
 from distill_jax.training.optimizer import learning_rate_schedule
 
 EPOCHS = 3
@@ -110,7 +106,10 @@ def test_nothing_depends_on_the_scores(workdir, tmp_path):
         assert reports[0][key] == reports[1][key]
 
 
-def test_a_run_that_was_stopped_scores_every_epoch_once(workdir, tmp_path):
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_was_stopped_scores_every_epoch_once(workdir, tmp_path, sent):
+    """Killed after an epoch was scored, before it was saved, its steps are made again, and what
+    they had scored is forgotten."""
     path = tmp_path / "w"
     process = subprocess.Popen(
         command("main", *TINY, PARITY, "--workdir", path),
@@ -118,56 +117,9 @@ def test_a_run_that_was_stopped_scores_every_epoch_once(workdir, tmp_path):
     )  # fmt: skip
     while not (path / f"{NAME}.json").exists() and process.poll() is None:
         time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=300) == 75
+    process.send_signal(sent)
+    assert process.wait(timeout=300) == (75 if sent == signal.SIGTERM else -signal.SIGKILL)
     done = run("main", *TINY, PARITY, "--workdir", path)
     assert done.returncode == 0, done.stderr
     assert parity(path) == parity(workdir)
     assert curve(path, f"{NAME}/accuracy") == curve(workdir, f"{NAME}/accuracy")
-
-
-def test_scores_of_steps_that_are_made_again_are_forgotten(workdir, tmp_path):
-    """Killed after an epoch was scored, before it was saved: the last checkpoint is older."""
-    shutil.copytree(workdir, tmp_path / "w")
-    path = tmp_path / "w"
-    kept = sorted((path / "checkpoints" / "solver").iterdir(), key=lambda p: int(p.name))
-    shutil.rmtree(kept[-1])
-    facts = json.loads((path / "training_data.json").read_text())
-    del facts["solver"]["finished_at"]
-    (path / "training_data.json").write_text(json.dumps(facts))
-    shutil.rmtree(path / "evaluations")
-    done = run("main", *TINY, PARITY, "--workdir", path)
-    assert done.returncode == 0, done.stderr
-    assert parity(path) == parity(workdir)
-    assert curve(path, f"{NAME}/accuracy") == curve(workdir, f"{NAME}/accuracy")
-
-
-def test_no_export_with_the_wrong_template(workdir, tmp_path):
-    done = run("export", "--workdir", workdir, "--output", tmp_path / "out")
-    assert "config.text_format='fine_tune_cot': only students of" in one_error_line(done)
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        (
-            {"train.parity_test_selection": "True", "train.epochs": "2"},
-            "config.train.parity_test_selection is for --config.scheme=chain or answer_only",
-        ),
-        (
-            {"train.parity_test_selection": "True", "scheme": "chain"},
-            "config.train.parity_test_selection tests after every epoch: set config.train.epochs",
-        ),
-        (
-            {"train.epochs": "2", "train.steps": "5"},
-            "config.train.steps=5 and config.train.epochs=2: set one of them to 0",
-        ),
-    ],
-)
-def test_what_does_not_go_together_is_one_line(changes, said):
-    config = command_line.load_config("configs/demo.py")
-    command_line.apply_overrides(config, changes)
-    with pytest.raises(UserError) as caught:
-        checks.check_values(config)
-    assert str(caught.value) == said

@@ -440,7 +440,8 @@ def test_time_is_linear(piece):
     for parse in (parse_pairs, parse_dialogue, parse_chain):
         start = time.process_time()
         parse(text[:200_000])
-        assert time.process_time() - start < 1
+        # A tenth of a second, or minutes if it were quadratic.
+        assert time.process_time() - start < 10
 
 
 DATA = os.environ.get("DISTILL_JAX_DATA", "")

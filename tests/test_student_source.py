@@ -64,7 +64,7 @@ def json_arguments(workdir):
         f"--config.{section}.{key}={value}"
         for section in ("train", "data", "sampling", "evaluation", "task_options")
         for key, value in stored[section].items()
-        if not isinstance(value, list)
+        if not isinstance(value, list | dict)
     ]
     student = [
         f"--config.model.solver.{k}={stored['model']['solver'][k]}" for k in ("layers", "width")

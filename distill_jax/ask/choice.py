@@ -148,7 +148,10 @@ class Choice:
             self.tokens += self._stops.pass_on(Token(text, log_probability))
 
     def _cut(self, finish: str, status: str, note: str) -> None:
-        end = {"answer": None, "status": status, "note": note, "turns": self._turns}
+        end = {
+            "answer": None, "status": status, "note": note, "turns": self._turns,
+            "percentile": None, "unfamiliar": "",
+        }  # fmt: skip
         self._finish(finish, end)
 
     def _finish(self, finish: str, end: Event) -> None:

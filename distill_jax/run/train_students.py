@@ -246,13 +246,14 @@ def _first_state(
     Also returns the dtype of the files that the parameters came from. `base`: of an adapter.
     """
     student, trainer = setup.student, setup.trainer
+    # First, or one might be told to delete what another run has made.
+    if student not in facts and from_first.known_students(run).steps[student]:
+        raise UserError(
+            f"{run.checkpoint_directory(student)} holds checkpoints of another run: choose "
+            "another config.checkpoint_dir"
+        )
     restored = checkpoints.restore_latest(abstract)
     if restored is not None:
-        if student not in facts:
-            raise UserError(
-                f"{run.checkpoint_directory(student)} holds checkpoints of another run: choose "
-                "another config.checkpoint_dir"
-            )
         terminal.say(f"student {student}: going on from step {restored[0]}")
         return restored[1], facts[student]["weights_dtype"]
     section, seed = run.config.model[student], student_seed(run.config, student)
