@@ -25,9 +25,9 @@ def save(workdir: pathlib.Path, store: epath.Path, seen: Seen) -> None:
 
     A directory without config.json holds no run (yet): it never replaces one that does.
     """
-    if not (workdir / "config.json").exists():
-        return
     here = {path.relative_to(workdir).as_posix(): path for path in _files(workdir)}
+    if "config.json" not in here:
+        return
     # config.json last: a store that has it has the rest.
     for name in sorted(here, key=lambda name: name == "config.json"):
         try:

@@ -100,7 +100,8 @@ def test_a_machine_that_is_lost_with_its_disk_is_replaced(tmp_path):
     os.kill(program_of(runner), signal.SIGKILL)
     runner.kill()
     runner.wait()
-    shutil.rmtree(tmp_path / "w")
+    # At once: what copies the directory may still run, and must not see a part of it.
+    (tmp_path / "w").rename(tmp_path / "lost")
     replaced = start(tmp_path, "", "--config.train.steps=300")
     assert replaced.wait(timeout=120) == 0, said(tmp_path)
     output = (tmp_path / "output").read_text()
