@@ -15,6 +15,7 @@ QUICK_COMPILATION := --xla_backend_optimization_level=0 --xla_llvm_disable_expen
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m distill_jax.main --config configs/demo.py --workdir runs/demo
+	@echo "next: $(BIN)/python -m distill_jax.ask --workdir runs/demo"
 
 test: $(VENV)/.installed_dev
 	XLA_FLAGS="$(QUICK_COMPILATION)" $(BIN)/python $(COVERAGE) -m pytest -m "not slow" $(PARALLEL)
@@ -58,10 +59,12 @@ $(VENV)/.python:
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.python $(SETUP)
+	@echo "installing (about a minute)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	touch $@
 
 $(VENV)/.installed_dev: $(VENV)/.python $(SETUP)
+	@echo "installing (a few minutes)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	touch $@ $(VENV)/.installed
 

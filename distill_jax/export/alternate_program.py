@@ -11,7 +11,10 @@ _CODE = '''\
 import os, sys
 if len(sys.argv) != 2:
     sys.exit('usage: python alternate.py "QUESTION"')
-import torch
+try:
+    import torch
+except ImportError:
+    sys.exit("error: PyTorch is missing: pip install torch")
 from transformers import AutoModelForCausalLM, AutoTokenizer, logging
 
 logging.disable_progress_bar()

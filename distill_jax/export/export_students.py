@@ -80,7 +80,7 @@ def export(path: str, options: Options, overrides: dict[str, str]) -> None:
         places = {student: f"./{student}" for student in run.students}
         write_text(options.output / EXAMPLE, _example(run, tokenizer, places))
         program = shlex.quote(str(options.output / EXAMPLE))
-        terminal.say(f'try them: python {program} "QUESTION"')
+        terminal.say(f'try them, with PyTorch installed: python {program} "QUESTION"')
     else:
         terminal.say(f"not trained to the end, left out: {', '.join(unfinished)}")
     if options.push_to_hub:

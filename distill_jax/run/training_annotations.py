@@ -121,7 +121,7 @@ def annotate(run: Run, terminal: Terminal, spending: Spending) -> RunData:
         raise UserError(
             f"{run.config.task} {data.train_split}: all {len(leaked)} annotations are dropped "
             f"({reasons}; first {leaked[0].id}: {leaked[0].detail}): for questions that are "
-            "meant to differ in numbers only set --config.data.templated=True"
+            "meant to differ in numbers only, set --config.data.templated=True"
         )
     if leaked:
         usage += f", {len(leaked)} dropped as questions of the evaluation"

@@ -52,3 +52,4 @@ def each(items: Iterable[_Item], title: str, total: int, *, of_each: int = 1) ->
             if done % every == 0:
                 shown.update(done * of_each)
             yield item
+        shown.update(total * of_each)
