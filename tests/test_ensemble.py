@@ -33,6 +33,25 @@ def test_copies_of_one_run_together_answer_as_it_does_alone(runs):
     assert again.report["accuracy"] == alone["accuracy"]
 
 
+def test_a_question_that_any_member_was_trained_on_is_named(runs):
+    one, two = runs
+    asked = distill_jax.read_run(str(one)).predictions[0]
+    path = two / "annotations.jsonl"
+    before = path.read_text()
+    path.write_text(before + json.dumps(TRAINED_ON | {"question": asked.question}) + "\n")
+    try:
+        again = distill_jax.evaluate_run(
+            str(one), evaluation__ensemble=(str(two),), evaluation__problems=2
+        )
+    finally:
+        path.write_text(before)
+    assert [p.trained_on for p in again.predictions] == ["arithmetic/train/mine", ""]
+
+
+TRAINED_ON = {"id": "arithmetic/train/mine", "answer": "1", "source": {"kind": "gold"},
+              "steps": [{"subquestion": "How many?", "solution": "1"}]}  # fmt: skip
+
+
 def test_what_cannot_answer_together_is_refused(runs):
     one, two = runs
     with pytest.raises(UserError, match="named twice, or is the run that is evaluated"):

@@ -131,7 +131,7 @@ class Leaks:
         """The problem that covers most, and how many words it covers.
 
         Families of questions begin alike: what was found for one holds for those that have the same
-        stretches, however many problems are behind each.
+        stretches, however many problems share one.
         """
         if len(runs) == 1:
             problems, first, last = runs[0]
@@ -140,7 +140,7 @@ class Leaks:
         key = tuple((id(found), first - offset, last - offset) for found, first, last in runs)
         if (known := self._worst_of.get(key)) is not None:
             return known
-        covered: dict[str, tuple[int, int]] = {}  # id: words covered, and the word behind them
+        covered: dict[str, tuple[int, int]] = {}  # id: words covered, and the word after them
         by_id: dict[str, Problem] = {}
         for found, first, last in runs:
             end = last + WORDS

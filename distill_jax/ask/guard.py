@@ -71,7 +71,7 @@ def _host_name(host: str) -> str | None:
 
 
 def _place(origin: str) -> str | None:
-    """Name and port of an Origin header; None if it is no address."""
+    """Name and port of an Origin header; None if it is not an address."""
     try:
         return urllib.parse.urlsplit(origin).netloc.lower()
     except ValueError:

@@ -50,7 +50,7 @@ def example(
     """A program that writes the same dialogues as the sampler, greedily and without calculator, as
     long as they fit into the context and config.sampling.max_tokens.
 
-    `places`: {student: directory or Hub id}; `around`: ids before and behind a question and its end
+    `places`: {student: directory or Hub id}; `around`: ids before and after a question and its end
     of turn, which only a lone role may have.
     """
     before, after = (list(ids) for ids in around)

@@ -47,7 +47,7 @@ def grade_math(completion: str, answer: str) -> Grade:
 
 
 def math_line(completion: str) -> str:
-    """The final answer as it was written: behind `####`, in the last box, or the last line.
+    """The final answer as it was written: after `####`, in the last box, or the last line.
 
     >>> math_line("so it is \\\\boxed{\\\\frac{1}{2}}, which is less")
     '\\\\frac{1}{2}'

@@ -86,7 +86,7 @@ def plain_expression(text: str) -> str:
 
 
 def chains(text: str) -> list[tuple[Equation, str]]:
-    """The links of all chains of equations outside of marks, each with the text behind it.
+    """The links of all chains of equations outside of marks, each with the text after it.
 
     `value` may be an expression, which the next link begins with.
 
