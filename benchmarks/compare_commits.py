@@ -97,13 +97,13 @@ def make_runs(tree: pathlib.Path, place: pathlib.Path) -> dict[str, str]:
         distill(tree, "main", f"--config=configs/{config}.py", f"--workdir={workdir}", *overrides)
         distill(tree, "export", f"--workdir={workdir}", f"--output={exported}")
         for student in trained:
-            for part in ("params", "training"):
-                array_file = workdir / "checkpoints" / student / "40" / part
-                done = run(tree, "-c", READ_ARRAYS, array_file)
-                found |= {
-                    f"{name}: {student}: {part} {line.rpartition(' ')[0]}": line
-                    for line in done.splitlines()
-                }
+            # A finished student keeps its parameters only.
+            array_file = workdir / "checkpoints" / student / "40" / "params"
+            done = run(tree, "-c", READ_ARRAYS, array_file)
+            found |= {
+                f"{name}: {student}: params {line.rpartition(' ')[0]}": line
+                for line in done.splitlines()
+            }
             for file in EXPORTED:
                 content = (exported / student / file).read_bytes()
                 found[f"{name}: {student}: {file}"] = hashlib.sha256(content).hexdigest()
