@@ -8,11 +8,9 @@ import dataclasses
 import itertools
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from distill_jax.annotations.duplicates import jaccard
 from distill_jax.records import Prediction
-from distill_jax.settings import ranges
 from distill_jax.text.transcript import Turns
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
@@ -103,9 +101,3 @@ def _different(answers: list[Answer], near: float) -> list[Answer]:
         if all(jaccard(tokens, tokens_of(other)) < near for other in kept):
             kept.append(answer)
     return kept
-
-
-def mistakes(data: Any) -> list[str]:
-    """What is wrong with the keys of config.data that pairs are made by."""
-    least = {"preferences_near": 1e-9, "pairs_per_problem": 1}
-    return ranges.mistakes("data", {key: data[key] for key in least}, least=least)
