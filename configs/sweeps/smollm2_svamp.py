@@ -1,7 +1,7 @@
 """SVAMP from MAWPS and ASDiv-A with SmolLM2-135M-Instruct: equations as steps, or answers only.
 
 Every arm but the last is trained for one epoch. `chain_renumbered` has as many steps as `chain`,
-from more rows: also up to four copies of each with other numbers (distill_jax/tasks/mawps_asdiv.py).
+from more rows: up to four copies of each with other numbers (distill_jax/tasks/mawps_asdiv.py).
 The checkpoint is the last. When it is done, evaluate again with the calculator:
 python -m distill_jax.evaluate --workdir RUN --config.sampling.calculator=True
 
