@@ -1,7 +1,7 @@
 """Own samples to learn from: what the sampler wrote, as ids, and the training rows of these ids.
 
-Text is never encoded again: another split of the same text into tokens would be another sample, with
-other probabilities.
+Text is never encoded again: another split of the same text into tokens would be another sample,
+with other probabilities.
 """
 
 import dataclasses
