@@ -102,6 +102,15 @@ def test_every_token_has_the_advantage_of_its_dialogue():
     assert everything.mean() == pytest.approx(0, abs=1e-7) and everything.std() == pytest.approx(1)
 
 
+def test_if_no_sample_is_better_nothing_but_the_divergence_counts():
+    """Whitened, the smallest distance from the student at the beginning would be a whole lesson."""
+    near = rollout(old=(-1.0, -2.0, -3.0, -4.0), reference=(-1.0, -2.0, -3.0, -4.000001))
+    some = [near, dataclasses.replace(near, sample=1)]
+    changes = {"whiten": True, "reference_kl": 1e-3}
+    rows = round_rows.own_rows(some, views()[1:], SOCRATIC.roles, config(**changes))
+    assert np.abs(rows[0].advantages).max() < 1e-8
+
+
 def test_two_rows_of_one_dialogue_share_its_divergence():
     """A student that reads other turns as decomposer than as solver: what it writes as one answers
     for what follows as the other."""

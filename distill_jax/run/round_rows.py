@@ -36,7 +36,8 @@ def token_advantages(
             found.append(less_divergence(advantage, old, reference, settings.reference_kl))
         else:
             found.append(np.full(len(rollout.learned(views)), advantage))
-    return whitened(found) if settings.whiten else found
+    # If no sample is better than another, whitening would make a lesson of rounding alone.
+    return whitened(found) if settings.whiten and any(of_samples) else found
 
 
 def unweighed(
@@ -121,8 +122,9 @@ def values(rollouts: Sequence[Rollout], views: Sequence[View]) -> dict[str, floa
     }
     if of_right:
         found["tokens_of_right"] = float(np.mean(of_right))
-    if rollouts[0].old and (distances := sampler_distances(rollouts, views)).size:
-        found["sampler_distance"] = float(distances.max())
+    measured = [each for each in rollouts if each.old]
+    if measured:
+        found["sampler_distance"] = float(sampler_distances(measured, views).max())
     away = [np.array(r.old) - np.array(r.reference) for r in rollouts if r.reference]
     if away:
         found["reference_kl"] = float(np.mean(np.concatenate(away)))
