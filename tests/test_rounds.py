@@ -10,6 +10,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 from experiment_runs import ROOT, curve, environment, one_error_line
+from pages import DOCS, blocks
 
 from distill_jax.configs.base import get_config
 from distill_jax.errors import UserError
@@ -18,11 +19,6 @@ from distill_jax.run.rollout_settings import learns
 from distill_jax.settings import command_line
 from distill_jax.settings.reward_module import reward_function, rewards_of
 
-# A user's own reward: short dialogues are good, so that students who know nothing learn something.
-SHORT = """
-def reward(samples, weight=1.0):
-    return [-weight * sum(turn.tokens for turn in each.turns) for each in samples]
-"""
 STUDENTS = ("decomposer", "solver")
 TINY = [
     "--config=configs/demo.py",
@@ -42,7 +38,7 @@ ROUNDS = [
     "--config.rollouts.samples=2",
     "--config.rollouts.students=solver",
     "--config.rollouts.reward=my_reward",
-    "--config.rollouts.reward_options=weight=0.1",
+    "--config.rollouts.reward_options=price=0.1",
     "--config.rollouts.reference_kl=0.01",
     "--config.rollouts.max_turn_tokens=4",
     "--config.rollouts.max_tokens=12",
@@ -76,9 +72,12 @@ sys.exit(code)
 
 @pytest.fixture(scope="module")
 def place(tiny_run, tmp_path_factory):
-    """A directory with a reward; `base` is a finished run that knows little."""
+    """A directory with the reward of the page, where short dialogues are good ones; `base` is a
+    finished run that knows little."""
     directory = tmp_path_factory.mktemp("rounds")
-    (directory / "my_reward.py").write_text(SHORT)
+    (reward,) = blocks(DOCS / "rewards.md", "python")
+    assert len(reward.splitlines()) <= 10
+    (directory / "my_reward.py").write_text(reward)
     (directory / "base").symlink_to(tiny_run[0])
     return directory
 
@@ -128,10 +127,9 @@ def test_what_a_run_says_of_its_rounds(learned):
     workdir, said, _ = learned
     rewards = curve(workdir, "rounds/solver/reward")
     assert [step for step, _ in rewards] == list(range(1, 21, 2))
-    lengths = dict(curve(workdir, "rounds/solver/tokens"))
+    lengths, right = (dict(curve(workdir, f"rounds/solver/{x}")) for x in ("tokens", "right"))
     for step, reward in rewards:
-        assert reward == pytest.approx(-0.1 * lengths[step], abs=1e-6)
-    assert all(x == 1.0 for _, x in curve(workdir, "rounds/solver/all_wrong"))
+        assert reward == pytest.approx(right[step] - 0.1 * lengths[step], abs=1e-6)
     assert all(x < 1e-3 for _, x in curve(workdir, "rounds/solver/sampler_distance"))
     (_, first), *others = curve(workdir, "rounds/solver/reference_kl")
     assert abs(first) < 1e-5 and any(abs(x) > 1e-3 for _, x in others)
