@@ -175,7 +175,7 @@ class Rounds:
         run, prepared, given = self._run, self._prepared, self._run.config.rollouts
         settings = rollout_settings.sampling(run.config)
         rules = make_rules(run.scheme, run.views, prepared.models, prepared.tokenizer, settings)
-        count = self._slots(rules, given.problems * given.samples, state)
+        count = self._slots(rules, given.problems * given.samples, state, params)
         everybody = self._partners | {self._setup.student: params}
         seed = rollout_pool.round_seed(run.config.seed, self._setup.student, number)
         settings = dataclasses.replace(settings, slots=count)
@@ -205,13 +205,13 @@ class Rounds:
                 found.append(dataclasses.replace(made, reward=rewards[sample]))
         return found
 
-    def _slots(self, rules: Any, dialogues: int, state: Any) -> int:
-        """How many slots fit beside what training holds: parameters and optimizer of the student,
-        parameters of its partners."""
+    def _slots(self, rules: Any, dialogues: int, state: Any, params: Any) -> int:
+        """How many slots fit beside what training holds: the state of the student, its whole
+        parameters, which may be the same arrays, and those of its partners."""
         memory = slots.device_memory()
         if memory is not None:
-            held = jax.tree.leaves((state, self._partners))
-            memory -= sum(leaf.addressable_shards[0].data.nbytes for leaf in held)
+            held = {id(leaf): leaf for leaf in jax.tree.leaves((state, self._partners, params))}
+            memory -= sum(leaf.addressable_shards[0].data.nbytes for leaf in held.values())
             memory = max(memory, 0)
         wanted = self._run.config.sampling.slots
         return slots.choose_slots(rules, wanted, dialogues, memory, jax.default_backend())

@@ -67,9 +67,12 @@ def make(run: Run, teacher: Frozen | None, platform: str, seq_len: int) -> Stude
     if teacher is None:
         return StudentObjective(Likelihood(), {})
     if seq_len > teacher.model.context:
+        remedy = f"set config.data.seq_len={teacher.model.context}"
+        if run.config.rollouts.rounds:
+            remedy = "lower config.rollouts.max_tokens"
         raise UserError(
             f"{_KEY}={teacher.name} reads {teacher.model.context} tokens, the rows have up to "
-            f"{seq_len}: set config.data.seq_len={teacher.model.context}"
+            f"{seq_len}: {remedy}"
         )
     kernel, _ = attention.choose_kernel(
         train.attention,

@@ -12,16 +12,16 @@ from distill_jax.errors import UserError
 from distill_jax.model import attention, families, flops, network
 from distill_jax.model.lora import Adapter
 from distill_jax.model.network import Divided, NetworkConfig
-from distill_jax.run import rollout_settings, student_objective, student_source
+from distill_jax.run import round_setup, student_objective, student_source
 from distill_jax.run.rollout_pool import Pool
 from distill_jax.run.run import Run
 from distill_jax.run.student_objective import Frozen
 from distill_jax.text.rows import Row
 from distill_jax.text.tokenizer import Tokenizer
 from distill_jax.tracking.terminal import Terminal
-from distill_jax.training import batches, optimizer, round_batches, step
+from distill_jax.training import batches, optimizer, step
 from distill_jax.training.removal import ALL, Removal
-from distill_jax.training.round_batches import RoundBatches, RoundPlan
+from distill_jax.training.round_batches import RoundBatches
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +63,8 @@ def student_setup(
     place: Place,
     pool: Pool | None = None,
 ) -> StudentSetup:
-    """`rows` to train on and to measure on; `pool`: the problems of rounds, if there are rounds.
-    Raises UserError for what does not fit: rows and context, sizes and mesh, kernel, teacher."""
+    """`rows` to train on and to measure on; `pool`: the problems of rounds, if any. Raises
+    UserError for what does not fit: rows and context, sizes and mesh, kernel, teacher."""
     train_rows, dev_rows = rows
     config, model, adapter = run.config, made.model, made.adapter
     limit, limit_key = model.context, f"config.model.{student}.context"
@@ -76,23 +76,18 @@ def student_setup(
     packed = config.data.packing
     seq_len = config.data.seq_len or (model.context if packed else 0)
     shape = batches.row_shape(source, seq_len, packed)
-    if pool is not None:
-        written = config.rollouts.max_tokens
-        longest = min(model.context, pool.longest + written - 1)
-        shape = round_batches.own_shape(source, longest, written)
     check_mesh(place.mesh, student, model, config.train.batch_size // config.train.accumulation)
     processes: Any = {"process": jax.process_index(), "processes": jax.process_count()}
-    if pool is None:
-        data: batches.Batches | RoundBatches = batches.Batches(
-            source,
-            shape,
-            seed=config.seed,
-            batch_size=config.train.batch_size,
-            **processes,
-            removal=_removal(config),
-        )
-    else:
-        data = _round_batches(config, source, shape, processes)
+    data = batches.Batches(
+        source,
+        shape,
+        seed=config.seed,
+        batch_size=config.train.batch_size,
+        **processes,
+        removal=_removal(config),
+    )
+    rounds = None if pool is None else round_setup.make_batches(config, source, model, pool)
+    shape = shape if rounds is None else rounds.shape
     kernel, reason = attention.choose_kernel(
         config.train.attention,
         place.platform,
@@ -109,10 +104,9 @@ def student_setup(
         config.train.loss_chunk,
     )
     objective, frozen = student_objective.make(run, made.teacher, place.platform, shape.seq_len)
-    if isinstance(data, RoundBatches):
-        facts = _facts_of_rounds(run, student, source, data, model, frozen)
-    else:
-        facts = _facts(run, source, data, model, frozen)
+    facts = _facts(run, source, data, model, frozen)
+    if rounds is not None:
+        facts = round_setup.facts_of(config, student, rounds, facts)
     facts["trained_parameters"] = facts["parameters"] if adapter is None else adapter.count()
     if adapter is not None:
         facts["lora"] = adapter.to_json()
@@ -120,18 +114,7 @@ def student_setup(
     seed = student_seed(config, student)
     trainer = step.Trainer(model, optimizer_, computation, made.allowed, seed, objective, adapter)
     dev = _dev_batches(run, student, dev_rows, limit, processes)
-    return StudentSetup(student, trainer, schedule, data, dev, facts, reason, frozen)
-
-
-def _round_batches(
-    config: Any, source: batches.StudentRows, shape: batches.RowShape, processes: Any
-) -> RoundBatches:
-    """Batches of own samples, and of the rows of annotations that stand beside them."""
-    size, own = config.train.batch_size, rollout_settings.own_rows(config)
-    plan = RoundPlan(config.rollouts.updates, own, size, config.loss.policy > 0, config.seed)
-    # Without a row of annotations none of these is ever asked for.
-    others = batches.Batches(source, shape, seed=config.seed, batch_size=max(1, size - own))
-    return RoundBatches(plan, shape, others, **processes)
+    return StudentSetup(student, trainer, schedule, rounds or data, dev, facts, reason, frozen)
 
 
 def sizes(run: Run, tokenizer: Tokenizer, facts: Mapping[str, Any]) -> dict[str, NetworkConfig]:
@@ -153,7 +136,7 @@ def sizes(run: Run, tokenizer: Tokenizer, facts: Mapping[str, Any]) -> dict[str,
 def make_optimizer(run: Run, student: str, steps: int):
     """(optimizer, schedule) of a student that trains for `steps`."""
     settings = dict(run.config.optimizer[student])
-    steps = max(1, steps)  # of one that is not trained, nothing is asked
+    steps = max(1, steps)  # nothing is asked of the schedule of a student that is not trained
     schedule_keys = ("learning_rate", "final_learning_rate", "warmup_steps")
     schedule = optimizer.learning_rate_schedule(
         steps=steps, **{key: settings.pop(key) for key in schedule_keys}
@@ -211,6 +194,10 @@ def _facts(
         fed = round(steps * share * rows.tokens), round(steps * share * rows.loss_tokens)
     else:
         steps, *fed = _fed(data, asked, budget)
+    pairs = sum(flops.causal_pairs(rows.length(index)) for index in range(len(rows)))
+    needed = flops.train_flops(model, rows.tokens, pairs, rows.loss_tokens)
+    for each in frozen.values():
+        needed += flops.forward_flops(each.model, rows.tokens, pairs, rows.loss_tokens)
     return {
         "steps": steps,
         "tokens": fed[0],
@@ -222,49 +209,7 @@ def _facts(
         "seq_len": data.shape.seq_len,
         "packed": data.shape.packed,
         "useful_share": rows.tokens / (epoch_rows * data.shape.seq_len),
-        "flops_per_token": _flops_per_token(rows, model, frozen),
-        "parameters": network.parameter_count(model),
-        "model": network.to_json(model),
-    }
-
-
-def _flops_per_token(
-    rows: batches.StudentRows, model: NetworkConfig, frozen: Mapping[str, Frozen]
-) -> float:
-    """Of training, for tokens of these rows."""
-    pairs = sum(flops.causal_pairs(rows.length(index)) for index in range(len(rows)))
-    needed = flops.train_flops(model, rows.tokens, pairs, rows.loss_tokens)
-    for each in frozen.values():
-        needed += flops.forward_flops(each.model, rows.tokens, pairs, rows.loss_tokens)
-    return needed / rows.tokens
-
-
-def _facts_of_rounds(
-    run: Run,
-    student: str,
-    rows: batches.StudentRows,
-    data: RoundBatches,
-    model: NetworkConfig,
-    frozen: Mapping[str, Frozen],
-) -> dict[str, Any]:
-    """The same where students write most rows themselves. `tokens` is an estimate, as if own rows
-    were as long as those of annotations, until training has ended."""
-    plan = data.plan
-    steps = (
-        rollout_settings.steps(run.config) if rollout_settings.learns(run.config, student) else 0
-    )
-    return {
-        "steps": steps,
-        "tokens": round(steps * plan.batch_size * rows.tokens / len(rows)),
-        "epochs": steps * (plan.batch_size - plan.own) / len(rows),  # of the annotations' rows
-        "rounds": steps // plan.updates,
-        "own_rows": steps * plan.own,
-        "rows": len(rows),
-        "dropped_rows": rows.dropped,
-        "origins": rows.origins,
-        "seq_len": data.shape.seq_len,
-        "packed": False,
-        "flops_per_token": _flops_per_token(rows, model, frozen),
+        "flops_per_token": needed / rows.tokens,
         "parameters": network.parameter_count(model),
         "model": network.to_json(model),
     }
@@ -314,17 +259,16 @@ def say_setup(run: Run, setup: StudentSetup, mesh: jax.sharding.Mesh, terminal: 
     if adapter is not None:
         count = facts["trained_parameters"]
         trained = f" ({count:,} of them trained, LoRA of rank {adapter.rank})"
-    size = f"{run.config.train.batch_size} x {facts['seq_len']} tokens"
     if isinstance(setup.data, RoundBatches):
-        plan = setup.data.plan
-        which = f"{plan.own} of {plan.batch_size} rows are own samples"
-        long = f"{facts['rounds']:,} rounds of {plan.updates} steps of {size}, {which}"
+        fed = round_setup.in_words(setup.data, facts["rounds"])
     else:
-        long = (
-            f"{facts['rows']:,} rows{dropped}, {facts['steps']:,} steps of {size} "
-            f"({facts['useful_share']:.0%} useful), {facts['epochs']:.2f} epochs"
+        fed = (
+            f"{facts['rows']:,} rows"
+            f"{dropped}, {facts['steps']:,} steps of {run.config.train.batch_size} x "
+            f"{facts['seq_len']} tokens ({facts['useful_share']:.0%} useful), "
+            f"{facts['epochs']:.2f} epochs"
         )
-    terminal.say(f"student {setup.student}: {facts['parameters']:,} parameters{trained}, {long}")
+    terminal.say(f"student {setup.student}: {facts['parameters']:,} parameters{trained}, {fed}")
     if len(facts["origins"]) > 1:
         parts = [
             f"{n['rows']:,} of {origin} ({n['row_tokens'] / max(1, n['rows']):.0f} tokens each, "

@@ -190,7 +190,7 @@ def _keep(
         checkpoints.save(0, state)
         checkpoints.wait()
         distributed.wait_for_all(f"{student} is saved")  # process 0 writes the manifest
-    _write_facts(run, student, facts | {"finished_at": 0, "best_step": -1})
+    _write_facts(run, student, facts | {"finished_at": 0, "best_step": 0})
     restore_students.keep_parameters(run)
 
 
