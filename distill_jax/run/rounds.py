@@ -122,7 +122,9 @@ class Rounds:
         path = self._path(number)
 
         def lines() -> list[str] | None:
-            return path.read_text("utf-8").splitlines() if path.exists() else None
+            if not path.exists():
+                return None
+            return path.read_text("utf-8").split("\n")[:-1]  # other line ends may be in texts
 
         stored = distributed.from_first(lines)
         if stored is None:
