@@ -1,6 +1,7 @@
 """Own samples: rows of ids, what carries a loss, batches of rounds, and values of a round."""
 
 import dataclasses
+import doctest
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from distill_jax.run import round_rows
 from distill_jax.run.rollout_pool import Pool, round_seed
 from distill_jax.text.rows import NO_LOSS, Row, make_views
 from distill_jax.text.transcript import SCHEMES
+from distill_jax.training import advantages
 from distill_jax.training.batches import Batches, RowShape
 from distill_jax.training.round_batches import OwnRow, RoundBatches, RoundPlan
 
@@ -65,6 +67,11 @@ def test_what_was_given_carries_no_loss():
     row, places = rollout(given=(2,)).row(solver, SOCRATIC.roles)
     assert learned(row) == [END, B, END] and places == [3, 6, 7]
     assert rollout(given=(2,)).learned([solver]) == places
+
+
+def test_worked_examples_of_docstrings():
+    assert doctest.testmod(rollouts) == (0, 6)
+    assert doctest.testmod(advantages) == (0, 2)
 
 
 def test_a_line_of_the_file_is_the_same_record_again():

