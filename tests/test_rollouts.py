@@ -70,8 +70,9 @@ def test_what_was_given_carries_no_loss():
 
 
 def test_worked_examples_of_docstrings():
-    assert doctest.testmod(rollouts) == (0, 6)
-    assert doctest.testmod(advantages) == (0, 2)
+    for module in (rollouts, advantages):
+        result = doctest.testmod(module)
+        assert result.failed == 0 < result.attempted
 
 
 def test_a_line_of_the_file_is_the_same_record_again():
