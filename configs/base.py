@@ -242,6 +242,39 @@ def get_config() -> ConfigDict:
             # 0 = KL(teacher || student), 1 = KL(student || teacher), between: Jensen-Shannon.
             "beta": 0.0,
             "temperature": 1.0,  # both students' logits are divided by it
+            # The clipped policy loss of own samples, a mean over samples (docs/rewards.md).
+            "policy": 0.0,
+            "clip": 0.2,  # probabilities may change to 1 - clip .. 1 + clip of what they were
+        }
+    )
+
+    # Learning from own samples: students answer training problems, learn from what they wrote, and
+    # answer again (docs/rewards.md). They begin as model.STUDENT.init_from; steps are rounds x
+    # updates, and the token budget does not count.
+    config.rollouts = ConfigDict(
+        {
+            "rounds": 0,  # 0 = off
+            "updates": 2,  # steps of a round
+            "problems": 32,  # of a round
+            "samples": 8,  # of each problem
+            # Of the train.batch_size rows of a step; the others are annotations.
+            "share": 1.0,
+            # Who learns; the others stay as they are. () = all, one after another, each with the
+            # others as they are by then.
+            "students": (),
+            # What a sample is worth: a module with reward(), also your own (docs/rewards.md).
+            "reward": "distill_jax.rewards.correct",
+            "reward_options": (),  # KEY=VALUE of reward(), such as ("alpha=0.1",)
+            "advantage": "rloo",  # over the other samples of the problem: rloo, grpo
+            "whiten": True,  # advantages get mean 0 and deviation 1 over the tokens of a round
+            # What a nat away from the student at the beginning costs, in rewards.
+            "reference_kl": 0.0,
+            # As in config.sampling, for the samples of rounds.
+            "temperature": 1.0,
+            "max_turns": 16,
+            "max_turn_tokens": 64,
+            "max_tokens": 192,
+            "calculator": False,
         }
     )
 

@@ -16,7 +16,10 @@ def main(argv: list[str]) -> None:
         "(--config.teacher.model=NAME); its key is OPENAI_API_KEY in the environment.",
     )
     parser.add_argument("--config", help="a file with get_config(); default: that of --workdir")
-    parser.add_argument("--workdir", help="the directory for everything that is written")
+    parser.add_argument(
+        *("--workdir", "--output"),  # the second as in steps of sweeps
+        help="the directory for everything that is written",
+    )
     parser.add_argument("--yes", action="store_true", help="send requests without asking you first")
     parser.add_argument(
         "--limit",

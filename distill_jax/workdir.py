@@ -101,6 +101,7 @@ class Workdir:
         self.training_data = self.path / "training_data.json"
         self.parity_test_selection = self.path / "parity_test_selection.json"
         self.checkpoints = self.path / "checkpoints"
+        self.rollouts = self.path / "rollouts"
         self.evaluations = self.path / "evaluations"
         self.report_json = self.path / "report.json"
         self.report_html = self.path / "report.html"
@@ -221,7 +222,7 @@ class Workdir:
             self.tracking_id,
         ):
             path.unlink(missing_ok=True)
-        for directory in (self.tokenizer, self.tensorboard, self.profile):
+        for directory in (self.tokenizer, self.tensorboard, self.profile, self.rollouts):
             shutil.rmtree(directory, ignore_errors=True)
         self.config.unlink()
 

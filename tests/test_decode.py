@@ -146,17 +146,21 @@ def test_the_values_of_the_calculator_are_counted_for_each_dialogue(mesh):
     requests = ragged_requests(16)
     dialogues, work = answer(rules, requests, calculator=Toy.table, resume=toy_resume)
     params, expected = all_params(rules), []
-    for request in requests:
-        known = []
+    for request, [dialogue] in zip(requests, dialogues, strict=True):
+        known, places = [], []
 
         class Counting(Toy):
             @staticmethod
-            def value(turn, known=known):
-                known.append(bool(Toy.value(turn)))
-                return Toy.value(turn)
+            def value(turn, known=known, places=places):
+                value = Toy.value(turn)
+                known.append(bool(value))
+                places += range(len(turn), len(turn) + len(value))
+                return value
 
         obvious_loop(rules, params, request, calculator=Counting)
         expected.append(sum(known))
+        written = sum(turn.written for turn in dialogue.turns)
+        assert dialogue.given == tuple(place for place in places if place < written)
     assert [dialogue.filled_in for [dialogue] in dialogues] == expected
     assert work.held > sum(expected) > 0  # a row is held in vain where there is no value
 

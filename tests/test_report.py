@@ -67,7 +67,9 @@ def write(path, predictions, **changes):
             ).items()
             if key not in without
         },
-        "loss_curves": {"decomposer": [(1, 2.0), (2, 1.5)], "solver": [(1, 3.0), (2, 1.0)]},
+        "curves": html_report.Curves(
+            {"decomposer": [(1, 2.0), (2, 1.5)], "solver": [(1, 3.0), (2, 1.0)]}
+        ),
         "title": "A run",
         "training": {"solver": {"steps": 1234, "tokens": {"fed": 99}}, "decomposer": {"steps": 20}},
     }
@@ -290,7 +292,7 @@ def test_text_is_never_markup(tmp_path):
         title=INJECTION,
         guessers={INJECTION: guesser(0.1)},
         training={INJECTION: {INJECTION: INJECTION}},
-        loss_curves={INJECTION: [(1, 1.0)]},
+        curves=html_report.Curves({INJECTION: [(1, 1.0)]}, {INJECTION: [(1, 1.0)]}),
     )
     for tag in ("script", "img"):
         assert not page.find(tag)
@@ -328,7 +330,8 @@ def test_the_same_arguments_give_the_same_bytes(tmp_path):
 
 @pytest.mark.parametrize("curves", [{}, {"solver": []}, {"solver": [(1, float("nan"))]}])
 def test_nothing_to_show(tmp_path, curves):
-    page = write(tmp_path / "report.html", [], loss_curves=curves, training=None)
+    curves = html_report.Curves(curves, curves)
+    page = write(tmp_path / "report.html", [], curves=curves, training=None)
     assert "0 of 0" in page.source
     assert "No guessers were graded" in page.source
     assert page.dialogues() == []

@@ -55,6 +55,8 @@ def run(config: Any, path: str | None, topology: str | None) -> None:
         "students": {},
     }
     for setup in prepared.setups:
+        if not setup.facts["steps"]:  # one that stays as it is
+            continue
         terminal.say(f"student {setup.student}: compiling the training step")
         report["students"][setup.student] = _student(setup, target)
     terminal.say("sampler: compiling prefill, admission and decode steps")

@@ -374,7 +374,8 @@ def _means(facts: Sequence[Mapping[str, Any]], origin: str) -> tuple[float | Non
     counts = [each["origins"].get(origin, nothing) for each in facts]
     rows = sum(each["rows"] for each in counts)
     epochs = [
-        each["epochs"] * each.get("finished_at", each["steps"]) / each["steps"] for each in facts
+        each["epochs"] * each.get("finished_at", each["steps"]) / max(1, each["steps"])
+        for each in facts
     ]
     return (
         fmean(each["problems"] for each in counts),

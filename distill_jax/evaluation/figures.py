@@ -45,23 +45,43 @@ def loss_figure(
 ) -> markupsafe.Markup | None:
     """Training loss against step, one line per student; None if no student has a point.
 
+    Arguments as in `_curves`."""
+    return _curves("loss", "training loss", curves, colors)
+
+
+def reward_figure(
+    curves: Mapping[str, Sequence[tuple[int, float]]], colors: Mapping[str, int]
+) -> markupsafe.Markup | None:
+    """The same of the mean reward of rounds."""
+    return _curves("reward", "mean reward of a round", curves, colors)
+
+
+def _curves(
+    name: str,
+    label: str,
+    curves: Mapping[str, Sequence[tuple[int, float]]],
+    colors: Mapping[str, int],
+) -> markupsafe.Markup | None:
+    """Values against step, one line per student.
+
+    `name` makes the ids of this figure different from others'; `label` is that of the values.
     `colors` maps a student to i of the page's colour `--series-i`. Long curves are shown as means
     of neighbouring points.
     """
-    curves = {name: points for name, points in curves.items() if points}
+    curves = {student: points for student, points in curves.items() if points}
     if not curves:
         return None
 
     def draw(axes: Any) -> None:
-        for name, points in curves.items():
-            steps, losses = zip(*_thinned(points), strict=True)
+        for student, points in curves.items():
+            steps, values = zip(*_thinned(points), strict=True)
             marker = "o" if len(steps) == 1 else None
-            axes.plot(steps, losses, color=_SERIES[colors[name]], marker=marker, linewidth=1.6)
+            axes.plot(steps, values, color=_SERIES[colors[student]], marker=marker, linewidth=1.6)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_xlabel("step")
-        axes.set_ylabel("training loss")
+        axes.set_ylabel(label)
 
-    return _svg("loss", f"Training loss against step: {', '.join(curves)}", draw)
+    return _svg(name, f"{label.capitalize()} against step: {', '.join(curves)}", draw)
 
 
 def steps_figure(by_steps: Sequence[Mapping[str, Any]]) -> markupsafe.Markup | None:

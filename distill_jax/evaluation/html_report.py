@@ -5,7 +5,7 @@ import json
 import pathlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import markupsafe
@@ -67,33 +67,45 @@ _UNPRINTABLE = re.compile(
 )
 
 
+_Points = Mapping[str, Sequence[tuple[int, float]]]  # of each student (step, value)
+_NONE: _Points = {}
+
+
+class Curves(NamedTuple):
+    """Training, student by student."""
+
+    loss: _Points
+    reward: _Points = _NONE  # mean of each round
+
+
 def write_report(
     path: str | pathlib.Path,
     *,
     summary: Mapping[str, Any],
     predictions: Sequence[Prediction],
-    loss_curves: Mapping[str, Sequence[tuple[int, float]]],
+    curves: Curves,
     title: str,
     training: Mapping[str, Any] | None,
     max_dialogues: int = 20,
 ) -> None:
     """Write one self-contained HTML file: no script, nothing loaded from elsewhere.
 
-    `summary` is what `summary.summarise` returned, `loss_curves` maps a student to its
-    (step, training loss) pairs, `training` maps a student to facts such as steps, tokens, rows.
-    The same arguments give the same bytes.
+    `summary` is what `summary.summarise` returned, `training` maps a student to facts such as
+    steps, tokens, rows. The same arguments give the same bytes.
     """
     dialogues = choose_dialogues(predictions, max_dialogues)
-    curves = {visible(name): points for name, points in loss_curves.items() if points}
-    colors = speaker_colors([*curves, *(turn.role for p in dialogues for turn in p.turns)])
+    loss, reward = ({visible(name): some for name, some in c.items() if some} for c in curves)
+    colors = speaker_colors([*loss, *reward, *(turn.role for p in dialogues for turn in p.turns)])
     html = page_template("report.html.j2").render(
         title=title,
         summary=summary,
         cost_line=cost_line(summary),
         bars=_bars(summary),
         guesser_sentences=_guesser_sentences(summary),
-        loss_figure=figures.loss_figure(curves, colors),
-        loss_students=list(curves),
+        loss_figure=figures.loss_figure(loss, colors),
+        loss_students=list(loss),
+        reward_figure=figures.reward_figure(reward, colors),
+        reward_students=list(reward),
         steps_figure=figures.steps_figure(summary["by_steps"]),
         status_meaning=STATUS_MEANING,
         training=_training_table(training or {}),

@@ -88,7 +88,7 @@ class Run:
 def trained_tokens(facts: Iterable[Mapping[str, Any]]) -> int:
     """Tokens fed to students, up to where each of them stopped; `facts` of training_data.json."""
     return sum(
-        round(each["tokens"] * each.get("finished_at", each["steps"]) / each["steps"])
+        round(each["tokens"] * each.get("finished_at", each["steps"]) / max(1, each["steps"]))
         for each in facts
     )
 

@@ -11,7 +11,7 @@ from distill_jax.annotations import duplicates, harvest, mixture, subsets, verif
 from distill_jax.dialogues import sampler
 from distill_jax.errors import UserError
 from distill_jax.model import lora
-from distill_jax.run import student_source
+from distill_jax.run import rollout_settings, student_source
 from distill_jax.sampling import turn_rules
 from distill_jax.settings import command_line, ranges
 from distill_jax.teacher import settings as teacher
@@ -72,6 +72,7 @@ def mistakes(config: Any) -> list[str]:
         *hooks.mistakes(config.train),
         *step.mistakes(config.train),
         *objective.mistakes(config.loss),
+        *rollout_settings.mistakes(config.rollouts),
         *sampler.mistakes(config.sampling),
         *_evaluation(config.evaluation),
         *trackers.mistakes(config.tracking),
@@ -80,12 +81,13 @@ def mistakes(config: Any) -> list[str]:
     ]
     # Combinations of sections are checked only if each section is right by itself.
     roles = transcript.SCHEMES[config.scheme].roles if not found else ()
-    return found or [
+    found = found or [
         *_one_source(config),
         *removal.mistakes(config.data.removal, roles),
         *_students(config),
         *_without_dev(config),
     ]
+    return found or rollout_settings.combinations(config)
 
 
 def _no_texts(config: Any) -> list[str]:

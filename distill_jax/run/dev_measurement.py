@@ -61,7 +61,7 @@ class DevMeasurement:
         """
         totals: dict[str, float] = {}
         for batch in self._setup.dev:
-            _leave_if_interrupted()
+            leave_if_interrupted()
             sums = self._step(params, sharding.put_batch(self._mesh, batch))
             totals = {name: totals.get(name, 0.0) + float(sums[name]) for name in sums}
         values = {
@@ -102,7 +102,7 @@ def greedy_predictions(
             if isinstance(event, Prediction):
                 found[event.id] = event
             elif isinstance(event, Chunk):
-                _leave_if_interrupted()
+                leave_if_interrupted()
     return [found[problem.id] for problem in problems]
 
 
@@ -123,7 +123,8 @@ def check_order(run: Run, finished: Collection[str], students: list[str]) -> Non
         trained.add(student)
 
 
-def _leave_if_interrupted() -> None:
+def leave_if_interrupted() -> None:
+    """Raise MeasurementInterrupted after a signal, if there is one process."""
     # Several processes must run the same programs; they stop when all of them agree.
     if jax.process_count() == 1 and errors.interrupted():
         raise hooks.MeasurementInterrupted

@@ -315,7 +315,10 @@ def write_html(
         path,
         summary=result,
         predictions=predictions,
-        loss_curves={student: curve(f"train/{student}/loss") for student in run.students},
+        curves=html_report.Curves(
+            {student: curve(f"train/{student}/loss") for student in run.students},
+            {student: curve(f"rounds/{student}/reward") for student in run.students},
+        ),
         title=f"{run.config.scheme} on {result['task'].rpartition('.')[2]}"
         + (f", {options}" if options else ""),
         training=read_json(run.workdir.training_data),

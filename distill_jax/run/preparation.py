@@ -11,9 +11,17 @@ from distill_jax.dialogues.predict import check_prompts
 from distill_jax.dialogues.sampler import make_rules
 from distill_jax.model import cache_attention
 from distill_jax.model.network import NetworkConfig
-from distill_jax.run import adapters, from_first, student_objective, training_annotations
+from distill_jax.run import (
+    adapters,
+    from_first,
+    rollout_pool,
+    rollout_settings,
+    student_objective,
+    training_annotations,
+)
 from distill_jax.run.annotation_sources import Desk
 from distill_jax.run.evaluation_problems import evaluation_problems
+from distill_jax.run.rollout_pool import Pool
 from distill_jax.run.student_setup import Made, Place, StudentSetup, sizes, student_setup
 from distill_jax.run.training_annotations import RunData
 from distill_jax.sampling.turn_rules import TurnRules, allowed_tokens
@@ -30,6 +38,7 @@ class Prepared(NamedTuple):
     models: dict[str, NetworkConfig]  # of every student of the run
     rules: TurnRules  # as config.sampling says
     setups: list[StudentSetup]  # of the chosen students, in their order
+    pool: Pool | None = None  # the problems of rounds, if there are rounds
 
 
 def prepare(desk: Desk, students: list[str], place: Place) -> Prepared:
@@ -44,6 +53,7 @@ def prepare(desk: Desk, students: list[str], place: Place) -> Prepared:
     rules = make_rules(run.scheme, run.views, models, tokenizer, run.sampling)
     rules.check_kernel(place.platform)  # before training, not after it
     allowed = np.asarray(allowed_tokens(rules))
+    pool = rollout_pool.make(run, data.train, tokenizer)
     setups = [
         student_setup(
             run,
@@ -53,13 +63,16 @@ def prepare(desk: Desk, students: list[str], place: Place) -> Prepared:
                 models[student],
                 allowed,
                 adapters.make(run, student, models[student], tokenizer),
-                student_objective.teacher(run, student, models[student], tokenizer),
+                student_objective.teacher(run, student, models[student], tokenizer)
+                if rollout_settings.learns(run.config, student)
+                else None,
             ),
             place,
+            pool,
         )
         for student in students
     ]
-    return Prepared(data, tokenizer, models, rules, setups)
+    return Prepared(data, tokenizer, models, rules, setups, pool)
 
 
 def _encoded_data(

@@ -9,7 +9,7 @@ from etils import epath
 
 from distill_jax.dialogues.sampler import Settings
 from distill_jax.records import Annotation, Grade, Problem
-from distill_jax.run import checks
+from distill_jax.run import checks, rollout_settings
 from distill_jax.settings import command_line, task_module
 from distill_jax.settings.identity import identity_of
 from distill_jax.text import rows as text_rows
@@ -97,6 +97,8 @@ def make_run(config: Any, workdir: Workdir) -> Run:
     config.task = module.__name__  # one name for one task, in its identity too
     options = task_module.check_options(module, config.task, config.task_options)
     task = Task(config.task, module, options)
+    if rollout_settings.is_on(config):
+        rollout_settings.reward(config)
     evaluated = _evaluated_task(config, task)
     if config.evaluation.task:
         config.evaluation.task = evaluated.name

@@ -15,6 +15,7 @@ from distill_jax.tracking.terminal import Terminal
 from distill_jax.training import step
 from distill_jax.training.divergence import Divergence
 from distill_jax.training.objective import TEACHER, Distillation, Likelihood
+from distill_jax.training.policy_objective import Policy
 from distill_jax.workdir import local_path
 
 _KEY = "config.loss.teacher"
@@ -60,12 +61,18 @@ def make(run: Run, teacher: Frozen | None, platform: str, seq_len: int) -> Stude
     Raises UserError if the teacher cannot read such rows.
     """
     settings, train = run.config.loss, run.config.train
+    if settings.policy:
+        policy = Policy(settings.policy, settings.likelihood, settings.clip)
+        return StudentObjective(policy, {})
     if teacher is None:
         return StudentObjective(Likelihood(), {})
     if seq_len > teacher.model.context:
+        remedy = f"set config.data.seq_len={teacher.model.context}"
+        if run.config.rollouts.rounds:
+            remedy = "lower config.rollouts.max_tokens"
         raise UserError(
             f"{_KEY}={teacher.name} reads {teacher.model.context} tokens, the rows have up to "
-            f"{seq_len}: set config.data.seq_len={teacher.model.context}"
+            f"{seq_len}: {remedy}"
         )
     kernel, _ = attention.choose_kernel(
         train.attention,

@@ -12,7 +12,8 @@ from distill_jax.errors import UserError
 from distill_jax.model import attention, families, flops, network
 from distill_jax.model.lora import Adapter
 from distill_jax.model.network import Divided, NetworkConfig
-from distill_jax.run import student_objective, student_source
+from distill_jax.run import round_setup, student_objective, student_source
+from distill_jax.run.rollout_pool import Pool
 from distill_jax.run.run import Run
 from distill_jax.run.student_objective import Frozen
 from distill_jax.text.rows import Row
@@ -20,6 +21,7 @@ from distill_jax.text.tokenizer import Tokenizer
 from distill_jax.tracking.terminal import Terminal
 from distill_jax.training import batches, optimizer, step
 from distill_jax.training.removal import ALL, Removal
+from distill_jax.training.round_batches import RoundBatches
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +31,7 @@ class StudentSetup:
     student: str
     trainer: step.Trainer
     schedule: Callable[[int], Any]
-    data: batches.Batches
+    data: batches.Batches | RoundBatches
     dev: list[dict[str, Any]]  # this process's part of the dev batches
     facts: dict[str, Any]  # for training_data.json
     kernel_reason: str
@@ -59,9 +61,10 @@ def student_setup(
     rows: tuple[Sequence[Row], Sequence[Row]],
     made: Made,
     place: Place,
+    pool: Pool | None = None,
 ) -> StudentSetup:
-    """`rows` to train on and to measure on. Raises UserError for what does not fit: rows and
-    context, sizes and mesh, kernel, teacher."""
+    """`rows` to train on and to measure on; `pool`: the problems of rounds, if any. Raises
+    UserError for what does not fit: rows and context, sizes and mesh, kernel, teacher."""
     train_rows, dev_rows = rows
     config, model, adapter = run.config, made.model, made.adapter
     limit, limit_key = model.context, f"config.model.{student}.context"
@@ -83,6 +86,8 @@ def student_setup(
         **processes,
         removal=_removal(config),
     )
+    rounds = None if pool is None else round_setup.make_batches(config, source, model, pool)
+    shape = shape if rounds is None else rounds.shape
     kernel, reason = attention.choose_kernel(
         config.train.attention,
         place.platform,
@@ -100,6 +105,8 @@ def student_setup(
     )
     objective, frozen = student_objective.make(run, made.teacher, place.platform, shape.seq_len)
     facts = _facts(run, source, data, model, frozen)
+    if rounds is not None:
+        facts = round_setup.facts_of(config, student, rounds, facts)
     facts["trained_parameters"] = facts["parameters"] if adapter is None else adapter.count()
     if adapter is not None:
         facts["lora"] = adapter.to_json()
@@ -107,7 +114,7 @@ def student_setup(
     seed = student_seed(config, student)
     trainer = step.Trainer(model, optimizer_, computation, made.allowed, seed, objective, adapter)
     dev = _dev_batches(run, student, dev_rows, limit, processes)
-    return StudentSetup(student, trainer, schedule, data, dev, facts, reason, frozen)
+    return StudentSetup(student, trainer, schedule, rounds or data, dev, facts, reason, frozen)
 
 
 def sizes(run: Run, tokenizer: Tokenizer, facts: Mapping[str, Any]) -> dict[str, NetworkConfig]:
@@ -129,6 +136,7 @@ def sizes(run: Run, tokenizer: Tokenizer, facts: Mapping[str, Any]) -> dict[str,
 def make_optimizer(run: Run, student: str, steps: int):
     """(optimizer, schedule) of a student that trains for `steps`."""
     settings = dict(run.config.optimizer[student])
+    steps = max(1, steps)  # nothing is asked of the schedule of a student that is not trained
     schedule_keys = ("learning_rate", "final_learning_rate", "warmup_steps")
     schedule = optimizer.learning_rate_schedule(
         steps=steps, **{key: settings.pop(key) for key in schedule_keys}
@@ -242,18 +250,25 @@ def _dev_batches(run, student, rows, limit, processes) -> list[dict[str, Any]]:
 def say_setup(run: Run, setup: StudentSetup, mesh: jax.sharding.Mesh, terminal: Terminal) -> None:
     """Say what will be trained."""
     facts, computation = setup.facts, setup.trainer.computation
+    if not facts["steps"]:
+        source = run.config.model[setup.student].init_from
+        terminal.say(f"student {setup.student}: stays as it is, {source}")
+        return
     dropped = f" ({facts['dropped_rows']} too long, dropped)" if facts["dropped_rows"] else ""
     adapter, trained = setup.trainer.adapter, ""
     if adapter is not None:
         count = facts["trained_parameters"]
         trained = f" ({count:,} of them trained, LoRA of rank {adapter.rank})"
-    terminal.say(
-        f"student {setup.student}: {facts['parameters']:,} parameters{trained}, "
-        f"{facts['rows']:,} rows"
-        f"{dropped}, {facts['steps']:,} steps of {run.config.train.batch_size} x "
-        f"{facts['seq_len']} tokens ({facts['useful_share']:.0%} useful), "
-        f"{facts['epochs']:.2f} epochs"
-    )
+    if isinstance(setup.data, RoundBatches):
+        fed = round_setup.in_words(setup.data, facts["rounds"])
+    else:
+        fed = (
+            f"{facts['rows']:,} rows"
+            f"{dropped}, {facts['steps']:,} steps of {run.config.train.batch_size} x "
+            f"{facts['seq_len']} tokens ({facts['useful_share']:.0%} useful), "
+            f"{facts['epochs']:.2f} epochs"
+        )
+    terminal.say(f"student {setup.student}: {facts['parameters']:,} parameters{trained}, {fed}")
     if len(facts["origins"]) > 1:
         parts = [
             f"{n['rows']:,} of {origin} ({n['row_tokens'] / max(1, n['rows']):.0f} tokens each, "

@@ -16,6 +16,8 @@ from distill_jax.run import (
     disk,
     from_first,
     restore_students,
+    rollout_settings,
+    rounds,
     student_objective,
     student_source,
     training_annotations,
@@ -28,6 +30,7 @@ from distill_jax.run.run import Run
 from distill_jax.run.student_setup import Place, StudentSetup, say_setup, student_seed
 from distill_jax.tracking.reporting import Reporting
 from distill_jax.tracking.terminal import Terminal
+from distill_jax.tracking.trackers import TRAINING
 from distill_jax.training import checkpoint, hooks, loop, removal, step
 from distill_jax.training.loop import Hook
 from distill_jax.training.profile import ProfileWindow
@@ -64,6 +67,7 @@ class Training:
             check_questions(self._desk, prepared)
             finished = from_first.known_students(run).finished
             dev_measurement.check_order(run, finished, todo)
+            rounds.check_order(run, finished, todo)
             disk.say_and_check(run, prepared.setups, self._mesh, self._desk.terminal)
             for student in todo:
                 distributed.check_shared(run.checkpoint_directory(student).parent)
@@ -109,12 +113,17 @@ def _train(
         "sha256": distributed.from_first(run.workdir.hashes),
     }
     _write_facts(run, student, setup.facts | made_from)
+    if not setup.facts["steps"]:
+        _keep(run, student, state, checkpoints, setup.facts | made_from)
+        return
     terminal.say(f"student {student}: compiling the training step")
     frozen |= student_objective.load(setup.frozen, mesh, terminal)
     shapes = setup.data.global_shapes()
     compiled = step.lower_step(mesh, abstract, shapes, frozen, setup.trainer).compile()
     steps, first = setup.facts["steps"], int(state.step)
-    reporting.tracking.start(student, first)
+    whole = _whole(setup, mesh, frozen)
+    own = _rounds(run, reporting, setup, mesh, prepared, whole)
+    reporting.tracking.start(student, first, (*TRAINING, *([rounds.KIND] if own else [])))
     tokens = hooks.tokens_before(student, first, setup.data, reporting.tracking)
     moment = loop.Moment(first, state, steps, tokens, loop.Stopwatch())
     del state  # the first step donates its memory
@@ -133,7 +142,6 @@ def _train(
             run.workdir.profile / student,
             terminal.say,
         )
-        whole = _whole(setup, mesh, frozen)
         measuring = _measuring(run, reporting, setup, mesh, prepared, first, whole)
         with (
             errors.signals_deferred(),
@@ -151,6 +159,7 @@ def _train(
                     Hook(config.train.log_every, logging),
                     *measuring,
                     Hook(config.train.log_every if several else 1, hooks.StopWhenAsked()),
+                    *own,
                     Hook(1, hooks.Saving(student, config.train.save_every, checkpoints, logging)),
                     *_beginning_anew(setup),
                     Hook(1, profile.before_step),
@@ -163,12 +172,40 @@ def _train(
                 raise errors.Interrupted
     last, best = moment.step, int(moment.state.best_step)
     ended = {"finished_at": last, "best_step": best}
+    if own:
+        ended["tokens"] = round(moment.tokens * steps / last)  # as many as all steps have
     _write_facts(run, student, setup.facts | made_from | ended)
     restore_students.keep_parameters(run)
     if last < steps:
         terminal.say(
             f"student {student}: stopped at step {last}, no better on dev than at step {best}"
         )
+
+
+def _keep(
+    run: Run, student: str, state: step.TrainState, checkpoints: checkpoint.Checkpoints, facts: Any
+) -> None:
+    """Save a student that is not trained as it is: it is finished at step 0."""
+    with contextlib.closing(checkpoints):
+        checkpoints.save(0, state)
+        checkpoints.wait()
+        distributed.wait_for_all(f"{student} is saved")  # process 0 writes the manifest
+    _write_facts(run, student, facts | {"finished_at": 0, "best_step": 0})
+    restore_students.keep_parameters(run)
+
+
+def _rounds(
+    run: Run,
+    reporting: Reporting,
+    setup: StudentSetup,
+    mesh: jax.sharding.Mesh,
+    prepared: Prepared,
+    whole: Callable[[Any], Any],
+) -> list[Hook]:
+    """The hook that makes rounds of own samples, if there are rounds."""
+    if not rollout_settings.is_on(run.config):
+        return []
+    return [Hook(1, rounds.Rounds(run, reporting, setup, mesh, prepared, whole))]
 
 
 def _beginning_anew(setup: StudentSetup) -> list[Hook]:

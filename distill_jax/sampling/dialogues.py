@@ -53,6 +53,7 @@ class Dialogue:
     turns: list[WrittenTurn]
     status: str
     filled_in: int = 0  # values that the calculator filled in
+    given: tuple[int, ...] = ()  # places of their tokens among all that were written
 
 
 def name_hash(name: str) -> int:

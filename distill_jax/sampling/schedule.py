@@ -83,6 +83,7 @@ class Schedule:
         self._rows: list[Row | None] = [None] * slot_count
         self._began = [0] * slot_count
         self._filled_in = [0] * slot_count  # values of the calculator
+        self._given: list[tuple[int, ...]] = [()] * slot_count  # places of their tokens
         self._script = np.full((slot_count, rules.script_len), turn_rules.FREE, np.int32)
         self._restart = np.zeros(slot_count, bool)
         self._prompts = PromptGroups(rules, self._params, job.requests, slot_count)
@@ -150,8 +151,13 @@ class Schedule:
         progress, written = self._progress, int(self._progress.written[slot])
         parts = (progress.tokens, progress.writers, progress.log_probs)
         tokens, writers, log_probs = (part[slot, :written] for part in parts)
-        status, filled_in = int(progress.status[slot]), self._filled_in[slot]
-        return to_dialogue(self._rules, tokens, writers, log_probs, status, filled_in)
+        dialogue = to_dialogue(
+            self._rules, tokens, writers, log_probs, int(progress.status[slot]),
+            self._filled_in[slot],
+        )  # fmt: skip
+        # A value whose end the limit of tokens cut off is not all there.
+        given = tuple(place for place in self._given[slot] if place < written)
+        return dataclasses.replace(dialogue, given=given)
 
     def _fill(self) -> None:
         """Give free slots to waiting rows, group by group; each part of the mesh uses its own
@@ -182,7 +188,7 @@ class Schedule:
                 )  # fmt: skip
                 self._position[:, slot] = len(request.prompt) - 1
                 self._rows[slot], self._began[slot] = row, self.work.steps
-                self._filled_in[slot] = 0
+                self._filled_in[slot], self._given[slot] = 0, ()
                 self._set_script(slot, request.script)
         if (admission.source >= 0).any():
             state, _ = self._with_room(group.padded)
@@ -244,6 +250,8 @@ class Schedule:
                 left = left[1:]
             else:  # the calculator asked; it may know no value
                 self._filled_in[slot] += bool(entries)
+                begin = int(self._progress.written[slot])
+                self._given[slot] += tuple(range(begin, begin + len(entries)))
             self._set_script(slot, [*entries, *left])
 
 

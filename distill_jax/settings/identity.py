@@ -33,6 +33,8 @@ OFF = {
     "loss.teacher": "",
     "loss.beta": 0.0,
     "loss.temperature": 1.0,
+    "loss.policy": 0.0,
+    "loss.clip": 0.2,
     "data.near": 0.8,
     "data.near_words": 2,
     "harvest.unwanted": [],
@@ -69,6 +71,8 @@ def identity_of(config: Any, students: Collection[str], roles: Sequence[str]) ->
         if section == "teacher" and not config.teacher.model and key not in OFF:
             continue
         if key.startswith("data.removal.") and not config.data.removal.role:
+            continue
+        if section == "rollouts" and not config.rollouts.rounds:
             continue
         if key in OFF and value == OFF[key]:
             continue

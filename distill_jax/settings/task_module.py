@@ -21,13 +21,7 @@ def import_task(name: str, key: str = "config.task") -> Any:
 
     A task of this package also has its short name, unless you have a module with that name.
     """
-    sys.path.insert(0, os.getcwd())
-    try:
-        module = _import(name) or ("." not in name and _import(SHIPPED + name)) or None
-    except ModuleNotFoundError as error:
-        raise UserError(f"{key}={name!r} needs {error.name!r}: install it") from None
-    finally:
-        sys.path.pop(0)
+    module = find_module(name, SHIPPED, key)
     if module is None:
         raise UserError(
             f"{key}={name!r}: no such module; give arithmetic, gsm8k, svamp, strategyqa or jsonl, "
@@ -37,6 +31,20 @@ def import_task(name: str, key: str = "config.task") -> Any:
         if not hasattr(module, function):
             raise UserError(f"{key}={name!r} has no function {function}()")
     return module
+
+
+def find_module(name: str, shipped: str, key: str) -> Any:
+    """The module of this name, of the user or of the package `shipped`; None if there is none.
+
+    Raises UserError, which names `key`, if a package is missing that the module needs.
+    """
+    sys.path.insert(0, os.getcwd())
+    try:
+        return _import(name) or ("." not in name and _import(shipped + name)) or None
+    except ModuleNotFoundError as error:
+        raise UserError(f"{key}={name!r} needs {error.name!r}: install it") from None
+    finally:
+        sys.path.pop(0)
 
 
 def _import(name: str) -> ModuleType | None:
@@ -55,23 +63,31 @@ def parse_options(task: Any, texts: Sequence[str]) -> dict[str, Any]:
     Values have the types of its defaults (or are text). UserError if one does not fit;
     `check_options` checks the names of the options.
     """
-    parameters = inspect.signature(task.load).parameters
-    options: dict[str, Any] = {}
     for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals:
+        if "=" not in text:
             raise UserError(
                 f"config.{command_line.OPTIONS} has {text!r}: write key=value,key=value, or set "
                 f"config.{command_line.OPTIONS}.KEY"
             )
+    return typed_options(task.load, texts, f"config.{command_line.OPTIONS}")
+
+
+def typed_options(function: Callable, texts: Sequence[str], section: str) -> dict[str, Any]:
+    """{key: value} of "key=value", with the types of the function's defaults (or text).
+
+    Raises UserError, which names `section`, for a value of another type.
+    """
+    parameters = inspect.signature(function).parameters
+    options: dict[str, Any] = {}
+    for text in texts:
+        key, _, value = text.partition("=")
         default = parameters[key].default if key in parameters else ""
         known = "" if default is inspect.Parameter.empty else default
         try:
             options[key] = command_line.parse_value(value, known)
         except ValueError:
             raise UserError(
-                f"config.{command_line.OPTIONS}.{key}={value!r} is not of type "
-                f"{type(known).__name__}"
+                f"{section}.{key}={value!r} is not of type {type(known).__name__}"
             ) from None
     return options
 

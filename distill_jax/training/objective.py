@@ -101,16 +101,25 @@ def mistakes(settings: Any) -> list[str]:
     found = ranges.mistakes(
         "loss",
         dict(settings),
-        least={"likelihood": 0.0, "divergence": 0.0, "beta": 0.0, "temperature": 1e-3},
+        least={
+            "likelihood": 0.0,
+            "divergence": 0.0,
+            "beta": 0.0,
+            "temperature": 1e-3,
+            "policy": 0.0,
+            "clip": 0.0,
+        },
+        below={"clip": 1.0},
     )
     if settings.beta > 1:
         found.append(f"config.loss.beta={settings.beta}: must be at most 1")
-    if settings.likelihood not in (0.0, 1.0) and not settings.divergence:
+    others = settings.divergence or settings.policy
+    if settings.likelihood not in (0.0, 1.0) and not others:
         found.append(
             f"config.loss.likelihood={settings.likelihood}: there is no other term "
             "to weigh it against: set it to 1"
         )
-    if not settings.likelihood and not settings.divergence:
+    if not settings.likelihood and not others:
         found.append("config.loss: every weight is 0, so there is nothing to learn from")
     if settings.divergence and not settings.teacher:
         found.append(

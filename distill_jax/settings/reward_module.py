@@ -1,0 +1,53 @@
+"""The reward of config.rollouts: a module of this project or of the user, and its options."""
+
+import functools
+import inspect
+import math
+from collections.abc import Callable, Sequence
+
+from distill_jax.errors import UserError
+from distill_jax.records import Prediction
+from distill_jax.settings import task_module
+
+SHIPPED = "distill_jax.rewards."
+_KEY, _OPTIONS = "config.rollouts.reward", "config.rollouts.reward_options"
+
+Reward = Callable[[Sequence[Prediction]], list[float]]  # the samples of one problem
+
+
+def reward_function(name: str, texts: Sequence[str]) -> Reward:
+    """`reward(samples, **options)` of the module `name`, with the options "key=value".
+
+    A module of this package also has its short name. Raises UserError if there is no such module or
+    function, and for options that it does not take.
+    """
+    module = task_module.find_module(name, SHIPPED, _KEY)
+    if module is None:
+        raise UserError(
+            f"{_KEY}={name!r}: no such module; give correct, or a module of yours in this "
+            "directory or on PYTHONPATH"
+        )
+    if not hasattr(module, "reward"):
+        raise UserError(f"{_KEY}={name!r} has no function reward()")
+    known = list(inspect.signature(module.reward).parameters)[1:]
+    for text in texts:
+        key, equals, _ = text.partition("=")
+        if not equals or key not in known:
+            takes = f"takes {', '.join(known)}" if known else "takes no options"
+            raise UserError(f"{_OPTIONS} has {text!r}: write KEY=VALUE; {name} {takes}")
+    options = task_module.typed_options(module.reward, texts, _OPTIONS)
+    return functools.partial(module.reward, **options)
+
+
+def rewards_of(reward: Reward, samples: Sequence[Prediction]) -> list[float]:
+    """The rewards of the samples of one problem; UserError if they are not a finite number for
+    each."""
+    found = list(reward(samples))
+    if len(found) != len(samples) or not all(
+        isinstance(each, int | float) and math.isfinite(each) for each in found
+    ):
+        raise UserError(
+            f"{_KEY}: reward() gave {found!r} for the {len(samples)} samples of "
+            f"{samples[0].id}: a finite number for each is expected"
+        )
+    return [float(each) for each in found]

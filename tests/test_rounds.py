@@ -1,0 +1,252 @@
+"""Rounds of own samples in real processes: one program per shape, kills, who learns, mistakes."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+from experiment_runs import ROOT, curve, environment, one_error_line
+from pages import DOCS, blocks
+
+from distill_jax.configs.base import get_config
+from distill_jax.errors import UserError
+from distill_jax.run import checks
+from distill_jax.run.rollout_settings import learns
+from distill_jax.settings import command_line
+from distill_jax.settings.reward_module import reward_function, rewards_of
+
+STUDENTS = ("decomposer", "solver")
+TINY = [
+    "--config=configs/demo.py",
+    "--config.task_options.train_problems=40",
+    "--config.task_options.test_problems=10",
+    "--config.data.dev_problems=0",
+    "--config.train.eval_every=0",
+    "--config.train.batch_size=4",
+    "--config.train.log_every=1",
+    "--config.sampling.max_tokens=16",
+    "--config.sampling.slots=4",
+    "--config.evaluation.problems=1",
+]
+ROUNDS = [
+    "--config.rollouts.rounds=10",
+    "--config.rollouts.problems=4",
+    "--config.rollouts.samples=2",
+    "--config.rollouts.students=solver",
+    "--config.rollouts.reward=my_reward",
+    "--config.rollouts.reward_options=price=0.1",
+    "--config.rollouts.reference_kl=0.01",
+    "--config.rollouts.max_turn_tokens=4",
+    "--config.rollouts.max_tokens=12",
+    "--config.loss.policy=1.0",
+    "--config.loss.likelihood=0.0",
+    "--config.optimizer.solver.learning_rate=0.01",
+    "--config.train.save_every=3",  # also in the middle of a round
+]
+# Counts compilations, and with a step dies after this update without a word.
+SCRIPT = """
+import collections, json, os, signal, sys
+import jax
+counts = collections.Counter()
+def listen(event, seconds, **more):
+    if event == "/jax/core/compile/backend_compile_duration":
+        counts[more["fun_name"]] += 1
+jax.monitoring.register_event_duration_secs_listener(listen)
+from distill_jax import errors, main
+from distill_jax.training import hooks
+last, write = int(sys.argv[1]), hooks.Logging.__call__
+def die(self, moment):
+    write(self, moment)
+    if moment.step == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+hooks.Logging.__call__ = die
+code = errors.run_command(main.main, sys.argv[2:])
+print("COMPILED", json.dumps(counts))
+sys.exit(code)
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tiny_run, tmp_path_factory):
+    """A directory with the reward of the page, where short dialogues are good ones; `base` is a
+    finished run that knows little."""
+    directory = tmp_path_factory.mktemp("rounds")
+    (reward,) = blocks(DOCS / "rewards.md", "python")
+    assert len(reward.splitlines()) <= 10
+    (directory / "my_reward.py").write_text(reward)
+    (directory / "base").symlink_to(tiny_run[0])
+    return directory
+
+
+def arguments(place, name, *more):
+    base = place / "base"
+    begun = [f"--config.model.{s}.init_from={base}/checkpoints/{s}" for s in STUDENTS]
+    return [
+        *TINY, *begun, f"--config.tokenizer.name={base}/tokenizer", *more, "--workdir", place / name
+    ]  # fmt: skip
+
+
+def train(place, last, *arguments):
+    """The finished process and what it compiled; after update `last` it dies."""
+    command = [sys.executable, "-c", SCRIPT, last, *arguments]
+    variables = environment() | {"PYTHONPATH": f"{ROOT}:{place}"}
+    done = subprocess.run(
+        list(map(str, command)), cwd=ROOT, env=variables, capture_output=True, text=True
+    )
+    *_, counts = ["{}", *(x[8:] for x in done.stdout.split("\n") if x.startswith("COMPILED"))]
+    return done, json.loads(counts)
+
+
+def params(workdir, student, step):
+    """The bytes of every parameter of a checkpoint."""
+    path = (workdir / "checkpoints" / student / str(step) / "params").resolve()
+    tree = ocp.StandardCheckpointer().restore(path)
+    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(tree)]
+
+
+@pytest.fixture(scope="module")
+def learned(place):
+    """(its directory, what it said, what it compiled) of ten rounds of the solver."""
+    done, compiled = train(place, -1, *arguments(place, "learned", *ROUNDS))
+    assert done.returncode == 0, done.stderr
+    return place / "learned", done.stdout, compiled
+
+
+def test_one_program_per_shape_over_ten_rounds(learned):
+    _, _, compiled = learned
+    assert compiled["jit(train_step)"] == compiled["jit(log_prob_step)"] == 1
+    # Of rounds and of the evaluation, whose limits differ; prompts of 32, 48 and 64 tokens.
+    assert compiled["jit(decode_chunk)"] <= 4 and compiled["jit(prefill)"] <= 6, compiled
+
+
+def test_what_a_run_says_of_its_rounds(learned):
+    workdir, said, _ = learned
+    rewards = curve(workdir, "rounds/solver/reward")
+    assert [step for step, _ in rewards] == list(range(1, 21, 2))
+    lengths, right = (dict(curve(workdir, f"rounds/solver/{x}")) for x in ("tokens", "right"))
+    for step, reward in rewards:
+        assert reward == pytest.approx(right[step] - 0.1 * lengths[step], abs=1e-6)
+    assert all(x < 1e-3 for _, x in curve(workdir, "rounds/solver/sampler_distance"))
+    (_, first), *others = curve(workdir, "rounds/solver/reference_kl")
+    assert abs(first) < 1e-5 and any(abs(x) > 1e-3 for _, x in others)
+    moved = dict(curve(workdir, "train/solver/kl"))
+    assert len(moved) == 20 and moved[1] < 1e-6 and max(moved.values()) > 0
+    assert "student solver: round 10 of 10: reward -" in said
+    lines = (workdir / "rollouts" / "solver" / "0.jsonl").read_text().splitlines()
+    assert len(lines) == 8 and json.loads(lines[0])["turns"][0][0] == "decomposer"
+
+
+def test_who_does_not_learn_stays_as_it_was(learned, place):
+    workdir, said, _ = learned
+    assert f"student decomposer: stays as it is, {place}/base/checkpoints/decomposer" in said
+    assert params(workdir, "decomposer", 0) == params(place / "base", "decomposer", 60)
+    assert params(workdir, "solver", 20) != params(place / "base", "solver", 60)
+
+
+def test_a_run_that_is_killed_in_a_round_ends_as_the_other(learned, place):
+    """Killed after the first update of round 4; the last checkpoint is one in the middle of round
+    3."""
+    settings = arguments(place, "killed", *ROUNDS)
+    done, _ = train(place, 7, *settings)
+    assert done.returncode == -9, done.stderr
+    killed, whole = place / "killed", learned[0]
+    kept = {path.name for path in (killed / "checkpoints" / "solver").iterdir()}
+    assert "3" in kept and "9" not in kept and (killed / "rollouts/solver/3.jsonl").exists()
+    done, _ = train(place, -1, *settings)
+    assert done.returncode == 0, done.stderr
+    assert params(killed, "solver", 20) == params(whole, "solver", 20)
+    for number in range(10):
+        file = f"rollouts/solver/{number}.jsonl"
+        assert (killed / file).read_bytes() == (whole / file).read_bytes()
+    for name in ("reward", "tokens", "sampler_distance"):
+        name = f"rounds/solver/{name}"
+        assert curve(killed, name) == curve(whole, name)
+
+
+@pytest.mark.slow
+def test_a_round_whose_file_is_gone_is_told(place):
+    settings = arguments(place, "gone", *ROUNDS)
+    train(place, 7, *settings)
+    for path in (place / "gone/checkpoints/solver").iterdir():
+        if path.name != "3":  # in the middle of the second round
+            shutil.rmtree(path)
+    (place / "gone/rollouts/solver/1.jsonl").unlink()
+    done, _ = train(place, -1, *settings)
+    assert "1.jsonl is missing, but student 'solver' has learned from it" in one_error_line(done)
+
+
+GOOD = {
+    "rollouts.rounds": "3",
+    "loss.policy": "1.0",
+    "loss.likelihood": "0.0",
+    "train.batch_size": "128",
+    "model.decomposer.init_from": "a",
+    "model.solver.init_from": "b",
+}
+MISTAKES = {
+    "rollouts.rounds=0": "loss.policy needs own samples",
+    "loss.policy=0.0 loss.likelihood=1.0": "rollouts.rounds: nothing learns from own samples",
+    "loss.likelihood=1.0": "with config.rollouts.share=1 there are none: set it to 0",
+    "rollouts.temperature=0.7": "set it to 1",
+    "rollouts.samples=1": "at least 2",
+    "rollouts.share=1.5": "must be at most 1",
+    "train.batch_size=64": "set config.train.batch_size to at least 128",
+    "train.batch_size=4 rollouts.share=0.05": "is 0 rows",
+    "train.steps=5": "config.train.steps=5 does not go with config.rollouts.rounds: set it to 0",
+    "data.packing=True": "set it to False",
+    "rollouts.students=teacher": "this scheme has decomposer, solver",
+    "model.solver.init_from=": "student 'solver' must be able to write already",
+    "model.solver.residual_dropout=0.1": "which has no dropout",
+    "rollouts.advantage=gae": "choose rloo, grpo",
+    "loss.divergence=1.0 loss.teacher=t": "set one of them to 0",
+    "loss.policy=0.0 loss.divergence=1.0 loss.teacher=t loss.likelihood=1.0": "may be wrong",
+}
+
+
+def mistakes(changes):
+    config = get_config()
+    command_line.apply_overrides(config, GOOD | changes)
+    return checks.mistakes(config)
+
+
+@pytest.mark.parametrize("changes", MISTAKES)
+def test_mistakes_come_with_a_remedy(changes):
+    found = mistakes(dict(change.split("=", 1) for change in changes.split()))
+    assert [line for line in found if MISTAKES[changes] in line], found
+
+
+def test_a_good_config_has_none():
+    assert mistakes({}) == []
+    two_rows = {"students.solver": "decomposer", "reads.decomposer": "()"}
+    (line,) = mistakes(two_rows)  # as decomposer it reads other turns than as solver
+    assert "are 512 rows" in line
+    config = get_config()
+    assert learns(config, "solver")
+    command_line.apply_overrides(config, GOOD | {"rollouts.students": "solver"})
+    assert learns(config, "solver") and not learns(config, "decomposer")
+
+
+def test_rewards_are_modules_like_tasks(tmp_path, monkeypatch):
+    (tmp_path / "odd_reward.py").write_text("def reward(samples, much=2.0):\n    return [much]\n")
+    monkeypatch.chdir(tmp_path)
+    assert rewards_of(reward_function("odd_reward", ("much=3",)), ["one"]) == [3.0]
+    assert rewards_of(reward_function("correct", ("alpha=0.4",)), []) == []
+    for name, options, said in (
+        ("no_such", (), "no such module; give correct, or"),
+        ("odd_reward", ("little=1",), "odd_reward takes much"),
+        ("odd_reward", ("much=a lot",), "is not of type float"),
+        ("json", (), "has no function reward"),
+    ):
+        with pytest.raises(UserError, match=said):
+            reward_function(name, options)
+
+
+def test_a_reward_that_is_no_number_is_told():
+    sample = type("Sample", (), {"id": "p/1"})()
+    for wrong in ([1.0], [1.0, float("nan")], [1.0, None]):
+        with pytest.raises(UserError, match="a finite number for each"):
+            rewards_of(lambda samples, wrong=wrong: wrong, [sample, sample])
