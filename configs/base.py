@@ -71,7 +71,7 @@ def get_config() -> ConfigDict:
     # Keyword arguments of its load().
     config.task_options = ConfigDict(
         {
-            "difficulty": "easy",  # easy, medium, hard
+            "difficulty": "easy",  # easiest, easy, medium, hard
             "seed": 0,
             "train_problems": 50_000,
             "dev_problems": 500,
