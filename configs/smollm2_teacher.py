@@ -1,6 +1,7 @@
 """A teacher on this machine: SmolLM2-135M-Instruct splits short built-in problems into pairs.
 
-It is a small model and makes mistakes; what is kept has the right answer and no false equation. launch/smollm2_teacher.sh serves the model and asks until 200 annotations are kept.
+It is a small model and makes mistakes; what is kept has the right answer and no false equation.
+launch/smollm2_teacher.sh serves the model and asks until 200 annotations are kept.
 
 Usage: python -m distill_jax.annotate --config configs/smollm2_teacher.py \\
            --workdir runs/smollm2_teacher --yes \\
