@@ -37,7 +37,7 @@ def get_config():
     config.data.templated = False
     config.data.dev_problems = 200
     config.data.packing = True
-    config.data.seq_len = 1024
+    config.data.seq_len = 1024  # the longest dialogue has 724 tokens, a mean one 266
     config.train.epochs = 1
     config.train.batch_size = 2
     config.train.accumulation = 2
@@ -45,7 +45,7 @@ def get_config():
     config.train.save_every = 100
     config.train.keep = 1
     config.sampling.max_turns = 24
-    config.sampling.max_turn_tokens = 128
-    config.sampling.max_tokens = 512  # with the headers of all turns
+    config.sampling.max_turn_tokens = 448  # a chain is one turn
+    config.sampling.max_tokens = 640  # with the headers of all turns
     config.evaluation.problems = 0  # all 1,319
     return config

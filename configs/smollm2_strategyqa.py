@@ -27,4 +27,6 @@ def get_config():
     )
     config.data.dev_problems = 60
     config.train.eval_every = 20
+    config.sampling.max_turn_tokens = 160
+    config.sampling.max_tokens = 256
     return config

@@ -24,4 +24,6 @@ def get_config():
     config.data.dev_problems = 40
     config.train.eval_every = 20
     config.train.save_every = 50
+    config.sampling.max_turn_tokens = 192
+    config.sampling.max_tokens = 384
     return config
