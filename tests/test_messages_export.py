@@ -12,6 +12,7 @@ gguf = pytest.importorskip("gguf", reason="no gguf: pip install 'distill-jax[ggu
 torch = pytest.importorskip(
     "torch", reason="no PyTorch: pip install torch --index-url https://download.pytorch.org/whl/cpu"
 )
+import llama_cpp  # noqa: E402
 import tiny_gguf  # noqa: E402
 import transformers  # noqa: E402
 
@@ -123,6 +124,34 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+def export(directory, student, params, tokenizer, gguf=""):
+    """A student of a planner and `both`, exported to `directory`."""
+    scheme = chatml("socratic_equations")
+    own = [v for v in rows.make_views(scheme, TWO, READS) if v.student == student]
+    template = chat_template.chat_template(scheme, own, tokenizer.marks)
+    tokenizer.save(directory / "tokenizer")
+    exported = hugging_face_export.Exported(
+        student, params, size(tokenizer), directory / "tokenizer", template=template
+    )
+    card = "random weights"
+    return hugging_face_export.export_student(directory, exported, "float32", card, gguf=gguf)
+
+
+def test_llama_cpp_writes_what_the_template_says(tokenizer, tmp_path):
+    params = random_params(size(tokenizer), 0, tokenizer)
+    directory = export(tmp_path, "both", params, tokenizer, gguf="f32")
+    theirs = transformers.AutoTokenizer.from_pretrained(directory)
+    server = llama_cpp.serve(directory / "both.gguf", 256)
+    chat = [{"role": "user", "content": "How many?"}, {"role": "user", "content": "Which?"}]
+    for name in ("user", "assistant"):
+        asked = {"messages": chat, "chat_template_kwargs": {"speaker": name}}
+        text = theirs.apply_chat_template(
+            chat, tokenize=False, add_generation_prompt=True, speaker=name
+        )
+        assert text.endswith(f"<|im_end|>\n<|im_start|>{name}\n")
+        assert llama_cpp.post(server, "/apply-template", asked)["prompt"] == text
+
+
 QUESTIONS = [
     "How many pears?",
     "  What is left of 15 pieces of fruit?\n",
@@ -159,18 +188,8 @@ def test_students_take_turns_as_ours_do(tokenizer, tmp_path, monkeypatch, capsys
     assert len({dialogue.status for (dialogue,) in dialogues}) > 1
     assert max(len(dialogue.turns) for (dialogue,) in dialogues) >= len(scheme.roles) + 2
 
-    tokenizer.save(tmp_path / "tokenizer")
-    for student, model in models.items():
-        own = [view for view in views if view.student == student]
-        template = chat_template.chat_template(scheme, own, tokenizer.marks)
-        hugging_face_export.export_student(
-            tmp_path,
-            hugging_face_export.Exported(
-                student, params[student], model, tmp_path / "tokenizer", template=template
-            ),
-            "float32",
-            card="random weights",
-        )
+    for student in models:
+        export(tmp_path, student, params[student], tokenizer)
     program = alternate_program.example(
         scheme,
         views,

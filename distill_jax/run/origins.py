@@ -10,10 +10,10 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from distill_jax import records
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation
 from distill_jax.run import student_source
-from distill_jax.run.training_annotations import read_stored
 from distill_jax.workdir import Workdir, local_path, read_facts
 
 BEGAN_AS = "began_as"  # in training_data.json: published weights, described
@@ -35,7 +35,7 @@ class Origins:
     def learned(self) -> Iterator[Annotation]:
         """The annotations of `runs`, their ids followed by where they are."""
         for run in self.runs:
-            for annotation in read_stored(Workdir(run))[0]:
+            for annotation in records.annotations_in(Workdir(run).annotations):
                 yield dataclasses.replace(annotation, id=f"{annotation.id} in {run}")
 
     def to_json(self) -> dict[str, list[str]]:
@@ -76,9 +76,11 @@ def _add_run(found: Origins, run: pathlib.Path, student: str) -> None:
         return
     try:
         workdir = Workdir(run)
-        read_stored(workdir)
         config, facts = workdir.stored_config(), read_facts(workdir.training_data)[student]
-    except (UserError, OSError):
+    except UserError:
+        found.missing.append(str(run))
+        return
+    if not workdir.annotations.exists():
         found.missing.append(str(run))
         return
     found.runs.append(str(run))
