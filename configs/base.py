@@ -71,7 +71,7 @@ def get_config() -> ConfigDict:
     # Keyword arguments of its load().
     config.task_options = ConfigDict(
         {
-            "difficulty": "easy",  # easy, medium, hard
+            "difficulty": "easy",  # easiest, easy, medium, hard
             "seed": 0,
             "train_problems": 50_000,
             "dev_problems": 500,
@@ -139,6 +139,9 @@ def get_config() -> ConfigDict:
             # Files of annotations instead of the task's own: of another run or a hub:NAME/DATA_SET,
             # or of other formats (annotations/importers.py). () = the task's, or the teacher's.
             "annotations": (),
+            # answer_only learns problems whose steps are not known, too. True = only those that the
+            # other schemes learn: with steps that pass the checks.
+            "annotated_only": False,
             # Mix Distillation: the share of the problems that is learned from each of these files,
             # such as (0.2, 0.8) for LONG,SHORT. A problem is learned from one file, which the seed
             # decides (a larger share only adds problems); those that some file lacks are left out,

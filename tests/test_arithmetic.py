@@ -115,5 +115,5 @@ def test_the_same_seed_gives_the_same_problems_and_more_only_adds():
 def test_mistakes():
     with pytest.raises(UserError, match="no split 'valid'"):
         arithmetic.load("valid")
-    with pytest.raises(UserError, match="choose easy, medium, hard"):
+    with pytest.raises(UserError, match="choose easiest, easy, medium, hard"):
         arithmetic.load("test", difficulty="harder")

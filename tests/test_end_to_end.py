@@ -269,7 +269,7 @@ def test_all_config_mistakes_are_listed_at_once(tmp_path, capsys):
         (["--config=configs/none.py"], "shipped are configs/base.py, configs/demo.py"),
         (["--config.scheme=socrates"], "choose answer_only, chain, socratic"),
         (["--config.task=my_task"], "config.task='my_task': no such module"),
-        (["--config.task_options.difficulty=harder"], "choose easy, medium, hard"),
+        (["--config.task_options.difficulty=harder"], "choose easiest, easy, medium, hard"),
         (["--config.students.solver=nobody"], "no section for student 'nobody'"),
         (["--config.reads.solver=teacher"], "config.reads.solver names 'teacher'"),
         (

@@ -105,7 +105,13 @@ def test_what_a_role_may_not_write_and_sees_is_in_the_program():
     assert "students = {'decomposer': 'both', 'solver': 'both'}" in text
     assert "'decomposer': ['question', 'decomposer'], 'solver': ['question', 'decomposer', " in text
     assert "end_of_text, end_of_turn" in text and ", '<|im_end|>'])" in text
-    assert "len(turns) <= 5" in text and "max_new_tokens=9" in text
+    assert "for role in (['decomposer', 'solver'] * 3)[:5]:" in text and "max_new_tokens=9" in text
+    guided = dict.fromkeys(("planner", "decomposer", "solver"), "all")
+    text = program(
+        "socratic_equations", guided, reads | {"planner": (), "decomposer": ("planner",)}
+    )
+    assert "for role in (['planner'] + ['decomposer', 'solver'] * 3)[:5]:" in text
+    assert "never = {'planner': [end_of_text], 'decomposer': None, 'solver': [end_of_te" in text
     assert "never = {'solver': [end_of_turn]}" in program("chain", {"solver": "s"}, {"solver": ()})
 
 

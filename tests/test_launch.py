@@ -12,6 +12,7 @@ from test_launch_commands import COMPUTE, TPU, TPU_VM
 
 RUN = {"CONFIG": "c.py", "WORKDIR": "w", "PAUSE_S": 0}
 SCRIPTS = ["run", "background", "hosts", "tpu_vm", "tpu_compute", "slurm", "gke"]
+SCRIPTS += ["smollm2_studies", "smollm2_teacher"]
 SOURCED = ["steps", "workers", "keep_running", "environment", "metadata"]
 
 
@@ -46,6 +47,8 @@ def test_help_is_the_comment_at_the_top(name):
         ),
         ("run", ["--sead", "1"], RUN, "unknown option --sead"),
         ("run", ["--config.seed"], RUN, "--config.seed has no value: write --config.seed=VALUE"),
+        ("smollm2_studies", ["--gsm8k=G"], {}, "set SVAMP PAIRS STRATEGYQA"),
+        ("smollm2_teacher", ["--keep=all"], {}, "KEEP=all is not a number"),
         ("hosts", ["setup"], {}, "set HOSTS"),
         ("hosts", ["run"], {"HOSTS": "a b"}, "set STORE"),
         ("hosts", ["run"], {"HOSTS": "a"}, "set CONFIG WORKDIR"),
@@ -208,6 +211,22 @@ def dry(given, *arguments):
     done = script("run", "--dry_run", *arguments, **given)
     assert done.returncode == 0, done.stderr
     return [line[2:] for line in done.stdout.splitlines()]
+
+
+def test_one_command_for_the_studies_of_smollm2():
+    given = ["--gsm8k=G", "--svamp=S", "--pairs=p.json", "--strategyqa=Q", "--config.seed=3"]
+    done = script("smollm2_studies", "--dry_run", *given)
+    assert done.returncode == 0, done.stderr
+    shown = [line.split("distill_jax.sweep ")[1] for line in done.stdout.splitlines()]
+    assert shown == [
+        f"--config configs/sweeps/smollm2_{name}_gpu.py --workdir runs/smollm2_studies/{name} "
+        f"--config.task_options.directory={directory} {more}--config.seed=3"
+        for name, directory, more in (
+            ("svamp_teacher", "S", "--config.data.annotations=p.json "),
+            ("gsm8k", "G", ""),
+            ("strategyqa", "Q", ""),
+        )
+    ]
 
 
 def test_no_script_lacks_strict_mode_or_its_bit():

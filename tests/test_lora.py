@@ -300,6 +300,18 @@ def test_two_adapters_of_one_base(finished, tmp_path):
         assert facts[student]["lora"]["rows"] == [load_tokenizer(tokenizer).end_of_text]
         assert facts[student]["base_sha256"] == facts["solver"]["base_sha256"]
         assert 8 * trained < facts[student]["parameters"]
+    done = run("export", "--workdir", workdir, "--output", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    program = (tmp_path / "out" / "alternate.py").read_text()
+    assert "opens = {'decomposer': [" in program
+    for student, says in (("decomposer", "user"), ("solver", "assistant")):
+        card = (tmp_path / "out" / student / "README.md").read_text()
+        assert program.replace("./", "../") in card and "add_generation_prompt=True, return" in card
+        chat = transformers.AutoTokenizer.from_pretrained(tmp_path / "out" / student)
+        question = [{"role": "user", "content": "Q"}]
+        text = chat.apply_chat_template(question, tokenize=False, add_generation_prompt=True)
+        assert text == f"<|im_start|>user\nQ<|im_end|>\n<|im_start|>{says}\n"
+        assert (tmp_path / "out" / student / "adapter" / peft_files.CONFIG).exists()
 
 
 def test_one_may_begin_with_another_and_be_exported(finished, tmp_path, monkeypatch, capsys):

@@ -84,6 +84,13 @@ def test_the_card_says_what_the_student_is():
     }
     assert "does not hold the dialogue" in text and "1,200" in text
     assert "**40.0%** (Wilson 95 % interval 30.0% to 50.0%) on n = 100" in text
+    assert "overlap" not in text
+    text = card(report=result | {"origins": {"published": ["a.gguf (of_b)"]}}, base="a.gguf")
+    assert "Students began as a.gguf (of\\_b)\\: overlap of its training data with these" in text
+    text = card(report=result, base="m/a.gguf", began_as="a.gguf (dequantised from Q4_1)")
+    assert "initialised from a.gguf (dequantised from Q4\\_1), for" in text
+    assert "| first parameters: a.gguf (dequantised from Q4\\_1) |" in text
+    text = card(report=result, base="openai-community/gpt2")
     assert "on n = 100 problems of the split test of my\\_task, seed 3, last checkpoint" in text
     assert "calculator on" in text and "extractor *normalised*" in text
     assert "strict 25.0%, normalised 40.0%" in text

@@ -164,7 +164,7 @@ def test_mistakes_of_process_0_stop_all(tmp_path):
     codes, outputs = finish(start(2, tmp_path / "w", "--config.task_options.difficulty=harder"))
     assert codes == [2, 2]
     for _, errors in outputs:
-        assert "choose easy, medium, hard" in errors.strip().split("\n")[-1]
+        assert "choose easiest, easy, medium, hard" in errors.strip().split("\n")[-1]
 
 
 def test_processes_need_a_coordinator_and_a_number(tmp_path):

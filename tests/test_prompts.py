@@ -9,7 +9,7 @@ import re
 import jinja2
 import pytest
 
-from distill_jax.export.hugging_face_export import chat_template
+from distill_jax.export.chat_template import turns_template
 from distill_jax.records import read_json_lines
 from distill_jax.teacher import prompt
 from distill_jax.teacher.prompt import kinds, load_prompt
@@ -271,7 +271,7 @@ def test_students_are_asked_as_their_rows_are():
         ["system", "user", "assistant", "user"],
         ["user", "assistant", "user", "assistant", "user"],
     ]
-    template = jinja2.Template(chat_template("<|endofturn|>"))
+    template = jinja2.Template(turns_template("<|endofturn|>"))
     for number in range(len(said)):
         replies = said[1 : number + 1]
         messages = loaded.messages("Two?", STEPS, "2", replies)

@@ -48,6 +48,10 @@ def inputs_of(directory, train, **overrides):
         ),
         ({"scheme": "answer_only"}, "33 problems: 0 rejected, 3 held out for dev; 30 to train on"),
         (
+            {"scheme": "answer_only", "data.annotated_only": "True"},
+            "33 problems: 30 with steps, 0 rejected, 3 held out for dev; 27 to train on",
+        ),
+        (
             {"data.dev_split": "dev", "data.dev_problems": "4"},
             "33 problems: 30 with steps, 0 rejected; dev: 33 problems: 30 with steps, 0 rejected, "
             "4 used; 26 to train on",

@@ -9,8 +9,10 @@ import json
 import os
 import pathlib
 import random
+import socket
 import subprocess
 import sys
+import urllib.request
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ gguf = pytest.importorskip("gguf", reason="no gguf: pip install 'distill-jax[ggu
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import llama_cpp  # noqa: E402
+from experiment_runs import ROOT  # noqa: E402
 from test_gguf_import import slow_q4_1, slow_q8_0  # noqa: E402
 
 from distill_jax.export import hugging_face_export  # noqa: E402
@@ -194,6 +197,27 @@ def test_the_export_continues_as_transformers_does(tmp_path, file, loaded):
     clear = next((i for i, two in enumerate(best) if two[0] - two[1] < 0.05), len(best))
     ours = output.sequences[0, len(ids) :].tolist()
     assert clear > 8 and theirs[:clear] == ours[:clear]
+
+
+def test_it_is_served(path):
+    """As launch/smollm2_teacher.sh does it."""
+    pytest.importorskip("xllamacpp", reason="no llama.cpp: pip install xllamacpp")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, ROOT / "launch" / "serve_gguf.py", path, str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout.readline().endswith(f"on http://127.0.0.1:{port}/v1\n")
+            asked = {"messages": [{"role": "user", "content": QUESTION}], "max_tokens": 8}
+            address = f"http://127.0.0.1:{port}/v1/chat/completions"
+            kind = {"Content-Type": "application/json"}
+            request = urllib.request.Request(address, json.dumps(asked).encode(), kind)
+            with urllib.request.urlopen(request, timeout=120) as reply:
+                [choice] = json.load(reply)["choices"]
+            assert choice["finish_reason"] == "length" and choice["message"]["content"]
+        finally:
+            server.terminate()
 
 
 @pytest.fixture(scope="module")

@@ -62,9 +62,14 @@ def test_two_steps_from_a_gguf_file_and_back_into_one(data, model, tmp_path):
     assert marks == {"end_of_turn": "<|im_end|>", "end_of_text": "<|endoftext|>", "untrained": []}
     facts = json.loads((workdir / "training_data.json").read_text())["solver"]
     assert (facts["model"]["model_type"], facts["model"]["layers"]) == ("llama", tiny_gguf.LAYERS)
+    unknown = f"as {facts['began_as']}: overlap of its training data with these tests is unknown"
+    assert facts["began_as"].startswith("tiny.gguf") and f"students began {unknown}" in done.stdout
+    for page in (workdir / "report.html").read_text(), (workdir / "report.json").read_text():
+        assert facts["began_as"] in page
     done = run("export", "--workdir", workdir, "--output", tmp_path / "out", "--gguf=q8_0")
     assert done.returncode == 0, done.stderr
     out = tmp_path / "out" / "solver"
+    assert f"Students began {unknown}" in (out / "README.md").read_text().replace("\\", "")
     generation = json.loads((out / "generation_config.json").read_text())
     assert generation["eos_token_id"] == [0, 2]
     exported = GGUFFile(out / "solver.gguf")

@@ -201,6 +201,7 @@ def _report(members: Sequence[Run], combined: Combined) -> dict[str, Any]:
         seconds=sum(report["seconds"] for report in reports),
         checkpoint_rule=_agreed([report["checkpoint_rule"] for report in reports]),
         sampling=_joined([report["sampling"] for report in reports]) | {"samples": samples},
+        origins=_origins(reports),
     )
     training = any(report.get("training_problems") for report in reports)
     circumstances = dataclasses.replace(circumstances, training_problems=training)
@@ -343,6 +344,17 @@ def _guessers(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             if name not in best or result["accuracy"] > best[name]["accuracy"]:
                 best[name] = result
     return best
+
+
+def _origins(reports: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """What the students of all reports were before, each once."""
+    kinds = dict.fromkeys(kind for report in reports for kind in report.get("origins", {}))
+    return {
+        kind: list(
+            dict.fromkeys(n for report in reports for n in report.get("origins", {}).get(kind, ()))
+        )
+        for kind in kinds
+    }
 
 
 def _joined(sections: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

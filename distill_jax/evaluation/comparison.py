@@ -14,6 +14,7 @@ from distill_jax.evaluation import (
     html_report,
     length_fits,
     published,
+    summary,
     tables,
 )
 from distill_jax.evaluation import runs as finished_runs
@@ -77,6 +78,7 @@ def write_comparison(
         "sentences": [
             *_about_problems(all_runs, runs),
             *_trained_on(runs),
+            *_origins(runs),
             *_left_out(left_out),
             *gold_note,
         ],
@@ -153,6 +155,19 @@ def _trained_on(runs: Sequence[Run]) -> list[str]:
                 f"{run.name} was trained on {known} of the {len(run.predictions)} questions."
             )
     return said
+
+
+def _origins(runs: Sequence[Run]) -> list[str]:
+    """What is not known of students that were something before their run, each once."""
+    of_line: dict[str, list[str]] = {}
+    for run in runs:
+        for line in summary.origin_lines(run.report):
+            of_line.setdefault(line, []).append(run.name)
+    return [
+        f"{line[0].upper()}{line[1:]}"
+        + ("." if len(names) == len(runs) else f" ({', '.join(names)}).")
+        for line, names in of_line.items()
+    ]
 
 
 def _left_out(names: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ import jinja2
 import markupsafe
 
 from distill_jax.evaluation import figures
-from distill_jax.evaluation.summary import cost_line
+from distill_jax.evaluation.summary import cost_line, origin_lines
 from distill_jax.records import Prediction
 from distill_jax.workdir import write_text
 
@@ -100,6 +100,7 @@ def write_report(
         title=title,
         summary=summary,
         cost_line=cost_line(summary),
+        origin_lines=origin_lines(summary),
         bars=_bars(summary),
         guesser_sentences=_guesser_sentences(summary),
         loss_figure=figures.loss_figure(loss, colors),

@@ -29,6 +29,8 @@ class Circumstances:
     sampling: Mapping[str, Any]
     checkpoint_rule: str = "last"
     training_problems: bool = False  # the split is what the students were trained on
+    # What the students were before the run: published weights, other runs (run/origins.py).
+    origins: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
 
 
 def summarise(
@@ -81,6 +83,7 @@ def summarise(
         "seed": circumstances.seed,
         "sampling": dict(circumstances.sampling),
         "identity": dict(circumstances.identity),
+        **({"origins": dict(circumstances.origins)} if circumstances.origins else {}),
     }
 
 
@@ -112,6 +115,22 @@ def trained_on_lines(result: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def origin_lines(result: Mapping[str, Any]) -> list[str]:
+    """What is not known of the students of a report.json, because they were something before."""
+    origins = result.get("origins", {})
+    return [
+        *(
+            f"students began as {name}: overlap of its training data with these tests is unknown"
+            for name in origins.get("published", ())
+        ),
+        *(
+            f"students began as those of {run}, which is not at hand: overlap of its training data "
+            "with these tests is unknown"
+            for run in origins.get("missing", ())
+        ),
+    ]
+
+
 def closing_lines(result: Mapping[str, Any]) -> list[str]:
     """The lines about a report.json on the terminal: accuracy, pass@k of several samples, the cost
     of a problem, the calculator's values, dialogues without room after the given turns."""
@@ -122,7 +141,7 @@ def closing_lines(result: Mapping[str, Any]) -> list[str]:
         shares = ", ".join(f"pass@{k} {share:.1%}" for k, share in result["pass_at_k"].items())
         rule = result["combination"]["rule"] if "combination" in result else "majority"
         line += f", {rule} of {result['samples']} dialogues each; {shares}"
-    lines = [line, *trained_on_lines(result), cost_line(result)]
+    lines = [line, *trained_on_lines(result), *origin_lines(result), cost_line(result)]
     if "values_filled_in" in result:
         lines.append(f"calculator: {result['values_filled_in']} values filled in")
     if result.get("ended_in_given"):

@@ -1,6 +1,7 @@
 """The example program in an export: the students take turns with only transformers."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from distill_jax.text.rows import View
 from distill_jax.text.transcript import Scheme
@@ -25,16 +26,29 @@ tokenizer = AutoTokenizer.from_pretrained(students[{first!r}])
 models = {{role: AutoModelForCausalLM.from_pretrained(s) for role, s in students.items()}}
 end_of_text, end_of_turn = tokenizer.convert_tokens_to_ids([tokenizer.eos_token, {mark!r}])
 never = {never}
-question = tokenizer(sys.argv[1], split_special_tokens=True).input_ids
+{opens}question = tokenizer(sys.argv[1]{strip}, split_special_tokens=True).input_ids
 turns = [("question", {question})]
-while {going_on} and len(turns) <= {max_turns}:
-    role = list(students)[(len(turns) - 1) % len(students)]
-    seen = torch.tensor([sum((ids for writer, ids in turns if writer in sees[role]), [])])
+for role in {order}:
+    seen = sum((ids for writer, ids in turns if writer in sees[role]), []){and_opening}
+    seen = torch.tensor([seen])
     reply = models[role].generate(seen, attention_mask=torch.ones_like(seen), max_new_tokens={turn},
                                   suppress_tokens=never[role])[0, seen.shape[1]:].tolist()
-    turns.append((role, reply))
+    turns.append((role, {opening_and}reply))
     print(f"{{role}}: {{tokenizer.decode(reply, skip_special_tokens=True)}}")
+    if reply[-1] != end_of_turn:
+        break
 '''
+
+
+class Headers(NamedTuple):
+    """What text/messages.py puts around texts, as ids; nothing in a format without headers."""
+
+    before: Sequence[int] = ()  # a question
+    after: Sequence[int] = ()  # a question and its end of turn
+    openings: Sequence[Sequence[int]] = ()  # by role, before its turns
+
+
+NO_HEADERS = Headers()
 
 
 def example(
@@ -45,21 +59,20 @@ def example(
     max_turns: int,
     max_turn_tokens: int,
     end_of_turn: str,
-    around: tuple[Sequence[int], Sequence[int]] = ((), ()),
+    headers: Headers = NO_HEADERS,
 ) -> str:
     """A program that writes the same dialogues as the sampler, greedily and without calculator, as
     long as they fit into the context and config.sampling.max_tokens.
 
-    `places`: {student: directory or Hub id}; `around`: ids before and after a question and its end
-    of turn, which only a lone role may have.
+    `places`: {student: directory or Hub id}.
     """
-    before, after = (list(ids) for ids in around)
+    before, after = list(headers.before), list(headers.after)
+    openings = dict(zip(scheme.roles, map(list, headers.openings), strict=False))
     of_role = {scheme.roles[index]: view for view in views for index in view.writes}
-    # A lone role only ends the text; in a dialogue only one role may end it.
-    if scheme.text_format.messages:
-        never = {scheme.ender: "[end_of_text]"}  # it ends a message
-    elif len(scheme.roles) == 1:
-        never = {scheme.ender: "[end_of_turn]"}
+    # A lone role only ends the text (in chatml its message); in a dialogue one role may end it.
+    if scheme.alone:
+        mark = "end_of_text" if scheme.text_format.messages else "end_of_turn"
+        never = {scheme.ender: f"[{mark}]"}
     else:
         never = {role: "None" if role == scheme.ender else "[end_of_text]" for role in scheme.roles}
     sees = {role: ["question", *sorted(of_role[role].sees)] for role in scheme.roles}
@@ -72,7 +85,19 @@ def example(
         question=f"[*{before}, *question, end_of_turn, *{after}]"
         if scheme.text_format.messages
         else "[*question, end_of_turn]",
-        going_on="True" if scheme.text_format.messages else "turns[-1][1][-1] == end_of_turn",
-        max_turns=1 if scheme.text_format.messages else max_turns,
+        strip=".strip()" if scheme.text_format.strips else "",
+        opens=f"opens = {openings}  # the header of a turn\n" if openings else "",
+        and_opening=" + opens[role]" if openings else "",
+        opening_and="opens[role] + " if openings else "",
+        order=_order(scheme, max_turns),
         turn=max_turn_tokens,
     )
+
+
+def _order(scheme: Scheme, max_turns: int) -> str:
+    """Python for the roles of all turns."""
+    if scheme.alone:
+        return repr(list(scheme.roles))
+    once, again = list(scheme.speak_once), list(scheme.roles[len(scheme.speak_once) :])
+    rounds = f"{again} * {-(-max_turns // len(again))}"
+    return f"({once} + {rounds})[:{max_turns}]" if once else f"({rounds})[:{max_turns}]"

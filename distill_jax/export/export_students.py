@@ -12,7 +12,13 @@ from distill_jax import records
 from distill_jax.annotations import hub
 from distill_jax.dialogues.sampler import make_rules
 from distill_jax.errors import UserError
-from distill_jax.export import alternate_program, gguf_export, hugging_face_export, model_card
+from distill_jax.export import (
+    alternate_program,
+    chat_template,
+    gguf_export,
+    hugging_face_export,
+    model_card,
+)
 from distill_jax.model import sharding
 from distill_jax.model.lora import Adapter
 from distill_jax.model.network import NetworkConfig
@@ -55,10 +61,10 @@ def export(path: str, options: Options, overrides: dict[str, str]) -> None:
     terminal = Terminal()
     with workdir.locked():
         form = run.scheme.text_format
-        if form is not TURNS and not (form is CHATML and run.scheme.alone):
+        if form not in (TURNS, CHATML):
             raise UserError(
-                f"config.text_format={form.name!r}: only students of the format 'turns' can be "
-                "exported, and lone ones of chatml: there is no chat template for others"
+                f"config.text_format={form.name!r}: only students of the formats turns and chatml "
+                "can be exported: there is no chat template for others"
             )
         known = from_first.known_students(run)
         finished = known.finished
@@ -104,11 +110,12 @@ def _export_one(students: _Students, student: str, steps: int, options: Options)
         places = {each: f"{options.push_to_hub}-{each}" for each in run.students}
     else:
         places = {each: f"../{each}" for each in run.students}
+    own_views = [view for view in run.views if view.student == student]
     of = model_card.CardFacts(
         student,
         config=run.config,
         scheme=run.scheme,
-        views=[view for view in run.views if view.student == student],
+        views=own_views,
         annotations=[row for _, row in records.read_json_lines(workdir.annotations)],
         licences=getattr(run.task.module, "LICENCES", {}),  # a user's task need not have any
         facts=facts,
@@ -124,7 +131,7 @@ def _export_one(students: _Students, student: str, steps: int, options: Options)
             students.models[student],
             workdir.tokenizer,
             _adapter(students, student, steps),
-            run.scheme.text_format.messages,
+            chat_template.chat_template(run.scheme, own_views, students.tokenizer.marks),
         ),
         options.dtype or facts["weights_dtype"],
         model_card.model_card(of),
@@ -142,7 +149,10 @@ def _example(run: Run, tokenizer: Tokenizer, places: dict[str, str]) -> str:
         max_turns=sampling.max_turns,
         max_turn_tokens=sampling.max_turn_tokens,
         end_of_turn=saved_marks(run.workdir.tokenizer).turn,
-        around=messages.around_question(run.scheme, tokenizer),
+        headers=alternate_program.Headers(
+            *messages.around_question(run.scheme, tokenizer),
+            messages.openings(run.scheme, tokenizer),
+        ),
     )
 
 

@@ -15,6 +15,7 @@ from flax import traverse_util
 
 from distill_jax.errors import UserError
 from distill_jax.export import gguf_export
+from distill_jax.export.chat_template import turns_template
 from distill_jax.model import peft_files
 from distill_jax.model.hugging_face_files import HEAD, SINGLE
 from distill_jax.model.lora import Adapter
@@ -22,20 +23,6 @@ from distill_jax.model.network import NetworkConfig
 from distill_jax.text.gguf_tokenizer_export import EndIds
 from distill_jax.text.tokenizer import EndMarks, saved_marks
 from distill_jax.workdir import write_json, write_text
-
-
-def chat_template(end_of_turn: str) -> str:
-    """A chat is like a training row: every message, whoever wrote it, and an end of turn."""
-    message = f"{{{{- message['content'] + {end_of_turn!r} -}}}}"
-    return f"{{%- for message in messages -%}}{message}{{%- endfor -%}}"
-
-
-# ChatML without a system message (text/messages.py); what begins a reply is written on demand.
-MESSAGES_TEMPLATE = (
-    "{%- for message in messages -%}{{- '<|im_start|>' + message['role'] + '\n' + "
-    "message['content'] + '<|im_end|>\n' -}}{%- endfor -%}"
-    "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\n' -}}{%- endif -%}"
-)
 
 
 def save_params(
@@ -94,7 +81,7 @@ class Exported(NamedTuple):
     tokenizer: pathlib.Path  # the run's directory: its tokenizer.json decides ids and their number
     # An adapter, its host arrays, and the name of its base: written to adapter/ too.
     adapter: tuple[Adapter, Any, str] | None = None
-    messages: bool = False  # whether a chat is written as messages with headers
+    template: str = ""  # Jinja for chats (chat_template.py); "" = as in training rows
 
 
 def export_student(
@@ -118,7 +105,7 @@ def export_student(
     """
     import tokenizers
 
-    student, params, model, tokenizer_directory, adapter, messages = exported
+    student, params, model, tokenizer_directory, adapter, template = exported
     target = check_target(output, student)
     temporary = output / f".{student}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)  # of an export that was killed
@@ -132,7 +119,7 @@ def export_student(
         marks = saved_marks(tokenizer_directory)
         ends = EndIds(vocabulary[marks.turn], vocabulary[marks.text])
         _write_configs(temporary, ends, written, dtype, never_writes)
-        template = MESSAGES_TEMPLATE if messages else chat_template(marks.turn)
+        template = template or turns_template(marks.turn)
         _write_tokenizer(temporary, backend, marks, model.context, template)
         write_text(temporary / "README.md", card)
         if adapter is not None:

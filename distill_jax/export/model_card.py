@@ -9,8 +9,12 @@ from typing import Any
 
 from distill_jax import records
 from distill_jax.annotations import hub
+from distill_jax.evaluation.summary import origin_lines
+from distill_jax.export import chat_template
 from distill_jax.records import Annotation
+from distill_jax.run.origins import BEGAN_AS
 from distill_jax.text.markdown import fenced, plain
+from distill_jax.text.messages import speaker
 from distill_jax.text.rows import View
 from distill_jax.text.tokenizer import EndMarks
 from distill_jax.text.transcript import Scheme, render
@@ -58,8 +62,10 @@ class CardFacts:
 def model_card(of: CardFacts) -> str:
     """Markdown with YAML front matter."""
     base = of.config.model[of.student]["init_from"]
+    front_matter = _front_matter(base)
+    base = of.facts.get(BEGAN_AS, base)
     parts = [
-        _front_matter(base),
+        front_matter,
         _introduction(of, base),
         _prompting(of.scheme, of.views, records.annotation_from_dict(of.annotations[0]), of.marks),
         f"## The students in turn\n\n{fenced(of.example, 'python')}",
@@ -124,13 +130,7 @@ def _prompting(
     scheme: Scheme, views: Sequence[View], annotation: Annotation, marks: EndMarks
 ) -> str:
     if scheme.text_format.messages:
-        how = (
-            "A prompt is the question as a message of the user, in the format of the chats of the "
-            "model that this student began as, without a system message; "
-            "`add_generation_prompt=True` begins the reply, which ends with "
-            f"`{marks.turn}`. Text that spells `<|im_start|>` or a mark is taken for it: remove it "
-            "first.\n"
-        )
+        how = _prompting_by_messages(scheme, marks)
     else:
         how = (
             "A prompt is the question and the turns so far, each followed by "
@@ -144,9 +144,11 @@ def _prompting(
     for view in views:
         for index in view.writes:
             messages, reply = _example(scheme, view, scheme.roles[index], annotation)
+            named = chat_template.chosen_speaker(scheme, views, scheme.roles[index])
+            begin = "add_generation_prompt=True, " if scheme.text_format.messages else ""
+            begin += f'speaker="{named}", ' if named else ""
             code = _GENERATE.format(
-                messages="\n".join(f"    {each!r}," for each in messages),
-                begin="add_generation_prompt=True, " if scheme.text_format.messages else "",
+                messages="\n".join(f"    {each!r}," for each in messages), begin=begin
             )
             parts += [
                 f"As {scheme.roles[index]}, on a question of the training data:\n",
@@ -155,6 +157,23 @@ def _prompting(
                 fenced(reply, "text"),
             ]
     return "\n".join(parts)
+
+
+def _prompting_by_messages(scheme: Scheme, marks: EndMarks) -> str:
+    """In chatml."""
+    how = (
+        "A prompt is the question as a message of the user, in the format of the chats of the "
+        "model that this student began as, without a system message; "
+        f"`add_generation_prompt=True` begins the reply, which ends with `{marks.turn}`. "
+    )
+    if not scheme.alone:
+        asking = " and ".join(role for role in scheme.roles if role != "solver")
+        how += (
+            f"The turns so far are messages, too: those of {asking} are the user's, those of the "
+            f"solver the assistant's. If the {scheme.ender} writes only `{marks.text}`, the "
+            "dialogue is over. "
+        )
+    return how + "Text that spells `<|im_start|>` or a mark is taken for it: remove it first.\n"
 
 
 def _example(
@@ -168,7 +187,9 @@ def _example(
         if writer == role:
             return messages, text
         if writer in view.sees:
-            messages.append({"role": "assistant" if writer in own else "user", "content": text})
+            by_header = speaker(writer) if scheme.text_format.messages else None
+            mine = "assistant" if writer in own else "user"
+            messages.append({"role": by_header or mine, "content": text})
     raise ValueError(f"{annotation.id}: no turn of {role}")
 
 
@@ -237,4 +258,5 @@ def _result(scheme: Scheme, report: Mapping[str, Any] | None) -> str:
         f"temperature {report['sampling']['temperature']:g}{calculator}.\n\n"
         f"Answers were read by the extractor *{plain(report['headline_extractor'])}*; by "
         f"extractor: {plain(others)}.\n"
+        + "".join(f"\n{line[0].upper()}{plain(line[1:])}.\n" for line in origin_lines(report))
     )

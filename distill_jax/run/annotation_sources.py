@@ -40,7 +40,7 @@ def annotations_of(desk: Desk, split: str, most: int = 0) -> Source:
     run = desk.run
     config, task = run.config, run.task
     problems = task.load(split)
-    if not run.scheme.needs_steps:
+    if not run.scheme.needs_steps and not config.data.annotated_only:
         # Only question and answer are needed, so problems without steps can be used.
         annotations = [
             records.Annotation(p.id, p.question, p.answer, (), {"kind": "gold"}) for p in problems

@@ -10,11 +10,13 @@ from distill_jax.dialogues import given
 from distill_jax.dialogues.sampler import Sampler, make_rules
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Problem
+from distill_jax.run.origins import Origins
+from distill_jax.run.origins import add as add_origins
 from distill_jax.run.run import Run
 from distill_jax.run.student_setup import sizes
 from distill_jax.run.training_annotations import read_stored
 from distill_jax.text.tokenizer import Tokenizer
-from distill_jax.workdir import Workdir
+from distill_jax.workdir import Workdir, read_facts
 
 TRAINING = "training"  # what the problems of the split that is trained on are called
 
@@ -36,12 +38,14 @@ class Asked:
     problems    of which there are several dialogues each, if gold steps are asked by themselves
     dialogues   each problem with what is given of its dialogue, in order
     trained_on  {question: the annotation that has it}; {} where the split is what is trained on
+    origins     what the students were before the run
     reader      reads and writes what is given: a sampler without students
     """
 
     problems: list[Problem]
     dialogues: given.Problems
     trained_on: dict[str, str]
+    origins: Origins
     reader: Sampler
 
 
@@ -54,15 +58,22 @@ def ask(run: Run, made: Made) -> Asked:
     models = sizes(run, made.tokenizer, made.facts)
     rules = make_rules(run.scheme, run.views, models, made.tokenizer, settings)
     reader = Sampler(rules, run.scheme, made.tokenizer, {}, settings, run.config.seed)
-    trained_on = {}
+    trained_on, before = {}, Origins()
+    add_origins(
+        before, run.config.to_dict(), {name: made.facts.get(name, {}) for name in run.students}
+    )
+    for name in run.config.evaluation.ensemble:
+        other = Workdir(name)
+        add_origins(before, other.stored_config(), read_facts(other.training_data))
     if not asks_training_problems(run):
         questions = [problem.question for problem in problems]
         train = [*made.train]
         for name in run.config.evaluation.ensemble:  # what the others have been trained on
             others, _ = read_stored(Workdir(name))
             train += others
+        train += before.learned()
         trained_on = leaks.trained_on(questions, train, templated=run.config.data.templated)
-    return Asked(problems, given.with_scripts(problems, gold, reader), trained_on, reader)
+    return Asked(problems, given.with_scripts(problems, gold, reader), trained_on, before, reader)
 
 
 def asks_training_problems(run: Run) -> bool:

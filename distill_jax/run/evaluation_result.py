@@ -53,6 +53,7 @@ def result_of(
         sampling=config.sampling.to_dict() | {"slots": sampling.slots},
         checkpoint_rule=config.evaluation.checkpoint,
         training_problems=asks_training_problems(run),
+        origins=asked.origins.to_json(),
     )
     result = summary.summarise(predictions, guesses, circumstances)
     result |= {

@@ -16,7 +16,7 @@ import numpy as np
 from etils import epath
 
 from distill_jax.errors import UserError
-from distill_jax.gguf_file import GGUFFile
+from distill_jax.gguf_file import GGUFFile, opened
 from distill_jax.model import (
     families,
     gguf_source,
@@ -56,7 +56,7 @@ def end_marks(config: Any) -> EndMarks:
 def untrained_marks(section: Any, tokenizer: Tokenizer) -> str:
     """The warning about end marks that the weights of config.model.<student> do not know; "" if
     none."""
-    if not section.init_from or not tokenizer.untrained or _other_run(section.init_from):
+    if not section.init_from or not tokenizer.untrained or other_run(section.init_from):
         return ""
     marks = " and ".join(tokenizer.untrained)
     return f"{marks}: not in the vocabulary of these weights, so added to it and untrained"
@@ -95,7 +95,7 @@ def given_size(name: str, key: str, tokenizer: Tokenizer) -> NetworkConfig:
 
     Raises UserError as `model_config` does.
     """
-    other = _other_run(name)
+    other = other_run(name)
     if other is not None:
         run, other_student = other
         facts = read_facts(run / "training_data.json")
@@ -139,7 +139,7 @@ def given_params(name: str, key: str, model: NetworkConfig) -> tuple[Any, str]:
     stands for."""
     if _is_gguf(name):
         return gguf_source.load_params(gguf_source.find(name, key), model.vocab_size), "float32"
-    if _other_run(name) is None:
+    if other_run(name) is None:
         source = hugging_face.find(name, key)
         return hugging_face.load_params(source, model.vocab_size), source.dtype
     return _of_other_run(name, key, model), "float32"
@@ -148,7 +148,7 @@ def given_params(name: str, key: str, model: NetworkConfig) -> tuple[Any, str]:
 def _of_other_run(name: str, key: str, model: NetworkConfig) -> Any:
     """Host parameters of a student of another run; those of its base and its adapter together, if
     it has one."""
-    run, other = _other_run(name) or (pathlib.Path(), "")
+    run, other = other_run(name) or (pathlib.Path(), "")
     step = _other_step(name, key)
     facts = read_facts(run / "training_data.json")[other]
     adapter = None
@@ -185,7 +185,25 @@ def adapted_base(
     return params, dtype
 
 
-def _other_run(name: str) -> tuple[pathlib.Path, str] | None:
+def described(name: str) -> str:
+    """Published weights in words: the file, who made it, and what became of its numbers.
+
+    `name` is a value of config.model.STUDENT.init_from; that of another run is returned as it is.
+    """
+    if not _is_gguf(name):
+        return name
+    file = opened(local_path(name, "config.model.STUDENT.init_from"))
+    known = [file.value(f"general.{key}", str) for key in ("name", "organization", "license")]
+    kinds = dict.fromkeys(tensor.tensor_type.name for tensor in file.tensors.values())
+    quantised = sorted(kind for kind in kinds if kind.startswith("Q"))
+    said = [each for each in known if each]
+    said += [f"dequantised from {' and '.join(quantised)}"] if quantised else []
+    if "instruct" in f"{file.path.stem} {known[0]}".lower():
+        said.append("instruction-tuned")
+    return file.path.name + (f" ({', '.join(said)})" if said else "")
+
+
+def other_run(name: str) -> tuple[pathlib.Path, str] | None:
     """(RUN, STUDENT) of RUN/checkpoints/STUDENT[/STEP]; None if `name` is something else."""
     path = local_path(name, "config.model.STUDENT.init_from")
     for directory in (path, path.parent):

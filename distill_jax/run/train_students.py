@@ -15,6 +15,7 @@ from distill_jax.run import (
     dev_measurement,
     disk,
     from_first,
+    origins,
     restore_students,
     rollout_settings,
     rounds,
@@ -108,7 +109,7 @@ def _train(
     untrained = student_source.untrained_marks(config.model[student], prepared.tokenizer)
     if untrained and not int(state.step):
         terminal.say(f"student {student}: {untrained}")
-    made_from |= {
+    made_from |= _began_as(run, student, facts) | {
         "weights_dtype": weights_dtype,
         "sha256": distributed.from_first(run.workdir.hashes),
     }
@@ -257,6 +258,17 @@ def _base(
     params, dtype = student_source.adapted_base(name, key, adapter.model, known)
     frozen = {lora.BASE: step.placed(step.abstract_base(mesh, adapter), adapter.hold(params))}
     return (params, dtype), frozen, {"base_sha256": lora.digest(params)}
+
+
+def _began_as(run: Run, student: str, facts: Mapping[str, Any]) -> dict[str, str]:
+    """The fact that names the published weights that a student began as; {} if there are none."""
+    name = run.config.model[student].init_from
+    if student in facts:  # the file may be gone by now
+        known = facts[student].get(origins.BEGAN_AS)
+        return {} if known is None else {origins.BEGAN_AS: known}
+    if not name or student_source.other_run(name) is not None:
+        return {}
+    return {origins.BEGAN_AS: student_source.described(name)}
 
 
 def _whole(

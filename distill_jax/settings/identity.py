@@ -28,6 +28,7 @@ OFF = {
     # As it was before there was the key, but for runs that were evaluated on another split.
     "data.test_split": "test",
     "data.fold": "",
+    "data.annotated_only": False,
     "loss.likelihood": 1.0,
     "loss.divergence": 0.0,
     "loss.teacher": "",

@@ -12,10 +12,10 @@ many books does Kim have now?
     How many are there after 3 break? -> 4 - 3 = 1
     Finally, how many are there after picking up 7? -> 1 + 7 = 8
 
-Difficulties: `easy` has 2 or 3 steps, + - x and halving, values up to 20; `medium` 2 to 4 steps,
-division, values up to 99; `hard` 2 to 6 steps, also percentages and comparisons with other
-people, values up to 999. Solutions in the style `long` also say in words what the equation is
-about; the problems are the same.
+Difficulties: `easy` has 2 or 3 steps, + - x and halving, values up to 20; `easiest` is the same
+with 1 or 2 steps and without distractors; `medium` has 2 to 4 steps, division, values up to 99;
+`hard` 2 to 6 steps, also percentages and comparisons with other people, values up to 999. Solutions
+in the style `long` also say in words what the equation is about; the problems are the same.
 """
 
 import dataclasses
@@ -134,6 +134,7 @@ class Difficulty:
 
 
 DIFFICULTIES = {
+    "easiest": Difficulty(1, 2, 20, 9, 3, 0, EASY_EVENTS),
     "easy": Difficulty(2, 3, 20, 9, 3, 1, EASY_EVENTS),
     "medium": Difficulty(2, 4, 99, 40, 5, 2, EASY_EVENTS + MEDIUM_EVENTS),
     "hard": Difficulty(

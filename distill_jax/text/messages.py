@@ -41,8 +41,12 @@ def openings(scheme: Scheme, tokenizer: Tokenizer) -> tuple[tuple[int, ...], ...
     without headers, and for a lone role, whose header is part of the prompt."""
     if scheme.alone or not scheme.text_format.messages:
         return ()
-    speakers = (ASSISTANT if role == "solver" else USER for role in scheme.roles)
-    return tuple(tuple(_between(speaker, tokenizer)) for speaker in speakers)
+    return tuple(tuple(_between(speaker(role), tokenizer)) for role in scheme.roles)
+
+
+def speaker(role: str) -> str:
+    """Whose message a turn of `role` is."""
+    return ASSISTANT if role == "solver" else USER
 
 
 def end_marks(scheme: Scheme, tokenizer: Tokenizer) -> tuple[int, int]:
@@ -53,11 +57,11 @@ def end_marks(scheme: Scheme, tokenizer: Tokenizer) -> tuple[int, int]:
     return tokenizer.end_of_turn, tokenizer.end_of_text
 
 
-def _between(speaker: str, tokenizer: Tokenizer) -> list[int]:
-    return [*tokenizer.encode(["\n"])[0], *_header(speaker, tokenizer)]
+def _between(name: str, tokenizer: Tokenizer) -> list[int]:
+    return [*tokenizer.encode(["\n"])[0], *_header(name, tokenizer)]
 
 
-def _header(speaker: str, tokenizer: Tokenizer) -> list[int]:
+def _header(name: str, tokenizer: Tokenizer) -> list[int]:
     start = tokenizer.special(START)
     if start is None or tokenizer.marks.turn != END:
         raise UserError(
@@ -65,4 +69,4 @@ def _header(speaker: str, tokenizer: Tokenizer) -> list[int]:
             f"{END} as its end of turn (now {tokenizer.marks.turn}): use turns, or a model whose "
             "own chats are written so, such as SmolLM2 or Qwen"
         )
-    return [start, *tokenizer.encode([f"{speaker}\n"])[0]]
+    return [start, *tokenizer.encode([f"{name}\n"])[0]]

@@ -1,0 +1,31 @@
+"""StrategyQA with SmolLM2 as student: answers, chains, subquestions by one student or two.
+
+All arms learn the questions that have subquestions with answers, for one epoch.
+
+Usage: python -m distill_jax.sweep --config configs/sweeps/smollm2_strategyqa.py \\
+           --workdir runs/smollm2_strategyqa_sweep \\
+           --config.task_options.directory=DIR_OF_STRATEGYQA
+(first install as in configs/smollm2_gsm8k.py)
+"""
+
+from distill_jax.configs.sweeps.smollm2_gsm8k import ITERATIVE, UNIFIED
+from distill_jax.sweep.definition import Ask, Run, Sweep
+
+
+def get_sweep(epochs: int = 1):
+    """Four arms, and the gold subquestions."""
+    return Sweep(
+        config="configs/smollm2_strategyqa.py",
+        arms={
+            "answer_only": {"scheme": "answer_only"},
+            "chain": {"scheme": "chain"},
+            "unified": UNIFIED,
+            "iterative": ITERATIVE,
+            "iterative_gold_subquestions": (
+                Run(ITERATIVE),
+                Ask({"sampling.given": "subquestions"}),
+            ),
+        },
+        overrides={"data.annotated_only": True, "train.epochs": epochs},
+        baseline="answer_only",
+    )
