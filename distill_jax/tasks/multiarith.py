@@ -31,15 +31,17 @@ def load(
     split: str, *, directory: str = "", equations: str = "", hub_id: str = "ChilleD/MultiArith"
 ) -> list[Problem]:
     """The problems of a split, from multiarith.json in `directory` or else from the Hub;
-    `equations` is a folder with mawps-asdiv-a_svamp/train.csv. Raises NoSplit, and UserError for
-    missing or malformed files."""
+    `equations` is a folder with mawps-asdiv-a_svamp/train.csv, "" = `directory`. Raises NoSplit,
+    and UserError for missing or malformed files."""
     rows = DATA.rows(directory, hub_id)
-    return joined_equations.problems(DATA, split, rows, equations)
+    return joined_equations.problems(DATA, split, rows, equations or directory)
 
 
 def load_annotations(split: str, **options: Any) -> list[Annotation]:
     """The joined equations as steps. Raises UserError if they cannot be read."""
-    return joined_equations.annotations(load(split, **options), options.get("equations", ""))
+    return joined_equations.annotations(
+        load(split, **options), options.get("equations") or options.get("directory", "")
+    )
 
 
 def grade(completion: str, answer: str) -> Grade:

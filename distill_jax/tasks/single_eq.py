@@ -21,14 +21,16 @@ LICENCES = joined_equations.LICENCES | common_format.LICENCES
 
 def load(split: str, *, directory: str = "", equations: str = "") -> list[Problem]:
     """The problems of the authors' split, from single_eq.json in `directory`; `equations` is a
-    folder with mawps-asdiv-a_svamp/train.csv. Raises NoSplit, and UserError for missing or
-    malformed files."""
-    return joined_equations.problems(DATA, split, DATA.rows(directory), equations)
+    folder with mawps-asdiv-a_svamp/train.csv, "" = `directory`. Raises NoSplit, and UserError for
+    missing or malformed files."""
+    return joined_equations.problems(DATA, split, DATA.rows(directory), equations or directory)
 
 
 def load_annotations(split: str, **options: Any) -> list[Annotation]:
     """The joined equations as steps. Raises UserError if they cannot be read."""
-    return joined_equations.annotations(load(split, **options), options.get("equations", ""))
+    return joined_equations.annotations(
+        load(split, **options), options.get("equations") or options.get("directory", "")
+    )
 
 
 def grade(completion: str, answer: str) -> Grade:

@@ -24,13 +24,17 @@ def load(split: str, *, directory: str = "", equations: str = "") -> list[Proble
     return [
         dataclasses.replace(p, attributes=p.attributes | {"task": task.DATA.name})
         for task in TASKS
-        for p in joined_equations.problems(task.DATA, split, task.DATA.rows(directory), equations)
+        for p in joined_equations.problems(
+            task.DATA, split, task.DATA.rows(directory), equations or directory
+        )
     ]
 
 
 def load_annotations(split: str, **options: Any) -> list[Annotation]:
     """The joined equations as steps. Raises UserError if they cannot be read."""
-    return joined_equations.annotations(load(split, **options), options.get("equations", ""))
+    return joined_equations.annotations(
+        load(split, **options), options.get("equations") or options.get("directory", "")
+    )
 
 
 def grade(completion: str, answer: str) -> Grade:
