@@ -11,6 +11,7 @@ import pathlib
 import datasets
 import pytest
 
+from distill_jax.annotations import leaks
 from distill_jax.annotations.verify import names_no_answer, verify
 from distill_jax.errors import NoSplit, UserError
 from distill_jax.records import Step
@@ -342,6 +343,25 @@ def test_the_grouped_splits_of_the_real_files(real):
         train, test = both(task, directory=real["directory"], protocol="grouped")
         assert (len(train), len(test)) == counts
         assert {p.attributes["overlap"] for p in test} == {"none"}
+
+
+def test_questions_that_tasks_share(real):
+    """Of the test questions of one task those that are training questions of another."""
+    test, train = (
+        {task: task.load(split, **real) for task in NUMBERS} for split in common_format.SPLITS[::-1]
+    )
+    shared = {
+        (asked.DATA.name, known.DATA.name): len(
+            leaks.trained_on([p.question for p in test[asked]], train[known], templated=False)
+        )
+        for asked in NUMBERS
+        for known in NUMBERS
+        if asked is not known
+    }
+    assert {pair: count for pair, count in shared.items() if count} == {
+        ("addsub", "single_eq"): 22,
+        ("single_eq", "addsub"): 27,
+    }
 
 
 def test_the_real_names_of_two_words(real):

@@ -18,6 +18,7 @@ from distill_jax.evaluation.statistics import wilson_interval
 from distill_jax.records import Prediction, read_annotations
 from distill_jax.workdir import Workdir
 
+_BETWEEN = "-_. "
 _SEED = re.compile(r"[-_. ]*seed[-_. ]?\d+$")
 _Z = 1.96
 
@@ -31,6 +32,13 @@ class Score:
     runs: tuple[Run, ...]
     accuracies: tuple[float, ...]  # of each run
     n: int  # problems
+
+    @property
+    def published(self) -> str | None:
+        """The name of the task in evaluation/published.py; None if these are other problems."""
+        run = self.runs[0]
+        same = run.report["split"] == "test" and not (_protocol(run) or _changed(run))
+        return self.task if same else None
 
     @property
     def mean(self) -> float:
@@ -58,7 +66,7 @@ def scores(runs: Sequence[Run]) -> list[Score]:
     for run in runs:
         name = task_name(run)
         for task, predictions in _by_task(run, name).items():
-            parts.setdefault((task, _method(run, name)), []).append((run, predictions))
+            parts.setdefault((task, _method(run)), []).append((run, predictions))
     found = []
     for (task, method), members in parts.items():
         asked = {tuple(sorted(p.id for p in predictions)) for _, predictions in members}
@@ -76,11 +84,11 @@ def scores(runs: Sequence[Run]) -> list[Score]:
 
 
 def task_name(run: Run) -> str:
-    """The last part of the task's module, with the options that its evaluation changed."""
-    name = run.report["task"].rpartition(".")[2]
-    options = run.report["evaluation"].get("task_options", ())
-    changed = [each for each in options if not each.startswith("directory=")]
-    return f"{name} ({', '.join(changed)})" if changed else name
+    """The last part of the task's module, its protocol if that is not the authors', and the options
+    that the evaluation changed."""
+    options = [each for each in _changed(run) if not each.startswith("directory=")]
+    parts = [_module(run), *filter(None, [_protocol(run)])]
+    return ", ".join(parts) + (f" ({', '.join(options)})" if options else "")
 
 
 def macro_average(found: Iterable[Score]) -> tuple[float, float, float]:
@@ -146,7 +154,24 @@ def _by_task(run: Run, name: str) -> Mapping[str, list[Prediction]]:
     return parts
 
 
-def _method(run: Run, task: str) -> str:
+def _method(run: Run) -> str:
     name = _SEED.sub("", run.name)
-    rest = name.removeprefix(task.partition(" ")[0])
-    return rest.strip("-_. ") or name
+    rest = name.removeprefix(_module(run)).lstrip(_BETWEEN).removeprefix(_protocol(run))
+    return rest.strip(_BETWEEN) or name
+
+
+def _module(run: Run) -> str:
+    return run.report["task"].rpartition(".")[2]
+
+
+def _protocol(run: Run) -> str:
+    """Of the problems' splits; "" for that of Ho et al., and for a task without protocols."""
+    if run.report["task"] != run.identity["task"]:
+        return ""
+    protocol = run.identity.get("task_options.protocol", "")
+    return "" if protocol == "ho" else protocol
+
+
+def _changed(run: Run) -> Sequence[str]:
+    """Options of the task, KEY=VALUE, that the evaluation changed."""
+    return run.report["evaluation"].get("task_options", ())

@@ -97,7 +97,7 @@ def _overview(found: Sequence[Score]) -> Table:
         ("published, answer only", [published.ANSWER_ONLY]),
         ("published, chains", [published.COT, published.DIVERSE]),
     ):
-        best = [published.best(task, wanted) for task in tasks]
+        best = [_best(next(s for s in found if s.task == task), wanted) for task in tasks]
         known = [each.accuracy / 100 for each in best if each is not None]
         cells = [None if each is None else each.accuracy / 100 for each in best]
         rows.append((f"{kind} (chosen on test)", *cells, len(known), None))
@@ -120,8 +120,8 @@ def _scores_table(found: Sequence[Score]) -> Table:
     """A row per task and method, with the published accuracies beside it."""
     rows = []
     for score in found:
-        answers = published.best(score.task, [published.ANSWER_ONLY])
-        chains = published.best(score.task, [published.COT, published.DIVERSE])
+        answers = _best(score, [published.ANSWER_ONLY])
+        chains = _best(score, [published.COT, published.DIVERSE])
         _, deviation, seeds = mean_and_deviation(score.accuracies)
         rows.append(
             (
@@ -156,6 +156,10 @@ def _scores_table(found: Sequence[Score]) -> Table:
     return Table("scores", "Accuracies", columns, rows, note)
 
 
+def _best(score: Score, methods: Sequence[str]) -> published.Best | None:
+    return None if score.published is None else published.best(score.published, methods)
+
+
 def _cells(best: published.Best | None) -> tuple[float | None, str]:
     if best is None:
         return None, ""
@@ -166,13 +170,12 @@ def _splits_table(found: Sequence[Score]) -> Table | None:
     """What the test problems of a task share with its training problems; None if none says so."""
     first = {score.task: score for score in reversed(found)}
     rows = [
-        (task, first[task].runs[0].identity.get("task_options.protocol", ""), what, count, score.n)
+        (task, what, count, score.n)
         for task, score in first.items()
         for what, count in over_tasks.overlaps(score).items()
     ]
     columns = (
         tables.text("task"),
-        tables.text("protocol"),
         tables.text("overlap"),
         tables.count("problems"),
         tables.count("of"),
