@@ -9,13 +9,14 @@ from run_directories import solved, write_run
 
 from distill_jax import report as entry_point
 from distill_jax.errors import UserError, run_command
-from distill_jax.evaluation import over_tasks
+from distill_jax.evaluation import letters, over_tasks
 from distill_jax.evaluation import runs as finished_runs
 from distill_jax.evaluation.statistics import wilson_interval
 from distill_jax.evaluation.tasks_report import of_several_tasks, write_tasks_report
 from distill_jax.records import Annotation, Problem, to_json
 from distill_jax.settings import command_line, task_module
 from distill_jax.sweep.definition import Sweep, only
+from distill_jax.tasks import made_letters
 from distill_jax.workdir import Workdir
 
 INJECTION = "<script>alert(1)</script>|\n# x"
@@ -56,7 +57,12 @@ def runs(tmp_path):
         write(tmp_path / "coin_flip-chain-seed0", "coin_flip", 10),
         write(tmp_path / "coin_flip-chain-seed1", "coin_flip", 14, seed=1),
         write(tmp_path / "coin_flip-answer_only-seed0", "coin_flip", 9, scheme="answer_only"),
-        write(tmp_path / "gsm8k-chain-seed0", "gsm8k", 5, count=10),
+        write(
+            tmp_path / "tracking_shuffled_objects-chain-seed0",
+            "tracking_shuffled_objects",
+            5,
+            count=10,
+        ),
         write(tmp_path / "word_problems-chain-seed0", "word_problems", 15, asked=pool),
     ]
 
@@ -73,7 +79,7 @@ def test_numbers_by_hand(runs, tmp_path):
     assert list(rows) == [
         ("coin_flip", "chain"),
         ("coin_flip", "answer_only"),
-        ("gsm8k", "chain"),
+        ("tracking_shuffled_objects", "chain"),
         ("addsub", "chain"),
         ("single_eq", "chain"),
     ]
@@ -92,11 +98,17 @@ def test_numbers_by_hand(runs, tmp_path):
     assert float(chain["macro average"]) == pytest.approx((0.6 + 0.5 + 1 + 0.5) / 4)
     half = 1.96 * ((0.24 / 20 + 0.25 / 10 + 0 + 0.25 / 10) / 16) ** 0.5
     assert float(chain["macro average high"]) == pytest.approx(0.65 + half)
-    assert (overview["answer_only"]["gsm8k"], overview["answer_only"]["tasks"]) == ("", "1")
+    assert (
+        overview["answer_only"]["tracking_shuffled_objects"],
+        overview["answer_only"]["tasks"],
+    ) == ("", "1")
     best = overview["published, chains (chosen on test)"]
     assert float(best["coin_flip"]) == 1.0 and best["macro average"] == ""
-    overlaps = {row["overlap"]: row["problems"] for row in table(out, "splits")}
-    assert overlaps == {"question with other numbers in training": "1", "none": "10"}
+    assert [list(row.values()) for row in table(out, "splits")] == [
+        ["addsub", "question with other numbers in training", "1", "10"],
+        ["addsub", "none", "9", "10"],
+        ["single_eq", "none", "10", "10"],
+    ]
     assert not (out / "tables" / "shared_questions.csv").exists()  # no annotations are here
 
 
@@ -105,21 +117,24 @@ def test_the_page_leads_to_a_comparison_of_each_task(runs, tmp_path):
     assert run_command(entry_point.main, [*runs, "--tasks", "--output", str(out)]) == 0
     page = Page(out / "tasks.html")
     assert "chosen on test" in page.source and "None" not in page.find("main")[0]["text"]
-    for task, names in (("coin_flip", 3), ("gsm8k", 1), ("word_problems", 1)):
+    for task, names in (("coin_flip", 3), ("tracking_shuffled_objects", 1), ("word_problems", 1)):
         assert f'href="{task}/comparison.html"' in page.source
         assert len(table(out / task, "runs")) == names
     assert "| coin_flip | chain |" in (out / "tasks.md").read_text().replace("\\_", "_")
 
 
 def test_questions_that_tasks_share_are_named(runs, tmp_path):
-    asked = [each.question for each in problems("gsm8k", 10)]
+    asked = [each.question for each in problems("tracking_shuffled_objects", 10)]
     learned(runs[0], asked[3], asked[4], "Who?")
     learned(runs[3], "coin_flip asks 100 of 20 things?", asked[0])
     learned(runs[4], "unlike all")
     write_tasks_report(runs, tmp_path / "out")
     rows = [list(row.values()) for row in table(tmp_path / "out", "shared_questions")]
     # Up to numbers, all questions of a task here are the same.
-    assert rows == [["gsm8k", "coin_flip", "2", "8", "10"], ["coin_flip", "gsm8k", "0", "20", "20"]]
+    assert rows == [
+        ["tracking_shuffled_objects", "coin_flip", "2", "8", "10"],
+        ["coin_flip", "tracking_shuffled_objects", "0", "20", "20"],
+    ]
 
 
 def test_protocols_and_options_are_different_tasks_without_published_rows(tmp_path):
@@ -139,15 +154,23 @@ def test_protocols_and_options_are_different_tasks_without_published_rows(tmp_pa
 
 def test_seeds_must_have_the_same_problems(tmp_path):
     paths = [
-        write(tmp_path / f"gsm8k-chain-seed{seed}", "gsm8k", 1, count=5 + seed, seed=seed)
+        write(
+            tmp_path / f"tracking_shuffled_objects-chain-seed{seed}",
+            "tracking_shuffled_objects",
+            1,
+            count=5 + seed,
+            seed=seed,
+        )
         for seed in (0, 1)
     ]
-    with pytest.raises(UserError, match=r"seeds of chain on gsm8k answered different problems"):
+    with pytest.raises(
+        UserError, match=r"seeds of chain on tracking_shuffled_objects answered different problems"
+    ):
         write_tasks_report(paths, tmp_path / "out")
 
 
 def test_names_are_escaped(tmp_path):
-    run = write(tmp_path / "run", "gsm8k", 1)
+    run = write(tmp_path / "run", "tracking_shuffled_objects", 1)
     write_tasks_report([run], tmp_path / "out", names=[INJECTION])
     for name in ("tasks.html", "tasks.md"):
         assert "<script>" not in (tmp_path / "out" / name).read_text()
@@ -201,3 +224,35 @@ def test_some_arms():
     assert only(sweep, "") is sweep
     with pytest.raises(UserError, match=r"--arms: 'c-\*' fits none of a-x, a-y, b-x"):
         only(sweep, "a-x,c-*")
+
+
+def test_letters_and_joining_apart(tmp_path):
+    """Ann Bo Cy: one whole, one with a wrong letter, one joined wrongly, one that stops."""
+    asked = made_letters.load("dev", lengths=(3,))[0]
+    said = [step.solution for step in asked.gold.steps]
+    wrong = [said[0].replace(f'"{asked.answer[0]}"', '"?"'), *said[1:]]
+    told = [
+        (said, asked.answer),
+        (wrong, "?" + asked.answer[1:]),
+        (said, asked.answer[::-1] + "x"),
+        (said[:1], None),
+    ]
+    rows = [
+        dataclasses.replace(
+            solved(asked, [("What?", each) for each in solutions]),
+            prediction=answered,
+            id=f"letters/{place}",
+        )
+        for place, (solutions, answered) in enumerate(told)
+    ]
+    assert [letters.letters_of(row) for row in rows][2] == (
+        asked.answer, asked.answer, asked.answer[::-1] + "x",
+    )  # fmt: skip
+    assert letters.right_letters("abc", "xbcd") == 2 and letters.right_letters("abc", "") == 0
+    path = write_run(tmp_path / "run", rows, task="distill_jax.tasks.made_letters")
+    shown = letters.letters_table(finished_runs.read_runs([path]))
+    name, steps, _, whole, joined, n = shown.rows[0]
+    assert (name, whole, n) == ("run", 2, 4)
+    assert steps[0] == (3 + 2 + 3 + 1) / 12 and joined[0] == 0.5
+    others = write(tmp_path / "others", "coin_flip", 1)
+    assert letters.letters_table(finished_runs.read_runs([others])) is None

@@ -13,6 +13,7 @@ from distill_jax.evaluation import (
     figures,
     html_report,
     length_fits,
+    letters,
     published,
     tables,
 )
@@ -65,6 +66,7 @@ def write_comparison(
         comparison_tables.errors_table(runs, gold),
         *comparison_tables.breakdown_tables(runs),
         comparison_tables.questions_table(runs, gold),
+        letters.letters_table(runs),
         comparison_tables.calibration_table(runs),
         deferral.deferral_table(runs),
         length_fits.lengths_table(runs),

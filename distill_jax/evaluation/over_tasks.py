@@ -91,6 +91,14 @@ def task_name(run: Run) -> str:
     return ", ".join(parts) + (f" ({', '.join(options)})" if options else "")
 
 
+def of_each_task(found: Iterable[Score]) -> dict[str, Score]:
+    """{task: its first score}, in order."""
+    first: dict[str, Score] = {}
+    for score in found:
+        first.setdefault(score.task, score)
+    return first
+
+
 def macro_average(found: Iterable[Score]) -> tuple[float, float, float]:
     """The mean over tasks of one method's accuracies, and its 95 % interval.
 
@@ -128,14 +136,14 @@ def shared_questions(found: Sequence[Score]) -> list[Shared]:
 
     A run whose annotations are not on this machine is left out.
     """
-    tested = {score.task: score for score in reversed(found)}
     rows = []
-    for name, run in {task_name(score.runs[0]): score.runs[0] for score in found}.items():
-        path = Workdir(run.path).annotations
-        if not path.exists():
-            continue
-        annotations = read_annotations(path)
-        for task, score in tested.items():
+    trained: dict[str, Run] = {}
+    for run in (run for score in found for run in score.runs):
+        if Workdir(run.path).annotations.exists():
+            trained.setdefault(task_name(run), run)
+    for name, run in trained.items():
+        annotations = read_annotations(Workdir(run.path).annotations)
+        for task, score in of_each_task(found).items():
             if score.runs[0].report["task"] == run.report["task"]:
                 continue
             problems = _by_task(score.runs[0], task_name(score.runs[0]))[task]

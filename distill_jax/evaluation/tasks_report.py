@@ -84,7 +84,7 @@ def _of_each_task(runs: Sequence[Run], paths: Sequence[str]) -> dict[str, list[t
 
 def _overview(found: Sequence[Score]) -> Table:
     """A row per method, a column per task."""
-    tasks = list(dict.fromkeys(score.task for score in found))
+    tasks = over_tasks.of_each_task(found)
     methods = list(dict.fromkeys(score.method for score in found))
     by_place = {(score.method, score.task): score for score in found}
     rows = []
@@ -97,7 +97,7 @@ def _overview(found: Sequence[Score]) -> Table:
         ("published, answer only", [published.ANSWER_ONLY]),
         ("published, chains", [published.COT, published.DIVERSE]),
     ):
-        best = [_best(next(s for s in found if s.task == task), wanted) for task in tasks]
+        best = [_best(score, wanted) for score in tasks.values()]
         known = [each.accuracy / 100 for each in best if each is not None]
         cells = [None if each is None else each.accuracy / 100 for each in best]
         rows.append((f"{kind} (chosen on test)", *cells, len(known), None))
@@ -168,10 +168,9 @@ def _cells(best: published.Best | None) -> tuple[float | None, str]:
 
 def _splits_table(found: Sequence[Score]) -> Table | None:
     """What the test problems of a task share with its training problems; None if none says so."""
-    first = {score.task: score for score in reversed(found)}
     rows = [
         (task, what, count, score.n)
-        for task, score in first.items()
+        for task, score in over_tasks.of_each_task(found).items()
         for what, count in over_tasks.overlaps(score).items()
     ]
     columns = (

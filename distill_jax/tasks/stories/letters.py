@@ -20,6 +20,7 @@ from distill_jax.tasks.stories import names as name_lists
 from distill_jax.tasks.stories.wanted import Wanted, with_noise
 
 _QUESTION = re.compile(r'Take the last letters of each words in "([^"]+)" and concatenate them\.')
+_SAID = re.compile(r'ends in "(.)"')
 
 IRRELEVANT = (
     "{name} wrote the words down.",
@@ -80,6 +81,15 @@ def read(question: str, names: Sequence[str] = ()) -> Story:
     if story.tell() != question:
         raise ValueError(f"the words of {question[:60]!r} are not {', '.join(names)}")
     return story
+
+
+def said_letters(text: str) -> str:
+    """The letters that steps name as last ones, in order.
+
+    >>> said_letters('"Ann" ends in "n".\\n"Bo" ends in "o".\\n#### no')
+    'no'
+    """
+    return "".join(_SAID.findall(text))
 
 
 def draw(rng: random.Random, wanted: Wanted) -> Story:
