@@ -5,6 +5,7 @@ against a baseline, error classes, breakdowns, calibration, published numbers, d
 """
 
 import argparse
+import pathlib
 import sys
 
 from distill_jax import errors
@@ -39,12 +40,30 @@ def main(argv: list[str]) -> None:
         help="all: every evaluation of each run (other checkpoints, given subquestions, calculator "
         "...) is a row, and is compared with the headline evaluation of its run",
     )  # fmt: skip
+    parser.add_argument(
+        "--tasks", action="store_true",
+        help="the runs are of several tasks: one report over tasks, and a comparison of the runs "
+        "of each; the name of a run is TASK-METHOD, with -seedN if there are several",
+    )  # fmt: skip
     arguments = parser.parse_args(argv)
-
-    from distill_jax.evaluation.comparison import write_comparison
+    if arguments.tasks and (arguments.baseline or arguments.evaluations == "all"):
+        parser.error("--tasks has neither a --baseline nor --evaluations=all")
 
     names = [name.strip() for name in arguments.names.split(",")] if arguments.names else []
-    written = write_comparison(
+    if arguments.tasks:
+        from distill_jax.evaluation.tasks_report import write_tasks_report
+
+        written = write_tasks_report(arguments.runs, arguments.output, names=names)
+    else:
+        written = _compare(arguments, names)
+    print(f"report: {written[0]}")
+    print(f"tables: {written[1]}, {written[2].parent}/*.csv")
+
+
+def _compare(arguments: argparse.Namespace, names: list[str]) -> list[pathlib.Path]:
+    from distill_jax.evaluation.comparison import write_comparison
+
+    return write_comparison(
         arguments.runs,
         arguments.output,
         baseline=arguments.baseline,
@@ -52,8 +71,6 @@ def main(argv: list[str]) -> None:
         dialogues=max(0, arguments.dialogues),
         all_evaluations=arguments.evaluations == "all",
     )
-    print(f"report: {written[0]}")
-    print(f"tables: {written[1]}, {written[2].parent}/*.csv")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pages import CURRENT, README, blocks, code_spans, name_of, table
 
 from distill_jax.errors import UserError
 from distill_jax.run import checks
-from distill_jax.settings import command_line
+from distill_jax.settings import command_line, task_module
 from distill_jax.sweep import definition, plan
 
 SHIPPED = sorted(path.stem for path in (ROOT / "configs").glob("[a-z]*.py"))
@@ -57,7 +57,7 @@ def check_own_command(module, arguments):
     # C, my_config.py: a config of the reader's.
     shipped = path if path.startswith("configs/") else "configs/base.py"
     config = command_line.load_config(shipped)
-    command_line.apply_overrides(config, overrides)
+    task_module.apply_overrides(config, overrides)
     checks.check_values(config)
 
 

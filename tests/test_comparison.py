@@ -356,9 +356,11 @@ def test_published_cells():
         return published.results(task)[row].accuracies[method]
 
     assert published.results("arithmetic") == []
-    assert [r.student for r in published.results("svamp")] == 2 * [
-        "GPT-2 124M", "GPT-2 medium 355M", "GPT-2 large 774M",
+    students = [r.student for r in published.results("svamp")]
+    assert students == 2 * ["GPT-2 124M", "GPT-2 medium 355M", "GPT-2 large 774M"] + [
+        "T5 60M", "T5 220M", "Flan-T5 60M", "Flan-T5 220M",
     ]  # fmt: skip
+    assert set(published.SMALL) <= set(students)
     assert set(published.results("svamp")[0].accuracies.values()) == {None}
     assert cell("svamp", 3, published.ANSWER_ONLY) == 10.33
     assert cell("svamp", 4, published.DIVERSE) == 12.33
@@ -367,6 +369,18 @@ def test_published_cells():
     assert cell("tracking_shuffled_objects", 0, published.FEW_SHOT) is None
     assert cell("coin_flip", 2, published.DIVERSE) == 82.67
     assert cell("gsm8k", 6, published.SMALL_TEACHER) == 20.4
+    assert cell("single_eq", 3, published.ANSWER_ONLY) == 5.92
+    assert published.best("last_letter_concatenation") == published.Best(
+        60.67, "T5 220M", published.DIVERSE
+    )
+    answers = [
+        published.best(task, [published.ANSWER_ONLY]) for task in ("multiarith", "coin_flip")
+    ]
+    assert [(each.accuracy, each.student) for each in answers] == [
+        (16.67, "Flan-T5 60M"), (100, "T5 60M"),
+    ]  # fmt: skip
+    assert published.best("tracking_shuffled_objects").accuracy == 94.22
+    assert published.best("arithmetic") is None
 
 
 def test_held_out_problems_have_gold_steps(tmp_path):

@@ -29,8 +29,8 @@ def test_a_shipped_config_loads_and_passes_the_checks(name, tmp_path):
             make_run(config, Workdir(tmp_path))
         config.data.annotations = ("long.jsonl", "short.jsonl")
     inputs = make_run(config, Workdir(tmp_path))
-    # SVAMP has no subquestions, and the served student writes none: no decomposer.
-    chains = ("svamp_tiny", "fine_tune_cot_svamp", "smollm2_svamp", "student_teacher")
+    # SVAMP has no subquestions, and the others are chains as well: no decomposer.
+    chains = ("svamp_tiny", "fine_tune_cot_svamp", "smollm2_svamp", "student_teacher", "tasks12")
     alone = (*chains, *(other for other in SHIPPED if other.startswith("mix_")))
     others = {other: ["solver"] for other in alone}
     others["guided_tiny"] = ["planner", "decomposer", "solver"]

@@ -7,21 +7,17 @@ the same opening sentence, and 8-grams alone would drop 443 of the 700 SVAMP tra
 
 import dataclasses
 import heapq
-import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
 from distill_jax.annotations.verify import Rejected, reject
 from distill_jax.records import Annotation, Problem
+from distill_jax.text.questions import normalised, without_numbers, words
 from distill_jax.tracking import progress
 
 WORDS = 8  # of a stretch; open-r1 and others use the same length
 LISTED = 10_000  # overlaps: a person reads no more, and a million would fill gigabytes
 _MOST_KEPT = 100_000  # answers of `_worst`
 
-_NUMBER = re.compile(r"[0-9]+(?:[.,/][0-9]+)*")
-_WORD = re.compile(r"\w+")
-_NO_WORDS = {code: " " for code in range(128) if not _WORD.match(chr(code))}
 _NO_LETTERS = bytes(code for code in range(128) if not chr(code).isalpha() and chr(code) != "_")
 
 
@@ -53,10 +49,10 @@ class Leaks:
             self._exact.setdefault(text, problem)
             if templated:
                 continue
-            self._masked.setdefault(_mask(text), problem)
-            words = _words(text)
-            self._fives.update(_every(1, 5, words))
-            for stretch in set(_stretches(words)):
+            self._masked.setdefault(without_numbers(text), problem)
+            found = words(text)
+            self._fives.update(_every(1, 5, found))
+            for stretch in set(_stretches(found)):
                 stretches.setdefault(stretch, []).append(problem)
         self._letters = {mask.encode().translate(None, _NO_LETTERS) for mask in self._masked}
         # Stretches of the same problems share one tuple of them, by which `_worst` knows it. Of
@@ -104,17 +100,17 @@ class Leaks:
         # without taking them apart.
         if text.isascii() and text.encode().translate(None, _NO_LETTERS) not in self._letters:
             return None
-        return self._masked.get(_mask(text))
+        return self._masked.get(without_numbers(text))
 
     def _overlap(self, annotation: Annotation, text: str) -> Overlap | None:
-        words = _words(text)
+        asked = words(text)
         known = self._stretches
         # Eight words in common hold five that begin at every fourth word: most questions share
         # none of those, and are done with.
-        if self._fives.isdisjoint(_every(4, 5, words)):
+        if self._fives.isdisjoint(_every(4, 5, asked)):
             return None
         runs: list[tuple[tuple[Problem, ...], int, int]] = []  # problems, first and last start
-        for start, stretch in enumerate(_stretches(words)):
+        for start, stretch in enumerate(_stretches(asked)):
             if (found := known.get(stretch)) is None:
                 continue
             if runs and runs[-1][0] is found and runs[-1][2] == start - 1:
@@ -124,7 +120,7 @@ class Leaks:
         if not runs:
             return None
         worst, covered = self._worst(runs)
-        share = round(covered / len(words), 4)
+        share = round(covered / len(asked), 4)
         return Overlap(annotation.id, worst.id, share, annotation.question, worst.question)
 
     def _worst(self, runs: list[tuple[tuple[Problem, ...], int, int]]) -> tuple[Problem, int]:
@@ -164,31 +160,15 @@ def trained_on(
     """
     texts = {question: normalised(question) for question in questions}
     exact = dict.fromkeys(texts.values(), "")
-    masked = {} if templated else {_mask(text): "" for text in exact}
+    masked = {} if templated else {without_numbers(text): "" for text in exact}
     for annotation in annotations:
         text = normalised(annotation.question)
         if exact.get(text) == "":
             exact[text] = annotation.id
-        if masked and masked.get(_mask(text)) == "":
-            masked[_mask(text)] = f"{annotation.id} (other numbers)"
-    found = {q: exact[text] or masked.get(_mask(text), "") for q, text in texts.items()}
+        if masked and masked.get(without_numbers(text)) == "":
+            masked[without_numbers(text)] = f"{annotation.id} (other numbers)"
+    found = {q: exact[text] or masked.get(without_numbers(text), "") for q, text in texts.items()}
     return {question: name for question, name in found.items() if name}
-
-
-def normalised(question: str) -> str:
-    """A question in lower case, with single spaces and without accents of width or form (NFKC)."""
-    if not question.isascii():
-        question = unicodedata.normalize("NFKC", question)
-    return " ".join(question.casefold().split())
-
-
-def _mask(text: str) -> str:
-    """Numbers become `0`, whatever their length; punctuation is removed, spaces become single."""
-    return " ".join(_words(_NUMBER.sub("0", text)))
-
-
-def _words(text: str) -> list[str]:
-    return text.translate(_NO_WORDS).split() if text.isascii() else _WORD.findall(text)
 
 
 def _stretches(words: Sequence[str]) -> Iterator[tuple[str, ...]]:

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterable
 
-from distill_jax.annotations.leaks import normalised
 from distill_jax.records import Problem
+from distill_jax.text.questions import normalised
 
 _WORD = re.compile(r"[^\W_]+")
 # Where a question may begin inside a prompt: a line, a label, the end of an instruction.

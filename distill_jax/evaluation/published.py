@@ -5,6 +5,7 @@ This project measured nothing here. The protocol says where each number comes fr
 """
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 
 ZERO_SHOT = "zero-shot"
 FEW_SHOT = "few-shot CoT"
@@ -77,11 +78,15 @@ MIX_DISTILLATION = Paper(
     ),
 )
 
+# Students of at most GPT-2's size, of the paper's three families.
+SMALL = ("GPT-2 124M", "T5 60M", "T5 220M", "Flan-T5 60M", "Flan-T5 220M")
+TRAINED = (ANSWER_ONLY, COT, DIVERSE)  # methods of the paper that train a student
+
 _SIZES = {"124M": "GPT-2 124M", "355M": "GPT-2 medium 355M", "774M": "GPT-2 large 774M"}
 
 # Columns and rows as in the notebook; "-" was not measured.
 _TASKS = (
-    *("singleeq", "addsub", "multiarith", "gsm8k", "aqua", "svamp"),
+    *("single_eq", "addsub", "multiarith", "gsm8k", "aqua", "svamp"),
     *("date_understanding", "tracking_shuffled_objects", "last_letter_concatenation"),
     *("coin_flip", "commonsense_qa", "strategyqa"),
 )
@@ -107,11 +112,52 @@ _FINE_TUNE_COT = {
         355M 6.58 10.08 17.78 -   -     12.33 25.23 51.56 14.00 83.33 -     55.46
         774M 5.92  7.56 17.78 -   -     10.33 23.42 56.89  8.00 82.67 -     55.46""",
 }
+# Encoder-decoders of the same paper; zero-shot and few-shot were not looked up.
+_T5 = {
+    ANSWER_ONLY: """
+        T5-60M       5.92  8.40 13.89 4.02 29.92 11.33 80.18 94.22 24.67 100 22.11 58.81
+        T5-220M      5.92 11.76 15.00 5.00 24.80  8.67 78.38 37.78 44.00 100 51.60 59.24
+        Flan-T5-60M  7.24  9.24 16.67 4.93 28.74 10.33 81.08 33.78 39.33 100 45.95 58.95
+        Flan-T5-220M 5.26 10.08 16.11 5.08 29.53 10.67 83.78 44.00 45.33 100 63.55 61.14""",
+    COT: """
+        T5-60M       2.63  5.04  5.56 2.58 24.02 9.33 77.48 40.00 29.33 100   29.48 54.73
+        T5-220M      4.61  7.56 10.56 3.18 26.77 7.00 80.18 42.67 47.33 98.67 45.37 55.90
+        Flan-T5-60M  6.58  5.88  8.33 2.96 23.23 5.67 80.18 36.00 35.33 100   42.01 54.15
+        Flan-T5-220M 4.61  9.24 12.22 4.40 29.13 6.00 83.78 48.89 50.00 100   59.05 59.97""",
+    DIVERSE: """
+        T5-60M       7.24  7.56 15.00 - -  7.67 81.08 59.11 46.67 100 - 56.04
+        T5-220M      5.26 10.08 16.11 - - 10.33 82.88 65.33 60.67 100 - 59.68
+        Flan-T5-60M  7.24 10.92 17.22 - - 10.67 84.68 62.22 46.00 100 - 56.04
+        Flan-T5-220M 9.21 10.92 21.11 - - 12.33 84.68 67.11 56.67 100 - 60.84""",
+}
 
 
 def results(task: str) -> list[Result]:
     """The published results of a task; [] if there are none."""
-    return [result for result in _socratic_cot() + _fine_tune_cot() + _mix() if result.task == task]
+    known = _socratic_cot() + _fine_tune_cot(_FINE_TUNE_COT) + _mix() + _fine_tune_cot(_T5)
+    return [result for result in known if result.task == task]
+
+
+@dataclasses.dataclass(frozen=True)
+class Best:
+    """The best published accuracy of a small student, in per cent."""
+
+    accuracy: float
+    student: str
+    method: str
+
+
+def best(task: str, methods: Sequence[str] = TRAINED) -> Best | None:
+    """The best of SMALL students of Fine-tune-CoT on a task, by one of `methods`; None if there is
+    none. Of equal ones the first."""
+    found = [
+        Best(accuracy, result.student, method)
+        for method in methods
+        for result in results(task)
+        if result.paper is FINE_TUNE_COT and result.student in SMALL
+        if (accuracy := result.accuracies.get(method)) is not None
+    ]
+    return max(found, key=lambda each: each.accuracy, default=None)
 
 
 def _socratic_cot() -> list[Result]:
@@ -124,18 +170,23 @@ def _socratic_cot() -> list[Result]:
     ]
 
 
-def _fine_tune_cot() -> list[Result]:
+def _fine_tune_cot(tables: Mapping[str, str]) -> list[Result]:
     cells: dict[tuple[str, str], dict[str, float | None]] = {}
-    for method, rows in _FINE_TUNE_COT.items():
+    for method, rows in tables.items():
         for row in rows.strip().split("\n"):
             size, *numbers = row.split()
             for task, number in zip(_TASKS, numbers, strict=True):
                 known = cells.setdefault((task, size), {})
                 known[method] = None if number == "-" else float(number)
     return [
-        Result(FINE_TUNE_COT, task, _SIZES[size], accuracies)
+        Result(FINE_TUNE_COT, task, _SIZES.get(size) or _t5_name(size), accuracies)
         for (task, size), accuracies in cells.items()
     ]
+
+
+def _t5_name(size: str) -> str:
+    """ "Flan-T5 60M" for Flan-T5-60M."""
+    return " ".join(size.rsplit("-", 1))
 
 
 def _mix() -> list[Result]:

@@ -14,8 +14,9 @@ class MeanDeviation(NamedTuple):
     n: int
 
 
-def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson_interval(correct: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """The Wilson score interval for `correct` right answers out of `n`; (0.0, 1.0) if n is 0.
+    `correct` may be a mean over several runs.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
     JASA 22 (1927), 209-212, without continuity correction: the shares from which `correct` is at

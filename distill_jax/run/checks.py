@@ -13,7 +13,7 @@ from distill_jax.errors import UserError
 from distill_jax.model import lora
 from distill_jax.run import rollout_settings, student_source
 from distill_jax.sampling import turn_rules
-from distill_jax.settings import command_line, ranges
+from distill_jax.settings import command_line, ranges, task_module
 from distill_jax.teacher import settings as teacher
 from distill_jax.text import rows, tokenizer, transcript
 from distill_jax.tracking import trackers
@@ -36,7 +36,7 @@ def set_and_check(config: Any, overrides: dict[str, str]) -> None:
     """
     found = []
     try:
-        command_line.apply_overrides(config, overrides)  # the right ones are set
+        task_module.apply_overrides(config, overrides)  # the right ones are set
     except UserError as error:
         found.append(str(error))
     found += mistakes(config)

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
+import ml_collections
+
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Grade, Problem
 from distill_jax.settings import command_line
@@ -55,6 +57,37 @@ def _import(name: str) -> ModuleType | None:
         if error.name and (name == error.name or name.startswith(error.name + ".")):
             return None
         raise
+
+
+def apply_overrides(config: ml_collections.ConfigDict, overrides: Mapping[str, str]) -> None:
+    """`command_line.apply_overrides`, where another task brings its own options.
+
+    With `task` among the overrides, config.task_options become the defaults of that task's load().
+    What the config has set itself (another value than its task's default) stays, if both tasks have
+    an option of that name: `directory`, say. Raises UserError.
+    """
+    name = overrides.get("task", config.task)
+    if name != config.task:
+        old, new = (_defaults(import_task(each)) for each in (config.task, name))
+        own = {k: v for k, v in config.task_options.items() if v != old.get(k, _MUST_BE_GIVEN)}
+        options = {k: own.get(k, default) for k, default in new.items()}
+        options |= {
+            k: "" for k in new if options[k] is _MUST_BE_GIVEN and f"{_SECTION}{k}" in overrides
+        }
+        given = {k: v for k, v in options.items() if v is not _MUST_BE_GIVEN}
+        config.task_options = ml_collections.ConfigDict(given)
+    command_line.apply_overrides(config, dict(overrides))
+
+
+_SECTION = "task_options."
+_MUST_BE_GIVEN = inspect.Parameter.empty
+
+
+def _defaults(task: Any) -> dict[str, Any]:
+    """{option of load(): its default}."""
+    named = list(inspect.signature(task.load).parameters.values())[1:]
+    kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    return {each.name: each.default for each in named if each.kind not in kinds}
 
 
 def parse_options(task: Any, texts: Sequence[str]) -> dict[str, Any]:

@@ -24,6 +24,10 @@ def main(argv: list[str]) -> None:
         "--jobs", type=int, default=1, metavar="N",
         help="processes at a time; more than 1 only if they do not share one accelerator",
     )  # fmt: skip
+    parser.add_argument(
+        "--arms", default="", metavar="A,B,...",
+        help="only these arms; * stands for any text: 'coin_flip-*,*-chain'",
+    )  # fmt: skip
     parser.add_argument("--list", action="store_true", help="show runs and progress, and exit")
     parser.add_argument("--dry_run", action="store_true", help="check every config, and exit")
     parser.add_argument(
@@ -33,7 +37,7 @@ def main(argv: list[str]) -> None:
     arguments = parser.parse_args(rest)
     if arguments.jobs < 1:
         parser.error("--jobs must be at least 1")
-    sweep = definition.load_sweep(arguments.config)
+    sweep = definition.only(definition.load_sweep(arguments.config), arguments.arms)
     planned = plan.plan(sweep, overrides, local_path(arguments.workdir, "--workdir"))
 
     from distill_jax.sweep import run_sweep

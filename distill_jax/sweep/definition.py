@@ -23,6 +23,7 @@ plan.py turns it into the processes to run.
 
 import collections
 import dataclasses
+import fnmatch
 import itertools
 import re
 from collections.abc import Mapping, Sequence
@@ -133,6 +134,23 @@ def load_sweep(path: str) -> Sweep:
     if not isinstance(sweep.seeds, Sequence):
         raise UserError(f"--config={path}: seeds={sweep.seeds!r}: a tuple such as (0, 1, 2)")
     return sweep
+
+
+def only(sweep: Sweep, patterns: str) -> Sweep:
+    """The sweep with those arms that one of the patterns `A,B*` fits; "" = all. If the baseline is
+    not one of them, the first arm takes its place. Raises UserError for a pattern that fits none.
+    """
+    chosen: set[str] = set()
+    for pattern in filter(None, (part.strip() for part in patterns.split(","))):
+        fitting = fnmatch.filter(sweep.arms, pattern)
+        if not fitting:
+            raise UserError(f"--arms: {pattern!r} fits none of {', '.join(sweep.arms)}")
+        chosen.update(fitting)
+    if not chosen:
+        return sweep
+    arms = {name: arm for name, arm in sweep.arms.items() if name in chosen}
+    baseline = sweep.baseline if sweep.baseline in arms else ""
+    return dataclasses.replace(sweep, arms=arms, baseline=baseline)
 
 
 def _is_arm(arm: Any) -> bool:

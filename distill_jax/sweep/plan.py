@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from distill_jax.errors import UserError
-from distill_jax.settings import command_line
+from distill_jax.settings import command_line, task_module
 from distill_jax.sweep.definition import Ask, Make, Run, Step, Sweep, steps_of
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][\w.+=-]*", re.ASCII)
@@ -177,7 +177,7 @@ def _named(step: Step) -> set[int]:
 
 def _apply(config: Any, changes: Mapping[str, str], of: str) -> list[str]:
     try:
-        command_line.apply_overrides(config, dict(changes))
+        task_module.apply_overrides(config, changes)
     except UserError as error:
         return [f"{of}: {error}"]
     return []

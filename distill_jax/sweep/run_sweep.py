@@ -4,6 +4,7 @@ import pathlib
 import sys
 
 from distill_jax import errors
+from distill_jax.evaluation import tasks_report
 from distill_jax.evaluation.comparison import write_comparison
 from distill_jax.sweep import checks, shared_data, way
 from distill_jax.sweep.definition import Make, Run, Sweep
@@ -100,16 +101,21 @@ def _report(
     sweep: Sweep, plan: Plan, outcomes: Outcomes, directory: pathlib.Path, terminal: Terminal
 ) -> None:
     """The comparison of the arms that are done, by their last steps, against the baseline arm's
-    first one."""
+    first one; of several tasks the report over tasks."""
     ways = {name: steps for name, steps in plan.ways.items() if outcomes.are_done(steps)}
     if not ways:
+        return
+    # Follow a link to an evaluation, because its run is found from its path.
+    paths = [str((directory / steps[-1]).resolve()) for steps in ways.values()]
+    if tasks_report.of_several_tasks(paths):
+        written = tasks_report.write_tasks_report(paths, directory / "report", names=list(ways))
+        terminal.say(f"report: {written[0]}")
         return
     baseline = sweep.baseline or next(iter(sweep.arms))
     names = [f"{baseline}-seed{seed}" for seed in sweep.seeds]
     table = way.table(plan, ways, directory)
     written = write_comparison(
-        # Follow a link to an evaluation, because its run is found from its path.
-        [str((directory / steps[-1]).resolve()) for steps in ways.values()],
+        paths,
         directory / "report",
         names=list(ways),
         baseline=next((name for name in names if name in ways), ""),

@@ -11,6 +11,7 @@ as the first. Only numbers of this file are drawn, each as often as it occurs th
 `mawps_asdiv/train/0` for a row and `mawps_asdiv/train/0/1` and so on for its copies.
 """
 
+import pathlib
 import random
 import re
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,9 @@ from distill_jax.errors import UserError
 from distill_jax.records import Problem
 from distill_jax.tasks import equations, upstream
 from distill_jax.text.exact_values import format_value
+
+URL = "https://github.com/arkilpatel/SVAMP"
+FILE = "mawps-asdiv-a_svamp/train.csv"
 
 _Pools = dict[tuple[bool, bool], list[Fraction]]  # numbers by their kind
 
@@ -42,6 +46,12 @@ class _Template(NamedTuple):
     words: str
     equation: str
     numbers: list[Fraction]
+
+
+def training_file(folder: pathlib.Path) -> pathlib.Path:
+    """The path of the file in a folder, or in a clone of the repository."""
+    in_repository = folder / "data" / FILE  # in a clone SVAMP.json is beside data/
+    return in_repository if in_repository.exists() else folder / FILE
 
 
 def rows(file_rows: Sequence[upstream.Row], url: str, renumbered: int) -> list[Row]:

@@ -52,15 +52,14 @@ from distill_jax.text.exact_values import format_value
 
 SPLITS = ("train", "test")
 PROTOCOLS = ("ho", "mawps_asdiv")
-URL = "https://github.com/arkilpatel/SVAMP"
-CSV = "mawps-asdiv-a_svamp/train.csv"
+URL = mawps_asdiv.URL
 LICENCES = {
     "SVAMP": "MIT",
     "MAWPS (only with protocol mawps_asdiv)": "none of its own",
     "ASDiv-A (only with protocol mawps_asdiv)": "CC BY-NC 4.0: not for commercial use",
 }
 
-_FILES = f"SVAMP.json (and {CSV} for protocol mawps_asdiv) from {URL}"
+_FILES = f"SVAMP.json (and {mawps_asdiv.FILE} for protocol mawps_asdiv) from {URL}"
 _ROWS, _TRAIN_ROWS = 1000, 700
 
 
@@ -153,9 +152,7 @@ def _csv(directory: str) -> pathlib.Path:
             "config.task_options.protocol='mawps_asdiv' trains on a file: set "
             f"--config.task_options.directory to a folder with {_FILES}"
         )
-    folder = upstream.folder(directory, _FILES)
-    in_repository = folder / "data" / CSV  # in a clone SVAMP.json is beside data/
-    return in_repository if in_repository.exists() else folder / CSV
+    return mawps_asdiv.training_file(upstream.folder(directory, _FILES))
 
 
 def _refuse_missing(rows: list[Row], source: str) -> None:

@@ -17,13 +17,14 @@ from distill_jax.workdir import local_path
 Row = tuple[str, dict[str, Any]]
 
 
-def folder(directory: str, files: str) -> pathlib.Path:
-    """The folder of a task's files; raises UserError, naming the `files` it needs."""
-    path = local_path(directory, "config.task_options.directory")
+DIRECTORY = "config.task_options.directory"
+
+
+def folder(directory: str, files: str, key: str = DIRECTORY) -> pathlib.Path:
+    """The folder of a task's files, as given by `key`; raises UserError, naming the `files`."""
+    path = local_path(directory, key)
     if not path.is_dir():
-        raise UserError(
-            f"{path}: no such directory: set --config.task_options.directory to one with {files}"
-        )
+        raise UserError(f"{path}: no such directory: set --{key} to one with {files}")
     return path
 
 

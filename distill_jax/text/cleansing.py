@@ -37,6 +37,12 @@ def same_text(completion: str, answer: str) -> bool:
     return _two_ways(completion, whole) == whole(answer)[0]
 
 
+def same_letter(completion: str, answer: str, letters: str) -> bool:
+    """Whether the answer is this letter; only capital letters of `letters` are candidates, also
+    inside words: without a mark, the A of `An apple` is one."""
+    return _two_ways(completion, lambda text: re.findall(f"[{letters}]", text)) == answer
+
+
 def numbers(text: str) -> list[str]:
     """Candidates if the answer is a number.
 
