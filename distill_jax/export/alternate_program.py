@@ -27,8 +27,10 @@ end_of_text, end_of_turn = tokenizer.convert_tokens_to_ids([tokenizer.eos_token,
 never = {never}
 question = tokenizer(sys.argv[1], split_special_tokens=True).input_ids
 turns = [("question", {question})]
+once, again = {once}, {again}
 while {going_on} and len(turns) <= {max_turns}:
-    role = list(students)[(len(turns) - 1) % len(students)]
+    place = len(turns) - 1 - len(once)
+    role = once[place] if place < 0 else again[place % len(again)]
     seen = torch.tensor([sum((ids for writer, ids in turns if writer in sees[role]), [])])
     reply = models[role].generate(seen, attention_mask=torch.ones_like(seen), max_new_tokens={turn},
                                   suppress_tokens=never[role])[0, seen.shape[1]:].tolist()
@@ -55,18 +57,19 @@ def example(
     """
     before, after = (list(ids) for ids in around)
     of_role = {scheme.roles[index]: view for view in views for index in view.writes}
-    # A lone role only ends the text; in a dialogue only one role may end it.
-    if scheme.text_format.messages:
-        never = {scheme.ender: "[end_of_text]"}  # it ends a message
-    elif len(scheme.roles) == 1:
-        never = {scheme.ender: "[end_of_turn]"}
-    else:
-        never = {role: "None" if role == scheme.ender else "[end_of_text]" for role in scheme.roles}
+    # Only one role may end the text, and if no other one follows it, it does nothing else.
+    once = list(scheme.speak_once)
+    again = [role for role in scheme.roles if role not in once]
+    never = dict.fromkeys(scheme.roles, "[end_of_text]")
+    if not scheme.text_format.messages:  # there it ends a message
+        never[scheme.ender] = "None" if len(again) > 1 else "[end_of_turn]"
     sees = {role: ["question", *sorted(of_role[role].sees)] for role in scheme.roles}
     return _CODE.format(
         students={role: places[of_role[role].student] for role in scheme.roles},
         sees=sees,
         first=scheme.roles[0],
+        once=once,
+        again=again,
         mark=end_of_turn,
         never="{" + ", ".join(f"{role!r}: {marks}" for role, marks in never.items()) + "}",
         question=f"[*{before}, *question, end_of_turn, *{after}]"
