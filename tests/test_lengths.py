@@ -94,8 +94,12 @@ def test_tables_of_a_report(tmp_path, predictions):
 
 
 def test_the_command_writes_what_the_task_reads(tmp_path, predictions, capsys):
-    run = given_plan(tmp_path, predictions)
-    lengths.main(["--evaluations", run, "--output", str(tmp_path / "best")])
+    given_plan(tmp_path, predictions)
+    [evaluation] = (tmp_path / "planned" / "evaluations").glob("headline*")
+    link = tmp_path / "sweep" / "arm-seed0" / "1"  # as the steps of a sweep lie
+    link.parent.mkdir(parents=True)
+    link.symlink_to(evaluation)
+    lengths.main(["--evaluations", str(link), "--output", str(tmp_path / "best")])
     assert "best step size for each size: 4: 4, 8: 2 (" in capsys.readouterr().out
     path = tmp_path / "best" / "best_steps.json"
     assert json.loads(path.read_text())["accuracy"] == {"4": 11 / 12, "8": 8 / 12}

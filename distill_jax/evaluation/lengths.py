@@ -170,7 +170,9 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--output", required=True, help="the directory to write to")
     arguments = parser.parse_args(argv)
     output = local_path(arguments.output, "--output")
-    paths = [path.strip() for path in arguments.evaluations.split(",") if path.strip()]
+    names = [name.strip() for name in arguments.evaluations.split(",") if name.strip()]
+    # A step of a sweep is a link to its evaluation, which lies in the directory of its run.
+    paths = [str(local_path(name, "--evaluations").resolve()) for name in names]
     runs = read_runs(paths, [str(number) for number, _ in enumerate(paths, start=1)])
     for run in runs:
         if run.given != "plan" or run.report["split"] == "test":
