@@ -86,7 +86,8 @@ def get_config() -> ConfigDict:
 
     # answer_only: the solver writes the answer. chain: the solver writes all steps.
     # socratic: decomposer and solver take turns. socratic_equations, socratic_operators: first a
-    # planner says once which equations or operators will be needed.
+    # planner says once which equations or operators will be needed. planned_chain: a planner says
+    # how many operators a step has, then the solver writes all steps (docs/chain_length.md).
     config.scheme = "socratic"
     # How question and answer are written, text/formats.py. turns: our own format. fine_tune_cot:
     # that of Ho et al., "question ###", " reasoning --> answer", for answer_only and chain. sert:
@@ -160,6 +161,13 @@ def get_config() -> ConfigDict:
             # such as 2*2*3 = 8*4: reject, or count (train on them and say how many there are).
             # A false calculator mark <<48/2=25>> is always a reason to reject.
             "false_equations": "reject",
+            # A teacher's predictions.jsonl of the training problems: learn only the problems that
+            # are easy for it (docs/self_training.md). () = all.
+            "easy": (),
+            # Easy is what the teacher answers rightly, if the share of its samples with this answer
+            # is larger than that of any other answer by so much.
+            "easy_margin": 0.0,
+            "hard": "drop",  # what is not easy: drop, or abstain (learn `?` as the answer)
             # Remove the words of a role from its turns while students train, from the left, until
             # none are left; its end marks stay (training/removal.py).
             "removal": ConfigDict(
@@ -334,7 +342,7 @@ def get_config() -> ConfigDict:
             "temperature": 0.0,  # 0 = greedy, else from 1e-6 to 1e6
             "top_k": 0,  # draw from the k most likely tokens; 0 = all
             "top_p": 1.0,  # draw from the fewest tokens that together have p; 1 = all
-            "samples": 1,  # dialogues per problem; their most frequent answer counts
+            "samples": 1,  # dialogues per problem, which vote
             "seed": 0,  # for drawing, with config.seed; another one draws other samples
             "max_turns": 16,  # of all roles together
             "max_turn_tokens": 64,  # that a role itself writes in a turn
@@ -352,6 +360,11 @@ def get_config() -> ConfigDict:
             # it; the solver's solution is graded); "" = nothing is given.
             "given": "",
             "given_steps": 0,  # how many "subquestions" are given; 0 = all
+            # Whose answer counts of several samples: majority, or length (the majority among the
+            # lengths, in steps, whose answers agree most; docs/chain_length.md).
+            "vote": "majority",
+            "vote_width": 2,  # of vote=length: lengths that are taken together
+            "vote_buckets": 3,  # of vote=length: how many such groups of lengths count
         }
     )
     config.evaluation = ConfigDict(

@@ -10,6 +10,9 @@ from typing import Any
 
 from distill_jax.errors import UserError
 
+# The kind of an annotation that teaches to give no answer: it has no steps (annotations/easy.py).
+ABSTENTION = "abstention"
+
 _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -29,7 +32,8 @@ class Annotation:
     question: str
     answer: str
     steps: tuple[Step, ...]
-    source: dict[str, Any]  # {"kind": "gold" | "teacher" | "imported" | "student", ...}
+    # {"kind": "gold" | "teacher" | "imported" | "student" | "segments" | ABSTENTION, ...}
+    source: dict[str, Any]
 
     @property
     def origin(self) -> str:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill_jax.evaluation.combination import ballots, entropy, length_vote, switch, vote
+from distill_jax.dialogues.votes import entropy
+from distill_jax.evaluation.combination import ballots, length_vote, switch, vote
 from distill_jax.records import Cost, Prediction, Sample, Turn
 from distill_jax.tasks import jsonl
 

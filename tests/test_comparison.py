@@ -310,7 +310,7 @@ def test_nothing_is_loaded_and_references_resolve(two_runs, tmp_path):
     for element in page.elements:
         assert element["tag"] not in {"script", "link", "iframe", "object", "img"}
         assert not any(name.startswith("on") or name == "src" for name in element)
-    assert len(page.find("svg")) == 3
+    assert len(page.find("svg")) == 4
     ids = [element["id"] for element in page.elements if "id" in element]
     assert len(ids) == len(set(ids))
     assert set(re.findall(r"(?:url\(|href=\")#([^)\"]+)", page.source)) <= set(ids)

@@ -8,28 +8,36 @@ bfloat16, where single tokens may differ (docs/sampling.md says how many).
 import collections
 import dataclasses
 import itertools
+import types
 
 import jax
 import numpy as np
 import pytest
 from dialogue_rules import (
+    BOTH,
     END_OF_TEXT,
     END_OF_TURN,
+    LARGE,
     PLANS,
+    SMALL,
     Toy,
     all_params,
     expected_dialogue,
+    make_rules,
     obvious_loop,
     ragged_requests,
     toy_resume,
 )
 from tiny_student import make_mesh
 
+from distill_jax.dialogues import sampler
 from distill_jax.model import sharding
 from distill_jax.sampling import decode, generate, pick
 from distill_jax.sampling.generate import Chunk, Finished, Growing
 from distill_jax.sampling.schedule import LOOK, Job, Work
-from distill_jax.sampling.turn_rules import FREE, FREE_TURN, HOLD
+from distill_jax.sampling.turn_rules import FREE, FREE_TURN, HOLD, ViewRules
+from distill_jax.text.rows import View
+from distill_jax.text.transcript import SCHEMES
 
 SCRIPTS = {
     "free": (),
@@ -101,6 +109,26 @@ def test_scripts_with_a_planner_equal_the_obvious_loop(mesh, script):
     dialogues = check_scripts(PLANS["planner_speaks_once"], GUIDED_SCRIPTS[script], 1.3)
     roles = [[turn.role for turn in dialogue.turns] for [dialogue] in dialogues]
     assert all(0 not in each[1:] for each in roles) and max(map(len, roles)) > 3
+
+
+def test_a_planner_before_a_chain_equals_the_obvious_loop(mesh):
+    """The solver follows itself, so it cannot pass its turn; with its own plan and a given one."""
+    views = (ViewRules("asker", SMALL, (True, False)), ViewRules("answerer", LARGE, BOTH))
+    turns = {"next_role": (1, 1), "may_pass": (True, False)}
+    rules = make_rules(views, (0, 1), (False, True), **turns)
+    ours = sampler.make_rules(
+        SCHEMES["planned_chain"],
+        [View("asker", frozenset(["planner"]), (0,)),
+         View("answerer", frozenset(["planner", "solver"]), (1,))],
+        {"asker": SMALL, "answerer": LARGE},
+        types.SimpleNamespace(size=12, end_of_turn=END_OF_TURN, end_of_text=END_OF_TEXT),
+        types.SimpleNamespace(max_turns=6, max_turn_tokens=12, max_tokens=40, dtype="float32",
+                              attention="xla", calculator=False),
+    )  # fmt: skip
+    assert ours == rules
+    dialogues = check_scripts(rules, GUIDED_SCRIPTS["given_plan"], 1.3)
+    roles = {tuple(turn.role for turn in dialogue.turns) for [dialogue] in dialogues}
+    assert roles == {(0, 1)}
 
 
 def check_scripts(rules, script, temperature=0.0):

@@ -115,6 +115,25 @@ def test_what_a_role_may_not_write_and_sees_is_in_the_program():
     assert "never = {'solver': [end_of_turn]}" in program("chain", {"solver": "s"}, {"solver": ()})
 
 
+def test_a_planner_speaks_once_in_the_program():
+    def program(scheme):
+        students = {role: role for role in SCHEMES[scheme].roles}
+        reads = {"planner": (), "decomposer": ("planner", "solver"), "solver": ("planner",)}
+        views = make_views(SCHEMES[scheme], students, reads)
+        return alternate_program.example(
+            SCHEMES[scheme], views, students, max_turns=5, max_turn_tokens=9, end_of_turn="/"
+        )
+
+    assert "once, again = [], ['decomposer', 'solver']" in program("socratic")
+    text = program("socratic_operators")
+    assert "once, again = ['planner'], ['decomposer', 'solver']" in text
+    never = "never = {'planner': [end_of_text], 'decomposer': None, 'solver': [end_of_text]}"
+    assert never in text
+    text = program("planned_chain")
+    assert "once, again = ['planner'], ['solver']" in text
+    assert "never = {'planner': [end_of_text], 'solver': [end_of_turn]}" in text
+
+
 def test_students_are_pushed_and_loaded_from_the_hub(exported, tmp_path):
     workdir, output = exported
     arguments = ["--workdir", workdir, "--output", tmp_path / "out", "--push_to_hub", "me/pair"]

@@ -1,5 +1,6 @@
 """Plots: what is drawn, in which colours, and how big."""
 
+import doctest
 import re
 from typing import NamedTuple
 
@@ -46,6 +47,36 @@ def test_interval_by_steps():
     assert len(lines) == 2
     heights = [float(line[1]) - float(line[3]) for line in lines]
     assert heights[0] > 10 * heights[1] == 0
+
+
+def test_runs_that_no_cheaper_run_equals_are_on_the_line():
+    result = doctest.testmod(figures)
+    assert result.attempted > 0 and result.failed == 0
+    rows = [("long", 20.0, 0.5), ("short", 10.0, 0.4), ("longer", 30.0, 0.5)]
+    svg = str(figures.cost_figure(rows))
+    [line] = re.findall(r'd="([^"]*)"[^>]*stroke-dasharray: 1[^>]*var\(--muted\)', svg)
+    short, long = [tuple(map(float, p)) for p in re.findall(r"[ML] (\S+) (\S+)", line)]
+    assert short[0] < long[0] and short[1] > long[1]
+    assert figures.cost_figure(rows[:1]) is None
+
+
+def lines_of(svg, color):
+    """The corners of all lines of that colour, those of the legend last."""
+    found = re.findall(rf'd="([^"]*)"[^>]*fill: none; stroke: var\(--series-{color}\)', svg)
+    return [[tuple(map(float, p)) for p in re.findall(r"[ML] (\S+) (\S+)", d)] for d in found]
+
+
+def test_a_colour_for_each_size_and_a_marker_for_each_run():
+    runs = {"a": {4: [(1, 0.5), (2, 1.0)], 8: [(2, 0.2), (4, 0.4)]}, "b": {8: [(2, 0.1), (3, 0)]}}
+    svg = str(figures.lengths_figure(runs))
+    (half, all_), *_ = lines_of(svg, 0)
+    assert half[1] > all_[1]  # y grows downwards
+    assert len(lines_of(svg, 1)) == 3 and len(lines_of(svg, 0)) == 2  # one each is of the legend
+    for name in ("size 4", "size 8", ">a<", ">b<"):
+        assert name in svg
+    alone = str(figures.lengths_figure({"a": runs["a"]}))
+    assert "size 4" in alone and ">a<" not in alone
+    assert figures.lengths_figure({}) is None
 
 
 def test_labels_are_escaped():

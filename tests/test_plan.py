@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Step
-from distill_jax.tasks import arithmetic, gsm8k, strategyqa, svamp
+from distill_jax.tasks import arithmetic, gsm8k, step_size, strategyqa, svamp
 from distill_jax.text import plan
 from distill_jax.text.transcript import SCHEMES, check_plans
 
@@ -42,6 +42,33 @@ def test_by_hand(solutions, equations, operators):
     assert both(*solutions) == (equations, operators)
 
 
+@pytest.mark.parametrize(
+    ("solutions", "expected"),
+    [
+        (("+ + 3 5 4=2", "+ 6 2=8"), "<2>"),
+        (("+ 3 5=8",), "<1>"),
+        (("48/2 = <<48/2=24>>24", "48+24 = <<48+24=72>>72"), "<1>"),
+        (("50 * 20 / 100 = 10, 50 - 10 = 40", "4 + 4 = 8"), "<3>"),
+        (("- 4 + 5 = 9",), ""),  # of a list: not two operators in front of three numbers
+        (("+ 3 5 4=2",), ""),  # one operator for three numbers
+        (("7=7",), ""),
+        (("It is seven.", "3 + 4 = 7"), ""),
+        ((), ""),
+    ],
+)
+def test_the_size_of_a_step(solutions, expected):
+    assert plan.step_size([Step(None, text) for text in solutions]) == expected
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_the_plan_of_the_synthetic_task_is_its_step_size(k):
+    """It is the number of operators of a problem that has fewer."""
+    options = {"operators": (3, 8), "step_sizes": (k,), "held_out_problems": 60}
+    for problem in step_size.load("test", **options):
+        expected = min(k, problem.attributes["size"])
+        assert plan.step_size(problem.gold.steps) == f"<{expected}>"
+
+
 NUMBERS = st.integers(0, 999).map(str)
 COMPUTED = st.tuples(NUMBERS, st.sampled_from("+-*/"), NUMBERS)
 WORDS = st.sampled_from(["Ann has some.", "So", "and then that is", "5 apples", "", "It is 7:30."])
@@ -69,6 +96,7 @@ def test_any_text_has_a_plan_of_one_line(solutions):
     assert "\n" not in equations and re.fullmatch(r"(?:[-+*/](?: [-+*/])*)?", operators)
     # Every equation has an operator, so one is empty where the other is.
     assert bool(equations) == bool(operators)
+    assert re.fullmatch(r"(?:<[1-9]\d*>)?", plan.step_size([Step(None, s) for s in solutions]))
 
 
 def annotation(solution):
@@ -82,6 +110,8 @@ def test_a_scheme_with_a_planner_needs_some_equation():
         with pytest.raises(UserError, match=rf"^config.scheme='{name}': no solution of 2 anno"):
             check_plans([words, words], SCHEMES[name])
     assert check_plans([words], SCHEMES["socratic"]) == 0
+    with pytest.raises(UserError, match=r"'planned_chain': .* use --config\.scheme=chain, or"):
+        check_plans([words], SCHEMES["planned_chain"])
 
 
 @pytest.mark.parametrize("difficulty", ["easy", "medium", "hard"])

@@ -14,9 +14,12 @@ from distill_jax.tasks import arithmetic
 from distill_jax.text import plan, rows, tokenizer, transcript, written_equations
 from distill_jax.text.rows import NO_LOSS, View
 
-SOCRATIC, CHAIN, ANSWER_ONLY, EQUATIONS, OPERATORS = (
+SOCRATIC, CHAIN, ANSWER_ONLY, EQUATIONS, OPERATORS, PLANNED = (
     transcript.SCHEMES[name]
-    for name in ("socratic", "chain", "answer_only", "socratic_equations", "socratic_operators")
+    for name in (
+        *("socratic", "chain", "answer_only"),
+        *("socratic_equations", "socratic_operators", "planned_chain"),
+    )
 )
 STUDENTS = {"planner": "planner", "decomposer": "asker", "solver": "answerer"}
 GUIDED_READS = {"planner": [], "decomposer": ["planner", "solver"], "solver": ["decomposer"]}
@@ -70,6 +73,9 @@ def test_parse_inverts_render(question, answer, steps):
     chain = transcript.render(made, CHAIN)
     text = "\n".join(step.solution for step in steps)
     assert transcript.parse(chain, CHAIN) == ((Step(None, text),), answer)
+    (writer, _), *others = transcript.render(made, PLANNED)
+    assert writer == "planner" and others == chain
+    assert transcript.parse([(writer, "<9>"), *others], PLANNED) == ((Step(None, text),), answer)
     assert transcript.parse(transcript.render(made, ANSWER_ONLY), ANSWER_ONLY) == ((), answer)
     for guided in (EQUATIONS, OPERATORS):
         (writer, _), *others = transcript.render(made, guided)
@@ -162,7 +168,7 @@ def test_views_of_guidance():
 @pytest.mark.parametrize("scheme", transcript.SCHEMES.values())
 def test_prompt_is_a_prefix_of_every_row_and_carries_no_loss(trained, scheme):
     made = arithmetic.load_annotations("train", train_problems=5)
-    reads = {"planner": [], "decomposer": ["planner"], "solver": ["decomposer"]}
+    reads = {"planner": [], "decomposer": ["planner"], "solver": ["planner", "decomposer"]}
     views = rows.make_views(scheme, STUDENTS, reads)
     encoded = rows.encode_rows(made, scheme, views, trained)
     for view in views:
@@ -218,6 +224,33 @@ def test_rows_of_a_guided_annotation(trained, scheme, said):
         "[solver>Because./][decomposer>So?/][solver>4 * 3 = 12\n#### 12/]"
         "[decomposer><|endoftext|>]"
     )
+
+
+def test_rows_of_a_planned_chain(trained):
+    steps = [Step(None, "+ + 3 5 4=2"), Step(None, "+ 6 2=8")]
+    made = annotation("+ 6 + + 3 5 4", "8", steps)
+    reads = {"planner": [], "solver": ["planner"]}
+    views = rows.make_views(PLANNED, STUDENTS, reads)
+    encoded = rows.encode_rows([made], PLANNED, views, trained)
+    shown = {
+        student: rows.show_row(row, trained, PLANNED.roles).replace("<|endofturn|>", "/")
+        for student, [row] in encoded.items()
+    }
+    chain = "[solver>+ + 3 5 4=2\n+ 6 2=8\n#### 8<|endoftext|>]"
+    assert shown == {
+        "planner": "+ 6 + + 3 5 4/[planner><2>/]",
+        "answerer": f"+ 6 + + 3 5 4/<2>/{chain}",
+    }
+    # The paper's single model: one row, in which the step size is learned too.
+    one = {"planner": "one", "solver": "one"}
+    everyone = {"planner": ["solver"], "solver": ["planner"]}
+    [view] = rows.make_views(PLANNED, one, everyone)
+    [row] = rows.encode_rows([made], PLANNED, [view], trained)["one"]
+    assert rows.show_row(row, trained, PLANNED.roles).replace("<|endofturn|>", "/") == (
+        f"+ 6 + + 3 5 4/[planner><2>/]{chain}"
+    )
+    with pytest.raises(UserError, match=r"nobody reads the planner: .* config\.reads\.solver"):
+        rows.make_views(PLANNED, STUDENTS, GUIDED_READS)
 
 
 def test_a_digit_is_one_token_always_the_same(trained):

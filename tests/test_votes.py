@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill_jax import records
+from distill_jax.dialogues import sampler, votes
 from distill_jax.dialogues.votes import combine, majority, one_spelling, pass_at_k
 from distill_jax.records import Cost, Prediction, Sample, Turn
 from distill_jax.tasks import jsonl
@@ -50,6 +51,31 @@ def test_nothing_beats_the_winner(samples):
         return readable, len(mine), sum(mine) / len(mine), -first, samples[index][1], -index
 
     assert winner == max(range(len(samples)), key=rank)
+
+
+def chained(steps, answer):
+    """A sample that writes so many steps."""
+    text = "\n".join(["1 + 1 = 2"] * steps + [f"#### {answer}"])
+    turns = (Turn("planner", "<1>", 2, -0.1), Turn("solver", text, 9, -1.0))
+    return Prediction("p", "Q?", "7", text, turns, answer, answer == "7", {}, "finished")
+
+
+def test_the_length_filtered_vote_by_hand():
+    """Of 14 chains the plain vote says 9, 5 to 4; the lengths that agree most say 7, 4 to 3."""
+    lengths, answers = (3, 3, 3, 4, 5, 5, 6, 6, 7, 8, 8, 9, 10, 10), "77779998812993"
+    drawn = [chained(*row) for row in zip(lengths, answers, strict=True)]
+    assert combine(drawn).prediction == "9"
+    filtered = combine(drawn, rule=votes.rule_of("length", 2, 3))
+    assert filtered.prediction == "7" and len(filtered.samples) == 14
+    # One bucket for all lengths is the plain vote.
+    assert combine(drawn, rule=votes.rule_of("length", 99, 3)).prediction == "9"
+    assert votes.rule_of("majority", 2, 3) is votes.majority_sample
+
+
+def test_evaluations_by_majority_are_kept_as_before_there_was_another_rule():
+    settings_ = {"samples": 4, "vote": "majority", "vote_width": 2, "vote_buckets": 3}
+    assert sampler.to_keep(settings_) == {"samples": 4}
+    assert sampler.to_keep(settings_ | {"vote": "length"}) == settings_ | {"vote": "length"}
 
 
 def test_majority_refuses():

@@ -53,6 +53,7 @@ class StudentsAnswerer:
         UserError if more than `max_too_long_share` of the questions do not fit.
         """
         sampler, every = self.sampler, range(self.sampler.settings.samples)
+        rule = sampler.settings.rule
         context = sampler.rules.context
         prompts = check_prompts(
             problems, sampler.scheme, sampler.tokenizer, context, self.max_too_long_share
@@ -78,7 +79,7 @@ class StudentsAnswerer:
             yield beginning
             for known in singles:
                 if len(known) == len(every):
-                    yield combine([known[s] for s in every], self.grade)
+                    yield combine([known[s] for s in every], self.grade, rule)
             for event in events:
                 if isinstance(event, generate.Chunk):
                     yield event
@@ -91,7 +92,7 @@ class StudentsAnswerer:
                 known[sample] = self._prediction(problem, request, event.dialogue)
                 yield Sampled(sample, known[sample], event.dialogue.filled_in)
                 if len(known) == len(every):
-                    yield combine([known[s] for s in every], self.grade)
+                    yield combine([known[s] for s in every], self.grade, rule)
 
     def _prediction(self, problem: Problem, request: Request, dialogue: Dialogue) -> Prediction:
         graded = grade_dialogue(problem, dialogue, self.sampler, self.grade, request.script)
@@ -173,7 +174,8 @@ def grade_again(
         new = _graded(problem, old.turns, status, sampler, marking)
         return dataclasses.replace(new, answered_by=old.answered_by, cost=old.cost)
 
-    return combine([graded(each) for each in prediction.samples or (prediction,)], grade)
+    samples = [graded(each) for each in prediction.samples or (prediction,)]
+    return combine(samples, grade, sampler.settings.rule)
 
 
 def _graded(

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from distill_jax.dialogues import votes
 from distill_jax.model import sharding
 from distill_jax.model.network import NetworkConfig
 from distill_jax.sampling import first_tokens, pick, slots
@@ -49,6 +50,14 @@ class Settings:
     calculator: bool
     given: str
     given_steps: int
+    vote: str = votes.MAJORITY
+    vote_width: int = 2
+    vote_buckets: int = 3
+
+    @property
+    def rule(self) -> votes.Rule:
+        """Whose answer is that of several samples."""
+        return votes.rule_of(self.vote, self.vote_width, self.vote_buckets)
 
 
 def make_rules(
@@ -60,9 +69,10 @@ def make_rules(
 ) -> turn_rules.TurnRules:
     """The sampler's plan of a scheme: roles become indices, text becomes ids.
 
-    A lone role cannot pass the turn: it ends the text instead.
+    A role that no other one follows cannot pass the turn: it ends the text instead.
     """
     roles = scheme.roles
+    next_role = (*range(1, len(roles)), roles.index(scheme.ender))
     end_of_turn, end_of_text = messages.end_marks(scheme, tokenizer)
     return turn_rules.TurnRules(
         views=tuple(
@@ -75,8 +85,8 @@ def make_rules(
             tuple(i for i, view in enumerate(views) if role in view.writes)
             for role in range(len(roles))
         ),
-        next_role=(*range(1, len(roles)), roles.index(scheme.ender)),
-        may_pass=(len(roles) > 1,) * len(roles),
+        next_role=next_role,
+        may_pass=tuple(other != role for role, other in enumerate(next_role)),
         may_end=tuple(role == scheme.ender for role in roles),
         end_of_turn=end_of_turn,
         end_of_text=end_of_text,
@@ -190,13 +200,27 @@ def _cast(model: NetworkConfig, params: Any, dtype: str) -> Any:
     return jax.tree_util.tree_map_with_path(cast, params)
 
 
+def to_keep(sampling: Mapping[str, Any]) -> dict[str, Any]:
+    """config.sampling as an evaluation keeps it: without the keys of votes if the majority wins, as
+    if there were no other rule."""
+    votes_as_before = sampling["vote"] == votes.MAJORITY
+    return {k: v for k, v in sampling.items() if not (votes_as_before and k.startswith("vote"))}
+
+
 def mistakes(sampling: Any) -> list[str]:
     """What is wrong with config.sampling."""
     least = {"temperature": 0.0, "top_k": 0, "samples": 1, "seed": 0, "slots": 0, "given_steps": 0}
-    least |= {"max_turns": 1, "max_turn_tokens": 1, "max_tokens": 1}
+    least |= {
+        "vote_width": 1,
+        "vote_buckets": 1,
+        "max_turns": 1,
+        "max_turn_tokens": 1,
+        "max_tokens": 1,
+    }
     choices = {
         "dtype": ("float32", "bfloat16"),
         "attention": ("xla", "triton"),
+        "vote": (votes.MAJORITY, votes.LENGTH),
         "given": ("", "plan", "subquestions", "shuffled", "nothing", "history"),
     }
     whole = ("top_k", "max_turns", "max_turn_tokens", "max_tokens")  # int32 on the device

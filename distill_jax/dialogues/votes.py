@@ -1,13 +1,19 @@
-"""Several samples per problem: the majority's answer, and the chance that some sample is right."""
+"""Several samples per problem: whose answer is the vote's, and the chance that some sample is
+right."""
 
 import collections
 import dataclasses
+import functools
 import math
 import re
 from collections.abc import Callable, Sequence
 
 from distill_jax.records import Cost, Grade, Prediction, Sample
 from distill_jax.text.formats import MARKER
+from distill_jax.text.transcript import written_steps
+
+MAJORITY, LENGTH = "majority", "length"
+Rule = Callable[[Sequence[Sample]], int]  # the index of the sample whose answer wins
 
 _WHOLE = re.compile(r"-?[1-9][0-9]*|0")
 
@@ -47,6 +53,52 @@ def majority_sample(samples: Sequence[Sample]) -> int:
     )
 
 
+def length_filtered_sample(
+    samples: Sequence[Sample], length: Callable[[Sample], int], width: int, buckets: int
+) -> int:
+    """The index of the sample that `majority` chooses among the lengths whose answers agree most.
+
+    The length-filtered vote of "When More is Less" (https://arxiv.org/abs/2502.07266): samples go
+    into buckets of `width` lengths, `length(sample) // width`; the `buckets` buckets whose answers
+    have the lowest entropy are kept, and the shorter ones if they are equal. Samples that cannot be
+    read do not count, unless none can be read.
+
+    With width 2 and 2 buckets:
+
+        length    3  3   4   6  6   8  8
+        answer    7  7   7   9  8   9  9
+        bucket    1  1   2   3  3   4  4
+        entropy      0   0   ln 2      0     kept: 1 and 2, so 7 wins
+    """
+    read = [i for i, sample in enumerate(samples) if sample.prediction is not None]
+    groups: dict[int, list[int]] = collections.defaultdict(list)
+    for index in read or range(len(samples)):
+        groups[length(samples[index]) // width].append(index)
+    agreeing = sorted(
+        groups, key=lambda b: (entropy([samples[i].prediction for i in groups[b]]), b)
+    )
+    left = sorted(index for bucket in agreeing[:buckets] for index in groups[bucket])
+    return left[majority_sample([samples[index] for index in left])]
+
+
+def entropy(answers: Sequence[str | None]) -> float:
+    """Entropy of the shares of the different answers, in nats; from 0, for one answer."""
+    counts = sorted(collections.Counter(answers).values())  # sorted: equal counts, equal sums
+    return -math.fsum(n / len(answers) * math.log(n / len(answers)) for n in counts) + 0.0
+
+
+def rule_of(vote: str, width: int, buckets: int) -> Rule:
+    """That of config.sampling.vote, MAJORITY or LENGTH; a length is that of a chain in steps."""
+    if vote == MAJORITY:
+        return majority_sample
+    return functools.partial(
+        length_filtered_sample,
+        length=lambda sample: written_steps(sample.turns),
+        width=width,
+        buckets=buckets,
+    )
+
+
 def one_spelling(
     answers: Sequence[str | None], grade: Callable[[str, str], Grade]
 ) -> list[str | None]:
@@ -75,11 +127,13 @@ def _same(one: str, other: str, grade: Callable[[str, str], Grade]) -> bool:
 
 
 def combine(
-    predictions: Sequence[Prediction], grade: Callable[[str, str], Grade] | None = None
+    predictions: Sequence[Prediction],
+    grade: Callable[[str, str], Grade] | None = None,
+    rule: Rule = majority_sample,
 ) -> Prediction:
     """One voted Prediction from those of a problem's samples, in the order of the samples.
 
-    Its fields are those of the sample that `majority` chooses, its `samples` are all of them, and
+    Its fields are those of the sample that `rule` chooses, its `samples` are all of them, and
     its cost is the sum of theirs. With the task's `grade`, answers that it grades as equal are one
     answer, written as in the first sample that has it. A single prediction is returned unchanged.
     Raises ValueError if there is none, if they belong to several problems, and if one is a vote
@@ -98,7 +152,7 @@ def combine(
             for prediction, answer in zip(predictions, spelled, strict=True)
         ]
     samples = tuple(as_sample(index, prediction) for index, prediction in enumerate(predictions))
-    winner = majority_sample(samples)
+    winner = rule(samples)
     cost = sum((prediction.cost for prediction in predictions), Cost())
     return dataclasses.replace(predictions[winner], samples=samples, cost=cost)
 

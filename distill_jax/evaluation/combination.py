@@ -4,9 +4,7 @@ Each rule takes its members' predictions for a problem, and returns one Predicti
 includes everyone who was asked.
 """
 
-import collections
 import dataclasses
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from distill_jax.dialogues import votes
@@ -38,29 +36,13 @@ def length_vote(
 ) -> Prediction:
     """The answer with most ballots among the lengths whose answers agree most.
 
-    The length-filtered vote of "When More is Less" (https://arxiv.org/abs/2502.07266): ballots go
-    into buckets of `width` lengths, `length(ballot) // width`; the `buckets` buckets whose answers
-    have the lowest entropy are kept, and the shorter ones if they are equal. The majority of the
-    kept ballots wins. Ballots that cannot be read do not count, unless none can be read.
-
-    With width 2 and 2 buckets:
-
-        length    3  3   4   6  6   8  8
-        answer    7  7   7   9  8   9  9
-        bucket    1  1   2   3  3   4  4
-        entropy      0   0   ln 2      0     kept: 1 and 2, so 7 wins
+    `length` is that of a ballot; see `votes.length_filtered_sample` for the rule.
 
     Raises ValueError as `vote` does.
     """
     samples = ballots(members, grade)
-    read = [sample for sample in samples if sample.prediction is not None] or samples
-    groups: dict[int, list[Sample]] = collections.defaultdict(list)
-    for sample in read:
-        groups[length(sample) // width].append(sample)
-    agreeing = sorted(groups, key=lambda b: (entropy([s.prediction for s in groups[b]]), b))
-    kept = set(agreeing[:buckets])
-    left = [sample for sample in read if length(sample) // width in kept]
-    return _elected(members, samples, left[votes.majority_sample(left)])
+    winner = votes.length_filtered_sample(samples, length, width, buckets)
+    return _elected(members, samples, samples[winner])
 
 
 def switch(
@@ -116,12 +98,6 @@ def who(member: str, answered_by: str) -> str:
     ('small', 'cascade: teacher')
     """
     return member if answered_by in ALONE else f"{member}: {answered_by}"
-
-
-def entropy(answers: Sequence[str | None]) -> float:
-    """Entropy of the shares of the different answers, in nats; from 0, for one answer."""
-    counts = sorted(collections.Counter(answers).values())  # sorted: equal counts, equal sums
-    return -math.fsum(n / len(answers) * math.log(n / len(answers)) for n in counts) + 0.0
 
 
 def _elected(

@@ -8,10 +8,10 @@ from typing import Any
 
 from distill_jax.errors import UserError
 from distill_jax.evaluation import combination, deferral, summary
-from distill_jax.evaluation.error_classes import written_steps
 from distill_jax.evaluation.listing import as_text
 from distill_jax.evaluation.runs import Run, grader, read_runs
 from distill_jax.records import Prediction, Sample, refuse_duplicates, shorten, to_json
+from distill_jax.text.transcript import written_steps
 from distill_jax.workdir import local_path, read_json, write_json, write_text
 
 REMEDY = "combine evaluations of the same problems"

@@ -12,11 +12,12 @@ from distill_jax.evaluation import (
     deferral,
     figures,
     html_report,
-    length_fits,
+    lengths,
     letters,
     published,
     summary,
     tables,
+    written_text,
 )
 from distill_jax.evaluation import runs as finished_runs
 from distill_jax.evaluation.calibration import calibration
@@ -69,8 +70,10 @@ def write_comparison(
         comparison_tables.questions_table(runs, gold),
         letters.letters_table(runs),
         comparison_tables.calibration_table(runs),
+        written_text.written_text_table(runs),
         deferral.deferral_table(runs),
-        length_fits.lengths_table(runs),
+        lengths.step_sizes_table(runs),
+        lengths.lengths_table(runs),
         comparison_tables.parity_table(runs),
         comparison_tables.published_table(results) if results else None,
     ]
@@ -209,6 +212,16 @@ def _html(
         "runs": figures.accuracy_figure(
             [(html_report.visible(run.name), run.accuracy, _interval(run)) for run in runs]
         ),
+        "settings": figures.cost_figure(
+            [
+                (
+                    html_report.visible(run.name),
+                    run.generated_tokens() / len(run.predictions),
+                    run.accuracy,
+                )
+                for run in runs
+            ]
+        ),
         "steps": figures.groups_figure(
             "steps",
             "steps of the gold solution",
@@ -223,6 +236,9 @@ def _html(
                 for run in runs
                 if (measured := calibration(run.predictions)) is not None
             }
+        ),
+        "chain_lengths": figures.lengths_figure(
+            {html_report.visible(run.name): found for run in runs if (found := lengths.curves(run))}
         ),
         "deferral": figures.deferral_figure(
             {

@@ -223,6 +223,7 @@ def _sampling(run: Run) -> str:
     settings = run.report["sampling"]
     words = ["greedy" if not settings["temperature"] else f"T={settings['temperature']:g}"]
     words += [f"{settings['samples']} samples"] if settings["samples"] > 1 else []
+    words += [f"vote by {settings['vote']}"] if "vote" in settings else []
     words += ["calculator"] if settings["calculator"] else []
     words += [f"given: {settings['given']}"] if settings["given"] else []
     return ", ".join(words)

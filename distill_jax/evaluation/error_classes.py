@@ -22,9 +22,9 @@ yes or no, "wrong operation" means that the reasoning is wrong somewhere.
 import collections
 from collections.abc import Mapping, Sequence
 
-from distill_jax.records import Annotation, Prediction, Turn
+from distill_jax.records import Annotation, Prediction
 from distill_jax.text.false_equations import false_equations
-from distill_jax.text.transcript import before_answer
+from distill_jax.text.transcript import lines, written_steps
 
 UNFINISHED = "unfinished"
 UNPARSABLE = "unparsable"
@@ -74,24 +74,10 @@ def count(
     return {name: classes[name] for name in CLASSES}
 
 
-def written_steps(turns: Sequence[Turn]) -> int:
-    """Subquestions, or if nobody asks, lines of the solver before the answer."""
-    texts = {"decomposer": [], "solver": []}
-    for turn in turns:
-        texts.setdefault(turn.role, []).append(turn.text)
-    if texts["decomposer"]:
-        return sum(bool(text.strip()) for text in texts["decomposer"])
-    return _lines(before_answer("\n".join(texts["solver"])))
-
-
 def _gold_steps(prediction: Prediction, gold: Annotation | None) -> int | None:
     if gold is None:
         steps = prediction.attributes.get("steps")
         return steps if isinstance(steps, int) else None
     if any(turn.role == "decomposer" for turn in prediction.turns):
         return len(gold.steps)
-    return sum(_lines(step.solution) for step in gold.steps)
-
-
-def _lines(text: str) -> int:
-    return sum(bool(line.strip()) for line in text.split("\n"))
+    return sum(lines(step.solution) for step in gold.steps)

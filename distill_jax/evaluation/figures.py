@@ -237,21 +237,96 @@ def deferral_figure(
     return _svg("deferral", label, draw, _WITH_LEGEND)
 
 
+def cost_figure(rows: Sequence[tuple[str, float, float]]) -> markupsafe.Markup | None:
+    """(run, tokens written per problem, accuracy), and a line along the `front`; None for fewer
+    than two runs."""
+    if len(rows) < 2:
+        return None
+
+    def draw(axes: Any) -> None:
+        along = [rows[index][1:] for index in front([row[1:] for row in rows])]
+        axes.plot(
+            [tokens for tokens, _ in along], [100 * accuracy for _, accuracy in along],
+            color=_INK, linewidth=1, linestyle=":",
+        )  # fmt: skip
+        for index, (_, tokens, accuracy) in enumerate(rows):
+            color = _SERIES[index % len(_SERIES)]
+            axes.plot(tokens, 100 * accuracy, _marker(index), color=color, clip_on=False)
+        axes.set_xlim(left=0)
+        axes.set_ylim(0, 100)
+        axes.set_xlabel("tokens written per problem")
+        axes.set_ylabel("accuracy in %")
+        _legend(axes, {name: None for name, _, _ in rows})
+
+    label = f"Accuracy by tokens written per problem: {', '.join(name for name, _, _ in rows)}"
+    return _svg("cost", label, draw, _WITH_LEGEND)
+
+
+def front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Which (cost, accuracy) no other one beats: all that cost as little are less accurate. The
+    cheapest first.
+
+    >>> front([(20, 0.5), (10, 0.4), (30, 0.5), (10, 0.3), (40, 0.9)])
+    [1, 0, 4]
+    """
+    found: list[int] = []
+    for index in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
+        if not found or points[index][1] > points[found[-1]][1]:
+            found.append(index)
+    return found
+
+
+def lengths_figure(
+    runs: Mapping[str, Mapping[int, Sequence[tuple[int, float]]]],
+) -> markupsafe.Markup | None:
+    """{run: {size: (steps written, accuracy), in order}}: a colour for each size, a marker for each
+    run; None if there is no run."""
+    if not runs:
+        return None
+    sizes = sorted({size for found in runs.values() for size in found})
+
+    def draw(axes: Any) -> None:
+        for index, found in enumerate(runs.values()):
+            marker = _MARKERS[index % len(_MARKERS)]
+            for size, points in found.items():
+                color = _SERIES[sizes.index(size) % len(_SERIES)]
+                steps, heights = zip(*points, strict=True)
+                at = [100 * height for height in heights]
+                axes.plot(steps, at, f"{marker}-", color=color, markersize=4, linewidth=1.4)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set_ylim(0, 100)
+        axes.set_xlabel("steps written")
+        axes.set_ylabel("accuracy in %")
+        keys = {f"size {size}": (_SERIES[i % len(_SERIES)], "") for i, size in enumerate(sizes)}
+        if len(runs) > 1:
+            keys |= {name: (_INK, _MARKERS[i % len(_MARKERS)]) for i, name in enumerate(runs)}
+        _legend_of(axes, keys)
+
+    label = f"Accuracy by steps written, for each size: {', '.join(runs)}"
+    return _svg("lengths", label, draw, _WITH_LEGEND)
+
+
 def _marker(index: int) -> str:
     return _MARKERS[index // len(_SERIES) % len(_MARKERS)]
 
 
 def _legend(axes: Any, runs: Mapping[str, Any]) -> None:
-    """Outside, to the right; names that begin with an underscore would be left out."""
+    shown = {
+        name: (_SERIES[index % len(_SERIES)], _marker(index)) for index, name in enumerate(runs)
+    }
+    _legend_of(axes, shown)
+
+
+def _legend_of(axes: Any, keys: Mapping[str, tuple[str, str]]) -> None:
+    """{name: (colour, marker, or "" for a line)}, outside, to the right; names that begin with an
+    underscore would be left out."""
     import matplotlib.lines
 
     handles = [
-        matplotlib.lines.Line2D(
-            [], [], color=_SERIES[index % len(_SERIES)], marker=_marker(index), linestyle=""
-        )
-        for index in range(len(runs))
+        matplotlib.lines.Line2D([], [], color=color, marker=marker, linestyle="" if marker else "-")
+        for color, marker in keys.values()
     ]
-    names = [f" {name}" if name.startswith("_") else name for name in runs]
+    names = [f" {name}" if name.startswith("_") else name for name in keys]
     axes.legend(handles, names, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 
 

@@ -17,14 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from distill_jax.evaluation import tables
-from distill_jax.evaluation.error_classes import written_steps
-from distill_jax.evaluation.runs import Run
-from distill_jax.evaluation.statistics import wilson_interval
-from distill_jax.evaluation.tables import Table
 from distill_jax.records import Prediction
-
-FEWEST = 10  # a length needs so many dialogues to be in the table
+from distill_jax.text.transcript import written_steps
 
 
 class Cell(NamedTuple):
@@ -46,15 +40,17 @@ class Fit(NamedTuple):
     left_out: int  # in which nothing is right, whose logarithm does not exist
 
 
-def cells(predictions: Sequence[Prediction], attribute: str = "steps") -> list[Cell]:
+def cells(predictions: Sequence[Prediction]) -> list[Cell]:
     """All dialogues, those of all samples, by size and by the steps that were written.
 
-    The size of a problem is the whole number attributes[attribute]: problems without it, and
-    dialogues without any step, are left out.
+    The size of a problem is the whole number attributes["size"], or if it has none, that of its
+    gold steps, attributes["steps"]: problems without either, and dialogues without any step, are
+    left out.
     """
     found: dict[tuple[int, int], list[bool]] = collections.defaultdict(list)
     for prediction in predictions:
-        size = prediction.attributes.get(attribute)
+        attributes = prediction.attributes
+        size = attributes.get("size", attributes.get("steps"))
         if not isinstance(size, int):
             continue
         for dialogue in prediction.samples or (prediction,):
@@ -124,48 +120,3 @@ def fit(found: Sequence[Cell]) -> Fit | None:
     bounds = ([-10.0, -12.0, -12.0], [0.0, 12.0, 12.0])
     found_fits = [least_squares(residuals, start, bounds=bounds) for start in starts]
     return Fit(*model(min(found_fits, key=lambda f: f.cost).x), len(used), len(found) - len(used))
-
-
-def lengths_table(runs: Sequence[Run]) -> Table | None:
-    """One row per size and run: the best length, and that of the fit; None if no size has two
-    lengths with FEWEST dialogues each."""
-    rows = []
-    for run in runs:
-        enough = [cell for cell in cells(run.predictions) if cell.n >= FEWEST]
-        fitted, best = fit(enough), best_steps(enough)
-        for size, cell in best.items():
-            same = [other for other in enough if other.size == size]
-            if len(same) < 2:
-                continue
-            n = sum(other.n for other in same)
-            optimum = fitted and optimal_steps(size, fitted.capability, fitted.noise)
-            rows.append(
-                (
-                    str(size),
-                    run.name,
-                    n,
-                    sum(other.n * other.steps for other in same) / n,
-                    cell.steps,
-                    (cell.correct / cell.n, *wilson_interval(cell.correct, cell.n)),
-                    optimum,
-                )
-            )
-    rows.sort(key=lambda row: int(row[0]))
-    columns = (
-        tables.text("steps of the gold solution"),
-        tables.text("run"),
-        tables.count("dialogues"),
-        tables.decimal("steps written"),
-        tables.count("best"),
-        tables.share_with_interval("accuracy there"),
-        tables.decimal("best by the fit"),
-    )
-    note = (
-        f"Of lengths that {FEWEST} dialogues or more have. Steps written: the mean. Best: the "
-        "length at which most answers are right, which is not what a student should be made to "
-        "write unless lengths were given to it: students also write another number of steps "
-        "because they are on the wrong way. Best by the fit: the optimum of capability and noise "
-        "as fitted to all sizes of a run together; empty if there are too few lengths for a fit."
-    )
-    title = "Accuracy by steps written"
-    return Table("chain_lengths", title, columns, rows, note) if rows else None

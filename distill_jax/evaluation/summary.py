@@ -139,7 +139,8 @@ def closing_lines(result: Mapping[str, Any]) -> list[str]:
     line = f"accuracy {result['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) on {what}"
     if "samples" in result:
         shares = ", ".join(f"pass@{k} {share:.1%}" for k, share in result["pass_at_k"].items())
-        rule = result["combination"]["rule"] if "combination" in result else "majority"
+        rule = result["sampling"].get("vote", "majority")
+        rule = result["combination"]["rule"] if "combination" in result else rule
         line += f", {rule} of {result['samples']} dialogues each; {shares}"
     lines = [line, *trained_on_lines(result), *origin_lines(result), cost_line(result)]
     if "values_filled_in" in result:

@@ -69,12 +69,14 @@ def example(
     before, after = list(headers.before), list(headers.after)
     openings = dict(zip(scheme.roles, map(list, headers.openings), strict=False))
     of_role = {scheme.roles[index]: view for view in views for index in view.writes}
-    # A lone role only ends the text (in chatml its message); in a dialogue one role may end it.
+    # A lone role only ends the text (in chatml its message). In a dialogue only one role may end the
+    # text, and if no other one follows it, it does nothing else.
     if scheme.alone:
         mark = "end_of_text" if scheme.text_format.messages else "end_of_turn"
         never = {scheme.ender: f"[{mark}]"}
     else:
-        never = {role: "None" if role == scheme.ender else "[end_of_text]" for role in scheme.roles}
+        never = dict.fromkeys(scheme.roles, "[end_of_text]")
+        never[scheme.ender] = "None" if len(_again(scheme)) > 1 else "[end_of_turn]"
     sees = {role: ["question", *sorted(of_role[role].sees)] for role in scheme.roles}
     return _CODE.format(
         students={role: places[of_role[role].student] for role in scheme.roles},
@@ -98,6 +100,11 @@ def _order(scheme: Scheme, max_turns: int) -> str:
     """Python for the roles of all turns."""
     if scheme.alone:
         return repr(list(scheme.roles))
-    once, again = list(scheme.speak_once), list(scheme.roles[len(scheme.speak_once) :])
+    once, again = list(scheme.speak_once), _again(scheme)
     rounds = f"{again} * {-(-max_turns // len(again))}"
     return f"({once} + {rounds})[:{max_turns}]" if once else f"({rounds})[:{max_turns}]"
+
+
+def _again(scheme: Scheme) -> list[str]:
+    """The roles that take turns until the end."""
+    return [role for role in scheme.roles if role not in scheme.speak_once]

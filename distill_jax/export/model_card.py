@@ -9,6 +9,7 @@ from typing import Any
 
 from distill_jax import records
 from distill_jax.annotations import hub
+from distill_jax.dialogues.votes import LENGTH
 from distill_jax.evaluation.summary import origin_lines
 from distill_jax.export import chat_template
 from distill_jax.records import Annotation
@@ -247,7 +248,8 @@ def _result(scheme: Scheme, report: Mapping[str, Any] | None) -> str:
     others = ", ".join(
         f"{name} {score['accuracy']:.1%}" for name, score in report["scores"].items()
     )
-    how = "majority of {samples} dialogues each, " if "samples" in report else ""
+    rule = "length-filtered vote" if report["sampling"].get("vote") == LENGTH else "majority"
+    how = f"{rule} of {{samples}} dialogues each, " if "samples" in report else ""
     calculator = ", calculator on" if report["sampling"]["calculator"] else ""
     return (
         f"## Result\n\nAccuracy {whose}: **{report['accuracy']:.1%}** "

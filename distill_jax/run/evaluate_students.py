@@ -17,7 +17,7 @@ from distill_jax.devices import size
 from distill_jax.dialogues import predict
 from distill_jax.dialogues.answerer import Answerer, Sampled
 from distill_jax.dialogues.predict import grade_again
-from distill_jax.dialogues.sampler import Sampler
+from distill_jax.dialogues.sampler import Sampler, to_keep
 from distill_jax.errors import Interrupted
 from distill_jax.evaluation import html_report, runs, summary
 from distill_jax.evaluation.partial import PartialPredictions
@@ -156,7 +156,7 @@ def evaluation_name(run: Run, steps: dict[str, int], together: Sequence[Member])
     if len(together) == 1:  # as before there were ensembles
         evaluation = {k: v for k, v in evaluation.items() if not k.startswith("ensemble")}
     keys: dict[str, Any] = {
-        "sampling": run.config.sampling.to_dict(),
+        "sampling": to_keep(run.config.sampling.to_dict()),
         "evaluation": evaluation,
         "steps": steps,
     }

@@ -11,6 +11,7 @@ from typing import Any
 import distill_jax
 from distill_jax import records
 from distill_jax.dialogues import given
+from distill_jax.dialogues.sampler import to_keep
 from distill_jax.evaluation import guessers, summary
 from distill_jax.run.evaluation_problems import Asked, asks_training_problems
 from distill_jax.run.run import Run
@@ -50,7 +51,7 @@ def result_of(
         identity=run.identity(),
         seed=config.seed,
         seconds=sampling.seconds,
-        sampling=config.sampling.to_dict() | {"slots": sampling.slots},
+        sampling=to_keep(config.sampling.to_dict()) | {"slots": sampling.slots},
         checkpoint_rule=config.evaluation.checkpoint,
         training_problems=asks_training_problems(run),
         origins=asked.origins.to_json(),

@@ -27,7 +27,7 @@ def make_conversation(settings: TeacherSettings, task: str, scheme: Scheme) -> C
     """
     check_reasoning(settings.reasoning, scheme)
     prompt = load_prompt(settings.prompt, task.rpartition(".")[2])
-    if prompt.format == "chain" and "decomposer" in scheme.roles:
+    if prompt.format == "chain" and scheme.asks:
         raise UserError(
             f"config.teacher.prompt={settings.prompt!r} asks for no subquestions, which scheme "
             f"{scheme.name!r} needs: use --config.teacher.prompt=socratic, or --config.scheme=chain"
@@ -37,7 +37,7 @@ def make_conversation(settings: TeacherSettings, task: str, scheme: Scheme) -> C
 
 def check_reasoning(reasoning: str, scheme: Scheme) -> None:
     """Raise UserError if thoughts become the steps and the scheme needs subquestions."""
-    if reasoning == "steps" and "decomposer" in scheme.roles:
+    if reasoning == "steps" and scheme.asks:
         raise UserError(
             "config.teacher.reasoning='steps' makes chains without subquestions, which scheme "
             f"{scheme.name!r} needs: use --config.scheme=chain, or --config.teacher.reasoning=drop"

@@ -1,10 +1,12 @@
-"""Plans: a planner's text before the first subquestion, computed from the steps of a solution.
+"""Plans: a planner's text at the beginning, computed from the steps of a solution.
 
 As in 2211.12835 (https://github.com/eth-nlped/socratic-generation): the equations that will be
-needed, or only their operators. For the solutions `48/2 = <<48/2=24>>24` and `48 + 24 = 72`:
+needed, or only their operators. And as in 2502.07266: how many operators each step does. For the
+solutions `48/2 = <<48/2=24>>24` and `48 + 24 = 72`:
 
     equations  "48/2 | 48 + 24"
     operators  "/ +"
+    step_size  "<1>"
 """
 
 import re
@@ -32,6 +34,19 @@ def operators(steps: Sequence[Step]) -> str:
     )
 
 
+def step_size(steps: Sequence[Step]) -> str:
+    """How many operators the first step has, `<2>`; "" if it has none.
+
+    This is how many every step has, but for the last one, which may have fewer.
+
+    >>> step_size([Step(None, "+ + 3 5 4=2"), Step(None, "+ 6 2=8")])
+    '<2>'
+    """
+    first = steps[0].solution if steps else ""
+    count = _signs_in_front(first.partition("=")[0]) or len(operators(steps[:1]).split())
+    return f"<{count}>" if count else ""
+
+
 def expressions(solution: str) -> list[str]:
     """The expressions that a solution computes, from its calculator marks, or without marks from
     its text.
@@ -44,6 +59,15 @@ def expressions(solution: str) -> list[str]:
     ['50 * 20 / 100', '50 - 10']
     """
     return _computed(marks(solution)) or _computed(plain_equations(solution))
+
+
+def _signs_in_front(expression: str) -> int:
+    """The operators of an expression in prefix notation, `+ + 3 5 4`; 0 if it is in none."""
+    words = expression.split()
+    signs = [word for word in words if word in ("+", "-", "*", "/")]
+    numbers = [word for word in words if word.isdecimal()]
+    is_prefix = words[:1] == signs[:1] and len(numbers) == len(signs) + 1
+    return len(signs) if is_prefix and len(signs) + len(numbers) == len(words) else 0
 
 
 def _computed(found: Sequence[Equation]) -> list[str]:

@@ -7,8 +7,9 @@ A transcript is a list of turns (writer, text) after the question. For a problem
     socratic     decomposer "How many in May?"   solver "48/2 = 24"
                  decomposer "How many in all?"   solver "48+24 = 72\\n#### 72"
 
-With guidance a planner writes once, first: in socratic_equations "48/2 | 48+24", in
-socratic_operators "/ +". The turns after it are those of socratic.
+In some schemes a planner writes once, first: in socratic_equations "48/2 | 48+24", in
+socratic_operators "/ +", and then the turns are those of socratic; in planned_chain "<1>", the
+number of operators that a step has, and then the turn is that of chain.
 
 This is how a scheme writes in our own format; text/formats.py has others.
 """
@@ -17,7 +18,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from distill_jax.errors import UserError
-from distill_jax.records import Annotation, Step
+from distill_jax.records import ABSTENTION, Annotation, Step, Turn
 from distill_jax.settings import ranges
 from distill_jax.text import plan
 from distill_jax.text.formats import FINE_TUNE_COT, FORMATS, TURNS, TextFormat
@@ -48,6 +49,11 @@ class Scheme:
         return len(self.roles) == 1
 
     @property
+    def asks(self) -> bool:
+        """Whether every step is a turn, because a decomposer asks for it."""
+        return "decomposer" in self.roles
+
+    @property
     def speak_once(self) -> tuple[str, ...]:
         """The roles that only open the dialogue."""
         return self.roles[: self.roles.index(self.ender)]
@@ -62,12 +68,15 @@ SCHEMES = {
         Scheme("socratic", ("decomposer", "solver"), "decomposer"),
         Scheme("socratic_equations", _GUIDED, "decomposer", plan.equations),
         Scheme("socratic_operators", _GUIDED, "decomposer", plan.operators),
+        Scheme("planned_chain", ("planner", "solver"), "solver", plan.step_size),
     )
 }
 
 
 def render(annotation: Annotation, scheme: Scheme) -> Turns:
     """The turns that teach `annotation` under `scheme`; `parse` is the inverse.
+
+    Of an annotation that teaches to abstain only the answer is written.
 
     Raises UserError if the annotation cannot be written so: no steps, an answer of more than
     one line, or (socratic) a step without a subquestion. A plan may be empty: see `check_plans`.
@@ -79,12 +88,13 @@ def render(annotation: Annotation, scheme: Scheme) -> Turns:
     if not scheme.needs_steps:
         return [("solver", f"{form.before_lone_answer}{answer}{form.after_answer}")]
     ending = f"{form.before_answer}{answer}{form.after_answer}"
-    if not annotation.steps:
+    abstains = annotation.source["kind"] == ABSTENTION and scheme.alone
+    if not annotation.steps and not abstains:
         raise UserError(f"{annotation.id}: no steps: scheme {scheme.name!r} needs some")
-    if scheme.alone:
-        reasoning = form.trimmed("\n".join(step.solution for step in annotation.steps))
-        return [("solver", f"{form.before_reasoning}{reasoning}{ending}")]
     turns: Turns = [("planner", scheme.plan(annotation.steps))] if scheme.plan else []
+    if not scheme.asks:
+        reasoning = form.trimmed("\n".join(step.solution for step in annotation.steps))
+        return [*turns, ("solver", f"{form.before_reasoning}{reasoning}{ending}")]
     for step in annotation.steps:
         if step.subquestion is None:
             raise UserError(
@@ -114,7 +124,7 @@ def parse(turns: Turns, scheme: Scheme) -> tuple[tuple[Step, ...], str | None]:
         texts[-1], answer = texts[-1].rsplit(form.before_answer, 1)
         answer = answer.removesuffix(form.after_answer)
         texts[-1] = texts[-1].removeprefix(form.before_reasoning)
-    if scheme.alone:
+    if not scheme.asks:
         return tuple(Step(None, text) for text in texts), answer
     questions = [text for writer, text in turns if writer == "decomposer"]
     return tuple(map(Step, questions, texts)), answer
@@ -132,6 +142,21 @@ def before_answer(text: str) -> str:
     return max((text.rpartition(form.before_answer)[0] for form in FORMATS.values()), key=len)
 
 
+def written_steps(turns: Sequence[Turn]) -> int:
+    """Subquestions, or if nobody asks, lines of the solver before the answer."""
+    texts: dict[str, list[str]] = {"decomposer": [], "solver": []}
+    for turn in turns:
+        texts.setdefault(turn.role, []).append(turn.text)
+    if texts["decomposer"]:
+        return sum(bool(text.strip()) for text in texts["decomposer"])
+    return lines(before_answer("\n".join(texts["solver"])))
+
+
+def lines(text: str) -> int:
+    """The lines that are not empty."""
+    return sum(bool(line.strip()) for line in text.split("\n"))
+
+
 def check_plans(annotations: Sequence[Annotation], scheme: Scheme) -> int:
     """How many annotations have an empty plan, because no step has an equation.
 
@@ -144,7 +169,8 @@ def check_plans(annotations: Sequence[Annotation], scheme: Scheme) -> int:
         raise UserError(
             f"config.scheme={scheme.name!r}: no solution of {empty} annotations holds an equation "
             "such as 48/2 = 24 or <<48/2=24>>, so there is nothing to plan: use "
-            "--config.scheme=socratic, or annotations with equations"
+            f"--config.scheme={'socratic' if scheme.asks else 'chain'}, or annotations with "
+            "equations"
         )
     return empty
 

@@ -1,0 +1,59 @@
+"""Should a small student learn only what is easy for its teacher?
+
+The data of "When in Doubt, Summon the Titans" (https://arxiv.org/abs/2110.10305). The demo's solver
+learns chains for hard problems, and answers the first 4,000 training problems eight times each. A
+smaller student then learns the chains of all of these, or only those of the easy ones (right, with
+a margin of 0.5 or more between the two most frequent answers), or these and to answer `?` to the
+others. All students read the same number of tokens, so fewer problems are met more often: the
+report's table "Training data" has the epochs. What the student is unsure of goes to the teacher:
+
+    python -m distill_jax.combine --rule switch runs/titans/easy-seed0/2 runs/titans/all-seed0/0 \\
+        --threshold 0.5 --output combined/easy
+
+Budget: about 35 minutes on two cores, as estimated from the speed of the demo's student.
+
+Usage: python -m distill_jax.sweep --config configs/sweeps/titans.py --workdir runs/titans
+"""
+
+from distill_jax.sweep.definition import Ask, Run, Sweep
+
+PROBLEMS = 4_000
+SMALL = {
+    "tokenizer.name": "{0}/tokenizer",
+    "model.solver.layers": 2,
+    "model.solver.width": 64,
+    "data.train_problems": PROBLEMS,
+    "train.token_budget": 1_500_000,
+}
+EASY = {"data.easy": ("{1}/predictions.jsonl",), "data.easy_margin": 0.5}
+
+
+def get_sweep():
+    """Three arms, three seeds."""
+    teacher = Run({})
+    asked = Ask(
+        {
+            "evaluation.split": "train",
+            "evaluation.problems": PROBLEMS,
+            "sampling.samples": 8,
+            "sampling.temperature": 0.7,
+        }
+    )
+    return Sweep(
+        config="configs/demo.py",
+        arms={
+            "all": (teacher, asked, Run(SMALL)),
+            "easy": (teacher, asked, Run(SMALL | EASY)),
+            "abstain": (teacher, asked, Run(SMALL | EASY | {"data.hard": "abstain"})),
+        },
+        seeds=(0, 1, 2),
+        overrides={
+            "scheme": "chain",
+            "task_options.difficulty": "hard",
+            "data.dev_problems": 0,
+            "data.packing": True,
+            "train.batch_size": 8,
+            "train.eval_every": 0,
+            "evaluation.problems": 1_000,
+        },
+    )

@@ -1,0 +1,131 @@
+"""Tables of chain lengths, and the choice of the best step size, from predictions by hand."""
+
+import csv
+import io
+import json
+
+import pytest
+from run_directories import write_run
+
+from distill_jax.errors import UserError
+from distill_jax.evaluation import comparison, lengths, tables
+from distill_jax.evaluation.lengths import Given
+from distill_jax.evaluation.runs import read_runs
+from distill_jax.records import Prediction, Turn
+from distill_jax.tasks import step_size
+
+# Right answers of 12, by size and step size; with size 8 and step size 2 three write single steps.
+RIGHT = {(4, 1): 9, (4, 2): 11, (4, 4): 11, (8, 1): 6, (8, 2): 8, (8, 4): 2}
+
+
+def answered(problem, correct, lines=None):
+    text = "\n".join(lines or [step.solution for step in problem.gold.steps])
+    answer = problem.answer if correct else "none"
+    turns = (
+        Turn("planner", f"<{problem.attributes['step_size']}>", 4, -0.1),
+        Turn("solver", f"{text}\n#### {answer}", 40, -2.0),
+    )
+    return Prediction(
+        problem.id, problem.question, problem.answer, text, turns, answer, correct,
+        {"normalised": correct}, "finished", problem.attributes,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def predictions():
+    options = {"operators": (4, 8, 4), "step_sizes": (1, 2, 4), "held_out_problems": 72}
+    seen = dict.fromkeys(RIGHT, 0)
+    made = []
+    for problem in step_size.load("dev", **options):
+        key = problem.attributes["size"], problem.attributes["step_size"]
+        seen[key] += 1
+        other = key == (8, 2) and seen[key] > 9
+        lines = step_size.chain(step_size.read_tree(problem.question), 1) if other else None
+        made.append(answered(problem, seen[key] <= RIGHT[key], lines))
+    assert set(seen.values()) == {12}
+    return made
+
+
+def test_counts_by_hand(predictions):
+    found = lengths.by_step_size(predictions)
+    assert {(each.size, each.step_size): each.correct for each in found} == RIGHT
+    assert [each.followed for each in found if each[:2] != (8, 2)] == [12] * 5
+    assert found[4] == Given(8, 2, 12, 8, 9)
+
+
+def test_the_best_step_size_is_the_largest_of_equals(predictions):
+    best = lengths.best_step_sizes(lengths.by_step_size(predictions))
+    assert {size: each.step_size for size, each in best.items()} == {4: 4, 8: 2}
+    # Shares are compared, not numbers.
+    found = [Given(4, 1, 100, 50, 0), Given(4, 2, 10, 6, 0)]
+    assert lengths.best_step_sizes(found)[4].step_size == 2
+
+
+def given_plan(tmp_path, predictions, name="planned", given="plan", split="dev"):
+    task = "distill_jax.tasks.step_size"
+    return write_run(
+        tmp_path / name, predictions, split=split, sampling={"given": given}, task=task,
+        scheme="planned_chain", **{"task_options.held_out_problems": 72},
+    )  # fmt: skip
+
+
+def rows_of(table):
+    return list(csv.DictReader(io.StringIO(tables.to_csv(table))))
+
+
+def test_tables_of_a_report(tmp_path, predictions):
+    run = given_plan(tmp_path, predictions)
+    free = given_plan(tmp_path, predictions, "free", given="")
+    comparison.write_comparison([run, free], tmp_path / "report")
+    html = (tmp_path / "report" / "comparison.html").read_text()
+    assert "Accuracy by steps written, for each size: planned, free" in html
+    runs = read_runs([run, free])
+    small, large = rows_of(lengths.step_sizes_table(runs))
+    assert (small["run"], small["size"], small["best"]) == ("planned", "4", "4")
+    shares = [float(large[f"step size {k}"]) for k in (1, 2, 4)]
+    assert shares == pytest.approx([6 / 12, 8 / 12, 2 / 12])
+    assert float(large["written as given"]) == pytest.approx(33 / 36)
+    assert lengths.step_sizes_table(runs[1:]) is None
+    # By what was written: 8 lines, of 15 dialogues; 4 lines of nine, fewer than ten.
+    written = rows_of(lengths.lengths_table(runs[:1]))
+    assert [(row["size"], row["best"]) for row in written] == [("4", "1"), ("8", "8")]
+    assert float(written[1]["accuracy there"]) == pytest.approx(6 / 15)
+    assert lengths.curves(runs[0])[8] == [(2, 2 / 12), (8, 6 / 15)]
+
+
+def test_the_command_writes_what_the_task_reads(tmp_path, predictions, capsys):
+    given_plan(tmp_path, predictions)
+    [evaluation] = (tmp_path / "planned" / "evaluations").glob("headline*")
+    link = tmp_path / "sweep" / "arm-seed0" / "1"  # as the steps of a sweep lie
+    link.parent.mkdir(parents=True)
+    link.symlink_to(evaluation)
+    lengths.main(["--evaluations", str(link), "--output", str(tmp_path / "best")])
+    assert "best step size for each size: 4: 4, 8: 2 (" in capsys.readouterr().out
+    path = tmp_path / "best" / "best_steps.json"
+    assert json.loads(path.read_text())["accuracy"] == {"4": 11 / 12, "8": 8 / 12}
+    problems = step_size.load("train", operators=(4, 8, 4), best_steps=str(path), train_problems=20)
+    assert {(p.attributes["size"], p.attributes["step_size"]) for p in problems} == {(4, 4), (8, 2)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"given": ""}, "is of the dev problems with config.sampling.given='': evaluate with --co"),
+        ({"split": "test"}, "is of the test problems with config.sampling.given='plan': evaluate"),
+    ],
+)
+def test_step_sizes_are_chosen_where_they_were_given_and_not_on_test(
+    tmp_path, predictions, changes, message
+):
+    run = given_plan(tmp_path, predictions, **changes)
+    with pytest.raises(UserError, match=message):
+        lengths.main(["--evaluations", run, "--output", str(tmp_path / "best")])
+    assert not (tmp_path / "best").exists()
+
+
+def test_too_few_problems_choose_nothing(tmp_path, predictions):
+    few = [p for p in predictions if p.attributes["size"] == 4]
+    few += [p for p in predictions if p.attributes["size"] == 8][:6]
+    run = given_plan(tmp_path, few)
+    with pytest.raises(UserError, match="no step size has 10 dialogues for size 8: raise"):
+        lengths.main(["--evaluations", run, "--output", str(tmp_path / "best")])
