@@ -161,13 +161,6 @@ def get_config() -> ConfigDict:
             # such as 2*2*3 = 8*4: reject, or count (train on them and say how many there are).
             # A false calculator mark <<48/2=25>> is always a reason to reject.
             "false_equations": "reject",
-            # A teacher's predictions.jsonl of the training problems: learn only the problems that
-            # are easy for it (docs/self_training.md). () = all.
-            "easy": (),
-            # Easy is what the teacher answers rightly, if the share of its samples with this answer
-            # is larger than that of any other answer by so much.
-            "easy_margin": 0.0,
-            "hard": "drop",  # what is not easy: drop, or abstain (learn `?` as the answer)
             # Remove the words of a role from its turns while students train, from the left, until
             # none are left; its end marks stay (training/removal.py).
             "removal": ConfigDict(

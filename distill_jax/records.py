@@ -10,9 +10,6 @@ from typing import Any
 
 from distill_jax.errors import UserError
 
-# The kind of an annotation that teaches to give no answer: it has no steps (annotations/easy.py).
-ABSTENTION = "abstention"
-
 _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -32,7 +29,7 @@ class Annotation:
     question: str
     answer: str
     steps: tuple[Step, ...]
-    # {"kind": "gold" | "teacher" | "imported" | "student" | "segments" | ABSTENTION, ...}
+    # {"kind": "gold" | "teacher" | "imported" | "student" | "segments", ...}
     source: dict[str, Any]
 
     @property

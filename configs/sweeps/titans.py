@@ -25,7 +25,7 @@ SMALL = {
     "data.train_problems": PROBLEMS,
     "train.token_budget": 1_500_000,
 }
-EASY = {"data.easy": ("{1}/predictions.jsonl",), "data.easy_margin": 0.5}
+EASY = {"easy.files": ("{1}/predictions.jsonl",), "easy.margin": 0.5}
 
 
 def get_sweep():
@@ -44,7 +44,7 @@ def get_sweep():
         arms={
             "all": (teacher, asked, Run(SMALL)),
             "easy": (teacher, asked, Run(SMALL | EASY)),
-            "abstain": (teacher, asked, Run(SMALL | EASY | {"data.hard": "abstain"})),
+            "abstain": (teacher, asked, Run(SMALL | EASY | {"easy.hard": "abstain"})),
         },
         seeds=(0, 1, 2),
         overrides={

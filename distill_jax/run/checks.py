@@ -7,7 +7,7 @@ place that calls all of them.
 import re
 from typing import Any
 
-from distill_jax.annotations import duplicates, easy, harvest, mixture, subsets, verify
+from distill_jax.annotations import duplicates, harvest, mixture, subsets, verify
 from distill_jax.dialogues import sampler
 from distill_jax.errors import UserError
 from distill_jax.model import lora
@@ -83,7 +83,6 @@ def mistakes(config: Any) -> list[str]:
     roles = transcript.SCHEMES[config.scheme].roles if not found else ()
     found = found or [
         *_one_source(config),
-        *easy.mistakes(config.data, config.scheme),
         *removal.mistakes(config.data.removal, roles),
         *_students(config),
         *_without_dev(config),
@@ -110,7 +109,6 @@ def _paths(config: Any) -> list[str]:
         ("teacher.prompt", config.teacher.prompt),
         ("teacher.cache_dir", config.teacher.cache_dir),
         *(("data.annotations", name) for name in config.data.annotations),
-        *(("data.easy", name) for name in config.data.easy),
     ]
     models = [("tokenizer.name", config.tokenizer.name)]
     models += [(f"model.{name}.init_from", each.init_from) for name, each in config.model.items()]

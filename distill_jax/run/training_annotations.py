@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 
 from distill_jax import distributed, records
-from distill_jax.annotations import easy, harvest, mixture
+from distill_jax.annotations import harvest, mixture
 from distill_jax.annotations.duplicates import drop_duplicates
 from distill_jax.annotations.harvest import Harvest
 from distill_jax.annotations.import_formats import PREDICTIONS
@@ -43,7 +43,6 @@ from distill_jax.run.annotation_sources import (
 from distill_jax.run.run import Run
 from distill_jax.teacher.settings import NOTHING, Spending
 from distill_jax.text import tokenizer as text_tokenizer
-from distill_jax.text.formats import MARKER
 from distill_jax.tracking import progress
 from distill_jax.tracking.terminal import Terminal
 from distill_jax.workdir import Workdir, some_of, write_json, write_parts
@@ -148,10 +147,6 @@ def annotate(run: Run, terminal: Terminal, spending: Spending) -> RunData:
     train = first_problems(share_of_questions(train, data.train_share), data.train_problems)
     train = _mixed(run, train)
     usage += f"; {len(train)} to train on{_of_files(run, train)}"
-    if data.easy:
-        train, hard = _easy(run, train)
-        rejected += hard
-        usage += _of_easy(train, hard)
     return RunData(train, dev, rejected, overlaps, usage)
 
 
@@ -167,39 +162,6 @@ def _of_files(run: Run, annotations: list[records.Annotation]) -> str:
         return ""
     counts = collections.Counter(annotation.source["file"] for annotation in annotations)
     return f" ({', '.join(f'{counts[file]} of {file}' for file in mixed.files)})"
-
-
-def _easy(
-    run: Run, train: Sequence[records.Annotation]
-) -> tuple[list[records.Annotation], list[Rejected]]:
-    """What config.data.easy leaves of the annotations; UserError if the task would take the answer
-    of an abstention for one."""
-    data = run.config.data
-    if data.hard == easy.ABSTAIN:
-        read = run.task.grade(f"{MARKER} {easy.UNKNOWN}", train[0].answer).prediction
-        if read is not None:
-            raise UserError(
-                f"config.data.hard={data.hard!r}: {run.config.task} reads the answer "
-                f"{easy.UNKNOWN!r} as {read!r}: use --config.data.hard=drop"
-            )
-    return easy.divide(train, easy.read_answers(data.easy), data.easy_margin, data.hard)
-
-
-def _of_easy(train: Sequence[records.Annotation], hard: Sequence[Rejected]) -> str:
-    """What became of them by config.data.easy; UserError if nothing is left."""
-    if not train:
-        first = hard[0]
-        raise UserError(
-            f"config.data.easy: none of {len(hard)} annotations is of a problem that is easy for "
-            f"the teacher ({first.id}: {first.reason}): lower config.data.easy_margin, or evaluate "
-            "the teacher on the training problems"
-        )
-    abstained = sum(each.source["kind"] == records.ABSTENTION for each in train)
-    unasked = sum(each.reason == "not asked of the teacher" for each in hard)
-    return (
-        f": {len(train) - abstained} easy for the teacher, {len(hard) - unasked} hard and left "
-        f"out, {abstained} hard and learned as unknown, {unasked} not asked of the teacher"
-    )
 
 
 def _refuse_sampled(run: Run, rejected: Sequence[Rejected]) -> None:

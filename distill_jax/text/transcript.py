@@ -18,7 +18,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from distill_jax.errors import UserError
-from distill_jax.records import ABSTENTION, Annotation, Step, Turn
+from distill_jax.records import Annotation, Step, Turn
 from distill_jax.settings import ranges
 from distill_jax.text import plan
 from distill_jax.text.formats import FINE_TUNE_COT, FORMATS, TURNS, TextFormat
@@ -76,8 +76,6 @@ SCHEMES = {
 def render(annotation: Annotation, scheme: Scheme) -> Turns:
     """The turns that teach `annotation` under `scheme`; `parse` is the inverse.
 
-    Of an annotation that teaches to abstain only the answer is written.
-
     Raises UserError if the annotation cannot be written so: no steps, an answer of more than
     one line, or (socratic) a step without a subquestion. A plan may be empty: see `check_plans`.
     """
@@ -88,8 +86,7 @@ def render(annotation: Annotation, scheme: Scheme) -> Turns:
     if not scheme.needs_steps:
         return [("solver", f"{form.before_lone_answer}{answer}{form.after_answer}")]
     ending = f"{form.before_answer}{answer}{form.after_answer}"
-    abstains = annotation.source["kind"] == ABSTENTION and scheme.alone
-    if not annotation.steps and not abstains:
+    if not annotation.steps:
         raise UserError(f"{annotation.id}: no steps: scheme {scheme.name!r} needs some")
     turns: Turns = [("planner", scheme.plan(annotation.steps))] if scheme.plan else []
     if not scheme.asks:
