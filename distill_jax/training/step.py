@@ -58,7 +58,8 @@ class Objective(Protocol):
 
     A term's count is that of the whole batch, over all micro-batches and devices; its sum is added
     up over micro-batches, so the mean is taken once. Counts therefore depend only on the batch.
-    Both methods return float32 [] for each term, under the names of `weights`.
+    Both methods return float32 [] for each term, under the names of `weights`, and may return more:
+    means under other names are measured, and not minimised.
     """
 
     @property
@@ -131,8 +132,8 @@ def train_step(
     """One update of the mean loss (see `Objective`). `frozen` holds the parameters of students
     that the objective only reads, by name, and the base of an adapter.
 
-    The metrics are the loss, the norm of its gradient and, if there are several terms, the mean of
-    each without its weight, as `loss_NAME`.
+    The metrics are the loss, the norm of its gradient, if there are several terms the mean of each
+    without its weight, as `loss_NAME`, and what else the objective measures, as `NAME`.
 
     Micro-batch i of A has the rows i, i + A, i + 2 A, ..., so each device cuts its own rows.
     """
@@ -171,8 +172,10 @@ def train_step(
     updates, opt_state = trainer.optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     metrics = {"loss": value, "grad_norm": optax.tree.norm(grads)}
-    if len(means) > 1:
-        metrics |= {f"loss_{name}": mean for name, mean in means.items()}
+    terms = trainer.objective.weights
+    if len(terms) > 1:
+        metrics |= {f"loss_{name}": means[name] for name in terms}
+    metrics |= {name: mean for name, mean in means.items() if name not in terms}
     return state.replace(step=state.step + 1, params=params, opt_state=opt_state), metrics
 
 
