@@ -15,6 +15,8 @@ from distill_jax.run import (
     dev_measurement,
     disk,
     from_first,
+    preference_pairs,
+    references,
     restore_students,
     student_objective,
     student_source,
@@ -70,6 +72,7 @@ class Training:
             terminal = self._desk.terminal
             with terminal.watching():
                 own = training_annotations.write(run, prepared.data, prepared.tokenizer, terminal)
+                preference_pairs.write(own, prepared.pairs, terminal)
             self._desk = self._desk._replace(run=own)
             self._reporting.tracking.open()
             self._prepared = prepared
@@ -108,6 +111,12 @@ def _train(
         "weights_dtype": weights_dtype,
         "sha256": distributed.from_first(run.workdir.hashes),
     }
+    whole = _whole(setup, mesh, frozen)
+    if setup.pairs and int(state.step):
+        references.restore(run, student, setup.pairs)
+    elif setup.pairs:
+        terminal.say(f"student {student}: reading the pairs as it is now, for comparison")
+        references.settle(run, setup, whole(state.params), mesh)
     _write_facts(run, student, setup.facts | made_from)
     terminal.say(f"student {student}: compiling the training step")
     frozen |= student_objective.load(setup.frozen, mesh, terminal)
@@ -133,7 +142,6 @@ def _train(
             run.workdir.profile / student,
             terminal.say,
         )
-        whole = _whole(setup, mesh, frozen)
         measuring = _measuring(run, reporting, setup, mesh, prepared, first, whole)
         with (
             errors.signals_deferred(),

@@ -91,6 +91,12 @@ def make_views(
     return [View(student, sees, tuple(roles)) for (student, sees), roles in writes.items()]
 
 
+def seeing_more(views: Sequence[View], roles: Sequence[str]) -> list[View]:
+    """Views in which the turns of `roles` are seen as well; row by row they have the same turns to
+    learn."""
+    return [dataclasses.replace(view, sees=view.sees | frozenset(roles)) for view in views]
+
+
 def mistakes(reads: Mapping[str, Sequence[str]]) -> list[str]:
     """What is wrong with config.reads: a role that no scheme has."""
     known = sorted({role for scheme in SCHEMES.values() for role in scheme.roles})
@@ -155,13 +161,21 @@ def encode_transcripts(
 ) -> dict[str, Rows]:
     """The rows of every student, as `encode_rows` makes them, of dialogues whose turns are given.
 
-    One that is not finished, such as `a : A` where a limit stopped the solver, ends without a mark:
+    The empty turn with which the sampler ends a dialogue may be there or not. One that is not
+    finished, such as `a : A` where a limit stopped the solver, ends without a mark:
 
         solver      Q R / a / A
         its loss              ^
     """
+    end = scheme.ender, ""
+    without_end = [
+        each._replace(turns=each.turns[:-1])
+        if each.finished and each.turns[-1:] == [end] and each.turns[1:]
+        else each
+        for each in transcripts
+    ]
     encoder = functools.partial(_encode_part, scheme=scheme, tokenizer=tokenizer, removed_role="")
-    return _encoded(transcripts, encoder, scheme, views)
+    return _encoded(without_end, encoder, scheme, views)
 
 
 def _encoded(

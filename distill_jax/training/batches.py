@@ -97,10 +97,15 @@ class StudentRows:
         of_loss = writers[positions + 1].astype(np.int32)
         return positions.astype(np.int32), tokens[positions + 1], of_loss
 
-    def beside(self, indices: Sequence[int], shape: "RowShape") -> dict[str, Any]:
-        """More arrays of a batch row that holds these rows, as `assemble` makes it; they take the
-        place of its own of the same name."""
-        del indices, shape
+    @property
+    def read_by_teacher(self) -> "StudentRows":
+        """What a teacher student reads at the same loss tokens: these rows."""
+        return self
+
+    def beside(self, indices: Sequence[int], shape: "RowShape", number: int) -> dict[str, Any]:
+        """More arrays of a batch row that holds these rows; they take the place of its own of the
+        same name. `number` is that of the batch row in an endless sequence."""
+        del indices, shape, number
         return {}
 
     def _row(self, index: int, removed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -160,6 +165,17 @@ def row_shape(rows: StudentRows, seq_len: int, packed: bool) -> RowShape:
 
 
 def assemble(
+    rows: StudentRows,
+    indices: Sequence[int],
+    shape: RowShape,
+    removed: Sequence[int] = (),
+    number: int = 0,
+) -> dict[str, Any]:
+    """`arrays_of` rows, and what they have beside them; `number`: see `StudentRows.beside`."""
+    return arrays_of(rows, indices, shape, removed) | rows.beside(indices, shape, number)
+
+
+def arrays_of(
     rows: StudentRows, indices: Sequence[int], shape: RowShape, removed: Sequence[int] = ()
 ) -> dict[str, Any]:
     """One row of a batch that holds the rows of these indices, one after the other; of each the
@@ -189,12 +205,12 @@ def assemble(
     out["weights"] = np.zeros(shape.loss_capacity, np.float32)
     start = slot = 0
     removed = removed or [0] * len(indices)
-    for number, (index, less) in enumerate(zip(indices, removed, strict=True), start=1):
+    for segment, (index, less) in enumerate(zip(indices, removed, strict=True), start=1):
         inputs = rows.inputs(index, less)
         stop = start + len(inputs)
         out["inputs"][start:stop] = inputs
         if shape.packed:
-            out["segments"][start:stop] = number
+            out["segments"][start:stop] = segment
             out["positions"][start:stop] = np.arange(len(inputs))
         positions, targets, writers = rows.losses(index, less)
         end = slot + len(positions)
@@ -203,8 +219,7 @@ def assemble(
         out["writers"][slot:end] = writers
         out["weights"][slot:end] = 1.0
         start, slot = stop, end
-    out |= {"length": np.int32(start), "problems": np.int32(len(indices))}
-    return out | rows.beside(indices, shape)
+    return out | {"length": np.int32(start), "problems": np.int32(len(indices))}
 
 
 class Batches:
@@ -263,7 +278,7 @@ class Batches:
     def row(self, number: int) -> dict[str, np.ndarray]:
         """Row `number` of the endless sequence."""
         indices, removed = self._members(number)
-        return assemble(self._rows, indices, self.shape, removed)
+        return assemble(self._rows, indices, self.shape, removed, number)
 
     def fed(self, step: int) -> tuple[int, int]:
         """(non-padding tokens, loss tokens) of update `step` + 1 over all processes."""
@@ -309,6 +324,11 @@ class Part(NamedTuple):
 
     process: int
     processes: int
+
+    @classmethod
+    def of_this_process(cls) -> "Part":
+        """The one that it puts together."""
+        return cls(jax.process_index(), jax.process_count())
 
 
 def in_order(

@@ -80,7 +80,8 @@ class PairRows(StudentRows):
         longest = seq_len or -(-int(lengths.max()) // 8) * 8
         return RowShape(longest, -(-int(losses.max()) // 4) * 4, packed=True)
 
-    def beside(self, indices: Sequence[int], shape: RowShape) -> dict[str, Any]:
+    def beside(self, indices: Sequence[int], shape: RowShape, number: int) -> dict[str, Any]:
+        del number
         signs = np.zeros(shape.loss_capacity, np.float32)
         reference = np.zeros(shape.loss_capacity, np.float32)
         slot = 0

@@ -118,9 +118,8 @@ def references(
     """
     nowhere = sharding.shardings(mesh, jax.sharding.PartitionSpec())
     compiled = jax.jit(functools.partial(_log_probs, trainer=trainer), out_shardings=nowhere)
-    part = Part(jax.process_index(), jax.process_count())
     found = []
-    for batch in batches.in_order(rows, shape, batch_size, part):
+    for batch in batches.in_order(rows, shape, batch_size, Part.of_this_process()):
         log_probs, used = compiled(params, sharding.put_batch(mesh, batch))
         found.append(np.asarray(log_probs)[np.asarray(used)])
     return np.concatenate(found)
