@@ -15,7 +15,7 @@ from distill_jax import records
 from distill_jax.configs.base import get_config
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Prediction, Problem, Step, Turn
-from distill_jax.run import checks, preference_pairs, references
+from distill_jax.run import checks, experiment, preference_pairs, references
 from distill_jax.run.run import make_run
 from distill_jax.run.training_annotations import RunData
 from distill_jax.settings import command_line
@@ -189,6 +189,20 @@ def test_mistakes():
     assert not [key for key in before if key.startswith(("preferences", "loss"))]
 
 
+def test_a_batch_shows_both_answers(tmp_path, capsys):
+    config = command_line.load_config("configs/demo.py")
+    config.scheme, config.task_options.train_problems = "chain", 60
+    config.loss.preference, config.model.solver.init_from = 1.0, "runs/a/checkpoints/solver"
+    path = tmp_path / "predictions.jsonl"
+    config.preferences.files = (str(path),)
+    run = make_run(config, Workdir(tmp_path / "w"))
+    [problem, *_] = run.task.load("train")
+    written(path, [sample(problem, said("7+7\n#### x"), run.scheme)])
+    experiment.show_batch(config)
+    chosen, rejected = capsys.readouterr().out.split("--- student solver as solver: ")[1:]
+    assert f"#### {problem.answer}" in chosen and "[solver>7+7\n#### x" in rejected
+
+
 def test_a_killed_run_continues_with_its_reference(tiny_run, tmp_path):
     """The solver learns to prefer right answers; it starts where it was, at a loss of log 2."""
     first, _ = tiny_run
@@ -213,7 +227,9 @@ def test_a_killed_run_continues_with_its_reference(tiny_run, tmp_path):
         f"--config.model.solver.init_from={first}/checkpoints/solver",
         "--config.train.students=solver",
         "--config.train.log_every=1",
-        "--config.train.save_every=5",
+        "--config.train.steps=40",
+        "--config.train.save_every=20",
+        "--config.train.eval_every=20",
         "--config.train.best_by=preference",
         "--config.optimizer.solver.warmup_steps=0",
     ]
@@ -237,10 +253,10 @@ def test_a_killed_run_continues_with_its_reference(tiny_run, tmp_path):
     assert reference.read_bytes() == before
     losses = [value for _, value in experiment_runs.curve(workdir, "train/solver/loss")]
     preferred = [value for _, value in experiment_runs.curve(workdir, "train/solver/preferred")]
-    assert len(losses) == 60 and losses[0] == pytest.approx(np.log(2), abs=1e-4)
+    assert len(losses) == 40 and losses[0] == pytest.approx(np.log(2), abs=1e-4)
     # Had the reference been computed again, it would be log 2 again.
     assert losses[step] < losses[0] - 0.02 and np.mean(preferred[-10:]) == 1.0
     (step, first_dev), (_, last_dev) = experiment_runs.curve(workdir, "dev/solver/preference")
-    assert step == 30 and last_dev < first_dev < 0.6  # of problems that it was not trained on
+    assert step == 20 and last_dev < first_dev < 0.6  # of problems that it was not trained on
     facts = json.loads((workdir / "training_data.json").read_text())["solver"]
     assert facts["pairs"] == 24 and "preferences.jsonl" in facts["sha256"]
