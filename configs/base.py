@@ -193,6 +193,20 @@ def get_config() -> ConfigDict:
         }
     )
 
+    # What becomes of training problems that a teacher student finds hard (annotations/easy.py).
+    config.easy = ConfigDict(
+        {
+            # predictions.jsonl of its evaluation of the training problems; () = all are learned.
+            "files": (),
+            # Easy is what most samples answer, if it is right, and if their share is larger than
+            # that of the next answer by this much.
+            "margin": 0.0,
+            # Others: drop, abstain (learn the answer "?"), uniform (learn that every token is as
+            # likely as any other one).
+            "hard": "drop",
+        }
+    )
+
     # Pairs of a right and a wrong answer to a training problem, for loss.preference
     # (docs/objectives.md).
     config.preferences = ConfigDict(
@@ -259,6 +273,7 @@ def get_config() -> ConfigDict:
             # 0 = KL(teacher || student), 1 = KL(student || teacher), between: Jensen-Shannon.
             "beta": 0.0,
             "temperature": 1.0,  # both students' logits are divided by it
+            "uniform": 1.0,  # of the divergence from uniform for problems with easy.hard=uniform
             # Mixtures of two rows (training/mixup.py), whose shares are drawn from Beta(a, a); 0 =
             # none. Likelihood of the tokens of both rows, and divergence from the teacher.
             "mixup": 0.0,

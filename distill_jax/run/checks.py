@@ -8,7 +8,15 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from distill_jax.annotations import duplicates, harvest, mixture, preferences, subsets, verify
+from distill_jax.annotations import (
+    duplicates,
+    easy,
+    harvest,
+    mixture,
+    preferences,
+    subsets,
+    verify,
+)
 from distill_jax.dialogues import sampler
 from distill_jax.errors import UserError
 from distill_jax.model import lora
@@ -73,6 +81,7 @@ def mistakes(config: Any) -> list[str]:
         *hooks.mistakes(config.train),
         *step.mistakes(config.train),
         *objective.mistakes(config.loss),
+        *easy.mistakes(config.easy),
         *preferences.mistakes(config.preferences, config.loss.preference),
         *sampler.mistakes(config.sampling),
         *_evaluation(config.evaluation),
@@ -112,6 +121,7 @@ def _paths(config: Any) -> list[str]:
         ("teacher.cache_dir", config.teacher.cache_dir),
         *(("data.annotations", name) for name in config.data.annotations),
         *(("preferences.files", name) for name in config.preferences.files),
+        *(("easy.files", name) for name in config.easy.files),
     ]
     models = [("tokenizer.name", config.tokenizer.name)]
     models += [(f"model.{name}.init_from", each.init_from) for name, each in config.model.items()]
@@ -220,6 +230,12 @@ def _rows_beside(config: Any, roles: Sequence[str]) -> list[str]:
         for role in config.loss.teacher_reads
         if role not in roles
     ]
+    soft = config.easy.files and config.easy.hard == "uniform"
+    if soft and (config.loss.teacher_reads or config.loss.mixup or config.loss.preference):
+        found.append(
+            "config.easy.hard='uniform' goes with the likelihood and the divergence of whole rows: "
+            "leave out config.loss.teacher_reads, mixup and preference, or choose drop"
+        )
     for name in ("teacher_reads", "mixup"):
         key = f"config.loss.{name}"
         if config.loss[name] and config.data.packing:

@@ -6,22 +6,18 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from distill_jax import distributed, records
-from distill_jax.annotations.generation import Malformed, Row
-from distill_jax.annotations.import_formats import PREDICTIONS
-from distill_jax.annotations.import_rows import read_rows
-from distill_jax.annotations.leaks import Leaks, normalised
-from distill_jax.annotations.matching import Questions
-from distill_jax.annotations.predictions import read_prediction
+from distill_jax.annotations.leaks import Leaks
 from distill_jax.annotations.preferences import Pair, pair_from_dict, pairs_of_all
 from distill_jax.errors import UserError
-from distill_jax.records import Annotation, Prediction, Problem, Sample
+from distill_jax.records import Annotation, Prediction, Sample
 from distill_jax.run.annotation_sources import leak_problems
+from distill_jax.run.own_predictions import Reader
 from distill_jax.run.run import Run
 from distill_jax.run.training_annotations import RunData, write_lines
 from distill_jax.text.false_equations import false_equations, false_marks
-from distill_jax.text.transcript import Scheme, render
+from distill_jax.text.transcript import render
 from distill_jax.tracking.terminal import Terminal
-from distill_jax.workdir import Workdir, local_path
+from distill_jax.workdir import Workdir
 
 _KEY = "config.preferences.files"
 
@@ -95,7 +91,7 @@ def _make(run: Run, data: RunData) -> RunPairs:
     settings, rules, evaluated = run.config.preferences, run.config.data, leak_problems(run)
     problems = run.task.load(rules.train_split)
     own_split = run.task.load(rules.dev_split) if rules.dev_split and data.dev else []
-    reader = _Reader(run, [*problems, *own_split], evaluated)
+    reader = Reader(_KEY, [*problems, *own_split], evaluated, run.scheme)
     predictions = [each for name in settings.files for each in reader.read(name)]
     asked = {each.id: each for each in predictions}
     leaks = Leaks(evaluated, templated=rules.templated, most=rules.max_overlap)
@@ -126,62 +122,6 @@ def _make(run: Run, data: RunData) -> RunPairs:
             "samples, --config.sampling.samples=5 --config.sampling.temperature=0.7"
         )
     return RunPairs(train, dev, ", ".join(filter(None, said)))
-
-
-class _Reader:
-    """Reads files of predictions. `unknown` counts those of no problem of training or dev."""
-
-    def __init__(self, run: Run, problems: Sequence[Problem], evaluated: Sequence[Problem]):
-        self.unknown = 0
-        self._scheme, self._questions = run.scheme, Questions(problems)
-        self._evaluated = {normalised(each.question): each.id for each in evaluated}
-
-    def read(self, name: str) -> list[Prediction]:
-        """Those of the problems, under their ids and questions.
-
-        Raises UserError for a file without predictions, for dialogues of another scheme, and for
-        questions of the evaluation, which nobody should ask for training.
-        """
-        path = local_path(name, _KEY)
-        try:
-            rows, form = read_rows(path)
-        except UserError as error:
-            raise UserError(f"{_KEY}: {error}") from None
-        if form is not PREDICTIONS:
-            raise UserError(f"{_KEY}: {path} is {form.name}: predictions.jsonl is expected")
-        found = (self._prediction(path, place, row) for place, row in rows)
-        return [each for each in found if each is not None]
-
-    def _prediction(self, path: pathlib.Path, place: str, row: Row) -> Prediction | None:
-        try:
-            prediction = read_prediction(row)
-        except Malformed as error:
-            raise UserError(f"{_KEY}: {place}: {error}") from None
-        except KeyError as error:
-            raise UserError(f"{_KEY}: {place}: field {error} is missing") from None
-        _check_roles(prediction, self._scheme, place)
-        name = prediction.id if isinstance(prediction.id, str) else ""
-        problem = self._questions.find(name, prediction.question)
-        if problem is not None and problem.answer == prediction.answer:
-            return dataclasses.replace(prediction, id=problem.id, question=problem.question)
-        self.unknown += 1
-        same = self._evaluated.get(normalised(prediction.question))
-        if problem is None and same is not None:
-            raise UserError(
-                f"{_KEY}: {path} holds answers to questions of the evaluation (the first is "
-                f"{same}): ask the training problems instead, --config.evaluation.split=train"
-            )
-        return None
-
-
-def _check_roles(prediction: Prediction, scheme: Scheme, place: str) -> None:
-    """Raise UserError if the dialogue is not one of the scheme."""
-    written = {str(turn.role) for each in _samples(prediction) for turn in each.turns}
-    if other := written - set(scheme.roles):
-        raise UserError(
-            f"{_KEY}: {place}: a turn of {', '.join(sorted(other))}: the dialogues must "
-            f"be of --config.scheme={scheme.name}, whose roles are {', '.join(scheme.roles)}"
-        )
 
 
 def _samples(prediction: Prediction) -> Sequence[Prediction | Sample]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from distill_jax.annotations.easy import hard_problems
 from distill_jax.annotations.preferences import Pair, transcripts_of
 from distill_jax.dialogues.predict import check_prompts
 from distill_jax.dialogues.sampler import make_rules
@@ -109,9 +110,9 @@ def _rows(
         train, dev_pairs = both_answers(pairs.train), both_answers(pairs.dev)
     if more:
         teacher = encoded(data.train, text_rows.seeing_more(run.views, more))
-    dev = encoded(data.dev, run.views)
+    dev, hard = encoded(data.dev, run.views), hard_problems(data.train)
     return {
-        name: Encoded(train[name], dev[name], teacher.get(name), dev_pairs.get(name, ()))
+        name: Encoded(train[name], dev[name], teacher.get(name), dev_pairs.get(name, ()), hard)
         for name in train
     }
 

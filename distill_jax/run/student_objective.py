@@ -69,12 +69,14 @@ def make(run: Run, teacher: Frozen | None, platform: str, seq_len: int) -> Stude
     kernel, frozen = "", {}
     if teacher is not None:
         kernel, frozen = _kernel(run, teacher, platform, seq_len), {TEACHER: teacher}
+    soft = run.config.easy.files and run.config.easy.hard == "uniform"
+    uniform = settings.uniform if soft else 0.0
     plain: Likelihood | Distillation | None = None
     if teacher is not None and settings.divergence:
         weights = settings.likelihood, settings.divergence
-        plain = Distillation(*weights, kind, teacher.model, kernel)
+        plain = Distillation(*weights, kind, teacher.model, kernel, uniform)
     elif settings.likelihood:
-        plain = Likelihood(settings.likelihood)
+        plain = Likelihood(settings.likelihood, uniform)
     weights = settings.mixed_likelihood, settings.mixed_divergence
     if any(weights):
         model = teacher.model if teacher is not None and settings.mixed_divergence else None

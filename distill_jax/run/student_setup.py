@@ -22,6 +22,7 @@ from distill_jax.training import batches, optimizer, step
 from distill_jax.training.mixup import Draw, MixedRows
 from distill_jax.training.pairs import PairRows, usable
 from distill_jax.training.removal import ALL, Removal
+from distill_jax.training.soft_rows import SoftRows
 from distill_jax.training.taught_rows import TaughtRows
 
 
@@ -55,6 +56,7 @@ class Encoded(NamedTuple):
     dev: Sequence[Row]
     teacher: Sequence[Row] | None  # of `train`, as its teacher reads them; None = the same
     dev_pairs: Sequence[Row]  # if it is trained on pairs; () = none
+    hard: frozenset[str]  # ids of problems that config.easy calls hard
 
 
 class Made(NamedTuple):
@@ -135,6 +137,8 @@ def _source(
     limits = student, limit, config.data.max_dropped_share, key
     if rows.teacher is not None:
         return TaughtRows(rows.train, *limits, rows.teacher), {}
+    if config.easy.files and config.easy.hard == "uniform":
+        return SoftRows(rows.train, *limits, rows.hard), {}
     if config.loss.mixup:
         return MixedRows(rows.train, *limits, Draw(config.loss.mixup, config.seed)), {}
     return batches.StudentRows(rows.train, *limits), {}

@@ -34,6 +34,7 @@ OFF = {
     "loss.teacher_reads": [],
     "loss.beta": 0.0,
     "loss.temperature": 1.0,
+    "loss.uniform": 1.0,
     "loss.mixup": 0.0,
     "loss.mixed_likelihood": 0.0,
     "loss.mixed_divergence": 0.0,
@@ -75,6 +76,8 @@ def identity_of(config: Any, students: Collection[str], roles: Sequence[str]) ->
         if section == "teacher" and not config.teacher.model and key not in OFF:
             continue
         if key.startswith("data.removal.") and not config.data.removal.role:
+            continue
+        if section == "easy" and not config.easy.files:
             continue
         if section == "preferences" and not config.loss.preference:
             continue

@@ -22,18 +22,22 @@ class Likelihood:
 
     `batch["weights"]` (float32 [B, K], at least 0; 0 in unused slots) weights each loss token.
     1 gives the mean over tokens; 1 / (loss tokens of the row) gives the mean over rows.
+
+    Unless its weight is 0, `uniform` is the mean divergence of what the student may write from the
+    uniform distribution, over `batch["hard_weights"]` (`soft_rows.SoftRows`).
     """
 
     weight: float = 1.0
+    uniform: float = 0.0  # weight
 
     @property
     def weights(self) -> Mapping[str, float]:
-        """One term."""
-        return {"likelihood": self.weight}
+        """One term, or two."""
+        return {"likelihood": self.weight} | _uniform_weights(self.uniform)
 
     def counts(self, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
-        """{"likelihood": the sum of the weights}."""
-        return {"likelihood": jnp.sum(batch["weights"])}
+        """{"likelihood": the sum of the weights}, and so for uniform."""
+        return {"likelihood": jnp.sum(batch["weights"])} | _uniform_counts(self.uniform, batch)
 
     def sums(
         self,
@@ -48,7 +52,9 @@ class Likelihood:
         tokens = step.loss_tokens(trainer, params, batch, key)
         chunk, head = trainer.computation.loss_chunk, trainer.config.head(params)
         total: Any = loss.loss_sum(chunk, head, tokens, batch["weights"], trainer.allowed)
-        return {"likelihood": total}
+        return {"likelihood": total} | uniform_sums(
+            self.uniform, trainer, Reading(head, tokens), batch
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,16 +72,18 @@ class Distillation:
     kind: Divergence
     teacher: NetworkConfig
     kernel: str  # of its attention, model/attention.py
+    uniform: float = 0.0  # weight of the term of that name, as in `Likelihood`
 
     @property
     def weights(self) -> Mapping[str, float]:
-        """Two terms, or one."""
+        """One to three terms."""
         terms = {"divergence": self.divergence, "likelihood": self.likelihood}
-        return {name: weight for name, weight in terms.items() if weight}
+        return {k: weight for k, weight in terms.items() if weight} | _uniform_weights(self.uniform)
 
     def counts(self, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
         """The sum of the weights of tokens, for each term."""
-        return dict.fromkeys(self.weights, jnp.sum(batch["weights"]))
+        own = dict.fromkeys(self.weights, jnp.sum(batch["weights"]))
+        return own | _uniform_counts(self.uniform, batch)
 
     def sums(
         self,
@@ -101,7 +109,30 @@ class Distillation:
         sums = {"divergence": total}
         if self.likelihood:
             sums["likelihood"] = loss.loss_sum(chunk, mine.embedding, tokens, weights, allowed)
-        return sums
+        return sums | uniform_sums(self.uniform, trainer, mine, batch)
+
+
+def _uniform_weights(uniform: float) -> dict[str, float]:
+    return {"uniform": uniform} if uniform else {}
+
+
+def _uniform_counts(uniform: float, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    return {"uniform": jnp.sum(batch["hard_weights"])} if uniform else {}
+
+
+def uniform_sums(
+    uniform: float, trainer: step.Trainer, mine: Reading, batch: dict[str, jax.Array]
+) -> dict[str, jax.Array]:
+    """Divergences (nats) from the uniform distribution, summed over the tokens of hard problems."""
+    if not uniform:
+        return {}
+    # All logits of a student whose hidden states are 0 are the same.
+    hidden = jnp.zeros_like(mine.tokens.hidden)
+    nobody = Reading(mine.embedding, mine.tokens._replace(hidden=hidden))
+    chunk, weights = trainer.computation.loss_chunk, batch["hard_weights"]
+    kind = Divergence(beta=0.0)
+    total: Any = divergence.divergence_sum(chunk, kind, mine, nobody, weights, trainer.allowed)
+    return {"uniform": total}
 
 
 def seen_by(trainer: step.Trainer, teacher: NetworkConfig, kernel: str) -> step.Trainer:
@@ -122,6 +153,7 @@ def mistakes(settings: Any) -> list[str]:
     """What is wrong with config.loss."""
     weights = ("likelihood", "divergence", "preference", "mixed_likelihood", "mixed_divergence")
     least = {"beta": 0.0, "temperature": 1e-3, "preference_beta": 1e-6, "mixup": 0.0}
+    least |= {"uniform": 1e-6}
     least |= dict.fromkeys(weights, 0.0)
     found = ranges.mistakes("loss", {key: settings[key] for key in least}, least=least)
     if settings.beta > 1:
