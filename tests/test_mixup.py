@@ -13,9 +13,9 @@ from distill_jax.model import network
 from distill_jax.model.layers import Mix, words
 from distill_jax.run import checks
 from distill_jax.text.rows import Row
-from distill_jax.training import batches, loss
+from distill_jax.training import batches
 from distill_jax.training.chunks import LossTokens
-from distill_jax.training.divergence import Divergence
+from distill_jax.training.divergence import Divergence, Reading
 from distill_jax.training.mixup import Draw, MixedRows, Mixup
 from distill_jax.training.objective import Distillation
 
@@ -33,11 +33,16 @@ def test_worked_numbers():
     """Two embeddings with share 0.3; and targets 0 and 2 at one place, after logits 1, 0.5, 0."""
     mix = Mix(jnp.array([[1]]), jnp.array([0.3]))
     np.testing.assert_allclose(words(jnp.eye(2), jnp.array([[0]]), mix, None)[0, 0], [0.3, 0.7])
-    shares, zero = jnp.array([[0.3, 0.7]]), jnp.zeros((1, 2), jnp.int32)
+    zero, one = jnp.zeros((1, 1), jnp.int32), jnp.ones((1, 1))
+    rows = {"share": jnp.array([0.3]), "loss_positions": zero, "writers": zero, "weights": one}
+    rows |= {"other_loss_positions": zero, "other_writers": zero, "other_weights": one}
+    rows |= {"targets": zero, "other_targets": zero + 2}
+    objective = Mixup(None, 1.0, 0.0, KL, None, "")
+    made = dataclasses.replace(trainer(), allowed=jnp.ones((1, 3), bool))
 
     def likelihood(logits):
-        tokens = LossTokens(logits[None, None], zero, jnp.array([[0, 2]]), zero)
-        return loss.loss_sum(2, jnp.eye(3), tokens, shares, jnp.ones((1, 3), bool))
+        mine = Reading(jnp.eye(3), LossTokens(logits[None, None], zero, zero, zero))
+        return objective.mixed_sums(made, mine, None, rows)["mixed_likelihood"]
 
     with jax.set_mesh(make_mesh()):
         value, slopes = jax.jit(jax.value_and_grad(likelihood))(jnp.array([1.0, 0.5, 0.0]))

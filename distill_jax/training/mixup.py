@@ -25,6 +25,7 @@ from distill_jax.model.network import NetworkConfig
 from distill_jax.text.rows import Row
 from distill_jax.training import batches, divergence, loss, step
 from distill_jax.training.batches import RowShape, StudentRows
+from distill_jax.training.chunks import LossTokens
 from distill_jax.training.divergence import Divergence, Reading
 from distill_jax.training.objective import (
     TEACHER,
@@ -34,7 +35,7 @@ from distill_jax.training.objective import (
     seen_by,
 )
 
-_OTHER = ("inputs", "loss_positions", "targets", "writers", "weights")
+_SLOTS = ("loss_positions", "targets", "writers", "weights")
 
 
 class Draw(NamedTuple):
@@ -78,7 +79,7 @@ class MixedRows(StudentRows):
         alike = (self._alike[index] for index in indices)  # of one row, or of none
         others = [some[int(random.integers(len(some)))] for some in alike]
         row = batches.arrays_of(self, others, shape)
-        return {f"other_{name}": row[name] for name in _OTHER} | {"share": share}
+        return {f"other_{name}": row[name] for name in ("inputs", *_SLOTS)} | {"share": share}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +104,8 @@ class Mixup:
     def counts(self, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
         """The sum of the weights of tokens, for each term."""
         own = self.plain.counts(batch) if self.plain else {}
-        mixed = jnp.sum(_mixed_weights(batch))
+        share = batch["share"][:, None]
+        mixed = jnp.sum(share * batch["weights"] + (1 - share) * batch["other_weights"])
         return {name: own.get(name, mixed) for name in self.weights}
 
     def sums(
@@ -115,34 +117,43 @@ class Mixup:
         key: jax.Array | None,
     ) -> dict[str, jax.Array]:
         """Nats times the weights of tokens."""
-        sums = self.plain.sums(trainer, params, frozen, batch, key) if self.plain else {}
-        chunk, allowed = trainer.computation.loss_chunk, trainer.allowed
-        both, weights = _both_rows(batch), _mixed_weights(batch)
+        sums = dict(self.plain.sums(trainer, params, frozen, batch, key)) if self.plain else {}
         mix = Mix(batch["other_inputs"], batch["share"])
         other_key = None if key is None else jax.random.fold_in(key, 1)
-        tokens = step.loss_tokens(trainer, params, both, other_key, mix)
-        mine = Reading(trainer.config.head(params), tokens)
-        if self.likelihood:
-            total: Any = loss.loss_sum(chunk, mine.embedding, tokens, weights, allowed)
-            sums["mixed_likelihood"] = total
+        tokens = step.loss_tokens(trainer, params, batch, other_key, mix)
+        mine, read = Reading(trainer.config.head(params), tokens), None
         if self.teacher is not None:
             teacher = seen_by(trainer, self.teacher, self.kernel)
-            other = read_by_teacher(teacher, frozen[TEACHER], both, mix)
-            total = divergence.divergence_sum(chunk, self.kind, mine, other, weights, allowed)
-            sums["mixed_divergence"] = total
+            read = read_by_teacher(teacher, frozen[TEACHER], batch, mix)
+        return sums | self.mixed_sums(trainer, mine, read, batch)
+
+    def mixed_sums(
+        self,
+        trainer: step.Trainer,
+        mine: Reading,
+        read: Reading | None,
+        batch: dict[str, jax.Array],
+    ) -> dict[str, jax.Array]:
+        """The mixed terms, of what the student and its teacher say after the mixtures.
+
+        One row after the other, because the loss loop takes a place of a row once at most.
+        """
+        chunk, allowed, sums = trainer.computation.loss_chunk, trainer.allowed, {}
+        share = batch["share"][:, None]
+        for of, part in (("", share), ("other_", 1 - share)):
+            slots = {name: batch[f"{of}{name}"] for name in _SLOTS}
+            own, weights = _at(mine, slots), part * slots["weights"]
+            if self.likelihood:
+                nats: Any = loss.loss_sum(chunk, own.embedding, own.tokens, weights, allowed)
+                sums["mixed_likelihood"] = sums.get("mixed_likelihood", 0.0) + nats
+            if read is not None:
+                other = _at(read, slots)
+                nats = divergence.divergence_sum(chunk, self.kind, own, other, weights, allowed)
+                sums["mixed_divergence"] = sums.get("mixed_divergence", 0.0) + nats
         return sums
 
 
-def _both_rows(batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """The batch with the loss slots of both rows, first those of the row itself."""
-    slots = ("loss_positions", "targets", "writers")
-    joined = {
-        name: jnp.concatenate([batch[name], batch[f"other_{name}"]], axis=1) for name in slots
-    }
-    return batch | joined
-
-
-def _mixed_weights(batch: dict[str, jax.Array]) -> jax.Array:
-    """float32 [B, 2 K]: of every slot of `_both_rows`."""
-    share = batch["share"][:, None]
-    return jnp.concatenate([share * batch["weights"], (1 - share) * batch["other_weights"]], axis=1)
+def _at(reading: Reading, slots: dict[str, jax.Array]) -> Reading:
+    """The same outputs at other loss tokens."""
+    places = (slots[name] for name in ("loss_positions", "targets", "writers"))
+    return Reading(reading.embedding, LossTokens(reading.tokens.hidden, *places))
