@@ -4,6 +4,8 @@ import jax
 from experiment_runs import TINY
 from tiny_student import make_mesh
 
+from distill_jax import records
+from distill_jax.records import Prediction
 from distill_jax.run.annotation_sources import Desk
 from distill_jax.run.preparation import prepare
 from distill_jax.run.run import make_run
@@ -62,3 +64,20 @@ def test_mixtures(tiny_run, tmp_path):
     assert setup.trainer.objective.weights == {"likelihood": 0.5, "mixed_divergence": 2.0}
     assert metrics == ["loss_likelihood", "loss_mixed_divergence"]
     assert setup.frozen["teacher"].name == f"{tiny_run[0]}/checkpoints/solver"
+
+
+def test_hard_problems_are_softened(tiny_run, tmp_path):
+    """The teacher has solved one training problem; of all others nothing is learned but doubt."""
+    first = records.read_annotations(tiny_run[0] / "annotations.jsonl")[0]
+    solved = Prediction(
+        first.id, first.question, first.answer, "", (), first.answer, True, {}, "finished"
+    )
+    (tmp_path / "p.jsonl").write_text(records.to_json(solved) + "\n")
+    changes = {"easy.files": str(tmp_path / "p.jsonl"), "easy.hard": "uniform"}
+    changes |= {"loss.divergence": "1.0", "loss.uniform": "0.5"}
+    setup, metrics = setup_of(tmp_path, tiny_run[0], **changes)
+    assert metrics == ["loss_divergence", "loss_likelihood", "loss_uniform"]
+    batches = [setup.data[step] for step in range(40)]  # more than an epoch
+    learned = sum(float(batch["weights"].sum()) for batch in batches)
+    doubted = sum(float(batch["hard_weights"].sum()) for batch in batches)
+    assert 0 < learned < doubted / 50
