@@ -197,6 +197,34 @@ def get_config() -> ConfigDict:
         }
     )
 
+    # What becomes of training problems that a teacher student finds hard (annotations/easy.py).
+    config.easy = ConfigDict(
+        {
+            # predictions.jsonl of its evaluation of the training problems; () = all are learned.
+            "files": (),
+            # Easy is what most samples answer, if it is right, and if their share is larger than
+            # that of the next answer by this much.
+            "margin": 0.0,
+            # Others: drop, abstain (learn the answer "?"), uniform (learn that every token is as
+            # likely as any other one).
+            "hard": "drop",
+        }
+    )
+
+    # Pairs of a right and a wrong answer to a training problem, for loss.preference
+    # (docs/objectives.md).
+    config.preferences = ConfigDict(
+        {
+            # predictions.jsonl of evaluations of the training problems. What data.annotations has
+            # for a problem counts as right, too.
+            "files": (),
+            "per_problem": 3,  # pairs at most, of the answers that are least alike
+            # An answer is left out if it shares this share of its tokens with another one of the
+            # problem that is right, or wrong, as well.
+            "near": 0.7,
+        }
+    )
+
     # A large model that annotates the training problems (docs/annotating.md). Its key is read from
     # OPENAI_API_KEY.
     config.teacher = ConfigDict(
@@ -243,12 +271,25 @@ def get_config() -> ConfigDict:
             # The frozen student: the directory of a finished run, whose students teach those of the
             # same name, or what model.init_from takes. It has the same tokenizer.
             "teacher": "",
+            # Roles whose turns the teacher sees besides what its student sees, such as
+            # ("decomposer",): it knows the gold subquestions, and the student learns to do without.
+            "teacher_reads": (),
             # 0 = KL(teacher || student), 1 = KL(student || teacher), between: Jensen-Shannon.
             "beta": 0.0,
             "temperature": 1.0,  # both students' logits are divided by it
             # The clipped policy loss of own samples, a mean over samples (docs/rewards.md).
             "policy": 0.0,
             "clip": 0.2,  # probabilities may change to 1 - clip .. 1 + clip of what they were
+            "uniform": 1.0,  # of the divergence from uniform for problems with easy.hard=uniform
+            # Mixtures of two rows (training/mixup.py), whose shares are drawn from Beta(a, a); 0 =
+            # none. Likelihood of the tokens of both rows, and divergence from the teacher.
+            "mixup": 0.0,
+            "mixed_likelihood": 0.0,
+            "mixed_divergence": 0.0,
+            # Direct preference optimisation: the training rows are the pairs of config.preferences,
+            # and likelihood is that of the better texts. Students start from model.init_from.
+            "preference": 0.0,
+            "preference_beta": 0.1,  # the higher, the closer students stay to where they start
         }
     )
 
@@ -296,7 +337,8 @@ def get_config() -> ConfigDict:
             "log_every": 20,  # steps
             "eval_every": 200,  # steps between measurements on dev
             # The dev value that decides on the best checkpoint: loss; exact (rows in which every
-            # learned token is the most likely one); accuracy (of dev_dialogues).
+            # learned token is the most likely one); accuracy (of dev_dialogues); preference (its
+            # loss on pairs of dev problems, with loss.preference).
             "best_by": "loss",
             # Dev problems that are answered by whole dialogues at every measurement, if the other
             # students are already trained; 0 = none.

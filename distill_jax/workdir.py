@@ -98,6 +98,8 @@ class Workdir:
         self.rejected_annotations = self.path / "annotations.rejected.jsonl"
         self.overlaps = self.path / "annotations.overlaps.jsonl"
         self.summary = self.path / "annotations.summary.json"
+        self.preferences = self.path / "preferences.jsonl"
+        self.dev_preferences = self.path / "preferences.dev.jsonl"
         self.training_data = self.path / "training_data.json"
         self.parity_test_selection = self.path / "parity_test_selection.json"
         self.checkpoints = self.path / "checkpoints"
@@ -202,7 +204,12 @@ class Workdir:
 
     def hashes(self) -> dict[str, str]:
         """{name: SHA-256} of the files that students are made from, as far as they exist."""
-        paths = (self.annotations, self.dev_annotations, self.tokenizer / "tokenizer.json")
+        paths = (
+            self.annotations,
+            self.dev_annotations,
+            self.preferences,
+            self.tokenizer / "tokenizer.json",
+        )
         return {str(path.relative_to(self.path)): _sha256(path) for path in paths if path.exists()}
 
     def clear(self) -> None:
@@ -216,6 +223,8 @@ class Workdir:
             self.rejected_annotations,
             self.overlaps,
             self.summary,
+            self.preferences,
+            self.dev_preferences,
             self.training_data,
             self.parity_test_selection,
             self.metrics,

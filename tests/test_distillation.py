@@ -7,24 +7,39 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_student import ALLOWED, MODEL, OPTIMIZER, make_batches, make_mesh, ragged_rows, trainer
+from tiny_student import (
+    ALLOWED,
+    MODEL,
+    OPTIMIZER,
+    make_batches,
+    make_mesh,
+    ragged_rows,
+    student_rows,
+    trainer,
+)
 
 from distill_jax.configs.base import get_config
 from distill_jax.model import network, sharding
+from distill_jax.records import Annotation, Step
 from distill_jax.run import checks
 from distill_jax.settings import command_line
-from distill_jax.training import step
+from distill_jax.text.rows import NO_LOSS, Row, encode_rows, make_views, seeing_more, show_row
+from distill_jax.text.tokenizer import train_tokenizer
+from distill_jax.text.transcript import SCHEMES
+from distill_jax.training import batches, step
 from distill_jax.training.divergence import Divergence
 from distill_jax.training.objective import Distillation
+from distill_jax.training.taught_rows import TaughtRows
 
 STUDENT = dataclasses.replace(MODEL, layers=1)
 TEACHER = dataclasses.replace(MODEL, layers=1, width=32)  # larger than the student
 
 
-def dense_loss(params, teacher, batch, likelihood, divergence):
-    """By the definition, with all logits at once: likelihood and KL(teacher || student)."""
+def dense_loss(params, teacher, batch, likelihood, divergence, read=None):
+    """By the definition, with all logits at once: likelihood and KL(teacher || student).
+    `read`: a batch of the teacher's own rows."""
 
-    def log_probs(config, params):
+    def log_probs(config, params, batch):
         places = jnp.broadcast_to(jnp.arange(batch["inputs"].shape[1]), batch["inputs"].shape)
         module = config.module(jnp.float32, kernel="xla", remat=False, layout=None)
         hidden, _ = module.apply({"params": params}, batch["inputs"], places, None)
@@ -32,7 +47,8 @@ def dense_loss(params, teacher, batch, likelihood, divergence):
         chosen = jnp.take_along_axis(logits, batch["loss_positions"][..., None], axis=1)
         return jax.nn.log_softmax(jnp.where(ALLOWED[0], chosen, -jnp.inf))
 
-    mine, other = log_probs(STUDENT, params), log_probs(TEACHER, teacher)
+    mine = log_probs(STUDENT, params, batch)
+    other = log_probs(TEACHER, teacher, read or batch)
     nats = -jnp.take_along_axis(mine, batch["targets"][..., None], -1)[..., 0]
     kl = jnp.sum(jnp.exp(other) * (other - mine), axis=-1, where=ALLOWED[0])
     weights = batch["weights"]
@@ -62,6 +78,57 @@ def test_a_step_is_that_of_the_definition_on_a_mesh():
     terms = {name: dense_loss(own, teacher, arrays, *weights) for name, weights in TERMS.items()}
     for name, expected in terms.items():
         assert float(metrics[f"loss_{name}"]) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_a_teacher_may_read_rows_of_its_own():
+    """Each row of the teacher has two more tokens before those of its student; a row that is too
+    long for the student is dropped from both."""
+    rows = [*ragged_rows(7), Row([1] * 28, [NO_LOSS] * 27 + [0]), *ragged_rows(1, seed=3)]
+    more = [Row([7, 8, *row.tokens], [NO_LOSS] * 2 + row.writers) for row in rows]
+    made = TaughtRows(rows, "s", 24, 0.5, "config.data.seq_len", more)
+    assert len(made) == len(made.read_by_teacher) == 8
+    shape = batches.row_shape(made, 24, packed=False)
+    [batch] = batches.in_order(made, shape, 8, batches.Part(0, 1))
+    kept = [each for each in more if len(each.tokens) < 28]
+    whole = student_rows(kept)
+    [read] = batches.in_order(whole, batches.row_shape(whole, 0, False), 8, batches.Part(0, 1))
+    objective = Distillation(0.0, 1.0, Divergence(beta=0.0), TEACHER, kernel="xla")
+    made_trainer = dataclasses.replace(trainer(model=STUDENT), objective=objective)
+    params, teacher = (
+        network.init_params(config, jax.random.key(n))
+        for n, config in enumerate((STUDENT, TEACHER))
+    )
+    with jax.set_mesh(make_mesh()):
+        sums = jax.jit(
+            lambda batch: objective.sums(made_trainer, params, {"teacher": teacher}, batch, None)
+        )(batch)
+    expected = dense_loss(params, teacher, batch, 0.0, 1.0, read)
+    assert float(expected) != pytest.approx(
+        float(dense_loss(params, teacher, batch, 0.0, 1.0)), rel=1e-3
+    )
+    found = float(sums["divergence"] / batch["weights"].sum())
+    assert found == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_the_rows_of_a_teacher_that_sees_the_subquestions():
+    """Solutions without and with the subquestions that they answer."""
+    steps = Step("How many?", "1+1 = 2"), Step("And in all?", "2+2 = 4")
+    made = Annotation("a", "What is twice 2?", "4", steps, {"kind": "gold"})
+    scheme = SCHEMES["socratic"]
+    tokenizer = train_tokenizer(["What is twice 2? How many And in all? 1+1 = 2 #### 4"], 300)
+    views = make_views(scheme, {"decomposer": "d", "solver": "s"}, {"decomposer": [], "solver": []})
+    blind = encode_rows([made], scheme, views, tokenizer)["s"]
+    seeing = encode_rows([made], scheme, seeing_more(views, ("decomposer",)), tokenizer)["s"]
+    shown = [show_row(rows[0], tokenizer, scheme.roles) for rows in (blind, seeing)]
+    mark = tokenizer.decode([tokenizer.end_of_turn])
+    assert shown[0] == f"What is twice 2?{mark}[solver>1+1 = 2{mark}2+2 = 4\n#### 4{mark}]"
+    assert shown[1] == (
+        f"What is twice 2?{mark}How many?{mark}[solver>1+1 = 2{mark}]And in all?{mark}"
+        f"[solver>2+2 = 4\n#### 4{mark}]"
+    )
+    taught = TaughtRows(blind, "s", 64, 0.0, "config.data.seq_len", seeing)
+    (_, targets, _), (_, read, _) = taught.losses(0), taught.read_by_teacher.losses(0)
+    assert targets.tolist() == read.tolist()
 
 
 TERMS = {"likelihood": (1.0, 0.0), "divergence": (0.0, 1.0)}
@@ -103,6 +170,18 @@ def test_mistakes_of_the_section():
         "config.loss.divergence",
     ]
     command_line.apply_overrides(config, {"loss.divergence": "0.0", "loss.beta": "0.5"})
+    config.loss.teacher_reads = ("decomposer",)
+    assert [line.split(",")[0] for line in checks.mistakes(config)] == [
+        "config.loss.teacher_reads is set"
+    ]
+    config.loss.divergence, config.loss.teacher = 1.0, "runs/a"
+    config.loss.teacher_reads, config.data.packing = ("planner",), True
+    assert [line.split(":")[0] for line in checks.mistakes(config)] == [
+        "config.loss.teacher_reads names 'planner'",
+        "config.loss.teacher_reads needs whole rows",
+    ]
+    config.loss.divergence, config.loss.teacher = 0.0, ""
+    config.loss.teacher_reads, config.data.packing = (), False
     config.loss.likelihood = 0.0
     assert checks.mistakes(config) == [
         "config.loss: every weight is 0, so there is nothing to learn from"

@@ -253,6 +253,27 @@ def test_rows_of_a_planned_chain(trained):
         rows.make_views(PLANNED, STUDENTS, GUIDED_READS)
 
 
+def test_rows_of_dialogues(trained):
+    """Finished ones are those of the annotation; one that was cut off has no mark at its end."""
+    made = annotation()
+    students = {"decomposer": "asker", "solver": "answerer"}
+    views = rows.make_views(SOCRATIC, students, GUIDED_READS)
+    turns = transcript.render(made, SOCRATIC)
+    some = [
+        transcript.Transcript("a", made.question, turns),
+        transcript.Transcript("a", made.question, [*turns, ("decomposer", "")]),
+        transcript.Transcript("a", made.question, turns, finished=False),
+    ]
+    encoded = rows.encode_transcripts(some, SOCRATIC, views, trained)
+    expected = rows.encode_rows([made], SOCRATIC, views, trained)
+    for student, (own, with_end, cut) in encoded.items():
+        (row,) = expected[student]
+        assert own == with_end == row
+        # The decomposer also lacks the end of the text, which it would have written.
+        lacking = 2 if student == "asker" else 1
+        assert cut.tokens == row.tokens[:-lacking] and cut.writers == row.writers[:-lacking]
+
+
 def test_a_digit_is_one_token_always_the_same(trained):
     (ids,) = trained.encode(["Ann has 15 pens. 15 + 5 = 20\n#### 20"])
     pieces = [trained.decode([token]) for token in ids]

@@ -34,7 +34,7 @@ def generations(row: Row) -> list[Generation]:
 
     Raises Malformed if the row is not a prediction.
     """
-    prediction = _prediction(row)
+    prediction = read_prediction(row)
     samples = prediction.samples or (prediction,)
     source = {"kind": "student"} | ({"run": row["run"]} if "run" in row else {})
     return [
@@ -93,7 +93,8 @@ def _steps(turns: tuple[Turn, ...], answer: str | None) -> tuple[Step, ...]:
     return tuple(Step(None, line) for line in _NEXT_LINE.split(text))
 
 
-def _prediction(row: Row) -> Prediction:
+def read_prediction(row: Row) -> Prediction:
+    """The prediction of a row. Raises Malformed if it is none."""
     try:
         prediction = records.prediction_from_dict(row)
     except (TypeError, AttributeError) as error:  # turns or samples of a wrong type

@@ -7,11 +7,13 @@ freed of near copies; of the pairs of a problem the least similar come first.
 import dataclasses
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from distill_jax.annotations.duplicates import jaccard
 from distill_jax.records import Prediction
-from distill_jax.text.transcript import Turns
+from distill_jax.settings import ranges
+from distill_jax.text.transcript import Transcript, Turns
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
@@ -83,6 +85,40 @@ def pairs_of_all(
         for each in together.values()
         for pair in pairs_of(each, [gold[each.id]] if each.id in gold else (), near, most)
     ]
+
+
+def transcripts_of(pairs: Iterable[Pair]) -> Iterator[Transcript]:
+    """The better answer of every pair, and after it the worse one."""
+    for pair in pairs:
+        for answer in (pair.chosen, pair.rejected):
+            yield Transcript(pair.id, pair.question, answer.turns, answer.finished, "preferences")
+
+
+def pair_from_dict(row: dict[str, Any]) -> Pair:
+    """A Pair from parsed JSON; raises KeyError on a missing field, TypeError and ValueError for
+    others than ours."""
+    chosen, rejected = (
+        Answer([(role, text) for role, text in row[name]["turns"]], row[name]["finished"])
+        for name in ("chosen", "rejected")
+    )
+    return Pair(row["id"], row["question"], chosen, rejected, row["similarity"])
+
+
+def mistakes(settings: Any, weight: float) -> list[str]:
+    """What is wrong with config.preferences, if config.loss.preference has this weight."""
+    least = {"per_problem": 1, "near": 0.0}
+    found = ranges.mistakes("preferences", {key: settings[key] for key in least}, least=least)
+    if weight and not settings.files:
+        found.append(
+            "config.loss.preference needs config.preferences.files: predictions.jsonl of "
+            "evaluations of the training problems (--config.evaluation.split=train)"
+        )
+    if settings.files and not weight:
+        found.append(
+            "config.preferences.files is set, but not config.loss.preference: give it a weight "
+            "above 0"
+        )
+    return found
 
 
 def tokens_of(answer: Answer) -> frozenset[str]:

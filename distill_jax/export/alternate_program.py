@@ -69,7 +69,7 @@ def example(
     before, after = list(headers.before), list(headers.after)
     openings = dict(zip(scheme.roles, map(list, headers.openings), strict=False))
     of_role = {scheme.roles[index]: view for view in views for index in view.writes}
-    # A lone role only ends the text (in chatml its message). In a dialogue only one role may end the
+    # A lone role only ends the text (in chatml its message). In a dialogue one role may end the
     # text, and if no other one follows it, it does nothing else.
     if scheme.alone:
         mark = "end_of_text" if scheme.text_format.messages else "end_of_turn"

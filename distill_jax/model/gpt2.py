@@ -21,7 +21,7 @@ from distill_jax.errors import UserError
 from distill_jax.model import attention, cache_attention, gpt2_hugging_face
 from distill_jax.model.affine import Affine
 from distill_jax.model.hugging_face_files import Tensor
-from distill_jax.model.layers import dropout, lookup, normal
+from distill_jax.model.layers import Mix, dropout, lookup, normal, words
 from distill_jax.model.network import Cache, Divided
 
 _NORMS = re.compile(r"(^|/)ln_")
@@ -172,13 +172,15 @@ class GPT2(nn.Module):
     keep_cache: bool = False
 
     @nn.compact
-    def __call__(self, tokens, positions, segments=None, cache: Cache | None = None):
+    def __call__(
+        self, tokens, positions, segments=None, cache: Cache | None = None, mix: Mix | None = None
+    ):
         config = self.config
         wte = nn.Embed(config.vocab_size, config.width, embedding_init=normal(), name="wte")
         wpe = nn.Embed(config.context, config.width, embedding_init=normal(0.01), name="wpe")
         # Looked up in float32 and cast afterwards, so that their gradients are summed in float32.
-        words = lookup(wte.embedding, tokens, P("tensor", None), self.layout)
-        x = (words + lookup(wpe.embedding, positions, P(), self.layout)).astype(self.dtype)
+        x = words(wte.embedding, tokens, mix, self.layout)
+        x = (x + lookup(wpe.embedding, positions, P(), self.layout)).astype(self.dtype)
         x = dropout(self, config.embedding_dropout, x)
         block = nn.remat(Block) if self.remat and cache is None else Block
         new_cache = []

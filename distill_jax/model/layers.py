@@ -1,9 +1,31 @@
 """Parts of every network, besides affine maps and attention."""
 
+from typing import NamedTuple
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
+
+
+class Mix(NamedTuple):
+    """Other tokens, whose embeddings are mixed into those of a row.
+
+    tokens  int32 [B, T]
+    share   float32 [B] of the row's own tokens, 0 to 1; the others have 1 - share
+    """
+
+    tokens: jax.Array
+    share: jax.Array
+
+
+def words(table: jax.Array, ids: jax.Array, mix: Mix | None, layout: P | None) -> jax.Array:
+    """The embeddings of tokens [B, T], or if there is a `mix`, sums of two: float32 [B, T, D]."""
+    own = lookup(table, ids, P("tensor", None), layout)
+    if mix is None:
+        return own
+    share = mix.share[:, None, None]
+    return share * own + (1 - share) * lookup(table, mix.tokens, P("tensor", None), layout)
 
 
 def lookup(table: jax.Array, ids: jax.Array, table_layout: P, layout: P | None) -> jax.Array:

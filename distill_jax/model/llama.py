@@ -24,7 +24,7 @@ from distill_jax.errors import UserError
 from distill_jax.model import attention, cache_attention, llama_hugging_face
 from distill_jax.model.affine import Affine
 from distill_jax.model.hugging_face_files import Tensor
-from distill_jax.model.layers import dropout, lookup, normal
+from distill_jax.model.layers import Mix, dropout, normal, words
 from distill_jax.model.network import Cache, Divided
 from distill_jax.model.rope import Llama3Scaling, angles, inverse_frequencies, rotate
 
@@ -169,14 +169,16 @@ class Llama(nn.Module):
     keep_cache: bool = False
 
     @nn.compact
-    def __call__(self, tokens, positions, segments=None, cache: Cache | None = None):
+    def __call__(
+        self, tokens, positions, segments=None, cache: Cache | None = None, mix: Mix | None = None
+    ):
         config = self.config
         sizes = (config.vocab_size, config.width)
         table = nn.Embed(*sizes, embedding_init=normal(), name="embed_tokens").embedding
         if not config.tied:
             _ = nn.Embed(*sizes, embedding_init=normal(), name="lm_head").embedding  # of `head`
         # Looked up in float32 and cast afterwards, so that its gradients are summed in float32.
-        x = lookup(table, tokens, P("tensor", None), self.layout).astype(self.dtype)
+        x = words(table, tokens, mix, self.layout).astype(self.dtype)
         x = dropout(self, config.embedding_dropout, x)
         frequencies = inverse_frequencies(config.head_dim, config.rope_theta, config.rope_scaling)
         turns = angles(positions, frequencies)

@@ -38,13 +38,14 @@ class NetworkConfig(Protocol):
     The module that `module` builds computes, with dropout where `apply` is given
     rngs={"dropout": key},
 
-    __call__(tokens, positions, segments=None, cache=None):
+    __call__(tokens, positions, segments=None, cache=None, mix=None):
       tokens     int32 [B, T]; with a cache T is 1
       positions  int32 [B, T]; with a cache also the slots that are written: the token then sees
                  the slots up to its own
       segments   int32 [B, T] or None; without a cache a token sees itself and what came before it
                  in its own segment (None: in its row)
       cache      a Cache, or None
+      mix        tokens that are mixed into `tokens` (layers.Mix), or None
     returns (hidden [B, T, D] of `dtype`, a Cache or None): the given cache with the new keys and
     values; without one, if `keep_cache` is set, those of all T tokens (S = T).
     """

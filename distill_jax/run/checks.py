@@ -5,9 +5,18 @@ place that calls all of them.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
-from distill_jax.annotations import duplicates, harvest, mixture, subsets, verify
+from distill_jax.annotations import (
+    duplicates,
+    easy,
+    harvest,
+    mixture,
+    preferences,
+    subsets,
+    verify,
+)
 from distill_jax.dialogues import sampler
 from distill_jax.errors import UserError
 from distill_jax.model import lora
@@ -72,6 +81,8 @@ def mistakes(config: Any) -> list[str]:
         *hooks.mistakes(config.train),
         *step.mistakes(config.train),
         *objective.mistakes(config.loss),
+        *easy.mistakes(config.easy),
+        *preferences.mistakes(config.preferences, config.loss.preference),
         *rollout_settings.mistakes(config.rollouts),
         *sampler.mistakes(config.sampling),
         *_evaluation(config.evaluation),
@@ -85,6 +96,8 @@ def mistakes(config: Any) -> list[str]:
         *_one_source(config),
         *removal.mistakes(config.data.removal, roles),
         *_students(config),
+        *_pairs(config),
+        *_rows_beside(config, roles),
         *_without_dev(config),
     ]
     return found or rollout_settings.combinations(config)
@@ -109,6 +122,8 @@ def _paths(config: Any) -> list[str]:
         ("teacher.prompt", config.teacher.prompt),
         ("teacher.cache_dir", config.teacher.cache_dir),
         *(("data.annotations", name) for name in config.data.annotations),
+        *(("preferences.files", name) for name in config.preferences.files),
+        *(("easy.files", name) for name in config.easy.files),
     ]
     models = [("tokenizer.name", config.tokenizer.name)]
     models += [(f"model.{name}.init_from", each.init_from) for name, each in config.model.items()]
@@ -181,6 +196,56 @@ def _students(config: Any) -> list[str]:
         for student in config.train.students
         if student not in students
     ]
+    return found
+
+
+def _pairs(config: Any) -> list[str]:
+    """What does not go with config.loss.preference."""
+    if not config.loss.preference:
+        if config.train.best_by != "preference":
+            return []
+        return [
+            "config.train.best_by='preference' is for pairs: set config.loss.preference above 0"
+        ]
+    roles = transcript.SCHEMES[config.scheme].roles
+    students = {config.students[role] for role in roles if role in config.students}
+    found = [
+        f"config.loss.preference needs config.model.{student}.init_from: the student that wrote "
+        "the answers, such as RUN/checkpoints/STUDENT"
+        for student in sorted(students & {*(config.train.students or students)})
+        if student in config.model and not config.model[student].init_from
+    ]
+    if config.data.removal.role:
+        found.append(
+            "config.loss.preference and config.data.removal.role change the same rows: leave one "
+            "of them out"
+        )
+    return found
+
+
+def _rows_beside(config: Any, roles: Sequence[str]) -> list[str]:
+    """What does not go with config.loss.teacher_reads, for a scheme with these roles, and with
+    config.loss.mixup."""
+    found = [
+        f"config.loss.teacher_reads names {role!r}: --config.scheme={config.scheme} has "
+        f"{', '.join(roles)}"
+        for role in config.loss.teacher_reads
+        if role not in roles
+    ]
+    soft = config.easy.files and config.easy.hard == "uniform"
+    if soft and (config.loss.teacher_reads or config.loss.mixup or config.loss.preference):
+        found.append(
+            "config.easy.hard='uniform' goes with the likelihood and the divergence of whole rows: "
+            "leave out config.loss.teacher_reads, mixup and preference, or choose drop"
+        )
+    for name in ("teacher_reads", "mixup"):
+        key = f"config.loss.{name}"
+        if config.loss[name] and config.data.packing:
+            found.append(f"{key} needs whole rows: set --config.data.packing=False")
+        if config.loss[name] and config.data.removal.role:
+            found.append(
+                f"{key} and config.data.removal.role change the same rows: leave one of them out"
+            )
     return found
 
 

@@ -1,5 +1,6 @@
 """Measures a student while it trains: dev loss, exact rows, accuracy of dialogues."""
 
+import collections
 import contextlib
 import dataclasses
 from collections.abc import Collection
@@ -21,7 +22,8 @@ from distill_jax.run.run import Run
 from distill_jax.run.student_setup import StudentSetup
 from distill_jax.sampling.generate import Chunk
 from distill_jax.tracking.trackers import Tracking
-from distill_jax.training import hooks, step
+from distill_jax.training import batches, hooks, step
+from distill_jax.training.batches import Part
 
 
 class DevMeasurement:
@@ -38,6 +40,7 @@ class DevMeasurement:
         """All processes must make it, because it restores the partners."""
         self._run, self._tracking, self._setup, self._mesh = run, tracking, setup, mesh
         self._step = step.make_dev_step(mesh, setup.trainer)
+        self._pair_step = step.make_measurement(mesh, setup.trainer)
         others = [student for student in run.students if student != setup.student]
         finished = from_first.known_students(run).finished
         count = run.config.train.dev_dialogues
@@ -56,6 +59,8 @@ class DevMeasurement:
         exact     share of dev rows in which every loss token is the most likely one, given the
                   tokens before it
         accuracy  share of dev problems that whole dialogues solve, if the others are trained
+        preference, margin, preferred, chosen_gain  of pairs of dev problems, if there are any
+            (training/preference.py)
 
         Some of these dialogues are shown to the run's trackers.
         """
@@ -68,13 +73,30 @@ class DevMeasurement:
             "loss": totals["loss_sum"] / totals["loss_tokens"],
             "exact": totals["exact"] / totals["rows"],
         }
+        values |= self._of_pairs(params)
         if self._problems:
             predictions = self._dialogues(params)
             values["accuracy"] = sum(p.correct for p in predictions) / len(predictions)
             shown = summary.dialogues(predictions)
             self._tracking.show("dev", self._setup.student, at_step, shown)
         best_by = self._run.config.train.best_by
-        return (values["loss"] if best_by == "loss" else -values[best_by]), values
+        lower_is_better = best_by in ("loss", "preference")
+        return (values[best_by] if lower_is_better else -values[best_by]), values
+
+    def _of_pairs(self, params: Any) -> dict[str, float]:
+        config, pairs = self._run.config, self._setup.pairs.get("dev")
+        if pairs is None:
+            return {}
+        shape, part = pairs.shape(config.data.seq_len), Part.of_this_process()
+        sums: dict[str, float] = collections.defaultdict(float)
+        counts: dict[str, float] = collections.defaultdict(float)
+        for batch in batches.in_order(pairs, shape, config.train.batch_size, part):
+            leave_if_interrupted()
+            found = self._pair_step(params, sharding.put_batch(self._mesh, batch))
+            for totals, new in zip((sums, counts), found, strict=True):
+                for name, value in new.items():
+                    totals[name] += float(value)
+        return {name: sums[name] / counts[name] for name in sums if name != "likelihood"}
 
     def _dialogues(self, params: Any) -> list[Prediction]:
         everybody = self._others | {self._setup.student: params}

@@ -10,6 +10,7 @@ from distill_jax.dialogues import given
 from distill_jax.dialogues.sampler import Sampler, make_rules
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Problem
+from distill_jax.run import preference_pairs
 from distill_jax.run.origins import Origins
 from distill_jax.run.origins import add as add_origins
 from distill_jax.run.run import Run
@@ -67,10 +68,10 @@ def ask(run: Run, made: Made) -> Asked:
         add_origins(before, other.stored_config(), read_facts(other.training_data))
     if not asks_training_problems(run):
         questions = [problem.question for problem in problems]
-        train = [*made.train]
+        train = [*made.train, *preference_pairs.learned_from(run.workdir)]
         for name in run.config.evaluation.ensemble:  # what the others have been trained on
             others, _ = read_stored(Workdir(name))
-            train += others
+            train += [*others, *preference_pairs.learned_from(Workdir(name))]
         train += before.learned()
         trained_on = leaks.trained_on(questions, train, templated=run.config.data.templated)
     return Asked(problems, given.with_scripts(problems, gold, reader), trained_on, before, reader)

@@ -10,8 +10,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from distill_jax import devices, distributed
+from distill_jax.annotations.preferences import transcripts_of
 from distill_jax.evaluation.summary import closing_lines
-from distill_jax.run import from_first, output_check, restore_students, training_annotations
+from distill_jax.run import (
+    from_first,
+    output_check,
+    preference_pairs,
+    restore_students,
+    training_annotations,
+)
 from distill_jax.run.annotation_sources import Desk
 from distill_jax.run.evaluate_students import evaluate_students
 from distill_jax.run.run import make_run, stored_run
@@ -63,20 +70,26 @@ def _locked(workdir: Workdir) -> Iterator[None]:
 
 
 def show_batch(config: Any) -> None:
-    """Print the first training row of every view, from the task itself; writes nothing."""
+    """Print the first training row of every view, or both of the first pair; writes nothing."""
     devices.expect_what_is_there()
     with tempfile.TemporaryDirectory() as nowhere:
         this = make_run(config, Workdir(nowhere))
-        annotations = training_annotations.collect(this, Terminal()).train
+        data = training_annotations.collect(this, Terminal())
+        annotations, pairs = data.train, preference_pairs.collect(this, data)
         transcript.check_plans(annotations, this.scheme)
         tokenizer = from_first.tokenizer(this, annotations)
     for view in this.views:
-        rows = text_rows.encode_rows(annotations[:1], this.scheme, [view], tokenizer)
-        row = rows[view.student][0]
+        if pairs is None:
+            rows = text_rows.encode_rows(annotations[:1], this.scheme, [view], tokenizer)
+        else:
+            answers = list(transcripts_of(pairs.train[:1]))
+            rows = text_rows.encode_transcripts(answers, this.scheme, [view], tokenizer)
         roles = ", ".join(this.scheme.roles[i] for i in view.writes)
-        learned = sum(writer != text_rows.NO_LOSS for writer in row.writers)
-        print(f"--- student {view.student} as {roles}: {len(row.tokens)} tokens, {learned} learned")
-        print(text_rows.show_row(row, tokenizer, this.scheme.roles))
+        for row in rows[view.student]:
+            learned = sum(writer != text_rows.NO_LOSS for writer in row.writers)
+            said = f"{len(row.tokens)} tokens, {learned} learned"
+            print(f"--- student {view.student} as {roles}: {said}")
+            print(text_rows.show_row(row, tokenizer, this.scheme.roles))
 
 
 def evaluate(path: str, overrides: Mapping[str, Any]) -> pathlib.Path:

@@ -2,18 +2,22 @@
 
 import contextlib
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from distill_jax.annotations.easy import hard_problems
+from distill_jax.annotations.preferences import Pair, transcripts_of
 from distill_jax.dialogues.predict import check_prompts
 from distill_jax.dialogues.sampler import make_rules
 from distill_jax.model import cache_attention
 from distill_jax.model.network import NetworkConfig
+from distill_jax.records import Annotation
 from distill_jax.run import (
     adapters,
     from_first,
+    preference_pairs,
     rollout_pool,
     rollout_settings,
     student_objective,
@@ -21,12 +25,15 @@ from distill_jax.run import (
 )
 from distill_jax.run.annotation_sources import Desk
 from distill_jax.run.evaluation_problems import evaluation_problems
+from distill_jax.run.preference_pairs import RunPairs
 from distill_jax.run.rollout_pool import Pool
-from distill_jax.run.student_setup import Made, Place, StudentSetup, sizes, student_setup
+from distill_jax.run.run import Run
+from distill_jax.run.student_setup import Encoded, Made, Place, StudentSetup, sizes, student_setup
 from distill_jax.run.training_annotations import RunData
 from distill_jax.sampling.turn_rules import TurnRules, allowed_tokens
 from distill_jax.text import rows as text_rows
 from distill_jax.text import transcript
+from distill_jax.text.rows import View
 from distill_jax.text.tokenizer import Tokenizer
 
 
@@ -34,6 +41,7 @@ class Prepared(NamedTuple):
     """The input of training, its measurements and a dry run."""
 
     data: RunData
+    pairs: RunPairs | None  # what is trained on instead of data.train, if there are any
     tokenizer: Tokenizer
     models: dict[str, NetworkConfig]  # of every student of the run
     rules: TurnRules  # as config.sampling says
@@ -48,7 +56,7 @@ def prepare(desk: Desk, students: list[str], place: Place) -> Prepared:
     cache_attention.check_kernel(run.sampling.attention, place.platform, run.sampling.dtype)
     terminal.say("reading annotations and making training rows")
     with terminal.watching(), without_cycle_search():
-        data, tokenizer, (rows, dev_rows) = _encoded_data(desk)
+        data, pairs, tokenizer, rows = _encoded_data(desk)
     models = sizes(run, tokenizer, from_first.known_students(run).facts)
     rules = make_rules(run.scheme, run.views, models, tokenizer, run.sampling)
     rules.check_kernel(place.platform)  # before training, not after it
@@ -58,7 +66,7 @@ def prepare(desk: Desk, students: list[str], place: Place) -> Prepared:
         student_setup(
             run,
             student,
-            (rows[student], dev_rows[student]),
+            rows[student],
             Made(
                 models[student],
                 allowed,
@@ -72,25 +80,49 @@ def prepare(desk: Desk, students: list[str], place: Place) -> Prepared:
         )
         for student in students
     ]
-    return Prepared(data, tokenizer, models, rules, setups, pool)
+    return Prepared(data, pairs, tokenizer, models, rules, setups, pool)
 
 
 def _encoded_data(
     desk: Desk,
-) -> tuple[RunData, Tokenizer, tuple[dict[str, text_rows.Rows], dict[str, text_rows.Rows]]]:
-    """The annotations, their tokenizer, and the rows of every student to train and measure on."""
+) -> tuple[RunData, RunPairs | None, Tokenizer, dict[str, Encoded]]:
+    """The annotations, the pairs, their tokenizer, and the rows of every student."""
     run, terminal = desk.run, desk.terminal
     data = training_annotations.collect(*desk)
     if empty := transcript.check_plans(data.train, run.scheme):
         terminal.say(
             f"the plan of {empty} of {len(data.train)} annotations is empty: no equation in them"
         )
+    pairs = preference_pairs.collect(run, data)
     tokenizer = from_first.tokenizer(run, data.train)
-    train_rows, dev_rows = (
-        text_rows.encode_rows(part, run.scheme, run.views, tokenizer, run.config.data.removal.role)
-        for part in (data.train, data.dev)
-    )
-    return data, tokenizer, (train_rows, dev_rows)
+    return data, pairs, tokenizer, _rows(run, data, pairs, tokenizer)
+
+
+def _rows(
+    run: Run, data: RunData, pairs: RunPairs | None, tokenizer: Tokenizer
+) -> dict[str, Encoded]:
+    """The rows of every student: of pairs, if there are any."""
+    removed, more = run.config.data.removal.role, run.config.loss.teacher_reads
+
+    def encoded(part: list[Annotation], views: Sequence[View]) -> dict[str, text_rows.Rows]:
+        return text_rows.encode_rows(part, run.scheme, views, tokenizer, removed)
+
+    def both_answers(part: list[Pair]) -> dict[str, text_rows.Rows]:
+        answers = list(transcripts_of(part))
+        return text_rows.encode_transcripts(answers, run.scheme, run.views, tokenizer)
+
+    teacher, dev_pairs = {}, {}
+    if pairs is None:
+        train = encoded(data.train, run.views)
+    else:
+        train, dev_pairs = both_answers(pairs.train), both_answers(pairs.dev)
+    if more:
+        teacher = encoded(data.train, text_rows.seeing_more(run.views, more))
+    dev, hard = encoded(data.dev, run.views), hard_problems(data.train)
+    return {
+        name: Encoded(train[name], dev[name], teacher.get(name), dev_pairs.get(name, ()), hard)
+        for name in train
+    }
 
 
 @contextlib.contextmanager

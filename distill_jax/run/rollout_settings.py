@@ -154,6 +154,10 @@ def _not_with_rounds(config: Any) -> list[str]:
         "data.packing": config.data.packing,
         "data.seq_len": config.data.seq_len,
         "data.removal.role": config.data.removal.role,
+        "loss.preference": config.loss.preference,
+        "loss.mixup": config.loss.mixup,
+        "loss.teacher_reads": tuple(config.loss.teacher_reads),
+        "easy.files": tuple(config.easy.files) if config.easy.hard == "uniform" else (),
     }
     return [
         f"config.{key}={value!r} does not go with {_NAME}.rounds: set it to "

@@ -14,8 +14,10 @@ from distill_jax.text.tokenizer import Tokenizer
 from distill_jax.tracking.terminal import Terminal
 from distill_jax.training import step
 from distill_jax.training.divergence import Divergence
+from distill_jax.training.mixup import Mixup
 from distill_jax.training.objective import TEACHER, Distillation, Likelihood
 from distill_jax.training.policy_objective import Policy
+from distill_jax.training.preference import Preference
 from distill_jax.workdir import local_path
 
 _KEY = "config.loss.teacher"
@@ -41,7 +43,7 @@ def teacher(run: Run, student: str, model: NetworkConfig, tokenizer: Tokenizer) 
     Raises UserError if it cannot be read, or has another vocabulary.
     """
     settings = run.config.loss
-    if not settings.divergence:
+    if not settings.divergence and not settings.mixed_divergence:
         return None
     directory = local_path(settings.teacher, _KEY)
     is_run = (directory / "training_data.json").exists()
@@ -56,23 +58,46 @@ def teacher(run: Run, student: str, model: NetworkConfig, tokenizer: Tokenizer) 
 
 
 def make(run: Run, teacher: Frozen | None, platform: str, seq_len: int) -> StudentObjective:
-    """`platform` and the tokens of a row decide on the kernel of the teacher's attention.
+    """`platform` and the tokens of the teacher's row decide on the kernel of its attention.
 
     Raises UserError if the teacher cannot read such rows.
     """
-    settings, train = run.config.loss, run.config.train
+    settings = run.config.loss
+    if settings.preference:
+        weights = settings.preference, settings.preference_beta, settings.likelihood
+        return StudentObjective(Preference(*weights), {})
     if settings.policy:
-        policy = Policy(settings.policy, settings.likelihood, settings.clip)
-        return StudentObjective(policy, {})
-    if teacher is None:
-        return StudentObjective(Likelihood(), {})
-    if seq_len > teacher.model.context:
-        remedy = f"set config.data.seq_len={teacher.model.context}"
+        return StudentObjective(Policy(settings.policy, settings.likelihood, settings.clip), {})
+    kind = Divergence(settings.beta, settings.temperature)
+    kernel, frozen = "", {}
+    if teacher is not None:
+        kernel, frozen = _kernel(run, teacher, platform, seq_len), {TEACHER: teacher}
+    soft = run.config.easy.files and run.config.easy.hard == "uniform"
+    uniform = settings.uniform if soft else 0.0
+    plain: Likelihood | Distillation | None = None
+    if teacher is not None and settings.divergence:
+        weights = settings.likelihood, settings.divergence
+        plain = Distillation(*weights, kind, teacher.model, kernel, uniform)
+    elif settings.likelihood:
+        plain = Likelihood(settings.likelihood, uniform)
+    weights = settings.mixed_likelihood, settings.mixed_divergence
+    if any(weights):
+        model = teacher.model if teacher is not None and settings.mixed_divergence else None
+        return StudentObjective(Mixup(plain, *weights, kind, model, kernel), frozen)
+    return StudentObjective(plain or Likelihood(), frozen)
+
+
+def _kernel(run: Run, teacher: Frozen, platform: str, seq_len: int) -> str:
+    """Of the teacher's attention over rows of so many tokens."""
+    train, context = run.config.train, teacher.model.context
+    if seq_len > context:
+        remedy = f"set config.data.seq_len={context}"
+        if run.config.loss.teacher_reads:
+            remedy = "let it read less (config.loss.teacher_reads), or choose a longer one"
         if run.config.rollouts.rounds:
             remedy = "lower config.rollouts.max_tokens"
         raise UserError(
-            f"{_KEY}={teacher.name} reads {teacher.model.context} tokens, the rows have up to "
-            f"{seq_len}: {remedy}"
+            f"{_KEY}={teacher.name} reads {context} tokens, the rows have up to {seq_len}: {remedy}"
         )
     kernel, _ = attention.choose_kernel(
         train.attention,
@@ -82,10 +107,7 @@ def make(run: Run, teacher: Frozen | None, platform: str, seq_len: int) -> Stude
         head_dim=teacher.model.head_dim,
         dropout=0.0,
     )
-    kind = Divergence(settings.beta, settings.temperature)
-    weights = settings.likelihood, settings.divergence
-    objective = Distillation(*weights, kind, teacher.model, kernel)
-    return StudentObjective(objective, {TEACHER: teacher})
+    return kernel
 
 
 def load(

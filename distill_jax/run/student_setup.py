@@ -16,12 +16,16 @@ from distill_jax.run import round_setup, student_objective, student_source
 from distill_jax.run.rollout_pool import Pool
 from distill_jax.run.run import Run
 from distill_jax.run.student_objective import Frozen
-from distill_jax.text.rows import Row
+from distill_jax.text.rows import Row, Rows
 from distill_jax.text.tokenizer import Tokenizer
 from distill_jax.tracking.terminal import Terminal
 from distill_jax.training import batches, optimizer, step
+from distill_jax.training.mixup import Draw, MixedRows
+from distill_jax.training.pairs import PairRows, usable
 from distill_jax.training.removal import ALL, Removal
 from distill_jax.training.round_batches import RoundBatches
+from distill_jax.training.soft_rows import SoftRows
+from distill_jax.training.taught_rows import TaughtRows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +36,7 @@ class StudentSetup:
     trainer: step.Trainer
     schedule: Callable[[int], Any]
     data: batches.Batches | RoundBatches
+    pairs: dict[str, PairRows]  # "train", if the rows of `data` are pairs, and "dev", to measure
     dev: list[dict[str, Any]]  # this process's part of the dev batches
     facts: dict[str, Any]  # for training_data.json
     kernel_reason: str
@@ -46,6 +51,16 @@ class Place:
     platform: str  # "cpu", "gpu" or "tpu"
 
 
+class Encoded(NamedTuple):
+    """The rows of a student."""
+
+    train: Sequence[Row]
+    dev: Sequence[Row]
+    teacher: Sequence[Row] | None  # of `train`, as its teacher reads them; None = the same
+    dev_pairs: Sequence[Row]  # if it is trained on pairs; () = none
+    hard: frozenset[str]  # ids of problems that config.easy calls hard
+
+
 class Made(NamedTuple):
     """What a student is, and whom it learns from, before its rows are known."""
 
@@ -58,24 +73,21 @@ class Made(NamedTuple):
 def student_setup(
     run: Run,
     student: str,
-    rows: tuple[Sequence[Row], Sequence[Row]],
+    rows: Encoded,
     made: Made,
     place: Place,
     pool: Pool | None = None,
 ) -> StudentSetup:
-    """`rows` to train on and to measure on; `pool`: the problems of rounds, if any. Raises
-    UserError for what does not fit: rows and context, sizes and mesh, kernel, teacher."""
-    train_rows, dev_rows = rows
+    """`pool`: the problems of rounds, if any. Raises UserError for what does not fit: rows and
+    context, sizes and mesh, kernel, teacher."""
     config, model, adapter = run.config, made.model, made.adapter
-    limit, limit_key = model.context, f"config.model.{student}.context"
-    if config.data.seq_len and config.data.seq_len < limit:
-        limit, limit_key = config.data.seq_len, "config.data.seq_len"
-    source = batches.StudentRows(
-        train_rows, student, limit, config.data.max_dropped_share, limit_key
-    )
+    source, pairs = _source(run, student, rows, model)
     packed = config.data.packing
-    seq_len = config.data.seq_len or (model.context if packed else 0)
-    shape = batches.row_shape(source, seq_len, packed)
+    if pairs:
+        shape = pairs["train"].shape(config.data.seq_len)
+    else:
+        seq_len = config.data.seq_len or (model.context if packed else 0)
+        shape = batches.row_shape(source, seq_len, packed)
     check_mesh(place.mesh, student, model, config.train.batch_size // config.train.accumulation)
     processes: Any = {"process": jax.process_index(), "processes": jax.process_count()}
     data = batches.Batches(
@@ -103,18 +115,81 @@ def student_setup(
         config.train.accumulation,
         config.train.loss_chunk,
     )
-    objective, frozen = student_objective.make(run, made.teacher, place.platform, shape.seq_len)
+    teacher_len = source.read_by_teacher.longest if rows.teacher else shape.seq_len
+    objective, frozen = student_objective.make(run, made.teacher, place.platform, teacher_len)
     facts = _facts(run, source, data, model, frozen)
     if rounds is not None:
         facts = round_setup.facts_of(config, student, rounds, facts)
+    if pairs:
+        facts["pairs"] = len(source) // source.group
     facts["trained_parameters"] = facts["parameters"] if adapter is None else adapter.count()
     if adapter is not None:
         facts["lora"] = adapter.to_json()
     optimizer_, schedule = make_optimizer(run, student, facts["steps"])
     seed = student_seed(config, student)
     trainer = step.Trainer(model, optimizer_, computation, made.allowed, seed, objective, adapter)
-    dev = _dev_batches(run, student, dev_rows, limit, processes)
-    return StudentSetup(student, trainer, schedule, rounds or data, dev, facts, reason, frozen)
+    limit, _ = _limit(run, student, model)
+    dev = _dev_batches(run, student, rows.dev, limit, processes)
+    return StudentSetup(
+        student, trainer, schedule, rounds or data, pairs, dev, facts, reason, frozen
+    )
+
+
+def _source(
+    run: Run, student: str, rows: Encoded, model: NetworkConfig
+) -> tuple[batches.StudentRows, dict[str, PairRows]]:
+    """What the student is trained on, and its pairs, if it is pairs."""
+    config = run.config
+    if config.loss.preference:
+        pairs = _pair_rows(run, student, rows, model)
+        return pairs["train"], pairs
+    limit, key = _limit(run, student, model)
+    limits = student, limit, config.data.max_dropped_share, key
+    if rows.teacher is not None:
+        return TaughtRows(rows.train, *limits, rows.teacher), {}
+    if config.easy.files and config.easy.hard == "uniform":
+        return SoftRows(rows.train, *limits, rows.hard), {}
+    if config.loss.mixup:
+        return MixedRows(rows.train, *limits, Draw(config.loss.mixup, config.seed)), {}
+    return batches.StudentRows(rows.train, *limits), {}
+
+
+def _limit(run: Run, student: str, model: NetworkConfig) -> tuple[int, str]:
+    """The most inputs of a row, and the key that says so."""
+    seq_len = run.config.data.seq_len
+    if seq_len and seq_len < model.context:
+        return seq_len, "config.data.seq_len"
+    return model.context, f"config.model.{student}.context"
+
+
+def _pair_rows(run: Run, student: str, rows: Encoded, model: NetworkConfig) -> dict[str, PairRows]:
+    """The pairs that a student can learn from, and those of dev if it is measured. Raises UserError
+    if too many do not fit, and if none is left."""
+    data, train = run.config.data, run.config.train
+    group = 2 * sum(view.student == student for view in run.views)
+    found = usable(Rows.of(rows.train), group, model.context, data.seq_len)
+    count, key = len(rows.train) // group, f"config.model.{student}.context"
+    if found.too_long > data.max_dropped_share * count:
+        key = "config.data.seq_len" if data.seq_len else key
+        raise UserError(
+            f"{found.too_long} of {count} pairs of student {student!r} are too long: raise {key}, "
+            "or config.data.max_dropped_share to train without them"
+        )
+    if not len(found.rows):
+        raise UserError(
+            f"student {student!r}: both answers of each of its {count} pairs are the same to it: "
+            "train the other students alone (--config.train.students)"
+        )
+    made = {"train": PairRows(found.rows, student, model.context, group)}
+    dev = usable(Rows.of(rows.dev_pairs), group, model.context, data.seq_len).rows
+    if train.eval_every and len(dev):
+        made["dev"] = PairRows(dev, student, model.context, group)
+    elif train.best_by == "preference":
+        raise UserError(
+            "config.train.best_by='preference' needs pairs of dev problems: ask them too, and set "
+            "config.train.eval_every above 0"
+        )
+    return made
 
 
 def sizes(run: Run, tokenizer: Tokenizer, facts: Mapping[str, Any]) -> dict[str, NetworkConfig]:
@@ -194,10 +269,6 @@ def _facts(
         fed = round(steps * share * rows.tokens), round(steps * share * rows.loss_tokens)
     else:
         steps, *fed = _fed(data, asked, budget)
-    pairs = sum(flops.causal_pairs(rows.length(index)) for index in range(len(rows)))
-    needed = flops.train_flops(model, rows.tokens, pairs, rows.loss_tokens)
-    for each in frozen.values():
-        needed += flops.forward_flops(each.model, rows.tokens, pairs, rows.loss_tokens)
     return {
         "steps": steps,
         "tokens": fed[0],
@@ -209,10 +280,27 @@ def _facts(
         "seq_len": data.shape.seq_len,
         "packed": data.shape.packed,
         "useful_share": rows.tokens / (epoch_rows * data.shape.seq_len),
-        "flops_per_token": needed / rows.tokens,
+        "flops_per_token": _flops_per_token(rows, model, frozen, run.config.loss),
         "parameters": network.parameter_count(model),
         "model": network.to_json(model),
     }
+
+
+def _flops_per_token(
+    rows: batches.StudentRows, model: NetworkConfig, frozen: Mapping[str, Frozen], loss: Any
+) -> float:
+    """Of training, for tokens of these rows. Mixtures of rows are read as well as the rows, if
+    these have a term of their own."""
+    mixed, plain = bool(loss.mixup), bool(loss.likelihood or loss.divergence or loss.preference)
+    pairs = sum(flops.causal_pairs(rows.length(index)) for index in range(len(rows)))
+    needed = (mixed + plain) * flops.train_flops(model, rows.tokens, pairs, rows.loss_tokens)
+    read = rows.read_by_teacher
+    if read is not rows:
+        pairs = sum(flops.causal_pairs(read.length(index)) for index in range(len(read)))
+    times = bool(loss.divergence) + bool(loss.mixed_divergence)
+    for each in frozen.values():
+        needed += times * flops.forward_flops(each.model, read.tokens, pairs, read.loss_tokens)
+    return needed / rows.tokens
 
 
 def _removal(config: Any) -> Removal | None:
@@ -263,7 +351,7 @@ def say_setup(run: Run, setup: StudentSetup, mesh: jax.sharding.Mesh, terminal: 
         fed = round_setup.in_words(setup.data, facts["rounds"])
     else:
         fed = (
-            f"{facts['rows']:,} rows"
+            f"{facts.get('pairs', facts['rows']):,} {'pairs' if setup.pairs else 'rows'}"
             f"{dropped}, {facts['steps']:,} steps of {run.config.train.batch_size} x "
             f"{facts['seq_len']} tokens ({facts['useful_share']:.0%} useful), "
             f"{facts['epochs']:.2f} epochs"

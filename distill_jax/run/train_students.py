@@ -16,6 +16,8 @@ from distill_jax.run import (
     disk,
     from_first,
     origins,
+    preference_pairs,
+    references,
     restore_students,
     rollout_settings,
     rounds,
@@ -75,6 +77,7 @@ class Training:
             terminal = self._desk.terminal
             with terminal.watching():
                 own = training_annotations.write(run, prepared.data, prepared.tokenizer, terminal)
+                preference_pairs.write(own, prepared.pairs, terminal)
             self._desk = self._desk._replace(run=own)
             self._reporting.tracking.open()
             self._prepared = prepared
@@ -113,6 +116,12 @@ def _train(
         "weights_dtype": weights_dtype,
         "sha256": distributed.from_first(run.workdir.hashes),
     }
+    whole = _whole(setup, mesh, frozen)
+    if setup.pairs and int(state.step):
+        references.restore(run, student, setup.pairs)
+    elif setup.pairs:
+        terminal.say(f"student {student}: reading the pairs as it is now, for comparison")
+        references.settle(run, setup, whole(state.params), mesh)
     _write_facts(run, student, setup.facts | made_from)
     if not setup.facts["steps"]:
         _keep(run, student, state, checkpoints, setup.facts | made_from)

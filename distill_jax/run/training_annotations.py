@@ -33,6 +33,7 @@ from distill_jax.annotations.verify import (
     verify,
 )
 from distill_jax.errors import UserError
+from distill_jax.run import easy_problems
 from distill_jax.run.annotation_sources import (
     Desk,
     Source,
@@ -146,6 +147,9 @@ def annotate(run: Run, terminal: Terminal, spending: Spending) -> RunData:
     # One of the two gets all.
     train = first_problems(share_of_questions(train, data.train_share), data.train_problems)
     train = _mixed(run, train)
+    train, hard, said = easy_problems.treat(run, train)
+    rejected += hard
+    usage += said
     usage += f"; {len(train)} to train on{_of_files(run, train)}"
     return RunData(train, dev, rejected, overlaps, usage)
 

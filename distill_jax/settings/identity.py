@@ -32,10 +32,17 @@ OFF = {
     "loss.likelihood": 1.0,
     "loss.divergence": 0.0,
     "loss.teacher": "",
+    "loss.teacher_reads": [],
     "loss.beta": 0.0,
     "loss.temperature": 1.0,
     "loss.policy": 0.0,
     "loss.clip": 0.2,
+    "loss.uniform": 1.0,
+    "loss.mixup": 0.0,
+    "loss.mixed_likelihood": 0.0,
+    "loss.mixed_divergence": 0.0,
+    "loss.preference": 0.0,
+    "loss.preference_beta": 0.1,
     "data.near": 0.8,
     "data.near_words": 2,
     "harvest.unwanted": [],
@@ -74,6 +81,10 @@ def identity_of(config: Any, students: Collection[str], roles: Sequence[str]) ->
         if key.startswith("data.removal.") and not config.data.removal.role:
             continue
         if section == "rollouts" and not config.rollouts.rounds:
+            continue
+        if section == "easy" and not config.easy.files:
+            continue
+        if section == "preferences" and not config.loss.preference:
             continue
         if key in OFF and value == OFF[key]:
             continue

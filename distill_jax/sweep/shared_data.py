@@ -18,6 +18,7 @@ from distill_jax.workdir import Workdir
 # even a new one, keeps two runs apart: that may cost time, but never gives a wrong result.
 _NOT_DATA = (
     *("seed", "students.", "reads.", "model.", "optimizer.", "lora.", "loss.", "train."),
+    "preferences.",  # files of their own
     *("data.packing", "data.seq_len", "data.max_dropped_share", "data.removal."),
 )
 # The questions that are dropped from training depend on the evaluated problems.

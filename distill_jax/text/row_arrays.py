@@ -77,6 +77,18 @@ class Rows(Sequence[Row]):
         problems, origins = [row.problem for row in rows], [row.origin for row in rows]
         return cls(arrays, problems, origins, lambda index: rows[index].name)
 
+    def where(self, kept: np.ndarray) -> "Rows":
+        """The rows whose flag in `kept` (bool [rows]) is True."""
+        lengths, (places,) = np.diff(self.offsets), np.nonzero(kept)
+        of_kept = np.repeat(kept, lengths)
+        removable = self.removable[of_kept] if len(self.removable) else self.removable
+        return Rows(
+            RowArrays(self.tokens[of_kept], self.writers[of_kept], removable, lengths[kept]),
+            [self.problems[place] for place in places],
+            [self.origins[place] for place in places],
+            lambda index: self.name(int(places[index])),
+        )
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
 

@@ -30,7 +30,7 @@ import functools
 import itertools
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent import futures
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -40,10 +40,19 @@ from distill_jax.text import messages
 from distill_jax.text.formats import FORMATS
 from distill_jax.text.row_arrays import NO_LOSS, GrowingRows, Row, RowArrays, Rows, interleaved
 from distill_jax.text.tokenizer import Tokenizer
-from distill_jax.text.transcript import SCHEMES, Scheme, Turns, before_answer, render
+from distill_jax.text.transcript import SCHEMES, Scheme, Transcript, Turns, before_answer, render
 from distill_jax.tracking import progress
 
-__all__ = ["NO_LOSS", "Row", "Rows", "View", "encode_prompts", "encode_rows", "make_views"]
+__all__ = [
+    "NO_LOSS",
+    "Row",
+    "Rows",
+    "View",
+    "encode_prompts",
+    "encode_rows",
+    "encode_transcripts",
+    "make_views",
+]
 
 _AT_ONCE = 1024  # annotations that are encoded together
 _PROMPT = -1
@@ -80,6 +89,12 @@ def make_views(
                 f"config.reads.{scheme.ender}"
             )
     return [View(student, sees, tuple(roles)) for (student, sees), roles in writes.items()]
+
+
+def seeing_more(views: Sequence[View], roles: Sequence[str]) -> list[View]:
+    """Views in which the turns of `roles` are seen as well; row by row they have the same turns to
+    learn."""
+    return [dataclasses.replace(view, sees=view.sees | frozenset(roles)) for view in views]
 
 
 def mistakes(reads: Mapping[str, Sequence[str]]) -> list[str]:
@@ -128,25 +143,63 @@ def encode_rows(
     one part of the annotations becomes rows, the tokenizer, which needs no Python, is at work on
     the next. Raises UserError, which names the row, for text that the tokenizer cannot hold.
     """
-    own = {view.student: [v for v in views if v.student == view.student] for view in views}
-    found = {student: GrowingRows() for student in own}
+
+    def transcripts(some: Sequence[Annotation]) -> list[Transcript]:
+        return [Transcript(each.id, each.question, render(each, scheme)) for each in some]
+
     encoder = functools.partial(
         _encode_part, scheme=scheme, tokenizer=tokenizer, removed_role=removed_role
     )
-    with contextlib.closing(_ahead(encoder, annotations)) as encoded:
-        title, parts = "making training rows", -(-len(annotations) // _AT_ONCE)
+    return _encoded(annotations, lambda some: encoder(transcripts(some)), scheme, views)
+
+
+def encode_transcripts(
+    transcripts: Sequence[Transcript],
+    scheme: Scheme,
+    views: Sequence[View],
+    tokenizer: Tokenizer,
+) -> dict[str, Rows]:
+    """The rows of every student, as `encode_rows` makes them, of dialogues whose turns are given.
+
+    The empty turn with which the sampler ends a dialogue may be there or not. One that is not
+    finished, such as `a : A` where a limit stopped the solver, ends without a mark:
+
+        solver      Q R / a / A
+        its loss              ^
+    """
+    end = scheme.ender, ""
+    without_end = [
+        each._replace(turns=each.turns[:-1])
+        if each.finished and each.turns[-1:] == [end] and each.turns[1:]
+        else each
+        for each in transcripts
+    ]
+    encoder = functools.partial(_encode_part, scheme=scheme, tokenizer=tokenizer, removed_role="")
+    return _encoded(without_end, encoder, scheme, views)
+
+
+def _encoded(
+    dialogues: Sequence[Annotation] | Sequence[Transcript],
+    encoder: Callable[[Any], "_Pieces"],
+    scheme: Scheme,
+    views: Sequence[View],
+) -> dict[str, Rows]:
+    own = {view.student: [v for v in views if v.student == view.student] for view in views}
+    found = {student: GrowingRows() for student in own}
+    with contextlib.closing(_ahead(encoder, dialogues)) as encoded:
+        title, parts = "making training rows", -(-len(dialogues) // _AT_ONCE)
         for pieces in progress.each(encoded, title, parts, of_each=_AT_ONCE):
             for student, some in own.items():
                 found[student].add(interleaved([pieces.of_view(v, scheme) for v in some]))
     rows = {}
     for student, some in own.items():
-        of_row = annotations
+        of_row: Sequence[Any] = dialogues
         if len(some) > 1:
-            of_row = [annotation for annotation in annotations for _ in some]
+            of_row = [each for each in dialogues for _ in some]
         rows[student] = Rows(
             found[student].arrays(),
-            [annotation.id for annotation in of_row],
-            [annotation.origin for annotation in of_row],
+            [each.id for each in of_row],
+            [each.origin for each in of_row],
             functools.partial(_name, of_row),
         )
     return rows
@@ -205,13 +258,13 @@ class _Pieces(NamedTuple):
 
 
 def _ahead(
-    encode: Callable[[Sequence[Annotation]], _Pieces], annotations: Sequence[Annotation]
+    encode: Callable[[Any], _Pieces], dialogues: Sequence[Any]
 ) -> Generator[_Pieces, None, None]:
-    """`encode` of the annotations, part by part, one part ahead of what is asked for."""
+    """`encode` of the dialogues, part by part, one part ahead of what is asked for."""
     with futures.ThreadPoolExecutor(1) as pool:
         waiting = collections.deque[futures.Future[_Pieces]]()
-        for start in range(0, len(annotations), _AT_ONCE):
-            waiting.append(pool.submit(encode, annotations[start : start + _AT_ONCE]))
+        for start in range(0, len(dialogues), _AT_ONCE):
+            waiting.append(pool.submit(encode, dialogues[start : start + _AT_ONCE]))
             if len(waiting) == 2:
                 yield waiting.popleft().result()
         while waiting:
@@ -223,25 +276,24 @@ _NO_MARK = -1
 
 
 def _encode_part(
-    annotations: Sequence[Annotation], *, scheme: Scheme, tokenizer: Tokenizer, removed_role: str
+    transcripts: Sequence[Transcript], *, scheme: Scheme, tokenizer: Tokenizer, removed_role: str
 ) -> _Pieces:
-    transcripts = [render(annotation, scheme) for annotation in annotations]
     pieces: list[_Piece] = []
     texts: list[str] = []
     writers: list[str] = []  # of each text; "question" for a question
-    of: list[int] = []  # each text's annotation
+    of: list[int] = []  # each text's dialogue
     first: list[int] = []
     layout = _Layout(scheme, tokenizer)
-    for index, (annotation, turns) in enumerate(zip(annotations, transcripts, strict=True)):
+    for index, (_, question, turns, finished, _) in enumerate(transcripts):
         first.append(len(pieces))
         pieces += layout.prompt(len(texts))
-        pieces += layout.turns(len(texts) + 1, turns)
-        texts.append(scheme.text_format.question(annotation.question))
+        pieces += layout.turns(len(texts) + 1, turns, finished)
+        texts.append(scheme.text_format.question(question))
         texts += [text for _, text in turns]
         writers.append("question")
         writers += [writer for writer, _ in turns]
         of += [index] * (len(turns) + 1)
-    encoded = tokenizer.encode(texts, lambda text: f"{annotations[of[text]].id}: {writers[text]}")
+    encoded = tokenizer.encode(texts, lambda text: f"{transcripts[of[text]].id}: {writers[text]}")
     ids = [encoded[given] if isinstance(given, int) else given for _, given, _ in pieces]
     kinds = np.array([kind for kind, _, _ in pieces])
     marks = np.array([mark for _, _, mark in pieces], np.int32)
@@ -288,14 +340,17 @@ class _Layout:
         before, after = (_PROMPT, self._before, _NO_MARK), (_PROMPT, self._after, _NO_MARK)
         return [before, question, after]
 
-    def turns(self, text: int, turns: Turns) -> list[_Piece]:
+    def turns(self, text: int, turns: Turns, finished: bool) -> list[_Piece]:
         """Those whose texts have numbers from `text` on; the last one ends the text, if its writer
-        may, and else a piece of its own does."""
+        may, and else a piece of its own does. Nothing ends one that is not `finished`."""
         pieces: list[_Piece] = [
             (self._numbers[writer], number, self._end_of_turn)
             for number, (writer, _) in enumerate(turns, start=text)
         ]
-        if turns[-1][0] == self._ender:
+        if not finished:
+            kind, number, _ = pieces[-1]
+            pieces[-1] = kind, number, _NO_MARK
+        elif turns[-1][0] == self._ender:
             kind, number, _ = pieces[-1]
             pieces[-1] = kind, number, self._end_of_text
         else:
@@ -312,9 +367,9 @@ class _Layout:
         ]
 
 
-def _name(annotations: Sequence[Annotation], index: int) -> str:
-    annotation = annotations[index]
-    return f"{annotation.id} ({shorten(annotation.question)!r})"
+def _name(dialogues: Sequence[Annotation] | Sequence[Transcript], index: int) -> str:
+    each = dialogues[index]
+    return f"{each.id} ({shorten(each.question)!r})"
 
 
 def _words(text: str, ids: list[int], tokenizer: Tokenizer) -> int:

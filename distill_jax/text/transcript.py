@@ -16,6 +16,7 @@ This is how a scheme writes in our own format; text/formats.py has others.
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Step, Turn
@@ -24,6 +25,16 @@ from distill_jax.text import plan
 from distill_jax.text.formats import FINE_TUNE_COT, FORMATS, TURNS, TextFormat
 
 Turns = list[tuple[str, str]]  # (writer, text)
+
+
+class Transcript(NamedTuple):
+    """A dialogue as text: what rows are made from."""
+
+    id: str  # of the problem, for messages
+    question: str
+    turns: Turns
+    finished: bool = True  # False: cut off, so the last turn has no end mark
+    origin: str = ""  # whose it is, as Annotation.origin
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """A student's training rows in memory, and `batches[step]` as a pure function of (seed, step)."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -19,7 +19,12 @@ class StudentRows:
 
     For the row of tokens 5 6 1 7 0 with loss on 7 and 0, `inputs(i)` is 5 6 1 7. `losses(i)` has
     the positions before a loss token, these tokens, and the roles that wrote them: 2 3, 7 0, 0 0.
+
+    group  so many rows, one after the other, always make up a row of a batch; 1 = none belong
+           together
     """
+
+    group = 1
 
     def __init__(
         self,
@@ -57,20 +62,20 @@ class StudentRows:
             self._removable = self._removable[of_kept] if len(self._removable) else self._removable
             lengths = lengths[fits]
             self._offsets = np.concatenate([[0], np.cumsum(lengths)])
-        self._loss_counts = _count_by_row(self._writers != NO_LOSS, self._offsets)
-        if self._loss_counts.min() == 0:
-            without = int(np.flatnonzero(fits)[self._loss_counts.argmin()])
+        self.loss_counts = count_by_row(self._writers != NO_LOSS, self._offsets)
+        if self.loss_counts.min() == 0:
+            without = int(np.flatnonzero(fits)[self.loss_counts.argmin()])
             raise UserError(
                 f"student {student!r} has no token to learn in the row of {rows.name(without)}: "
                 "config.reads or the annotation is wrong"
             )
         self.longest = int(lengths.max()) - 1
         self.tokens = int(lengths.sum() - kept)
-        self.loss_tokens = int(self._loss_counts.sum())
-        self.most_loss_tokens = int(self._loss_counts.max())
+        self.loss_tokens = int(self.loss_counts.sum())
+        self.most_loss_tokens = int(self.loss_counts.max())
         self.most_removable = 0
         if len(self._removable):
-            self.most_removable = int(_count_by_row(self._removable, self._offsets).max())
+            self.most_removable = int(count_by_row(self._removable, self._offsets).max())
         self.origins = _count_by_origin(rows, max_tokens)
 
     def __len__(self) -> int:
@@ -92,6 +97,17 @@ class StudentRows:
         of_loss = writers[positions + 1].astype(np.int32)
         return positions.astype(np.int32), tokens[positions + 1], of_loss
 
+    @property
+    def read_by_teacher(self) -> "StudentRows":
+        """What a teacher student reads at the same loss tokens: these rows."""
+        return self
+
+    def beside(self, indices: Sequence[int], shape: "RowShape", number: int) -> dict[str, Any]:
+        """More arrays of a batch row that holds these rows; they take the place of its own of the
+        same name. `number` is that of the batch row in an endless sequence."""
+        del indices, shape, number
+        return {}
+
     def _row(self, index: int, removed: int) -> tuple[np.ndarray, np.ndarray]:
         start, stop = self._offsets[index], self._offsets[index + 1]
         tokens, writers = self._tokens[start:stop], self._writers[start:stop]
@@ -101,7 +117,7 @@ class StudentRows:
         return tokens[left], writers[left]
 
 
-def _count_by_row(flags: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+def count_by_row(flags: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """int64 [rows]: how many of the flags of each row are set, some rows at a time: NumPy makes
     eight bytes of every flag."""
     parts = [np.zeros(0, np.int64)]
@@ -149,6 +165,17 @@ def row_shape(rows: StudentRows, seq_len: int, packed: bool) -> RowShape:
 
 
 def assemble(
+    rows: StudentRows,
+    indices: Sequence[int],
+    shape: RowShape,
+    removed: Sequence[int] = (),
+    number: int = 0,
+) -> dict[str, Any]:
+    """`arrays_of` rows, and what they have beside them; `number`: see `StudentRows.beside`."""
+    return arrays_of(rows, indices, shape, removed) | rows.beside(indices, shape, number)
+
+
+def arrays_of(
     rows: StudentRows, indices: Sequence[int], shape: RowShape, removed: Sequence[int] = ()
 ) -> dict[str, Any]:
     """One row of a batch that holds the rows of these indices, one after the other; of each the
@@ -178,12 +205,12 @@ def assemble(
     out["weights"] = np.zeros(shape.loss_capacity, np.float32)
     start = slot = 0
     removed = removed or [0] * len(indices)
-    for number, (index, less) in enumerate(zip(indices, removed, strict=True), start=1):
+    for segment, (index, less) in enumerate(zip(indices, removed, strict=True), start=1):
         inputs = rows.inputs(index, less)
         stop = start + len(inputs)
         out["inputs"][start:stop] = inputs
         if shape.packed:
-            out["segments"][start:stop] = number
+            out["segments"][start:stop] = segment
             out["positions"][start:stop] = np.arange(len(inputs))
         positions, targets, writers = rows.losses(index, less)
         end = slot + len(positions)
@@ -227,10 +254,11 @@ class Batches:
         self._process, self._processes = process, processes
         import grain  # takes a second
 
-        # Endless; element i, the index of a row, is a pure function of i.
-        self._stream: Any = grain.MapDataset.range(len(rows)).seed(seed).shuffle().repeat()
+        # Endless; element i, the number of a row or of a group, is a pure function of i.
+        groups = grain.MapDataset.range(len(rows) // rows.group)
+        self._stream: Any = groups.seed(seed).shuffle().repeat()
         self._packed = None
-        if shape.packed:
+        if shape.packed and rows.group == 1:
             self._packed = PackedStream(self._stream, rows.length, shape.seq_len, len(rows))
         self.removal = removal
         if removal is not None:
@@ -250,7 +278,7 @@ class Batches:
     def row(self, number: int) -> dict[str, np.ndarray]:
         """Row `number` of the endless sequence."""
         indices, removed = self._members(number)
-        return assemble(self._rows, indices, self.shape, removed)
+        return assemble(self._rows, indices, self.shape, removed, number)
 
     def fed(self, step: int) -> tuple[int, int]:
         """(non-padding tokens, loss tokens) of update `step` + 1 over all processes."""
@@ -263,7 +291,10 @@ class Batches:
 
     def _members(self, number: int) -> tuple[Sequence[int], Sequence[int]]:
         """(the rows in batch row `number`, what each of them lacks)."""
-        indices = [self._stream[number]] if self._packed is None else self._packed[number]
+        if self._packed is None:
+            indices = members_of_group(self._rows, self._stream[number])
+        else:
+            indices = self._packed[number]
         if self.removal is None:
             return indices, [0] * len(indices)
         step = number // self.batch_size
@@ -279,8 +310,41 @@ class Batches:
     def rows_per_epoch(self) -> int:
         """How many batch rows hold every problem once (packed: in the first epoch)."""
         if self._packed is None:
-            return len(self._rows)
+            return len(self._rows) // self._rows.group
         return self._packed.bins_per_window()
+
+
+def members_of_group(rows: StudentRows, number: int) -> Sequence[int]:
+    """The rows of a group."""
+    return range(number * rows.group, (number + 1) * rows.group)
+
+
+class Part(NamedTuple):
+    """Which part of every batch is this process's."""
+
+    process: int
+    processes: int
+
+    @classmethod
+    def of_this_process(cls) -> "Part":
+        """The one that it puts together."""
+        return cls(jax.process_index(), jax.process_count())
+
+
+def in_order(
+    rows: StudentRows, shape: RowShape, batch_size: int, part: Part, removed: int = 0
+) -> Iterator[dict[str, np.ndarray]]:
+    """This process's part of batches that hold every row, or every group, once, in order, `removed`
+    tokens left out of each row; empty rows fill up the last one."""
+    share, groups = batch_size // part.processes, len(rows) // rows.group
+    for start in range(0, groups, batch_size):
+        first = start + part.process * share
+        there = (
+            members_of_group(rows, number) if number < groups else []
+            for number in range(first, first + share)
+        )
+        members = [assemble(rows, index, shape, [removed] * len(index)) for index in there]
+        yield {name: np.stack([row[name] for row in members]) for name in members[0]}
 
 
 def dev_batches(
@@ -291,16 +355,8 @@ def dev_batches(
     processes: int,
     removed: int = 0,
 ) -> list[dict[str, np.ndarray]]:
-    """This process's part of batches that hold every row once, `removed` tokens left out of each;
-    empty rows fill up the last one."""
-    share = batch_size // processes
-    batches = []
-    for start in range(0, len(rows), batch_size):
-        first = start + process * share
-        there = ([n] if n < len(rows) else [] for n in range(first, first + share))
-        members = [assemble(rows, index, shape, [removed] * len(index)) for index in there]
-        batches.append({name: np.stack([row[name] for row in members]) for name in members[0]})
-    return batches
+    """`in_order`, all of them."""
+    return list(in_order(rows, shape, batch_size, Part(process, processes), removed))
 
 
 def mistakes(data: Any) -> list[str]:

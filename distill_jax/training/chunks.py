@@ -28,7 +28,7 @@ class LossTokens(NamedTuple):
     """The network's outputs, and the positions of its loss; an unused slot's writer is -1."""
 
     hidden: jax.Array  # [B, T, D] the network's output
-    positions: jax.Array  # int32 [B, K] positions in T before a loss token
+    positions: jax.Array  # int32 [B, K] positions in T before a loss token, each used once
     targets: jax.Array  # int32 [B, K] that token
     writers: jax.Array  # int32 [B, K] index of the role that wrote it
 

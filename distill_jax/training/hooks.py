@@ -218,7 +218,7 @@ def mistakes(train: Any) -> list[str]:
     least = {"steps": 0, "epochs": 0, "token_budget": 0, "eval_every": 0, "patience": 0}
     least |= {"dev_dialogues": 0, "profile_first": 0, "profile_last": 0}
     least |= {"log_every": 1, "save_every": 1, "keep": 1}
-    choices = {"best_by": ("loss", "exact", "accuracy")}
+    choices = {"best_by": ("loss", "exact", "accuracy", "preference")}
     values = {key: train[key] for key in (*least, *choices)}
     found = ranges.mistakes("train", values, least=least, choices=choices)
     if train.steps == train.epochs == train.token_budget == 0:

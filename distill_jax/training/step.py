@@ -13,6 +13,7 @@ import optax
 from jax.sharding import Mesh, PartitionSpec
 
 from distill_jax.model import attention, lora, network, sharding
+from distill_jax.model.layers import Mix
 from distill_jax.model.network import NetworkConfig
 from distill_jax.settings import ranges
 from distill_jax.training import loss
@@ -106,9 +107,14 @@ class Trainer:
 
 
 def loss_tokens(
-    trainer: Trainer, params: Any, batch: dict[str, jax.Array], dropout_key: jax.Array | None
+    trainer: Trainer,
+    params: Any,
+    batch: dict[str, jax.Array],
+    dropout_key: jax.Array | None,
+    mix: Mix | None = None,
 ) -> LossTokens:
-    """The network's outputs and the loss tokens of a batch (see `training/batches.py`)."""
+    """The network's outputs and the loss tokens of a batch (see `training/batches.py`); `mix`:
+    tokens that are mixed into its rows."""
     inputs = batch["inputs"]
     positions = batch.get("positions")
     if positions is None:
@@ -117,7 +123,7 @@ def loss_tokens(
         positions = jnp.broadcast_to(count, inputs.shape)
     rngs = {} if dropout_key is None else {"dropout": dropout_key}
     hidden, _ = trainer.computation.network(trainer.config).apply(
-        {"params": params}, inputs, positions, batch.get("segments"), rngs=rngs
+        {"params": params}, inputs, positions, batch.get("segments"), mix=mix, rngs=rngs
     )
     return LossTokens(hidden, batch["loss_positions"], batch["targets"], batch["writers"])
 
@@ -328,6 +334,19 @@ def make_dev_step(mesh: Mesh, trainer: Trainer) -> Callable[[Any, dict[str, jax.
     trainer = dataclasses.replace(trainer, computation=computation)
     nowhere = sharding.shardings(mesh, PartitionSpec())
     return jax.jit(functools.partial(dev_step, trainer=trainer), out_shardings=nowhere)
+
+
+def make_measurement(
+    mesh: Mesh, trainer: Trainer
+) -> Callable[[Any, dict[str, jax.Array]], tuple[dict[str, jax.Array], dict[str, jax.Array]]]:
+    """(sums, counts) of an objective that reads nobody else, without dropout, jitted; they are on
+    every device."""
+
+    def measure(params, batch):
+        sums = trainer.objective.sums(trainer, params, {}, batch, None)
+        return sums, trainer.objective.counts(batch)
+
+    return jax.jit(measure, out_shardings=sharding.shardings(mesh, PartitionSpec()))
 
 
 def mistakes(train: Any) -> list[str]:
