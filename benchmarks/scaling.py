@@ -1,5 +1,5 @@
-"""Compile GPT-2's training step and sampler for TPU slices and GPUs that need not be there; write
-docs/scaling.md.
+"""Compile training step and sampler of GPT-2 and the Llama family for TPU slices and GPUs that
+need not be there; write docs/scaling.md.
 
     python -m benchmarks.scaling [--results docs/scaling.json] [--page docs/scaling.md]
 
@@ -19,13 +19,18 @@ import time
 from typing import Any
 
 from benchmarks import results, scaling_page
-from benchmarks.scaling_options import MODELS, sampler_options, training_options
+from benchmarks.scaling_options import (
+    ALL_TOPOLOGIES,
+    MODELS,
+    sampler_options,
+    topologies,
+    training_options,
+)
 from distill_jax.devices import CHIPS
-from distill_jax.dry_run.topologies import GPU_TOPOLOGIES, TOPOLOGIES, is_gpu
+from distill_jax.dry_run.topologies import is_gpu
 from distill_jax.workdir import read_json, write_json
 
 OPTIONS = {"train": training_options, "sample": sampler_options}
-ALL_TOPOLOGIES = (*TOPOLOGIES, *GPU_TOPOLOGIES)
 # Where the cells of a part are in the results.
 SECTIONS = {"train": "cells", "sample": "sampler_cells"}
 
@@ -75,11 +80,12 @@ def _fill(arguments: argparse.Namespace) -> dict[str, Any]:
     path = pathlib.Path(arguments.results)
     table = read_json(path) if path.exists() else {"cells": {}}
     table["machine"] = results.machine()
+    asked = arguments.topologies.split(",") if arguments.topologies else ()
     chosen = [
         (part, model, topology)
         for part in filter(None, arguments.part.split(","))
         for model in filter(None, arguments.models.split(","))
-        for topology in arguments.topologies.split(",")
+        for topology in asked or topologies(model)
     ]
     for part, model, topology in chosen:
         cell = table.setdefault(SECTIONS[part], {}).setdefault(f"{model} {topology}", {})
@@ -101,7 +107,7 @@ def main() -> None:
     parser.add_argument("--page", default="docs/scaling.md")
     parser.add_argument("--part", default=",".join(OPTIONS))
     parser.add_argument("--models", default=",".join(MODELS))
-    parser.add_argument("--topologies", default=",".join(ALL_TOPOLOGIES))
+    parser.add_argument("--topologies", default="", help="default: those of the page")
     parser.add_argument("--one", nargs=4, metavar=("PART", "MODEL", "TOPOLOGY", "OPTION"),
                         help="compile one option in this process and print its JSON")  # fmt: skip
     arguments = parser.parse_args()

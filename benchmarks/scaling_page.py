@@ -12,7 +12,7 @@ from distill_jax.workdir import write_text
 
 Row = Callable[[dict[str, Any], Chip], list[str]]  # the cells of a report after the slice
 
-HEAD = """# What GPT-2 needs on TPU slices and GPUs
+HEAD = """# What students need on TPU slices and GPUs
 
 Written by `python -m benchmarks.scaling`; do not edit. Nothing here was measured on a TPU or a GPU:
 the compilers of TPUs and of CUDA compiled each program without such a device
@@ -37,10 +37,11 @@ TRAINING = """
 ## What a training step needs
 
 The step: AdamW, packed rows of 1,024 tokens, 8 rows per device, bfloat16 with float32 parameters
-and moments, attention by splash on a TPU and cuDNN on a GPU, vocabulary 50,304, every token a loss
-token. The layout is the first of these that fits: data parallel; the same with remat (blocks are
-computed again in the backward pass); parameters and moments split over as many devices as the
-width divides by (fsdp); that with remat.
+and moments, attention by splash on a TPU and cuDNN on a GPU, every token a loss token. GPT-2's
+vocabulary is padded to 50,304; the others have their published sizes. The layout is the first of
+these that fits: data parallel; the same with remat (blocks are computed again in the backward
+pass); parameters and moments split over as many devices as the width divides by (fsdp); that with
+remat.
 
 **State**: only the arguments (parameters, moments, the batch). **Sent**: includes all trips of the
 loss loop. **Compute**: with remat, includes the FLOPs of the second forward pass. **Memory**: the

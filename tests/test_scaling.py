@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks import scaling, scaling_page
 from benchmarks.scaling_options import (
+    config,
     device_count,
     least_sampler_memory,
     least_training_memory,
@@ -14,6 +15,7 @@ from benchmarks.scaling_options import (
     training_options,
 )
 from distill_jax.devices import CHIPS
+from distill_jax.model.gpt2 import GPT2Config
 
 
 def report(peak: int, **others) -> dict:
@@ -65,15 +67,28 @@ def test_layouts_by_rule():
 
 
 def test_least_memory_by_hand():
-    size = {"layers": 2, "heads": 2, "width": 8, "context": 16}
+    size = GPT2Config(50_304, context=16, layers=2, heads=2, width=8)
     parameters = 2 * 12 * 64 + (50_304 + 16) * 8
     inputs = 2 * 8 * 1024 * 8 * 2  # layers, rows, tokens, width, bytes
     assert least_training_memory(size, 1, remat=True) == 16 * parameters + inputs
     assert least_training_memory(size, 4, remat=False) == 4 * parameters + 10 * inputs
 
 
+def test_least_memory_of_a_gated_mlp_and_few_key_heads_by_hand():
+    size = config("smollm2-135m")
+    blocks = 30 * (576 * 64 * (9 + 3 + 3 + 9) + 3 * 576 * 1536)
+    parameters = blocks + 49_152 * 576  # 134,515,008 without the norms
+    assert 134_515_008 - parameters == (2 * 30 + 1) * 576
+    kept = 2 * 576 + 64 * (2 * 9 + 2 * 3) + 2 * 1536  # two inputs, q, k, v, result, gate and up
+    remat = 16 * parameters + 2 * 576 * 30 * 8 * 1024
+    assert least_training_memory(size, 1, remat=True) == remat
+    assert least_training_memory(size, 1, remat=False) == remat + 2 * (kept - 576) * 30 * 8 * 1024
+    caches = 64 * (384 + 512) * 2 * 30 * 3 * 64
+    assert least_sampler_memory(size, 1, 64) == 2 * 2 * (parameters + caches)
+
+
 def test_least_memory_of_the_sampler_by_hand():
-    size = {"layers": 2, "heads": 2, "width": 8, "context": 16}
+    size = GPT2Config(50_304, context=16, layers=2, heads=2, width=8)
     parameters = 2 * 12 * 64 + (50_304 + 16) * 8
     caches = 64 * (384 + 512) * 2 * 2 * 8  # slots, tokens, k and v, layers, width
     assert least_sampler_memory(size, 1, 64) == 2 * 2 * (parameters + caches)  # students, bytes
