@@ -109,7 +109,9 @@ def _train(
         "sha256": distributed.from_first(run.workdir.hashes),
     }
     _write_facts(run, student, setup.facts | made_from)
-    terminal.say(f"student {student}: compiling the training step")
+    kept = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
+    where = f" (compiled programs are kept in {kept})" if kept else ""
+    terminal.say(f"student {student}: compiling the training step{where}")
     frozen |= student_objective.load(setup.frozen, mesh, terminal)
     shapes = setup.data.global_shapes()
     compiled = step.lower_step(mesh, abstract, shapes, frozen, setup.trainer).compile()
