@@ -7,11 +7,14 @@ left out, so the command can be stopped and given again.
 
 import dataclasses
 import itertools
+import json
 import pathlib
 import shutil
 import tempfile
 import time
 from typing import Any
+
+import tokenizers
 
 from benchmarks import models, sample_cpu, sample_job
 from benchmarks.peers import Peer
@@ -19,6 +22,7 @@ from benchmarks.results import Results, say, significant
 from benchmarks.sample_job import GivenDialogues, SampleJob, SampleSetting
 from distill_jax.export import gguf_export
 from distill_jax.model.network import NetworkConfig
+from distill_jax.text import gguf_tokenizer
 from distill_jax.text.gguf_tokenizer_export import EndIds
 from distill_jax.text.tokenizer import Tokenizer, load_tokenizer
 
@@ -88,10 +92,17 @@ def _compare(name: str, size: NetworkConfig, at_once: int, arguments: Any) -> di
 def _gguf_files(weights: tuple[str, str], tokenizer: Tokenizer, kind: str) -> tuple[str, str]:
     """The two students as GGUF files beside their weights."""
     ends = EndIds(tokenizer.end_of_turn, tokenizer.end_of_text)
+    splitting = tokenizers.Tokenizer(tokenizers.models.BPE())
+    splitting.pre_tokenizer = gguf_tokenizer.pre_tokenizer("gpt-2")
+    rule = json.loads(splitting.to_str())["pre_tokenizer"]
     paths = []
     for directory in map(pathlib.Path, weights):
         with tempfile.TemporaryDirectory() as saved:
             tokenizer.save(pathlib.Path(saved))
+            # Only ids are sent, so any way to split text will do; llama.cpp does not know ours.
+            stored = pathlib.Path(saved, "tokenizer.json")
+            changed = json.loads(stored.read_text(encoding="utf-8")) | {"pre_tokenizer": rule}
+            stored.write_text(json.dumps(changed), encoding="utf-8")
             shutil.copytree(saved, directory, dirs_exist_ok=True)
         paths.append(str(gguf_export.write_gguf(directory, kind, ends, kind)))
     return paths[0], paths[1]
