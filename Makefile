@@ -11,7 +11,7 @@ PARALLEL ?= -n 2 --dist worksteal
 # tests compile as users do.
 QUICK_COMPILATION := --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
 
-.PHONY: demo test coverage test_slow lint docs bench bench_sample repository clean
+.PHONY: demo test coverage test_slow lint docs bench bench_sample bench_all repository clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m distill_jax.main --config configs/demo.py --workdir runs/demo
@@ -51,6 +51,13 @@ bench: $(VENV)/.installed_dev
 # Sampling against transformers, likewise.
 bench_sample: $(VENV)/.installed_dev
 	$(BIN)/python benchmarks/sample.py cpu --data $(DATA) --output bench_sample_cpu.json
+
+# All figures of docs/speed.md, in parts of at most an hour on two cores; what RESULTS has is not
+# measured again. `make bench_all MOST=1` measures one part. Needs EXTRAS=dev,peers,trl,gguf,serving.
+RESULTS ?= bench_results
+MOST ?= 0
+bench_all: $(VENV)/.installed_dev
+	$(BIN)/python benchmarks/bench_all.py --data $(DATA) --output $(RESULTS) --most $(MOST)
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

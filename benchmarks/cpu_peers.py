@@ -1,4 +1,4 @@
-"""Ours against a plain PyTorch loop over transformers' GPT-2 on a CPU, both in float32.
+"""Ours against a plain PyTorch loop over transformers' models on a CPU, both in float32.
 
 padded  the same rows padded to the same length: the speed of the same work
 packed  ours packs rows, PyTorch pads a batch to its longest row: the speed of learning the same
@@ -16,6 +16,7 @@ from benchmarks import models, rows
 from benchmarks.peers import Peer, PeerError, Setting
 from benchmarks.results import Results, say, significant
 from distill_jax.model import flops
+from distill_jax.model.network import NetworkConfig
 
 GOALS = {"padded": 1.0, "packed": 2.0}
 LOSS_TOLERANCE = 1e-4
@@ -68,7 +69,7 @@ def _batches_needed(arguments: Any) -> int:
 
 def _compare(
     arguments: Any,
-    size: dict[str, int],
+    size: NetworkConfig,
     vocab_size: int,
     ours: Sequence[rows.Batch],
     theirs: Sequence[rows.Batch],
@@ -81,8 +82,8 @@ def _compare(
     with tempfile.TemporaryDirectory() as directory:
         weights = str(pathlib.Path(directory, "weights"))
         setting = Setting(
-            size,
-            vocab_size,
+            **models.plain(size),
+            vocab_size=vocab_size,
             weights=weights,
             cores=arguments.cores,
             loss_chunk=arguments.loss_chunk,
@@ -99,7 +100,7 @@ def _compare(
                 if first == 0 and part == "padded":
                     _check_losses(losses)
             memory = {side: peer.call("memory") for side, peer in sides.items()}
-    config = models.config_of(size, vocab_size)
+    config = models.with_ids(size, vocab_size)
     result: dict[str, Any] = {
         side: _summary(config, batches[side], seconds[side], arguments)
         | {"peak_memory_mib": memory[side], "compile_s": facts[side]["compile_s"]}

@@ -19,6 +19,7 @@ from benchmarks import models, rows
 from benchmarks.peers import Peer, PeerError, Setting
 from benchmarks.results import Results, say, significant
 from distill_jax.model import flops, network
+from distill_jax.model.network import NetworkConfig
 
 # Dense bfloat16 TFLOP/s of NVIDIA's data sheets; the first name found in the device's counts.
 PEAKS = {"H100 PCIe": 756.0, "H100": 989.4, "H200": 989.4, "A100": 312.0}
@@ -63,13 +64,14 @@ def main(arguments: Any) -> None:
 
 
 def _plan(
-    measurement: str, size: dict[str, int], data: rows.Rows, measured: dict[str, Any], arguments
+    measurement: str, size: NetworkConfig, data: rows.Rows, measured: dict[str, Any], arguments
 ) -> Plan:
     """The measurement of a name; the last two vary the best kernel so far."""
     batches = [int(number) for number in arguments.batches.split(",")]
     setting = Setting(
-        size, data.vocab_size, arguments.device, "bfloat16", loss_chunk=arguments.loss_chunk
-    )
+        **models.plain(size), vocab_size=data.vocab_size, device=arguments.device, dtype="bfloat16",
+        loss_chunk=arguments.loss_chunk,
+    )  # fmt: skip
     if measurement == "torch":
         vocabulary = max(TORCH_VOCABULARY, data.vocab_size)
         setting = dataclasses.replace(setting, vocab_size=vocabulary)
@@ -157,14 +159,14 @@ def _run(plan: Plan, batches: list[rows.Batch], size, arguments, deadline: float
 
 def _utilisation(plan, timed, seconds, size, length: int, device: str) -> dict[str, Any]:
     """Model TFLOP/s by the three counts, and their shares if the device's peak is known."""
-    config = models.config_of(size, plan.setting.vocab_size)
+    config = models.with_ids(size, plan.setting.vocab_size)
     tokens, loss_tokens, pairs, fed = (
         sum(getattr(batch, key) for batch in timed)
         for key in ("tokens", "loss_tokens", "pairs", "fed")
     )
     row_pairs = flops.causal_pairs(length) * fed // length
-    width, layers = size["width"], size["layers"]
-    palm = 6 * network.parameter_count(config) + 12 * layers * width * length
+    width = config.heads * config.head_dim
+    palm = 6 * network.parameter_count(config) + 12 * config.layers * width * length
     rates = {
         "": flops.train_flops(config, tokens, row_pairs, loss_tokens) / seconds / 1e12,
         "_segments": flops.train_flops(config, tokens, pairs, loss_tokens) / seconds / 1e12,

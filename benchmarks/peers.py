@@ -18,7 +18,8 @@ from benchmarks.results import usable_cores
 class Setting:
     """What one side trains, and how.
 
-    size         layers, heads, width, context
+    size         of our network: `network.to_json`, the vocabulary not counted
+    config       config.json of the same model for transformers, likewise
     vocab_size   ids; ours is padded to a multiple of 128
     loss_chunk   loss tokens whose logits exist at a time, on our side
     weights      directory of the first weights: written by PyTorch, read by ours; "" = random
@@ -26,7 +27,8 @@ class Setting:
     environment  variables that are set before anything is imported
     """
 
-    size: dict[str, int]
+    size: dict[str, Any]
+    config: dict[str, Any]
     vocab_size: int
     device: str = "cpu"
     dtype: str = "float32"

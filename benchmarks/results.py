@@ -7,19 +7,42 @@ import pathlib
 import platform
 from typing import Any
 
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch", "transformers", "tokenizers")
+PACKAGES = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "numpy",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "xllamacpp",
+)
 
 
 class Results:
     """A growing JSON object; after every change the file has all of it."""
 
-    def __init__(self, output: str, arguments: Any):
-        self.values: dict[str, Any] = {
-            "arguments": {k: v for k, v in vars(arguments).items() if k != "output"},
-            "machine": machine(),
-        }
+    def __init__(self, output: str, arguments: Any, *, again: bool = False):
+        """`again`: go on with what the file has, if it was measured on this machine with these
+        arguments; otherwise raise SystemExit."""
+        left_out = ("output", "limit_s") if again else ("output",)
+        given = {k: v for k, v in vars(arguments).items() if k not in left_out}
+        self.values: dict[str, Any] = {"arguments": given, "machine": machine()}
         self._path = pathlib.Path(output) if output else None
+        if again and self._path is not None and self._path.exists():
+            stored = json.loads(self._path.read_text(encoding="utf-8"))
+            for key, value in self.values.items():
+                if stored[key] != value:
+                    raise SystemExit(
+                        f"error: --output={output} was measured with other {key}: give a new file"
+                    )
+            self.values = stored
         self._write()
+
+    def has(self, section: str, name: str) -> bool:
+        """Whether there is a value under section and name."""
+        return name in self.values.get(section, {})
 
     def add(self, section: str, name: str, value: Any) -> None:
         """Put `value` under section and name, and write."""

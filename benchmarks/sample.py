@@ -1,6 +1,7 @@
 """Measure sampling on this machine; JSON on the terminal and in --output.
 
     python benchmarks/sample.py cpu --data DIR           against transformers, two cores, float32
+    python benchmarks/sample.py llama --data DIR         against llama.cpp, likewise
     python benchmarks/sample.py gpu [--data DIR]         one GPU: share of its memory bandwidth,
                                                          and against transformers, in bfloat16
     python benchmarks/sample.py utilisation --data DIR   share of slot-steps that write a token
@@ -8,7 +9,8 @@
 Two students with random weights replay GSM8K's gold dialogues: every token is computed, but the
 gold one is written, so that lengths are real. DIR has gsm8k/ (test.jsonl, test_socratic.jsonl) and
 gpt2_tokenizer/ (tokenizer.json); without it the gpu part takes random tokens in turns of such
-lengths. The first two parts need torch and transformers.
+lengths. All but the last need torch and transformers, which make the students; llama also needs
+xllamacpp and gguf.
 """
 
 import argparse
@@ -28,6 +30,11 @@ def main(argv: list[str]) -> None:
         raise SystemExit("error: needs PyTorch to compare with: pip install -e '.[peers]'")
     if arguments.part == "cpu":
         from benchmarks import sample_cpu as part
+    elif arguments.part == "llama":
+        for package in ("xllamacpp", "gguf"):
+            if importlib.util.find_spec(package) is None:
+                raise SystemExit(f"error: needs {package}: pip install xllamacpp gguf")
+        from benchmarks import sample_llama_cpu as part
     elif arguments.part == "gpu":
         from benchmarks import sample_gpu as part
     else:
@@ -59,6 +66,21 @@ def parser() -> argparse.ArgumentParser:
     cpu.add_argument("--trial-problems", type=int, default=64, help="to choose its fastest way")
     cpu.add_argument("--cores", type=int, default=2)
     _add_size(cpu)
+    llama = parts.add_parser("llama", help="against llama.cpp on a CPU", allow_abbrev=False)
+    llama.add_argument("--data", required=True, help="as for cpu")
+    llama.add_argument(
+        "--models", default="demo,gpt2-4-layers,gpt2,smollm2-135m", help="presets; demo"
+    )
+    llama.add_argument("--problems", type=int, default=256, help="the first so many")
+    llama.add_argument("--at-once", default="64,8,1", help="dialogues at a time, in both")
+    llama.add_argument("--repeats", type=int, default=2, help="rounds of each, taking turns")
+    llama.add_argument("--types", default="f32,f16", help="numbers that llama.cpp tries")
+    llama.add_argument("--threads", default="1,2", help="numbers of threads that it tries")
+    llama.add_argument("--ways", default="free,locked", help="that it tries; sample_llama.py")
+    llama.add_argument("--trial-problems", type=int, default=16, help="to choose its fastest way")
+    llama.add_argument("--limit-s", type=float, default=3000, help="no measurement begins after it")
+    llama.add_argument("--cores", type=int, default=2)
+    _add_size(llama)
     gpu = parts.add_parser("gpu", help="share of a GPU's memory bandwidth", allow_abbrev=False)
     gpu.add_argument("--data", default="", help="as for cpu; '' = random dialogues")
     gpu.add_argument("--models", default="gpt2,gpt2-medium,gpt2-large", help="presets")
@@ -82,7 +104,7 @@ def parser() -> argparse.ArgumentParser:
     use.add_argument("--picture", default="", help="file for slots over time, such as x.svg")
     use.add_argument("--picture-slots", type=int, default=32)
     use.add_argument("--picture-problems", type=int, default=150)
-    for part in (cpu, gpu, use):
+    for part in (cpu, llama, gpu, use):
         part.add_argument("--output", default="", help="file for the JSON")
     return parser
 

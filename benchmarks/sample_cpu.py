@@ -16,6 +16,7 @@ from benchmarks import models, sample_job
 from benchmarks.peers import Peer, PeerError
 from benchmarks.results import Results, say, significant
 from benchmarks.sample_job import SampleJob, SampleSetting
+from distill_jax.model.network import NetworkConfig
 
 Answer = dict[str, Any]
 
@@ -35,21 +36,23 @@ def main(arguments: Any) -> None:
     results.show()
 
 
-def _compare(name: str, size: dict[str, int], job: SampleJob, arguments: Any) -> dict[str, Any]:
+def _compare(name: str, size: NetworkConfig, job: SampleJob, arguments: Any) -> dict[str, Any]:
     """Both sides take turns, round by round, with the same weights."""
     with tempfile.TemporaryDirectory() as directory:
-        weights = sample_job.write_students_apart(directory, size, job.caps.vocab_size)
+        weights = sample_job.write_students_apart(
+            directory, models.plain(size)["config"], job.caps.vocab_size
+        )
         setting = SampleSetting(weights, cores=arguments.cores)
         with Peer("sample_torch", setting) as torch_peer, Peer("sample_jax", setting) as our_peer:
             trials, fastest = _try_ways(name, torch_peer, job, arguments)
             our_peer.call("prepare", job)
-            warm = _checked(our_peer.call("run", job), "ours")
+            warm = checked(our_peer.call("run", job), "ours")
             say(f"{name}: ours: warm-up {warm['seconds']:.1f} s, compiling {warm['compile_s']} s")
             sides = {"torch": (torch_peer, fastest), "ours": (our_peer, job)}
             answers: dict[str, list[Answer]] = {side: [] for side in sides}
             for number in range(arguments.repeats):
                 for side, (peer, work) in sides.items():
-                    answers[side].append(_checked(peer.call("run", work), side))
+                    answers[side].append(checked(peer.call("run", work), side))
                     seconds = answers[side][-1]["seconds"]
                     say(f"{name}: round {number + 1}: {side}: {seconds:.1f} s")
             profile = our_peer.call("profile", job)
@@ -84,8 +87,8 @@ def _try_ways(
         way = {"variant": variant, "batch_size": int(batch), "threads": int(threads)}
         trial = dataclasses.replace(some, **way)
         if not trials:
-            _checked(peer.call("run", trial), "torch")
-        answer = _checked(peer.call("run", trial), "torch")
+            checked(peer.call("run", trial), "torch")
+        answer = checked(peer.call("run", trial), "torch")
         key = f"{variant}, {batch} rows, {threads} threads"
         trials[key] = significant(answer["problems"] / answer["seconds"])
         jobs[key] = dataclasses.replace(job, **way)
@@ -93,7 +96,7 @@ def _try_ways(
     return trials, jobs[max(trials, key=trials.__getitem__)]
 
 
-def _checked(answer: Answer, side: str) -> Answer:
+def checked(answer: Answer, side: str) -> Answer:
     """The answer, if the output is the forced dialogues."""
     if not answer["ok"]:
         raise PeerError(f"{side}: what was written differs from the forced dialogues")

@@ -45,7 +45,9 @@ def main(arguments: Any) -> None:
     for name, size in models.chosen(arguments).items():
         measured: dict[str, Any] = {}
         with tempfile.TemporaryDirectory() as directory:
-            weights = sample_job.write_students_apart(directory, size, data.vocab_size)
+            weights = sample_job.write_students_apart(
+                directory, models.plain(size)["config"], data.vocab_size
+            )
             setting = SampleSetting(weights, arguments.device, "bfloat16")
             for plan in _plans(job, arguments):
                 if time.monotonic() - began > arguments.total_limit_s:

@@ -9,13 +9,14 @@ import dataclasses
 import multiprocessing
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill_jax.tasks import gsm8k
+from distill_jax.records import Annotation
+from distill_jax.tasks import arithmetic, gsm8k
 from distill_jax.text.rows import View, encode_rows, prompt_tokens
-from distill_jax.text.tokenizer import load_tokenizer
+from distill_jax.text.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 from distill_jax.text.transcript import SCHEMES
 
 if TYPE_CHECKING:  # PyTorch's process does without jax
@@ -67,8 +68,9 @@ class SampleJob:
     forced       what is written for each prompt, end marks included, whatever the students would
                  write; None = they write themselves
     batch_size   dialogues at a time: PyTorch's batch, our slots
-    variant      PyTorch's way of going from turn to turn: see `turn_by_turn.run`
-    threads      of PyTorch on a CPU; 0 = its cores
+    variant      PyTorch's way of going from turn to turn: see `turn_by_turn.run`; llama.cpp's:
+                 sample_llama.WAYS
+    threads      of PyTorch or llama.cpp on a CPU; 0 = its cores
     temperature  0 = greedy
     samples      dialogues of each prompt; ours only
     attention    our kernel: config.sampling.attention
@@ -129,8 +131,26 @@ def gsm8k_dialogues(data: str, count: int = 0) -> GivenDialogues:
     """
     directory = pathlib.Path(data)
     annotations = gsm8k.load_annotations("test", directory=str(directory / "gsm8k"))
-    annotations = annotations[: count or None]
     tokenizer = load_tokenizer(str(directory / "gpt2_tokenizer"))
+    return dialogues_of(annotations[: count or None], tokenizer)
+
+
+def demo_tokenizer() -> Tokenizer:
+    """A tokenizer like that of configs/demo.py."""
+    texts = []
+    for annotation in arithmetic.load_annotations("train", train_problems=5000):
+        texts.append(annotation.question)
+        texts += [text for step in annotation.steps for text in (step.subquestion, step.solution)]
+    return train_tokenizer(texts, 1024)
+
+
+def demo_dialogues(tokenizer: Tokenizer, count: int = 1000) -> GivenDialogues:
+    """`count` gold dialogues of the built-in task's test split, which configs/demo.py learns."""
+    return dialogues_of(arithmetic.load_annotations("test", test_problems=count), tokenizer)
+
+
+def dialogues_of(annotations: Sequence[Annotation], tokenizer: Tokenizer) -> GivenDialogues:
+    """Their gold dialogues, in a tokenizer's ids."""
     scheme = SCHEMES["socratic"]
     # The ender's row holds every turn and the end of the text.
     view = View(scheme.ender, frozenset(scheme.roles), (ENDER,))
@@ -174,40 +194,35 @@ def written_tokens(dialogue: "Dialogue", caps: Caps) -> list[int]:
     return tokens
 
 
-def write_students_apart(directory: str, size: dict[str, int], vocab_size: int) -> tuple[str, str]:
+def write_students_apart(
+    directory: str, config: dict[str, Any], vocab_size: int
+) -> tuple[str, str]:
     """`write_students` in a process of its own: those that are started later count the peak memory
     of this one as theirs."""
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
-        return pool.submit(write_students, directory, size, vocab_size).result()
+        return pool.submit(write_students, directory, config, vocab_size).result()
 
 
 def write_students(
-    directory: str, size: dict[str, int], vocab_size: int, seed: int = 0
+    directory: str, config: dict[str, Any], vocab_size: int, seed: int = 0
 ) -> tuple[str, str]:
-    """Two GPT-2s with random weights in Hugging Face format, one per role; their directories.
+    """Two models with random weights in Hugging Face format, one per role; their directories.
 
-    size        layers, heads, width, context
+    config      config.json of transformers, the vocabulary not counted
     vocab_size  ids; the embedding is padded to a multiple of 128
     """
     import torch
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
-    config = transformers.GPT2Config(
-        vocab_size=-(-vocab_size // 128) * 128,
-        n_layer=size["layers"],
-        n_head=size["heads"],
-        n_embd=size["width"],
-        n_positions=size["context"],
-        bos_token_id=0,
-        eos_token_id=0,
-    )
+    own = {"vocab_size": -(-vocab_size // 128) * 128, "bos_token_id": 0, "eos_token_id": 0}
+    whole = transformers.AutoConfig.for_model(**config | own)
     paths = []
     for number, role in enumerate(ROLES):
         torch.manual_seed(seed + number)
         path = pathlib.Path(directory) / role
         path.mkdir(parents=True, exist_ok=True)
-        transformers.GPT2LMHeadModel(config).save_pretrained(path)
+        transformers.AutoModelForCausalLM.from_config(whole).save_pretrained(path)
         paths.append(str(path))
     return paths[0], paths[1]

@@ -25,7 +25,7 @@ class Loop:
             torch.set_float32_matmul_precision("high")
         transformers.utils.logging.disable_progress_bar()
         self._models = [
-            transformers.GPT2LMHeadModel.from_pretrained(
+            transformers.AutoModelForCausalLM.from_pretrained(
                 directory, dtype=getattr(torch, setting.dtype), attn_implementation="sdpa"
             )
             .to(self._device)

@@ -15,7 +15,7 @@ from benchmarks import hyperparameters  # noqa: E402
 from benchmarks.peers import Setting  # noqa: E402
 from distill_jax.model import (  # noqa: E402
     attention,
-    gpt2,
+    families,
     hugging_face,
     sharding,
 )
@@ -33,7 +33,7 @@ class Loop:
             raise RuntimeError(f"jax has no GPU here, only {jax.default_backend()}")
         padded = -(-setting.vocab_size // 128) * 128
         self._setting = setting
-        self._config = gpt2.GPT2Config(vocab_size=padded, **setting.size)
+        self._config = families.from_json(setting.size | {"vocab_size": padded})
         self._mesh = sharding.make_mesh(data=-1, fsdp=1, tensor=1)
         adamw = optimizer.make_optimizer(
             hyperparameters.LEARNING_RATE,

@@ -1,4 +1,4 @@
-"""The other side: a plain PyTorch loop over transformers' GPT-2.
+"""The other side: a plain PyTorch loop over transformers' models.
 
 It has what costs its user a line: fused AdamW, no cache of keys, attention as transformers chooses
 it (SDPA); on a GPU torch.compile and bfloat16 autocast. Dropout is off on both sides.
@@ -29,20 +29,9 @@ class Loop:
         torch.set_float32_matmul_precision("high")  # of what autocast leaves in float32
         self._device = "cuda" if setting.device == "gpu" else "cpu"
         self._bfloat16 = setting.dtype == "bfloat16"
-        model = transformers.GPT2LMHeadModel(
-            transformers.GPT2Config(
-                vocab_size=setting.vocab_size,
-                n_layer=setting.size["layers"],
-                n_head=setting.size["heads"],
-                n_embd=setting.size["width"],
-                n_positions=setting.size["context"],
-                bos_token_id=0,
-                eos_token_id=0,
-                resid_pdrop=0.0,
-                embd_pdrop=0.0,
-                attn_pdrop=0.0,
-                use_cache=False,
-            )
+        own = {"vocab_size": setting.vocab_size, "bos_token_id": 0, "eos_token_id": 0}
+        model = transformers.AutoModelForCausalLM.from_config(
+            transformers.AutoConfig.for_model(**setting.config | own, use_cache=False)
         )
         if setting.weights:
             pathlib.Path(setting.weights).mkdir(parents=True, exist_ok=True)

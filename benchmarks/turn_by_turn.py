@@ -17,7 +17,7 @@ import transformers
 from benchmarks.sample_job import ENDER, Caps
 from benchmarks.turn_memory import Carry, Dialogue, Reread
 
-Model = Any  # transformers.GPT2LMHeadModel
+Model = Any  # a causal language model of transformers
 VARIANTS = {"reread": Reread, "carry": Carry}
 
 
@@ -67,13 +67,13 @@ def run(
 ) -> list[tuple[list[int], str]]:
     """(what was written, end marks included; status) for every prompt, in their order.
 
-    models       one GPT2LMHeadModel per role, in evaluation mode
+    models       one model per role, in evaluation mode
     variant      "reread": every turn is fed the whole text, no cache outlives a turn;
                  "carry": every student keeps its cache, and is fed the other's turn
     temperature  0 is greedy; else tokens are drawn with PyTorch's global generator
     forced       per prompt all that is to be written, instead of what the students would
     """
-    context = min(model.config.n_positions for model in models)
+    context = min(model.config.max_position_embeddings for model in models)
     dialogues = []
     for number, prompt in enumerate(prompts):
         dialogue = Dialogue(list(prompt), len(prompt), forced[number] if forced else None)
@@ -181,7 +181,7 @@ def _positions_within(model: Model, longest: int) -> Iterator[None]:
     `generate` goes on counting in rows that have ended while others still write; what it computes
     there is thrown away, but the lookup of a position that does not exist is an error.
     """
-    last = model.config.n_positions - 1
+    last = model.config.max_position_embeddings - 1
     if longest <= last:
         yield
         return

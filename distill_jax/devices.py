@@ -1,9 +1,13 @@
-"""Accelerators: their peaks. Memory: how much is used, and how it is freed."""
+"""Accelerators: their peaks. Memory: how much is used, and how it is freed. Programs: where those
+that were compiled are kept."""
 
 import ctypes
 import dataclasses
 import glob
+import hashlib
 import os
+import pathlib
+import platform
 import sys
 from typing import Any
 
@@ -26,6 +30,8 @@ class Chip:
 
 
 GIB = 1 << 30
+# Compiled programs of all runs, and the most bytes of them; the oldest are removed.
+PROGRAMS, MOST_OF_PROGRAMS = "~/.cache/distill_jax/programs", 2 * GIB
 # <malloc.h>; the largest values that mallopt takes.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 
@@ -115,6 +121,36 @@ def keep_freed_memory() -> None:
         mallopt(_ARENA_MAX, 1)
         mallopt(_MMAP_THRESHOLD, 1 << 30)
         mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def keep_compiled_programs() -> None:
+    """Let jax keep the programs that it compiles in PROGRAMS, and read them from there next time.
+
+    Call this before the first import of jax. If JAX_COMPILATION_CACHE_DIR is set, or PROGRAMS
+    cannot be made, nothing changes. Processors with other instructions have other directories,
+    because a program of one may not run on the other.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    kind = hashlib.sha256(_instructions().encode()).hexdigest()[:8]
+    directory = pathlib.Path(PROGRAMS).expanduser() / kind
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    if not os.access(directory, os.W_OK):
+        return
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(directory)
+    os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(MOST_OF_PROGRAMS))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
+
+def _instructions() -> str:
+    """A text that is the same on processors with the same instructions."""
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").split("\n") if cpuinfo.exists() else []
+    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return f"{platform.machine()} {platform.processor()} {flags}"
 
 
 def peak_bytes() -> int:

@@ -27,6 +27,7 @@ def main(argv: list[str]) -> None:
         print("\n".join(listing.list_evaluations(Workdir(arguments.workdir))))
         return
     devices.keep_freed_memory()
+    devices.keep_compiled_programs()
     from distill_jax.run import experiment
 
     experiment.evaluate(arguments.workdir, overrides)

@@ -38,6 +38,7 @@ def main(argv: list[str]) -> None:
     config = command_line.chosen_config(arguments.config, arguments.workdir)
 
     devices.keep_freed_memory()
+    devices.keep_compiled_programs()
     from distill_jax.run import checks
 
     checks.set_and_check(config, overrides)

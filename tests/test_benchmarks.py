@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from benchmarks import sample_job
+from benchmarks import bench_all, sample_job
 from distill_jax.tasks import gsm8k
 from distill_jax.text import tokenizer
 
@@ -95,7 +95,10 @@ def test_the_gpu_part_records_what_fails_with_its_reason(tmp_path):
     assert model["summary"]["torch_not_measured"] == "not asked for"
 
 
-SAMPLE_PARTS = (("cpu", "--trial-problems"), ("gpu", "--forty"), ("utilisation", "--picture"))
+SAMPLE_PARTS = (
+    ("cpu", "--trial-problems"), ("llama", "--at-once"), ("gpu", "--forty"),
+    ("utilisation", "--picture"),
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(("part", "option"), SAMPLE_PARTS)
@@ -133,6 +136,34 @@ def test_both_sides_of_sampling_write_the_same_dialogues(data, tmp_path):
     assert ours["compile_s"] > 0 and ours["compile_s_of_each_round"] == [0.0]
     assert 0 < ours["prefill_share"] < ours["prefill_share"] + ours["decode_share"] <= 1
     assert theirs["variant"] == "carry" and len(theirs["trials_problems_per_second"]) == 1
+
+
+@needs_torch
+def test_llama_cpp_writes_turns_of_the_same_lengths_and_reads_nothing_twice(data, tmp_path):
+    for package in ("xllamacpp", "gguf"):
+        pytest.importorskip(package, reason=f"no {package}: pip install {package}")
+    output = tmp_path / "results.json"
+    arguments = (
+        "llama", f"--data={data}", f"--output={output}", "--repeats=1", "--at-once=2",
+        "--layers=1", "--width=64", "--heads=2", "--types=f16", "--threads=1", "--trial-problems=2",
+    )  # fmt: skip
+    run(*arguments, command="sample.py")
+    first = output.read_text()
+    result = json.loads(first)["1l-2h-64w"]["2 at a time"]
+    ours, theirs = result["ours"], result["llama.cpp"]
+    written = sum(map(len, sample_job.gsm8k_dialogues(str(data)).written))
+    assert ours["tokens"] == theirs["tokens"] == written and theirs["reread"] <= 0
+    assert list(theirs["trials_problems_per_second"]) == [
+        "f16, 1 threads, free", "f16, 1 threads, locked",
+    ]  # fmt: skip
+    speed = ours["problems_per_second"] / theirs["problems_per_second"]
+    assert result["ratio"] == pytest.approx(speed, rel=2e-3) and result["problems"] == 3
+    # What was measured is not measured again, and not mixed with what was asked otherwise.
+    assert "measured before" in run(*arguments, command="sample.py")
+    assert output.read_text() == first
+    command = [sys.executable, str(BENCHMARKS / "sample.py"), *arguments, "--problems=1"]
+    other = subprocess.run(command, capture_output=True, text=True)
+    assert other.returncode == 1 and "was measured with other arguments" in other.stderr
 
 
 @needs_torch
@@ -213,3 +244,22 @@ def test_seeds_together_make_the_same_updates_as_apart(tmp_path):
     assert found["speed_up"] == pytest.approx(
         together["tokens_per_second"] / apart["tokens_per_second"], rel=2e-3
     )
+
+
+def test_a_part_that_has_ended_is_not_measured_again_and_is_in_the_table(tmp_path):
+    """With files of other measurements: nothing is run."""
+    ours, peer = {"problems_per_second": 3.0}, {"problems_per_second": 2.0}
+    machine = {"processor": "a processor", "cores": 2}
+    for part in bench_all.parts():
+        measured = {"gpt2": {"64 at a time": {"ours": ours, "llama.cpp": peer, "ratio": 1.5}}}
+        if part.name == "growth":
+            measured = {"slots": {"8": {"seconds": 2.0, "peak_memory_mib": 300}}}
+        stored = {"arguments": {}, "machine": machine, **measured}
+        (tmp_path / f"{part.name}.json").write_text(json.dumps(stored))
+    arguments = ("--data=DIR", f"--output={tmp_path}")
+    printed = run(*arguments, "--only=llama-gpt2-64", command="bench_all.py")
+    assert printed == run(*arguments, "--only=llama-gpt2-64", "--table", command="bench_all.py")
+    row = "| gpt2, 64 at a time | 3 problems/s | llama.cpp: 2 problems/s | 1.50 | a processor, "
+    assert row in printed and "--models=gpt2 --at-once=64 --problems=256` |" in printed
+    everything = run(*arguments, command="bench_all.py")
+    assert "| evaluating: slots | 8 | 2.0 | 300 |" in everything

@@ -296,13 +296,14 @@ def test_what_grows_is_seen_every_few_tokens_and_is_the_same(mesh):
 
 
 @pytest.mark.slow  # to the last bit of what is compiled with all optimisations
-def test_neighbours_order_and_slots_do_not_matter(mesh):
+@pytest.mark.parametrize("slots", [8, 24])
+def test_neighbours_order_and_slots_do_not_matter(mesh, slots):
     """At an equal number of slots bit for bit, log-probabilities too; else token for token."""
     rules, requests = PLANS["long"], ragged_requests(30)
     for how in (pick.draw(), pick.draw(1.1, 5, 0.9)):
-        everything, _ = answer(rules, requests, how, 8)
-        few, _ = answer(rules, requests[11:14], how, 8)
-        backwards, _ = answer(rules, requests[::-1], how, 8)
+        everything, _ = answer(rules, requests, how, slots)
+        few, _ = answer(rules, requests[11:14], how, slots)
+        backwards, _ = answer(rules, requests[::-1], how, slots)
         assert few == everything[11:14]
         assert backwards[::-1] == everything
         for slot_count in (1, 16, 64):

@@ -1,6 +1,7 @@
-"""What libtpu is told on machines with and without TPU."""
+"""What libtpu is told on machines with and without TPU, and where compiled programs are kept."""
 
 import os
+import pathlib
 
 from distill_jax import devices
 
@@ -20,3 +21,25 @@ def test_libtpu_is_told_where_there_is_no_tpu_and_left_alone_where_there_is_one(
         devices.expect_what_is_there()
         assert os.environ["TPU_ACCELERATOR_TYPE"] == "mine"
         assert ("TPU_SKIP_MDS_QUERY" in os.environ) == (not present)
+
+
+def test_compiled_programs_are_kept_in_the_home_directory_unless_the_user_names_another(
+    monkeypatch, tmp_path
+):
+    def directory(**environment):
+        monkeypatch.setattr(os, "environ", {"HOME": str(tmp_path)} | environment)
+        devices.keep_compiled_programs()
+        return os.environ.get("JAX_COMPILATION_CACHE_DIR")
+
+    own = directory()
+    parent = pathlib.Path(devices.PROGRAMS.replace("~", str(tmp_path)))
+    assert pathlib.Path(own).parent == parent and list(parent.iterdir()) == [pathlib.Path(own)]
+    assert os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"] == str(2 << 30)
+    assert directory() == own
+    # A program for other instructions is never read.
+    monkeypatch.setattr(devices, "_instructions", lambda: "x86_64 of another machine")
+    assert directory() != own
+    assert directory(JAX_COMPILATION_CACHE_DIR="mine") == "mine"
+    assert "JAX_COMPILATION_CACHE_MAX_SIZE" not in os.environ
+    (tmp_path / "file").touch()  # a home directory in which nothing can be made
+    assert directory(HOME=str(tmp_path / "file")) is None

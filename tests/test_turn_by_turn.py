@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import transformers
 
-from distill_jax.model import hugging_face
+from distill_jax.model import gpt2, hugging_face
 
 torch = pytest.importorskip(
     "torch", reason="no PyTorch: pip install torch --index-url https://download.pytorch.org/whl/cpu"
 )
+from benchmarks import models as sizes  # noqa: E402
 from benchmarks import sample_job, sample_torch, turn_by_turn  # noqa: E402
 
 END_OF_TURN, END_OF_TEXT, VOCAB, PADDED = 10, 11, 12, 128
@@ -151,8 +152,8 @@ def test_prompt_longer_than_the_context_is_not_run():
 
 @pytest.mark.parametrize("variant", turn_by_turn.VARIANTS)
 def test_a_job_runs_on_students_from_a_directory(variant, tmp_path):
-    size = {"layers": 1, "heads": 2, "width": 32, "context": 64}
-    weights = sample_job.write_students(str(tmp_path), size, VOCAB)
+    size = sizes.plain(gpt2.GPT2Config(1, 64, layers=1, heads=2, width=32))
+    weights = sample_job.write_students(str(tmp_path), size["config"], VOCAB)
     for directory in weights:
         assert hugging_face.find(directory, "weights").model.vocab_size == PADDED
     loop = sample_torch.Loop(sample_job.SampleSetting(weights))

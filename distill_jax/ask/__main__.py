@@ -55,6 +55,7 @@ def main(argv: list[str]) -> None:
     if arguments.serve:
         listening = _listen(arguments.host, arguments.port)
     devices.keep_freed_memory()
+    devices.keep_compiled_programs()
     import distill_jax
 
     changed = {key.replace(".", "__"): value for key, value in overrides.items()}

@@ -126,7 +126,9 @@ def _train(
     if not setup.facts["steps"]:
         _keep(run, student, state, checkpoints, setup.facts | made_from)
         return
-    terminal.say(f"student {student}: compiling the training step")
+    kept = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
+    where = f" (compiled programs are kept in {kept})" if kept else ""
+    terminal.say(f"student {student}: compiling the training step{where}")
     frozen |= student_objective.load(setup.frozen, mesh, terminal)
     shapes = setup.data.global_shapes()
     compiled = step.lower_step(mesh, abstract, shapes, frozen, setup.trainer).compile()

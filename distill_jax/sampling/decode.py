@@ -26,6 +26,7 @@ from jax.sharding import PartitionSpec
 
 from distill_jax.model.network import Cache
 from distill_jax.model.sharding import BATCH
+from distill_jax.sampling import own_heads
 from distill_jax.sampling import state as dialogue_state
 from distill_jax.sampling.advance import (
     Calculator,
@@ -172,7 +173,6 @@ def decode_chunk(
     rules.calculator_role is -1.
     """
     script, restart, steps, stop_at = order
-    allowed = allowed_tokens(rules)
     state = state._replace(
         status=jnp.where(state.status == HELD, RUNNING, state.status),
         pointer=jnp.where(restart, 0, state.pointer),
@@ -185,13 +185,12 @@ def decode_chunk(
 
     def body(carry):
         done, state = carry
-        scores, caches = _feed(rules, params, state, allowed[state.writer])
-        entry = script_entry(script, state.pointer)
-        token = jnp.where(entry >= 0, entry, pick(scores, state.keys, state.written, how))
+        read, caches = _feed(rules, params, state)
+        given = script_entry(script, state.pointer)
         if rules.openings:
-            token = jnp.where(is_opening(rules, state), opening_token(rules, state), token)
-        chosen = jnp.take_along_axis(scores, token[:, None], axis=1)[:, 0]
-        log_prob = chosen - jax.nn.logsumexp(scores, axis=-1)
+            given = jnp.where(is_opening(rules, state), opening_token(rules, state), given)
+        asked = Asked(state.writer, given, state.keys, state.written)
+        token, log_prob = _next_tokens(rules, params, read, asked, how)
         state = state._replace(caches=caches)
         return done + 1, advance(rules, state, script, calculator, token, log_prob)
 
@@ -204,11 +203,17 @@ def decode_chunk(
     return state, Progress(steps=done, **everywhere)
 
 
-def _feed(
-    rules, params, state: DialogueState, allowed: jax.Array
-) -> tuple[jax.Array, tuple[Cache, ...]]:
-    """Feed each view its pending token; what the role whose turn it is says of the next one
-    (float32 [B, V], see said.py), caches. `allowed` bool [B, V]."""
+class Asked(NamedTuple):
+    """What decides a row's next token beside the students."""
+
+    writer: jax.Array  # int32 [B] the role that writes
+    given: jax.Array  # int32 [B] the token, if it is one, or less than 0
+    keys: jax.Array  # uint32 [B, 2]
+    written: jax.Array  # int32 [B] tokens so far
+
+
+def _feed(rules, params, state: DialogueState) -> tuple[list[jax.Array], tuple[Cache, ...]]:
+    """Feed each view its pending token: what its network says of it [B, D], caches."""
     read, caches, dtype = [], [], jnp.dtype(rules.dtype)
     for index, view in enumerate(rules.views):
         # A row that has filled its context is fed until the chunk ends. Positions after the last
@@ -223,4 +228,35 @@ def _feed(
         )
         read.append(hidden[:, 0])
         caches.append(cache)
-    return said(rules, params, read, state.writer, allowed), tuple(caches)
+    return read, tuple(caches)
+
+
+def _next_tokens(rules, params, read: list[jax.Array], asked: Asked, how: How):
+    """The next token of each row, int32 [B], and its log-probability, float32 [B]."""
+    students = {student: params[student] for student in rules.students}
+    if not own_heads.worth_it(rules):
+        return _of_all_heads(rules, students, read, asked, how)
+    of_own, of_all = (functools.partial(each, rules) for each in (_of_own_heads, _of_all_heads))
+    # Elsewhere a head takes as long for few rows as for all of them, and a branch takes time.
+    return jax.lax.platform_dependent(students, read, asked, how, cpu=of_own, default=of_all)
+
+
+def _of_all_heads(rules, params, read, asked: Asked, how: How):
+    allowed = allowed_tokens(rules)[asked.writer]
+    return _chosen(said(rules, params, read, asked.writer, allowed), asked, how)
+
+
+def _of_own_heads(rules, params, read, asked: Asked, how: How):
+    allowed = allowed_tokens(rules)[asked.writer]
+    scores, order = own_heads.said_by_own(rules, params, read, asked.writer, allowed)
+    ordered = jax.tree.map(lambda rows: rows[order], asked)
+    back = jnp.argsort(order)
+    token, log_prob = _chosen(scores, ordered, how)
+    return token[back], log_prob[back]
+
+
+def _chosen(scores: jax.Array, asked: Asked, how: How) -> tuple[jax.Array, jax.Array]:
+    """Of scores [B, V] the token that is given or picked, and its log-probability."""
+    token = jnp.where(asked.given >= 0, asked.given, pick(scores, asked.keys, asked.written, how))
+    chosen = jnp.take_along_axis(scores, token[:, None], axis=1)[:, 0]
+    return token, chosen - jax.nn.logsumexp(scores, axis=-1)

@@ -1,0 +1,90 @@
+"""Each student's head for the rows that it writes in, and for few others: on a CPU the heads of all
+students for all rows are up to half of a decode step.
+
+B rows, D embed, V vocabulary (padded). Rows are put in the order of their students, so that a head
+is multiplied with one run of rows. Here B is 32, and the second of two students writes in 11 rows:
+
+    student   0 0 0 0 0 0 0 0 | 0 0 0 0 0 0 0 0 | 0 0 0 0 0 1 1 1 | 1 1 1 1 1 1 1 1
+    head 0    ------------------------------------------------->
+    head 1                                        <---------------------------------
+
+A product of 8, 16, 24, ... rows gives a row the same bits whatever their number (tests/
+test_own_heads.py), so a row still does not depend on its neighbours. A product of one row does not:
+it is another program of the compiler's.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from distill_jax.model.network import NetworkConfig, logits
+from distill_jax.sampling.said import heads_asked
+from distill_jax.sampling.turn_rules import TurnRules
+
+LEAST_ROWS = 8  # of a product, if there are more rows
+MOST_SIZES = 8  # of products of one head; each is compiled
+
+
+def worth_it(rules: TurnRules) -> bool:
+    """Whether rows are on one device (`jax.set_mesh`) and ask one student of several each."""
+    one_device = jax.sharding.get_abstract_mesh().size == 1
+    students = {rules.views[views[0]].student for views in rules.role_views}
+    return one_device and len(rules.role_views[0]) == 1 and len(students) > 1
+
+
+def run_lengths(rows: int) -> tuple[int, ...]:
+    """How many rows a product may have: 0, and some up to `rows`.
+
+    >>> run_lengths(1), run_lengths(20), run_lengths(256)[:4]
+    ((0, 1), (0, 8, 16, 20), (0, 32, 64, 96))
+    """
+    step = max(LEAST_ROWS, -(-rows // (LEAST_ROWS * MOST_SIZES)) * LEAST_ROWS)
+    return (*range(0, rows, step), rows)
+
+
+def said_by_own(
+    rules: TurnRules,
+    params: Mapping[str, Any],
+    hidden: Sequence[jax.Array],
+    writer: jax.Array,
+    allowed: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """What `said.said` says, float32 [B, V], in another order of the rows; and this order, int32
+    [B]: the first is of row order[0]. `rules` as in `worth_it`."""
+    views = [views[0] for views in rules.role_views]
+    number, _ = heads_asked(rules, hidden, writer, views)
+    order = jnp.argsort(number, stable=True)
+    number, of_student = heads_asked(rules, [each[order] for each in hidden], writer[order], views)
+    chosen: Any = None
+    for index, (student, own) in enumerate(of_student.items()):
+        mine = number == index
+        each = _of_run(rules.students[student], params[student], own, mine)
+        chosen = each if chosen is None else jnp.where(mine[:, None], each, chosen)
+    return jnp.where(allowed[order], chosen, -jnp.inf), order
+
+
+def _of_run(model: NetworkConfig, params: Any, hidden: jax.Array, mine: jax.Array) -> jax.Array:
+    """Logits float32 [B, V] of the rows that are `mine` (bool [B], one run), and anything in the
+    others."""
+    rows = hidden.shape[0]
+    lengths = run_lengths(rows)
+    step = lengths[1]
+    first = jnp.argmax(mine) // step * step
+    last = rows - jnp.argmax(mine[::-1])
+    chosen = jnp.where(jnp.any(mine), -(-(last - first) // step), 0)
+
+    def product(length: int):
+        def multiply(params: Any, hidden: jax.Array, first: jax.Array) -> jax.Array:
+            said = jnp.zeros((rows, model.vocab_size), jnp.float32)
+            if not length:
+                return said
+            run = jax.lax.dynamic_slice_in_dim(hidden, first, length)
+            # A run that would end behind the last row begins earlier, in both.
+            own = logits(model, params, run)
+            return jax.lax.dynamic_update_slice_in_dim(said, own, first, 0)
+
+        return multiply
+
+    return jax.lax.switch(chosen, [product(length) for length in lengths], params, hidden, first)

@@ -1,0 +1,64 @@
+"""The heads that only their own rows ask: bit for bit what the heads of all rows say."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from dialogue_rules import LARGE, PLANS, SMALL, make_rules, random_params
+from tiny_student import make_mesh
+
+from distill_jax.sampling import own_heads, said
+from distill_jax.sampling.turn_rules import ViewRules
+
+ALL = (True, True, True)
+# The first and the last role are the same student's, which looks in two ways.
+TWO_OF_ONE = make_rules(
+    (ViewRules("asker", SMALL, ALL), ViewRules("answerer", LARGE, ALL),
+     ViewRules("asker", SMALL, (False, False, True))),
+    (0, 1, 2),
+    (True, False, False),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("rows", [1, 7, 20, 64, 72])
+@pytest.mark.parametrize("rules", [PLANS["planner_speaks_once"], TWO_OF_ONE])
+def test_heads_of_own_rows_say_what_heads_of_all_rows_say(rules, rows):
+    rng = np.random.default_rng(0)
+    params = {name: random_params(size, len(name)) for name, size in rules.students.items()}
+    hidden = [
+        jnp.asarray(rng.normal(size=(rows, view.model.width)), jnp.float32) for view in rules.views
+    ]
+    allowed = jnp.asarray(rng.random((rows, 128)) < 0.9)
+    of_own, of_all = (
+        jax.jit(lambda writer, say=say: say(rules, params, hidden, writer, allowed))
+        for say in (own_heads.said_by_own, said.said)
+    )
+    with jax.set_mesh(make_mesh()):
+        assert own_heads.worth_it(rules)
+        for shares in ([1, 0, 0], [0, 0, 1], [0.1, 0.2, 0.7], [0.4, 0.55, 0.05]):
+            writer = jnp.asarray(rng.choice(3, rows, p=shares))
+            ordered, order = of_own(writer)
+            assert sorted(order.tolist()) == list(range(rows))
+            np.testing.assert_array_equal(ordered, of_all(writer)[order])
+
+
+@pytest.mark.parametrize(("width", "words"), [(48, 128), (128, 1024), (768, 2048)])
+def test_a_row_has_the_same_bits_in_a_product_of_any_length(width, words):
+    """Otherwise rows would depend on their neighbours."""
+    rng = np.random.default_rng(1)
+    rows, head = (
+        jnp.asarray(rng.normal(size=(count, width)), jnp.float32) for count in (64, words)
+    )
+    product = jax.jit(lambda rows: jnp.matmul(rows, head.T))
+    whole = product(rows)
+    for length in own_heads.run_lengths(64)[1:]:
+        np.testing.assert_array_equal(product(rows[:length]), whole[:length])
+        np.testing.assert_array_equal(product(rows[-length:]), whole[-length:])
+
+
+def test_rows_of_several_devices_and_of_ensembles_use_all_heads():
+    with jax.set_mesh(make_mesh((2, 1, 1))):
+        assert not own_heads.worth_it(TWO_OF_ONE)
+    with jax.set_mesh(make_mesh()):
+        assert not own_heads.worth_it(PLANS["ensemble"])
+        assert not own_heads.worth_it(PLANS["one_student_two_views"])
