@@ -24,7 +24,7 @@ def margin(prediction: Prediction) -> float:
     """
     samples = prediction.samples or (prediction,)
     votes = collections.Counter(each.prediction for each in samples)
-    first = votes.pop(prediction.prediction)
+    first = votes.pop(prediction.prediction, 0)
     return (first - max(votes.values(), default=0)) / len(samples)
 
 

@@ -39,15 +39,15 @@ def collect(run: Run, data: RunData) -> RunPairs | None:
     """
     if not run.config.loss.preference:
         return None
-
-    def first() -> list[Any]:
-        pairs = _read(run, data)
-        return [*([dataclasses.asdict(each) for each in part] for part in pairs[:2]), pairs.said]
-
     if distributed.processes() == 1:
         return _read(run, data)
+
+    def first() -> list[Any]:
+        train, dev, said = _read(run, data)
+        return [*([dataclasses.asdict(each) for each in part] for part in (train, dev)), said]
+
     train, dev, said = distributed.from_first(first)
-    return RunPairs(*([pair_from_dict(row) for row in part] for part in (train, dev)), said)
+    return RunPairs(list(map(pair_from_dict, train)), list(map(pair_from_dict, dev)), said)
 
 
 def write(run: Run, pairs: RunPairs | None, terminal: Terminal) -> None:
@@ -72,7 +72,7 @@ def _read(run: Run, data: RunData) -> RunPairs:
     workdir = run.workdir
     if not workdir.preferences.exists() or run.takes_over:
         return _make(run, data)
-    return RunPairs(*map(_stored, (workdir.preferences, workdir.dev_preferences)))
+    return RunPairs(_stored(workdir.preferences), _stored(workdir.dev_preferences))
 
 
 def _stored(path: pathlib.Path) -> list[Pair]:

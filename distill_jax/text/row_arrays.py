@@ -79,14 +79,14 @@ class Rows(Sequence[Row]):
 
     def where(self, kept: np.ndarray) -> "Rows":
         """The rows whose flag in `kept` (bool [rows]) is True."""
-        lengths, (places,) = np.diff(self.offsets), np.nonzero(kept)
+        lengths, places = np.diff(self.offsets), np.flatnonzero(kept).tolist()
         of_kept = np.repeat(kept, lengths)
         removable = self.removable[of_kept] if len(self.removable) else self.removable
         return Rows(
             RowArrays(self.tokens[of_kept], self.writers[of_kept], removable, lengths[kept]),
             [self.problems[place] for place in places],
             [self.origins[place] for place in places],
-            lambda index: self.name(int(places[index])),
+            lambda index: self.name(places[index]),
         )
 
     def __len__(self) -> int:

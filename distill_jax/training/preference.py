@@ -66,7 +66,8 @@ class Preference:
     def counts(self, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
         """The number of pairs; of the likelihood the sum of the weights of tokens."""
         of_pairs = ("preference", "margin", "preferred", "chosen_gain")
-        found = dict.fromkeys(of_pairs, jnp.sum(_pairs(batch)))
+        pairs = jnp.sum(_pairs(batch))
+        found: dict[str, jax.Array] = {name: pairs for name in of_pairs}
         if self.likelihood:
             found["likelihood"] = jnp.sum(batch["weights"])
         return found
