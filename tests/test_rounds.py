@@ -1,5 +1,6 @@
 """Rounds of own samples in real processes: one program per shape, kills, who learns, mistakes."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -14,11 +15,17 @@ from pages import DOCS, blocks
 
 from distill_jax.configs.base import get_config
 from distill_jax.errors import UserError
+from distill_jax.records import Prediction, Turn
 from distill_jax.run import checks
 from distill_jax.run.rollout_settings import learns
 from distill_jax.settings import command_line
 from distill_jax.settings.reward_module import reward_function, rewards_of
 
+# Students that know little are right never, but write texts of different lengths.
+REWARD = """
+def reward(samples, price=0.01):
+    return [-price * sum(len(turn.text) for turn in each.turns) for each in samples]
+"""
 STUDENTS = ("decomposer", "solver")
 TINY = [
     "--config=configs/demo.py",
@@ -36,15 +43,15 @@ ROUNDS = [
     "--config.rollouts.rounds=10",
     "--config.rollouts.problems=4",
     "--config.rollouts.samples=2",
-    "--config.rollouts.students=solver",
+    "--config.rollouts.students=decomposer",
     "--config.rollouts.reward=my_reward",
-    "--config.rollouts.reward_options=price=0.1",
+    "--config.rollouts.reward_options=price=0.02",
     "--config.rollouts.reference_kl=0.01",
-    "--config.rollouts.max_turn_tokens=4",
+    "--config.rollouts.max_turn_tokens=6",
     "--config.rollouts.max_tokens=12",
     "--config.loss.policy=1.0",
     "--config.loss.likelihood=0.0",
-    "--config.optimizer.solver.learning_rate=0.01",
+    "--config.optimizer.decomposer.learning_rate=0.01",
     "--config.train.save_every=3",  # also in the middle of a round
 ]
 # Counts compilations, and with a step dies after this update without a word.
@@ -72,12 +79,9 @@ sys.exit(code)
 
 @pytest.fixture(scope="module")
 def place(tiny_run, tmp_path_factory):
-    """A directory with the reward of the page, where short dialogues are good ones; `base` is a
-    finished run that knows little."""
+    """A directory with a reward; `base` is a finished run that knows little."""
     directory = tmp_path_factory.mktemp("rounds")
-    (reward,) = blocks(DOCS / "rewards.md", "python")
-    assert len(reward.splitlines()) <= 10
-    (directory / "my_reward.py").write_text(reward)
+    (directory / "my_reward.py").write_text(REWARD)
     (directory / "base").symlink_to(tiny_run[0])
     return directory
 
@@ -110,7 +114,7 @@ def params(workdir, student, step):
 
 @pytest.fixture(scope="module")
 def learned(place):
-    """(its directory, what it said, what it compiled) of ten rounds of the solver."""
+    """(its directory, what it said, what it compiled) of ten rounds of the decomposer."""
     done, compiled = train(place, -1, *arguments(place, "learned", *ROUNDS))
     assert done.returncode == 0, done.stderr
     return place / "learned", done.stdout, compiled
@@ -125,26 +129,34 @@ def test_one_program_per_shape_over_ten_rounds(learned):
 
 def test_what_a_run_says_of_its_rounds(learned):
     workdir, said, _ = learned
-    rewards = curve(workdir, "rounds/solver/reward")
-    assert [step for step, _ in rewards] == list(range(1, 21, 2))
-    lengths, right = (dict(curve(workdir, f"rounds/solver/{x}")) for x in ("tokens", "right"))
-    for step, reward in rewards:
-        assert reward == pytest.approx(right[step] - 0.1 * lengths[step], abs=1e-6)
-    assert all(x < 1e-3 for _, x in curve(workdir, "rounds/solver/sampler_distance"))
-    (_, first), *others = curve(workdir, "rounds/solver/reference_kl")
-    assert abs(first) < 1e-5 and any(abs(x) > 1e-3 for _, x in others)
-    moved = dict(curve(workdir, "train/solver/kl"))
-    assert len(moved) == 20 and moved[1] < 1e-6 and max(moved.values()) > 0
-    assert "student solver: round 10 of 10: reward -" in said
-    lines = (workdir / "rollouts" / "solver" / "0.jsonl").read_text().splitlines()
-    assert len(lines) == 8 and json.loads(lines[0])["turns"][0][0] == "decomposer"
+
+    def values(name):
+        return dict(curve(workdir, name))
+
+    rewards = values("rounds/decomposer/reward")
+    assert list(rewards) == list(range(1, 21, 2)) and len(set(rewards.values())) > 5
+    lines = (workdir / "rollouts/decomposer/0.jsonl").read_text().splitlines()
+    first = [json.loads(line) for line in lines]
+    assert len(first) == 8 and {turns[0][0] for turns in (each["turns"] for each in first)} == {
+        "decomposer"
+    }
+    worth = [-0.02 * sum(len(text) for _, text in each["turns"]) for each in first]
+    assert [each["reward"] for each in first] == pytest.approx(worth)
+    assert rewards[1] == pytest.approx(np.mean(worth), abs=1e-6)
+    assert values("rounds/decomposer/all_wrong")[1] == 1.0
+    assert max(values("rounds/decomposer/sampler_distance").values()) < 1e-3
+    away = values("rounds/decomposer/reference_kl")
+    assert abs(away[1]) < 1e-5 and abs(away[19]) > 1e-3
+    moved = values("train/decomposer/kl")
+    assert len(moved) == 20 and moved[1] < 1e-6 < moved[20]
+    assert "student decomposer: round 10 of 10: reward -" in said
 
 
 def test_who_does_not_learn_stays_as_it_was(learned, place):
     workdir, said, _ = learned
-    assert f"student decomposer: stays as it is, {place}/base/checkpoints/decomposer" in said
-    assert params(workdir, "decomposer", 0) == params(place / "base", "decomposer", 60)
-    assert params(workdir, "solver", 20) != params(place / "base", "solver", 60)
+    assert f"student solver: stays as it is, {place}/base/checkpoints/solver" in said
+    assert params(workdir, "solver", 0) == params(place / "base", "solver", 60)
+    assert params(workdir, "decomposer", 20) != params(place / "base", "decomposer", 60)
 
 
 def test_a_run_that_is_killed_in_a_round_ends_as_the_other(learned, place):
@@ -154,16 +166,16 @@ def test_a_run_that_is_killed_in_a_round_ends_as_the_other(learned, place):
     done, _ = train(place, 7, *settings)
     assert done.returncode == -9, done.stderr
     killed, whole = place / "killed", learned[0]
-    kept = {path.name for path in (killed / "checkpoints" / "solver").iterdir()}
-    assert "3" in kept and "9" not in kept and (killed / "rollouts/solver/3.jsonl").exists()
+    kept = {path.name for path in (killed / "checkpoints" / "decomposer").iterdir()}
+    assert "3" in kept and "9" not in kept and (killed / "rollouts/decomposer/3.jsonl").exists()
     done, _ = train(place, -1, *settings)
     assert done.returncode == 0, done.stderr
-    assert params(killed, "solver", 20) == params(whole, "solver", 20)
+    assert params(killed, "decomposer", 20) == params(whole, "decomposer", 20)
     for number in range(10):
-        file = f"rollouts/solver/{number}.jsonl"
+        file = f"rollouts/decomposer/{number}.jsonl"
         assert (killed / file).read_bytes() == (whole / file).read_bytes()
     for name in ("reward", "tokens", "sampler_distance"):
-        name = f"rounds/solver/{name}"
+        name = f"rounds/decomposer/{name}"
         assert curve(killed, name) == curve(whole, name)
 
 
@@ -171,12 +183,14 @@ def test_a_run_that_is_killed_in_a_round_ends_as_the_other(learned, place):
 def test_a_round_whose_file_is_gone_is_told(place):
     settings = arguments(place, "gone", *ROUNDS)
     train(place, 7, *settings)
-    for path in (place / "gone/checkpoints/solver").iterdir():
+    for path in (place / "gone/checkpoints/decomposer").iterdir():
         if path.name != "3":  # in the middle of the second round
             shutil.rmtree(path)
-    (place / "gone/rollouts/solver/1.jsonl").unlink()
+    (place / "gone/rollouts/decomposer/1.jsonl").unlink()
     done, _ = train(place, -1, *settings)
-    assert "1.jsonl is missing, but student 'solver' has learned from it" in one_error_line(done)
+    assert "1.jsonl is missing, but student 'decomposer' has learned from it" in one_error_line(
+        done
+    )
 
 
 GOOD = {
@@ -243,6 +257,18 @@ def test_rewards_are_modules_like_tasks(tmp_path, monkeypatch):
     ):
         with pytest.raises(UserError, match=said):
             reward_function(name, options)
+
+
+def test_the_reward_of_the_page_is_one(tmp_path, monkeypatch):
+    (code,) = blocks(DOCS / "rewards.md", "python")
+    assert len(code.splitlines()) <= 10
+    (tmp_path / "page_reward.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    reward = reward_function("page_reward", ("price=0.02",))
+    turns = (Turn("solver", "1", 5, -1.0),)
+    right = Prediction("p/1", "q", "1", "1", turns, "1", True, {}, "finished")
+    cut = dataclasses.replace(right, status="token_cap")
+    assert rewards_of(reward, [right, cut]) == pytest.approx([0.9, -0.1])
 
 
 def test_a_reward_that_is_no_number_is_told():
