@@ -104,6 +104,9 @@ def test_numbers_by_hand(runs, tmp_path):
     ) == ("", "1")
     best = overview["published, chains (chosen on test)"]
     assert float(best["coin_flip"]) == 1.0 and best["macro average"] == ""
+    # Both methods have coin flips alone.
+    common = [float(row["over 1 common tasks"]) for row in overview.values()]
+    assert common == pytest.approx([0.6, 0.45, 1, 1])
     assert [list(row.values()) for row in table(out, "splits")] == [
         ["addsub", "question with other numbers in training", "1", "10"],
         ["addsub", "none", "9", "10"],

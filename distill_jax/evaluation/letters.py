@@ -29,7 +29,7 @@ def letters_of(prediction: Prediction) -> Letters:
 def right_letters(known: str, written: str) -> int:
     """How many letters stand where they should.
 
-    >>> right_letters("nooe", "noe")
+    >>> right_letters("tan", "tin")
     2
     """
     return sum(a == b for a, b in zip(known, written, strict=False))

@@ -1,7 +1,8 @@
 """One report over several tasks: tables as a page, Markdown and CSV, and a comparison per task."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
 
 from distill_jax.evaluation import html_report, over_tasks, published, tables
 from distill_jax.evaluation import runs as finished_runs
@@ -87,33 +88,46 @@ def _overview(found: Sequence[Score]) -> Table:
     tasks = over_tasks.of_each_task(found)
     methods = list(dict.fromkeys(score.method for score in found))
     by_place = {(score.method, score.task): score for score in found}
+    common = [task for task in tasks if all((method, task) in by_place for method in methods)]
     rows = []
     for method in methods:
-        each = [by_place.get((method, task)) for task in tasks]
-        known = [score for score in each if score is not None]
-        cells = [None if score is None else score.mean for score in each]
-        rows.append((method, *cells, len(known), over_tasks.macro_average(known)))
+        known = {task: by_place[method, task] for task in tasks if (method, task) in by_place}
+        means = {task: score.mean for task, score in known.items()}
+        macro = over_tasks.macro_average(known.values())
+        rows.append((method, *_of(tasks, means), len(known), macro, _mean_of(common, means)))
     for kind, wanted in (
         ("published, answer only", [published.ANSWER_ONLY]),
         ("published, chains", [published.COT, published.DIVERSE]),
     ):
-        best = [_best(score, wanted) for score in tasks.values()]
-        known = [each.accuracy / 100 for each in best if each is not None]
-        cells = [None if each is None else each.accuracy / 100 for each in best]
-        rows.append((f"{kind} (chosen on test)", *cells, len(known), None))
+        best = {task: _best(score, wanted) for task, score in tasks.items()}
+        shares = {task: each.accuracy / 100 for task, each in best.items() if each is not None}
+        name = f"{kind} (chosen on test)"
+        rows.append((name, *_of(tasks, shares), len(shares), None, _mean_of(common, shares)))
     columns = (
         tables.text("method"),
         *(tables.share(task) for task in tasks),
         tables.count("tasks"),
         tables.share_with_interval("macro average"),
+        tables.share(f"over {len(common)} common tasks"),
     )
     note = (
-        "Means over seeds. The macro average gives each task the same weight, and is comparable "
-        "only between methods with the same tasks; its interval is for other problems of these "
-        f"tasks. Published: the best of {', '.join(published.SMALL)}, which the paper chose among "
-        "20 epochs, and we among these students, by their accuracy on the test set."
+        "Means over seeds. The macro average gives each task the same weight; its interval is for "
+        "other problems of these tasks. Methods with different tasks can be compared only over the "
+        f"common ones ({', '.join(common) or 'there are none'}). Published: the best of "
+        f"{', '.join(published.SMALL)}, which the paper chose among 20 epochs, and we among these "
+        "students, by their accuracy on the test set."
     )
     return Table("overview", "Methods and tasks", columns, rows, note)
+
+
+def _of(tasks: Iterable[str], shares: Mapping[str, float]) -> list[float | None]:
+    return [shares.get(task) for task in tasks]
+
+
+def _mean_of(tasks: Sequence[str], shares: Mapping[str, float]) -> float | None:
+    """Of the tasks, if all are known."""
+    known = [shares[task] for task in tasks if task in shares]
+    return fmean(known) if known and len(known) == len(tasks) else None
 
 
 def _scores_table(found: Sequence[Score]) -> Table:
