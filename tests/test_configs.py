@@ -34,6 +34,7 @@ def test_a_shipped_config_loads_and_passes_the_checks(name, tmp_path):
     alone = (*chains, *(other for other in SHIPPED if other.startswith("mix_")))
     others = {other: ["solver"] for other in alone}
     others["guided_tiny"] = ["planner", "decomposer", "solver"]
+    others["step_size"] = ["solver"]  # who plans, too
     assert inputs.students == others.get(name, ["decomposer", "solver"])
 
 

@@ -50,6 +50,7 @@ def evaluations(workdir):
     }
 
 
+@pytest.mark.slow  # its programs are compiled for this test alone
 def test_the_step_size_is_given_and_then_chosen(workdir, tmp_path):
     [(directory, (report, given))] = evaluations(workdir).items()
     assert report["sampling"]["given"] == "plan" and "vote" not in report["sampling"]
