@@ -4,10 +4,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from dialogue_rules import LARGE, PLANS, SMALL, make_rules, random_params
+from dialogue_rules import (
+    LARGE,
+    PLANS,
+    SMALL,
+    expected_dialogue,
+    make_rules,
+    obvious_loop,
+    ragged_requests,
+    random_params,
+)
 from tiny_student import make_mesh
 
-from distill_jax.sampling import own_heads, said
+from distill_jax.sampling import decode, generate, own_heads, pick, said
+from distill_jax.sampling.schedule import Job
 from distill_jax.sampling.turn_rules import ViewRules
 
 ALL = (True, True, True)
@@ -38,7 +48,6 @@ def test_a_row_is_told_what_its_own_head_says_whoever_writes_in_the_others(rules
         lambda params, hidden, writer: said.said(rules, params, hidden, writer, allowed)
     )
     with jax.set_mesh(make_mesh()):
-        assert own_heads.worth_it(rules)
         alone = [of_own(params, hidden, jnp.full(rows, role))[0] for role in range(3)]
         for shares in ([0.1, 0.2, 0.7], [0.4, 0.55, 0.05], [0.5, 0, 0.5]):
             writer = jnp.asarray(rng.choice(3, rows, p=shares))
@@ -65,9 +74,33 @@ def test_a_row_has_the_same_bits_in_a_product_of_any_length(width, words):
         np.testing.assert_array_equal(product(rows[-length:]), whole[-length:])
 
 
-def test_rows_of_several_devices_and_of_ensembles_use_all_heads():
+@pytest.fixture
+def small_heads_too(monkeypatch):
+    """As if heads of the tests' students were large. Programs are made anew before and after."""
+    monkeypatch.setattr(own_heads, "LEAST_NUMBERS", 0)
+    decode.decode_chunk.clear_cache()
+    yield
+    decode.decode_chunk.clear_cache()
+
+
+def test_several_devices_ensembles_and_small_heads_use_all_heads(small_heads_too, monkeypatch):
     with jax.set_mesh(make_mesh((2, 1, 1))):
         assert not own_heads.worth_it(TWO_OF_ONE)
     with jax.set_mesh(make_mesh()):
+        assert own_heads.worth_it(TWO_OF_ONE)
         assert not own_heads.worth_it(PLANS["ensemble"])
         assert not own_heads.worth_it(PLANS["one_student_two_views"])
+        monkeypatch.setattr(own_heads, "LEAST_NUMBERS", 128 * 48 + 1)
+        assert not own_heads.worth_it(TWO_OF_ONE)
+
+
+def test_dialogues_of_own_heads_equal_the_obvious_loop(small_heads_too):
+    rules, requests = PLANS["both_read_both"], ragged_requests(30)
+    params = {name: random_params(size, len(name)) for name, size in rules.students.items()}
+    with jax.set_mesh(make_mesh()):
+        job = Job(rules, params, requests, pick.draw(1.3), seed=3, slots=24)
+        dialogues, _ = generate.collect(job)
+    for request, [dialogue] in zip(requests, dialogues, strict=True):
+        written, status = obvious_loop(rules, params, request, temperature=1.3)
+        got = [(turn.role, turn.tokens, turn.written) for turn in dialogue.turns]
+        assert got == expected_dialogue(written, rules) and dialogue.status == status
