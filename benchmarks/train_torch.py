@@ -30,8 +30,9 @@ class Loop:
         self._device = "cuda" if setting.device == "gpu" else "cpu"
         self._bfloat16 = setting.dtype == "bfloat16"
         own = {"vocab_size": setting.vocab_size, "bos_token_id": 0, "eos_token_id": 0}
+        whole = setting.config | own | {"use_cache": False}
         model = transformers.AutoModelForCausalLM.from_config(
-            transformers.AutoConfig.for_model(**setting.config | own, use_cache=False)
+            transformers.AutoConfig.for_model(**whole)
         )
         if setting.weights:
             pathlib.Path(setting.weights).mkdir(parents=True, exist_ok=True)

@@ -173,6 +173,7 @@ def decode_chunk(
     rules.calculator_role is -1.
     """
     script, restart, steps, stop_at = order
+    allowed = allowed_tokens(rules)
     state = state._replace(
         status=jnp.where(state.status == HELD, RUNNING, state.status),
         pointer=jnp.where(restart, 0, state.pointer),
@@ -190,7 +191,7 @@ def decode_chunk(
         if rules.openings:
             given = jnp.where(is_opening(rules, state), opening_token(rules, state), given)
         asked = Asked(state.writer, given, state.keys, state.written)
-        token, log_prob = _next_tokens(rules, params, read, asked, how)
+        token, log_prob = _next_tokens(rules, (params, read, asked, allowed, how))
         state = state._replace(caches=caches)
         return done + 1, advance(rules, state, script, calculator, token, log_prob)
 
@@ -231,27 +232,27 @@ def _feed(rules, params, state: DialogueState) -> tuple[list[jax.Array], tuple[C
     return read, tuple(caches)
 
 
-def _next_tokens(rules, params, read: list[jax.Array], asked: Asked, how: How):
-    """The next token of each row, int32 [B], and its log-probability, float32 [B]."""
-    students = {student: params[student] for student in rules.students}
+def _next_tokens(rules: TurnRules, arrays: tuple[Any, ...]) -> tuple[jax.Array, jax.Array]:
+    """The next token of each row, int32 [B], and its log-probability, float32 [B].
+
+    `arrays`: params; of each view what it says [B, D]; Asked; allowed bool [R, V]; How.
+    """
+    of_all, of_own = (functools.partial(each, rules) for each in (_of_all_heads, _of_own_heads))
     if not own_heads.worth_it(rules):
-        return _of_all_heads(rules, students, read, asked, how)
-    of_own, of_all = (functools.partial(each, rules) for each in (_of_own_heads, _of_all_heads))
+        return of_all(*arrays)
     # Elsewhere a head takes as long for few rows as for all of them, and a branch takes time.
-    return jax.lax.platform_dependent(students, read, asked, how, cpu=of_own, default=of_all)
+    return jax.lax.platform_dependent(*arrays, cpu=of_own, default=of_all)
 
 
-def _of_all_heads(rules, params, read, asked: Asked, how: How):
-    allowed = allowed_tokens(rules)[asked.writer]
-    return _chosen(said(rules, params, read, asked.writer, allowed), asked, how)
+def _of_all_heads(rules, params, read, asked: Asked, allowed: jax.Array, how: How):
+    return _chosen(said(rules, params, read, asked.writer, allowed[asked.writer]), asked, how)
 
 
-def _of_own_heads(rules, params, read, asked: Asked, how: How):
-    allowed = allowed_tokens(rules)[asked.writer]
-    scores, order = own_heads.said_by_own(rules, params, read, asked.writer, allowed)
-    ordered = jax.tree.map(lambda rows: rows[order], asked)
+def _of_own_heads(rules, params, read, asked: Asked, allowed: jax.Array, how: How):
+    by_row = allowed[asked.writer]
+    scores, order = own_heads.said_by_own(rules, params, read, asked.writer, by_row)
+    token, log_prob = _chosen(scores, jax.tree.map(lambda rows: rows[order], asked), how)
     back = jnp.argsort(order)
-    token, log_prob = _chosen(scores, ordered, how)
     return token[back], log_prob[back]
 
 
