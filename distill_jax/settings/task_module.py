@@ -59,7 +59,7 @@ def _import(name: str) -> ModuleType | None:
         raise
 
 
-def apply_overrides(config: ml_collections.ConfigDict, overrides: Mapping[str, str]) -> None:
+def apply_overrides(config: Any, overrides: Mapping[str, str]) -> None:
     """`command_line.apply_overrides`, where another task brings its own options.
 
     With `task` among the overrides, config.task_options become the defaults of that task's load().

@@ -108,9 +108,10 @@ class Story:
     def tell(self) -> str:
         """The question with its choices."""
         told, before = [], "today"
-        for what, shift in self.events if len(self.events) > 1 else ():
-            told.append(f"The {what} is {shift.words()} {before}.")
-            before = f"the {what}"
+        if len(self.events) > 1:
+            for what, shift in self.events:
+                told.append(f"The {what} is {shift.words()} {before}.")
+                before = f"the {what}"
         asked = _ASK.format(what=self._asked(self.events[-1][0]))
         return written(
             self._choices(
