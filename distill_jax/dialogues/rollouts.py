@@ -82,8 +82,10 @@ def from_json(line: str) -> Rollout:
     """Raises ValueError, KeyError or TypeError for a line that `to_json` did not write."""
     stored: dict[str, Any] = json.loads(line)
     turns = tuple((role, text) for role, text in stored.pop("turns"))
-    rest: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
-    return Rollout(turns=turns, **rest)
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()
+    }
+    return Rollout(turns=turns, **fields)
 
 
 def make_rollout(
