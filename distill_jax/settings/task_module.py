@@ -51,8 +51,8 @@ def _import(name: str) -> ModuleType | None:
         raise
 
 
-def apply_overrides(config: ml_collections.ConfigDict, overrides: Mapping[str, str]) -> None:
-    """`command_line.apply_overrides`, where another task brings its own options.
+def apply_overrides(config: Any, overrides: Mapping[str, str]) -> None:
+    """`command_line.apply_overrides` for a ConfigDict, where another task brings its own options.
 
     With `task` among the overrides, config.task_options become the defaults of that task's load().
     What the config has set itself (another value than its task's default) stays, if both tasks have
