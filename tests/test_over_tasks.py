@@ -198,6 +198,16 @@ def test_another_task_brings_its_own_options():
     assert config.task_options.to_dict() == {"directory": "DIR", "hub_id": "tau/commonsense_qa"}
 
 
+def test_options_without_a_default_are_the_configs_or_given(tmp_path, monkeypatch):
+    text = "def load(split, difficulty, folder, other):\n    return []\ngrade = load\n"
+    (tmp_path / "own_task_without_defaults.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = command_line.load_config("configs/demo.py")
+    overrides = {"task": "own_task_without_defaults", "task_options.folder": "F"}
+    task_module.apply_overrides(config, overrides)
+    assert config.task_options.to_dict() == {"difficulty": "easy", "folder": "F"}
+
+
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [

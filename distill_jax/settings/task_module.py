@@ -60,7 +60,7 @@ def _import(name: str) -> ModuleType | None:
 
 
 def apply_overrides(config: Any, overrides: Mapping[str, str]) -> None:
-    """`command_line.apply_overrides`, where another task brings its own options.
+    """`command_line.apply_overrides` for a ConfigDict, where another task brings its own options.
 
     With `task` among the overrides, config.task_options become the defaults of that task's load().
     What the config has set itself (another value than its task's default) stays, if both tasks have
@@ -69,11 +69,12 @@ def apply_overrides(config: Any, overrides: Mapping[str, str]) -> None:
     name = overrides.get("task", config.task)
     if name != config.task:
         old, new = (_defaults(import_task(each)) for each in (config.task, name))
-        own = {k: v for k, v in config.task_options.items() if v != old.get(k, _MUST_BE_GIVEN)}
-        options = {k: own.get(k, default) for k, default in new.items()}
-        options |= {
-            k: "" for k in new if options[k] is _MUST_BE_GIVEN and f"{_SECTION}{k}" in overrides
-        }
+        current = config.task_options.to_dict()
+        set_here = {k: v for k, v in current.items() if v != old.get(k, _MUST_BE_GIVEN)}
+        # What has no default is the config's, or given now.
+        known = {k: current.get(k, "") for k in new if k in current or _SECTION + k in overrides}
+        options = {k: known.get(k, v) if v is _MUST_BE_GIVEN else v for k, v in new.items()}
+        options |= {k: v for k, v in set_here.items() if k in new}
         given = {k: v for k, v in options.items() if v is not _MUST_BE_GIVEN}
         config.task_options = ml_collections.ConfigDict(given)
     command_line.apply_overrides(config, dict(overrides))

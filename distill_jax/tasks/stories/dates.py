@@ -108,11 +108,12 @@ class Story:
     def tell(self) -> str:
         """The question with its choices."""
         told, before = [], "today"
-        if len(self.events) > 1:
-            for what, shift in self.events:
-                told.append(f"The {what} is {shift.words()} {before}.")
-                before = f"the {what}"
+        for what, shift in self.events:
+            told.append(f"The {what} is {shift.words()} {before}.")
+            before = f"the {what}"
         asked = _ASK.format(what=self._asked(self.events[-1][0]))
+        if self.length == 1:
+            told = []
         return written(
             self._choices(
                 " ".join([self.premise, *with_noise(told, self.noise), asked]) + _QUESTION
