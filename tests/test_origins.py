@@ -56,6 +56,12 @@ def test_questions_that_earlier_students_learned_are_named(tmp_path):
     }
 
 
+def test_the_weights_of_a_published_teacher_are_not_those_of_its_student(tmp_path):
+    taught = {"divergence": 1.0, "teacher": "Qwen/Qwen2.5-0.5B"}
+    student = write_run(tmp_path / "w", ["Q?"], "models/SmolLM2.gguf", **taught)
+    assert origins_of(student).published == [SMOLLM2, "Qwen/Qwen2.5-0.5B"]
+
+
 def test_a_teacher_that_is_switched_off_is_none(tmp_path):
     write_run(tmp_path / "teacher", ["Q?"])
     student = write_run(tmp_path / "w", ["P?"], teacher=str(tmp_path / "teacher"))

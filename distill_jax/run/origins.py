@@ -49,39 +49,40 @@ def add(
     """Add the origins of the students of a run to `found`, and those of the runs that they are
     from; `students` are those of its training_data.json."""
     for student, facts in students.items():
-        for name in _sources(config, student):
-            other = student_source.other_run(name)
-            if other is not None:
-                _add_run(found, *other)
-                continue
-            described = facts.get(BEGAN_AS, name)
-            if described not in found.published:
-                found.published.append(described)
+        # Keys may be newer than the config.
+        first = config["model"][student].get("init_from")
+        if first:
+            _add_one(found, first, facts.get(BEGAN_AS, first))
+        loss = config.get("loss", {})
+        if loss.get("divergence"):
+            directory = local_path(loss["teacher"], "config.loss.teacher")
+            is_run = (directory / "training_data.json").exists()
+            teacher = str(directory / "checkpoints" / student) if is_run else loss["teacher"]
+            _add_one(found, teacher, teacher)
 
 
-def _sources(config: Mapping[str, Any], student: str) -> Iterator[str]:
-    """Where config.model and config.loss say that a student comes from; keys may be newer than the
-    config."""
-    if first := config["model"][student].get("init_from"):
-        yield first
-    loss = config.get("loss", {})
-    if loss.get("divergence"):
-        directory = local_path(loss["teacher"], "config.loss.teacher")
-        is_run = (directory / "training_data.json").exists()
-        yield str(directory / "checkpoints" / student) if is_run else loss["teacher"]
+def _add_one(found: Origins, name: str, described: str) -> None:
+    other = student_source.other_run(name)
+    if other is not None:
+        _add_run(found, *other)
+    elif described not in found.published:
+        found.published.append(described)
 
 
 def _add_run(found: Origins, run: pathlib.Path, student: str) -> None:
-    if str(run) in (*found.runs, *found.missing):
-        return
+    workdir = Workdir(run)
     try:
-        workdir = Workdir(run)
         config, facts = workdir.stored_config(), read_facts(workdir.training_data)[student]
     except UserError:
-        found.missing.append(str(run))
+        _note(found.missing, run)
         return
     if not workdir.annotations.exists():
-        found.missing.append(str(run))
+        _note(found.missing, run)
         return
-    found.runs.append(str(run))
+    _note(found.runs, run)
     add(found, config, {student: facts})
+
+
+def _note(names: list[str], run: pathlib.Path) -> None:
+    if str(run) not in names:
+        names.append(str(run))
