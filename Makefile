@@ -53,7 +53,7 @@ bench_sample: $(VENV)/.installed_dev
 	$(BIN)/python benchmarks/sample.py cpu --data $(DATA) --output bench_sample_cpu.json
 
 # All figures of docs/speed.md, in parts of at most an hour on two cores; what RESULTS has is not
-# measured again. `make bench_all MOST=1` measures one part. Needs EXTRAS=dev,peers,trl,gguf,serving.
+# measured again. `make bench_all MOST=1` measures one part. Needs EXTRAS=dev,peers,trl,gguf.
 RESULTS ?= bench_results
 MOST ?= 0
 bench_all: $(VENV)/.installed_dev

@@ -38,7 +38,8 @@ def main(argv: list[str]) -> None:
     config = command_line.chosen_config(arguments.config, arguments.workdir)
 
     devices.keep_freed_memory()
-    devices.keep_compiled_programs()
+    if not arguments.dry_run:  # which must see what the compiler says
+        devices.keep_compiled_programs()
     from distill_jax.run import checks
 
     checks.set_and_check(config, overrides)
