@@ -13,6 +13,7 @@ from distill_jax.evaluation import (
     figures,
     html_report,
     length_fits,
+    pareto,
     published,
     tables,
 )
@@ -58,6 +59,7 @@ def write_comparison(
         comparison_tables.runs_table(runs, arms),
         *more,
         comparison_tables.settings_table(runs),
+        pareto.pareto_table(runs),
         comparison_tables.training_data_table(arms),
         comparison_tables.arms_table(arms),
         ablations.evaluations_table(runs),
@@ -191,6 +193,9 @@ def _html(
     drawn = {
         "runs": figures.accuracy_figure(
             [(html_report.visible(run.name), run.accuracy, _interval(run)) for run in runs]
+        ),
+        "pareto": figures.pareto_figure(
+            [each._replace(name=html_report.visible(each.name)) for each in pareto.points(runs)]
         ),
         "steps": figures.groups_figure(
             "steps",

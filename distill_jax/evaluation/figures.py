@@ -6,6 +6,8 @@ from typing import Any
 
 import markupsafe
 
+from distill_jax.evaluation.pareto import Point
+
 # Drawn in these colours, then replaced by the page's variables.
 _INK, _GRID = "#010203", "#040506"
 _SERIES = tuple(f"#0708{i:02x}" for i in range(6))
@@ -109,6 +111,33 @@ def accuracy_figure(
 
     size = (_WITH_LEGEND[0], 1.0 + 0.3 * len(rows))
     return _svg("accuracy", "Accuracy of each run and its interval", draw, size)
+
+
+def pareto_figure(points: Sequence[Point]) -> markupsafe.Markup | None:
+    """Accuracies against the tokens that were written for them, and a line along the Pareto front;
+    None if there are fewer than two runs."""
+    if len(points) < 2:
+        return None
+
+    def draw(axes: Any) -> None:
+        front = sorted((each.tokens, 100 * each.accuracy) for each in points if each.on_front)
+        at, heights = zip(*front, strict=True)
+        axes.plot(at, heights, ":", color=_INK, linewidth=1, drawstyle="steps-post")
+        for index, each in enumerate(points):
+            color = _SERIES[index % len(_SERIES)]
+            bounds = [100 * bound for bound in each.interval]
+            axes.plot([each.tokens] * 2, bounds, color=color, linewidth=2, alpha=0.45)
+            height = 100 * each.accuracy
+            axes.plot(each.tokens, height, _marker(index), color=color, clip_on=False)
+        axes.set_xlim(left=0)
+        axes.set_ylim(0, 100)
+        axes.set_xlabel("tokens written per problem")
+        axes.set_ylabel("accuracy in %")
+        _legend(axes, dict.fromkeys(each.name for each in points))
+
+    names = ", ".join(each.name for each in points)
+    label = f"Accuracy against tokens written per problem: {names}"
+    return _svg("pareto", label, draw, _WITH_LEGEND)
 
 
 def groups_figure(
