@@ -8,8 +8,10 @@ import subprocess
 import sys
 
 import pytest
+from test_commands_of_pages import check_own_command
 
-from benchmarks import sample_job
+from benchmarks import combining, sample_job
+from distill_jax.sweep import definition, plan
 from distill_jax.tasks import gsm8k
 from distill_jax.text import tokenizer
 
@@ -213,3 +215,17 @@ def test_seeds_together_make_the_same_updates_as_apart(tmp_path):
     assert found["speed_up"] == pytest.approx(
         together["tokens_per_second"] / apart["tokens_per_second"], rel=2e-3
     )
+
+
+def test_the_study_of_combining_calls_commands_that_exist(capsys):
+    """A dry run: the runs are those of its sweep, everything that is made is in the report."""
+    combining.Study(pathlib.Path("w"), dry=True).run()
+    lines = [line.split()[2:] for line in capsys.readouterr().out.splitlines()]
+    for module, *arguments in lines:
+        check_own_command(module.removeprefix("distill_jax."), arguments)
+    *_, (module, *rows) = lines
+    swept = plan.plan(definition.load_sweep("configs/sweeps/combining.py"), {}, pathlib.Path("w"))
+    assert module == "distill_jax.report"
+    assert set(rows) >= {f"w/{step.name}" for step in swept.steps}
+    made = [words[-1].removeprefix("--output=") for words in lines if "combine" in words[0]]
+    assert len(made) == 6 and set(made) <= set(rows)
