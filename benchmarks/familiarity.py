@@ -18,7 +18,7 @@ from typing import Any
 import distill_jax
 from distill_jax.evaluation.calibration import auroc
 from distill_jax.evaluation.familiarity import mean_log_probability
-from distill_jax.run.students import Solution
+from distill_jax.run.solution import Solution
 from distill_jax.tasks import arithmetic
 
 FOREIGN = pathlib.Path(__file__).with_name("foreign_questions.txt")

@@ -91,7 +91,7 @@ def terminal_picture(workdir: str, question: str, output: pathlib.Path) -> None:
     import distill_jax
     from distill_jax.ask.question import ending
     from distill_jax.ask.terminal import Transcript
-    from distill_jax.run.students import Solution
+    from distill_jax.run.solution import Solution
     from distill_jax.workdir import write_text
 
     students = distill_jax.load(workdir)

@@ -10,6 +10,10 @@ import ask_server
 import pytest
 from hostile_students import QUESTION, SOLUTION, SUBQUESTION
 
+import distill_jax
+from distill_jax.ask.guard import LOOPBACK
+from distill_jax.ask.server import make_app
+
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="no Playwright: pip install 'distill-jax[dev]'"
@@ -130,3 +134,28 @@ def test_stop(page):
     page.unroute("**/solve")
     ask(page, QUESTION)
     assert words(page)[0] == SUBQUESTION
+
+
+def test_the_dialogue_of_a_larger_run_follows_that_of_the_small_one(
+    browser, hostile_workdir, tiny_run
+):
+    students = distill_jax.load(hostile_workdir)
+    app = make_app(students.cascade(tiny_run[0], threshold=-1), "students", LOOPBACK)
+    with ask_server.thread(app) as port:
+        page = browser.new_page()
+        page.goto(f"http://127.0.0.1:{port}/")
+        page.locator("#about", has_text="tiny_run is asked if the uncertainty").wait_for()
+        ask(page, QUESTION)
+        first = [element.text_content() for element in page.locator("#first .words").all()]
+        assert first[:2] == [SUBQUESTION, SOLUTION]
+        assert page.text_content("#asks").endswith(", above -1: asks tiny_run ...")
+        assert words(page)[0] != SUBQUESTION
+        assert page.text_content("#by").startswith("Answered by tiny_run (uncertainty (answer) ")
+        assert page.locator("#first .edit").count() == 0
+        page.locator("#turns .edit").first.click()
+        page.locator("#turns textarea").fill("How many?")
+        page.get_by_role("button", name="Continue from here").click()
+        page.wait_for_selector("#answer:not([hidden])")
+        assert words(page)[0] == "How many?"
+        assert page.locator("#asks").is_hidden() and page.locator("#by").is_hidden()
+        page.close()

@@ -8,8 +8,10 @@ import subprocess
 import sys
 
 import pytest
+from test_commands_of_pages import check_own_command
 
-from benchmarks import bench_all, sample_job
+from benchmarks import bench_all, combining, sample_job
+from distill_jax.sweep import definition, plan
 from distill_jax.tasks import gsm8k
 from distill_jax.text import tokenizer
 
@@ -263,3 +265,17 @@ def test_a_part_that_has_ended_is_not_measured_again_and_is_in_the_table(tmp_pat
     assert row in printed and "--models=gpt2 --at-once=64 --problems=256 " in printed
     everything = run(*arguments, command="bench_all.py")
     assert "| evaluating: slots | 8 | 2.0 | 300 |" in everything
+
+
+def test_the_study_of_combining_calls_commands_that_exist(capsys):
+    """A dry run: the runs are those of its sweep, everything that is made is in the report."""
+    combining.Study(pathlib.Path("w"), dry=True).run()
+    lines = [line.split()[2:] for line in capsys.readouterr().out.splitlines()]
+    for module, *arguments in lines:
+        check_own_command(module.removeprefix("distill_jax."), arguments)
+    *_, (module, *rows) = lines
+    swept = plan.plan(definition.load_sweep("configs/sweeps/combining.py"), {}, pathlib.Path("w"))
+    assert module == "distill_jax.report"
+    assert set(rows) >= {f"w/{step.name}" for step in swept.steps}
+    made = [words[-1].removeprefix("--output=") for words in lines if "combine" in words[0]]
+    assert len(made) == 6 and set(made) <= set(rows)

@@ -331,10 +331,21 @@ def test_the_report_has_one_more_row(two, tmp_path):
     tests = {row["run"]: row for row in read_csv(tmp_path / "report", "paired")}
     assert tests["switch"]["only this right"] == "1"
     assert "Deferral" in Page(pages[0]).find("main")[0]["text"]
-    assert "aria-label='Accuracy by share of deferred problems: switch'" in pages[0].read_text()
+    html = pages[0].read_text()
+    assert "aria-label='Accuracy by share of deferred problems: switch'" in html
+    # The switch writes more than the large one, and is as accurate.
+    front = {row["run"]: row for row in read_csv(tmp_path / "report", "pareto")}
+    assert list(front) == ["small", "large", "switch"]
+    assert float(front["switch"]["tokens written per problem"]) == pytest.approx(256 / 6)
+    assert float(front["switch"]["FLOPs per problem"]) == pytest.approx(22_000 / 6)
+    assert [row["on the front"] for row in front.values()] == ["no", "yes", "no"]
+    label = "Accuracy against tokens written per problem: "
+    names = ", ".join(row["run"] for row in read_csv(tmp_path / "report", "runs"))
+    assert f"aria-label='{label}{names}'" in html and '<table id="pareto">' in html
     # By itself, and with all its evaluations, of which it has no other.
     write_comparison([str(out)], tmp_path / "alone", all_evaluations=True)
     assert [row["run"] for row in read_csv(tmp_path / "alone", "runs")] == ["switch"]
+    assert not (tmp_path / "alone" / "tables" / "pareto.csv").exists()
 
 
 def test_votes_of_other_seeds_are_one_arm(tmp_path):

@@ -5,8 +5,10 @@ import re
 from typing import NamedTuple
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from distill_jax.evaluation import figures
+from distill_jax.evaluation import figures, pareto
 
 
 def points(svg, color):
@@ -47,17 +49,6 @@ def test_interval_by_steps():
     assert len(lines) == 2
     heights = [float(line[1]) - float(line[3]) for line in lines]
     assert heights[0] > 10 * heights[1] == 0
-
-
-def test_runs_that_no_cheaper_run_equals_are_on_the_line():
-    result = doctest.testmod(figures)
-    assert result.attempted > 0 and result.failed == 0
-    rows = [("long", 20.0, 0.5), ("short", 10.0, 0.4), ("longer", 30.0, 0.5)]
-    svg = str(figures.cost_figure(rows))
-    [line] = re.findall(r'd="([^"]*)"[^>]*stroke-dasharray: 1[^>]*var\(--muted\)', svg)
-    short, long = [tuple(map(float, p)) for p in re.findall(r"[ML] (\S+) (\S+)", line)]
-    assert short[0] < long[0] and short[1] > long[1]
-    assert figures.cost_figure(rows[:1]) is None
 
 
 def lines_of(svg, color):
@@ -156,3 +147,35 @@ def test_counts_as_bars():
     assert widths == pytest.approx([widths[1] / 2, widths[1], 0.0], abs=1e-4)
     assert ">b&lt;<" in svg and "aria-label='answers: a, b&lt;, c'" in svg
     assert figures.counts_figure("errors", "answers", {"a": 0}) is None
+
+
+def test_the_pareto_front_leads_over_the_best():
+    named = [("a", 10.0, 0.5), ("b", 20.0, 0.4), ("c", 30.0, 0.8)]
+    front = pareto.on_front([t for _, t, _ in named], [a for _, _, a in named])
+    assert front == [True, False, True]
+    points = [
+        pareto.Point(name, tokens, 1e6, accuracy, (accuracy - 0.1, accuracy + 0.1), best)
+        for (name, tokens, accuracy), best in zip(named, front, strict=True)
+    ]
+    svg = str(figures.pareto_figure(points))
+    (path,) = re.findall(r'd="([^"]*)"[^>]*fill: none; stroke-dasharray', svg)
+    corners = [tuple(map(float, pair)) for pair in re.findall(r"[ML] (\S+) (\S+)", path)]
+    # From a along its height to c's tokens, then up to c (y grows downwards in SVG).
+    (ax, ay), (turn_x, turn_y), (cx, cy) = corners
+    assert ax < turn_x == cx and ay == turn_y > cy
+    bars = re.findall(r'd="M (\S+) (\S+) \nL (\S+) (\S+) \n"[^>]*--series-([012])', svg)
+    assert [(float(bar[0]) == float(bar[2]), bar[4]) for bar in bars] == [
+        (True, "0"), (True, "1"), (True, "2")
+    ]  # fmt: skip
+    assert "aria-label='Accuracy against tokens written per problem: a, b, c'" in svg
+    assert figures.pareto_figure(points[:1]) is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=8))
+def test_the_pareto_front_is_what_nothing_beats(points):
+    """Each that is left out is beaten by one on the front, and none on it beats another."""
+    front = pareto.on_front([c for c, _ in points], [a for _, a in points])
+    best = [point for point, on in zip(points, front, strict=True) if on]
+    beats = lambda x, y: x != y and x[0] <= y[0] and x[1] >= y[1]  # noqa: E731
+    for point, on in zip(points, front, strict=True):
+        assert on != any(beats(other, point) for other in best)

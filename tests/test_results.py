@@ -10,7 +10,7 @@ import distill_jax
 from distill_jax.errors import UserError
 from distill_jax.evaluation.statistics import wilson_interval
 from distill_jax.records import Turn
-from distill_jax.run.students import Solution
+from distill_jax.run.solution import Solution
 from distill_jax.tasks import arithmetic
 
 PROBLEMS = arithmetic.load("test", test_problems=12)

@@ -1,7 +1,7 @@
 """Ask the students of a finished run: `python -m distill_jax.ask --workdir runs/demo "question"`.
 
 Without a question you can type several. With --serve it is a web page on this machine, and a server
-with OpenAI's interface.
+with OpenAI's interface. With --escalate_to others are asked if the students are unsure.
 """
 
 import importlib.util
@@ -17,6 +17,7 @@ from distill_jax.workdir import local_path
 
 LIBRARIES = ("starlette", "uvicorn")
 SECTIONS = ("sampling.", "evaluation.", "mesh.")
+TEACHER = "teacher"  # of --escalate_to; its keys can be changed then
 
 
 def main(argv: list[str]) -> None:
@@ -39,12 +40,32 @@ def main(argv: list[str]) -> None:
         default=8000,
         help="for --serve (default: 8000); 0 = a free one",
     )
+    parser.add_argument(
+        "--escalate_to", metavar="DIR", help="who answers if the students are unsure: the "
+        "--workdir of a larger run; a directory that combine --rule switch wrote, with its "
+        "threshold; or `teacher`, the model of config.teacher",
+    )  # fmt: skip
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="X",
+        help="they are unsure if their uncertainty is above X; 1 = never, -1 = always",
+    )
+    parser.add_argument(
+        "--by", metavar="MEASURE", help="of uncertainty, as in combine (default: answer)"
+    )
     rest, overrides = command_line.split_overrides(argv)
     arguments = parser.parse_args(rest)
     if not 0 <= arguments.port < 1 << 16:
         raise UserError(f"--port={arguments.port}: a number from 0 to 65535")
     if arguments.serve and arguments.question is not None:
         raise UserError("--serve takes no question: it is typed on the page")
+    if arguments.escalate_to is None and (arguments.threshold, arguments.by) != (None, None):
+        raise UserError("--threshold and --by say when to ask others: give --escalate_to as well")
+    teacher = {}
+    if arguments.escalate_to == TEACHER:
+        keys = [key for key in overrides if key.startswith(f"{TEACHER}.")]
+        teacher = {key.removeprefix(f"{TEACHER}."): overrides.pop(key) for key in keys}
     for key in overrides:
         if not key.startswith(SECTIONS):
             raise UserError(
@@ -53,13 +74,18 @@ def main(argv: list[str]) -> None:
             )
     listening = None
     if arguments.serve:
-        listening = _listen(arguments.host, arguments.port)
+        at_cost = ", and the teacher at your cost" if arguments.escalate_to == TEACHER else ""
+        listening = _listen(arguments.host, arguments.port, at_cost)
     devices.keep_freed_memory()
     devices.keep_compiled_programs()
     import distill_jax
 
     changed = {key.replace(".", "__"): value for key, value in overrides.items()}
     students = distill_jax.load(arguments.workdir, **changed)
+    if arguments.escalate_to is not None:
+        others = arguments.escalate_to if arguments.escalate_to != TEACHER else teacher
+        students = students.cascade(others, arguments.threshold, arguments.by)
+        print(students.text, file=sys.stderr)
     if listening is not None:
         from distill_jax.ask import server
 
@@ -77,8 +103,9 @@ def main(argv: list[str]) -> None:
         terminal.answer(arguments.question, students, console)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, more: str) -> socket.socket:
     """A socket at the address, before anything heavy is done; warns if others can reach it.
+    `more`: what else they could do.
 
     Raises UserError if the server's libraries are missing or the address cannot be used.
     """
@@ -98,7 +125,8 @@ def _listen(host: str, port: int) -> socket.socket:
     if not ipaddress.ip_address(listening.getsockname()[0]).is_loopback:
         print(
             f"warning: --host={host}: everyone who reaches this machine's port "
-            f"{listening.getsockname()[1]} can ask the students, because there is no password",
+            f"{listening.getsockname()[1]} can ask the students{more}, because there is no "
+            "password",
             file=sys.stderr,
         )
     return listening

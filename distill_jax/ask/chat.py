@@ -6,6 +6,10 @@ assistant's message is the dialogue (choice.py); beside it is `dialogue`: {"answ
 `run.students.Solution`, `dialogues` if several were asked for, and `warnings` about parts of
 the request without effect. In a stream, a chunk is a token; the first chunk has the warnings, and
 the last one of a dialogue has `dialogue`.
+
+In a cascade the message is the dialogue of whoever answered, so that it has one answer, and the
+tokens of the small students are sent as soon as it is known that nobody else is asked; until then a
+stream has comments. `dialogue.cascade` says who answered, why, and what it cost (ask/line.py).
 """
 
 import contextlib
@@ -23,6 +27,7 @@ from distill_jax.ask.chat_request import ChatRequest, check_body, check_model
 from distill_jax.ask.choice import Choice, Token
 from distill_jax.ask.guard import Refused, read_json
 from distill_jax.ask.line import Event, Line
+from distill_jax.run.cascade import Cascade
 
 
 def routes(line: Line, name: str) -> list[Route]:
@@ -61,6 +66,7 @@ class Reply:
         self._about = {
             "id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": name
         }  # fmt: skip
+        self._cascades: dict[int, Event] = {}  # of each choice, who answers and the costs so far
         self._warnings = {"warnings": list(chat.warnings)} if chat.warnings else {}
 
     async def whole(self) -> Response:
@@ -77,7 +83,7 @@ class Reply:
             done.append(choice)
             message = {"role": "assistant", "content": choice.text, "refusal": None}
             choices.append(self._choice(number, choice.tokens, choice.finish, message=message))
-        dialogues = [_dialogue(choice.end) for choice in done]
+        dialogues = [self._dialogue(number, choice.end) for number, choice in enumerate(done)]
         return JSONResponse(
             {
                 **self._about, "object": "chat.completion", "choices": choices,
@@ -97,6 +103,8 @@ class Reply:
                 async for event, tokens in events:
                     if event["event"] == "waiting" and event["ahead"]:
                         yield f": {event['ahead']} before this one\n\n"
+                    elif event["event"] == "asks":
+                        yield ": the small students are unsure, others are asked\n\n"
                     elif event["event"] == "error":
                         yield _sent(_refused(event).body())
                         return
@@ -108,7 +116,7 @@ class Reply:
                 return  # the client has gone
             done.append(choice)
             last = self._choice(number, finish=choice.finish, delta={})
-            yield self._chunk([last], dialogue=_dialogue(choice.end))
+            yield self._chunk([last], dialogue=self._dialogue(number, choice.end))
         if self._chat.include_usage:
             yield self._chunk([], usage=self._usage(done))
         yield "data: [DONE]\n\n"
@@ -122,9 +130,24 @@ class Reply:
         """The events of a dialogue and the tokens that each brought, until the choice has ended:
         then the device is free for the next one."""
         asked = self._chat.asked(number, self._line.students)
+        holding = isinstance(self._line.students, Cascade)
+        held: dict[int, Event] = {}  # the turns of students who may not be those that answer
         async with contextlib.aclosing(self._line.events(asked, self._request)) as events:
             async for event in events:
-                yield event, choice.take(event)
+                if event["event"] == "turn" and holding:
+                    held[event["index"]] = event
+                    continue
+                if event["event"] == "turn":
+                    held = {}  # others answer
+                elif event["event"] == "asks":
+                    holding = False
+                    self._cascades[number] = event | {"answered_by": event["who"]}
+                elif event["event"] == "end":
+                    self._cascades[number] = event.get("cascade", {})
+                    for turn in held.values():
+                        yield turn, choice.take(turn)
+                if choice.finish is None:
+                    yield event, choice.take(event)
                 if choice.finish is not None:
                     return
 
@@ -132,28 +155,40 @@ class Reply:
         self, number: int, tokens: Sequence[Token] = (), finish: str | None = None, **more: Any
     ) -> dict[str, Any]:
         logprobs = {"content": [*map(_logprob, tokens)], "refusal": None}
+        known = all(token.log_probability is not None for token in tokens)
         return {
             "index": number, **more, "finish_reason": finish,
-            "logprobs": logprobs if self._chat.logprobs and tokens else None,
+            "logprobs": logprobs if self._chat.logprobs and tokens and known else None,
         }  # fmt: skip
 
     def _chunk(self, choices: Sequence[dict[str, Any]], **more: Any) -> str:
         return _sent({**self._about, "object": "chat.completion.chunk", "choices": choices, **more})
 
     def _usage(self, choices: Sequence[Choice]) -> dict[str, int]:
-        prompt, written = self._prompt_tokens, sum(choice.written for choice in choices)
+        prompt = self._prompt_tokens
+        written = sum(self._written(number, choice) for number, choice in enumerate(choices))
         return {
             "prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written
         }  # fmt: skip
 
+    def _written(self, number: int, choice: Choice) -> int:
+        """Tokens of the message; in a cascade those of everyone who was asked."""
+        facts = self._cascades.get(number)
+        if not facts:
+            return choice.written
+        tokens = {who: cost["tokens"] for who, cost in facts["costs"].items()}
+        return sum(tokens.values()) + max(0, choice.written - tokens.get(facts["answered_by"], 0))
+
+    def _dialogue(self, number: int, end: Event) -> dict[str, Any]:
+        keys = ("answer", "status", "note", "turns", "percentile", "unfamiliar")
+        facts = self._cascades.get(number)
+        said = ("answered_by", "by", "uncertainty", "threshold", "costs", "unanswered", "first")
+        more = {"cascade": {key: facts[key] for key in said if key in facts}} if facts else {}
+        return {key: end[key] for key in keys} | more
+
 
 def _refused(error: Event) -> Refused:
     return Refused(400 if error["user"] else 500, error["message"])
-
-
-def _dialogue(end: Event) -> dict[str, Any]:
-    keys = ("answer", "status", "note", "turns", "percentile", "unfamiliar")
-    return {key: end[key] for key in keys}
 
 
 def _logprob(token: Token) -> dict[str, Any]:

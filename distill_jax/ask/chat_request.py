@@ -6,10 +6,9 @@ from typing import Any
 
 from distill_jax.ask.guard import Refused
 from distill_jax.ask.line import Asked
-from distill_jax.ask.question import check_question, drawing
+from distill_jax.ask.question import Answering, check_question, drawing
 from distill_jax.errors import UserError
 from distill_jax.records import shorten
-from distill_jax.run.students import Students
 
 MOST_CHOICES = 16  # of one request; they run one after another, while others wait
 MOST_STOPS = 16
@@ -44,7 +43,7 @@ class ChatRequest:
     include_usage: bool
     warnings: tuple[str, ...]
 
-    def asked(self, number: int, students: Students) -> Asked:
+    def asked(self, number: int, students: Answering) -> Asked:
         """The dialogue of a choice, counted from 0."""
         settings = dict(self.settings)
         if number:
@@ -52,7 +51,7 @@ class ChatRequest:
         return Asked(self.question, (), settings)
 
 
-def check_body(body: Any, name: str, students: Students) -> ChatRequest:
+def check_body(body: Any, name: str, students: Answering) -> ChatRequest:
     """The request; raises Refused, which names what the students cannot do."""
     if not isinstance(body, dict):
         raise Refused(400, "the body must be a JSON object")

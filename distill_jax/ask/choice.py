@@ -21,7 +21,7 @@ class Token:
     """
 
     text: str
-    log_probability: float  # natural log
+    log_probability: float | None  # natural log; None = not known, of a teacher
 
 
 class Stops:
@@ -82,7 +82,7 @@ class Choice:
         self.finish: str | None = None
         self.written = 0
         self._named, self._stops, self._most_tokens = len(roles) > 1, Stops(stop), most_tokens
-        self._ends: list[float] = []  # of turns that are over; not in the message yet
+        self._ends: list[float | None] = []  # of turns that are over; not in the message yet
         self._turns: list[dict[str, Any]] = []  # as records.Turn
         self._pieces = 0  # of the last one that were taken
         self._end: Event = {}
@@ -121,7 +121,7 @@ class Choice:
             turn = self._turns[-1]
             turn["text"] += text
             turn["tokens"] += tokens
-            turn["log_probability"] += log_probability
+            turn["log_probability"] += log_probability or 0.0
             self.written += tokens
             self._pieces += 1
             if event["ended"] and self._pieces == len(pieces):
@@ -143,7 +143,7 @@ class Choice:
         if self._named:
             self._say(f"{role}: ", 0.0)
 
-    def _say(self, text: str, log_probability: float) -> None:
+    def _say(self, text: str, log_probability: float | None) -> None:
         if self._stops.found is None:
             self.tokens += self._stops.pass_on(Token(text, log_probability))
 

@@ -6,8 +6,15 @@ Events, as dicts that become JSON:
     {"event": "turn", "index": 0, "role": "solver", "pieces": [["4", -0.1, 1], ...], "ended": false}
                                                       a turn so far; told again as it grows; a piece
                                                       has text, log-probability, number of tokens
+                                                      (null if it is not known: of a teacher, and of
+                                                      one dialogue out of several)
+    {"event": "asks", "who": "large", "text": ..., "costs": {"small": records.Cost}, "by": "answer",
+     "uncertainty": 0.8, "threshold": 0.5}            of a cascade: from here on the turns of others
     {"event": "end", "answer": "12" or null, "status": ..., "note": ..., "turns": [records.Turn],
-     "percentile": 40 or null, "unfamiliar": ""}      the last two as in Solution
+     "percentile": 40 or null, "unfamiliar": "",      these two as in Solution
+     "cascade": {"answered_by": "large", "by": "answer", "uncertainty": 0.8, "threshold": 0.5,
+                 "costs": {"small": records.Cost, "large": ...}, "unanswered": "", "text": ...,
+                 "first": {"answer", "status", "turns"} or null}}             only of a cascade
     {"event": "error", "message": ..., "user": true}  user: what was asked must change
 """
 
@@ -23,10 +30,13 @@ from typing import Any
 from starlette.requests import Request
 
 from distill_jax.ask.guard import Refused
-from distill_jax.ask.question import ending
+from distill_jax.ask.question import Answering, credit, ending
 from distill_jax.dialogues.live import LiveTurn
 from distill_jax.errors import UserError
-from distill_jax.run.students import Solution, Students
+from distill_jax.records import Turn, shorten
+from distill_jax.run.cascade import Cascade
+from distill_jax.run.solution import Asks, Solution
+from distill_jax.run.students import Students
 
 MOST_WAITING = 32
 
@@ -35,11 +45,15 @@ Event = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """`said` are (role, text); `settings` of Students.solve (`question.RANGES`)."""
+    """`said` are (role, text); `settings` of Students.solve (`question.RANGES`).
+
+    `who`: whose dialogue `said` begins, in a cascade; they alone continue it.
+    """
 
     question: str
     said: Sequence[tuple[str, str]] = ()
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    who: str = ""
 
 
 class Ticket:
@@ -54,7 +68,7 @@ class Ticket:
 class Line:
     """Use it from one event loop; the students answer in a separate thread."""
 
-    def __init__(self, students: Students):
+    def __init__(self, students: Answering):
         self.students = students
         self._tickets: list[Ticket] = []  # the first one is on the device
         self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1)
@@ -129,33 +143,88 @@ class Line:
             tell({"event": "error", "message": message, "user": False})
 
     def _tell_dialogue(self, ticket: Ticket, tell) -> None:
-        asked, shown = ticket.asked, 0
-        events = self.students.answer(
-            [asked.question], said=[asked.said], slots=1, **asked.settings
-        )
+        asked, shown, students = ticket.asked, 0, self.students
+        settings: dict[str, Any] = {"slots": 1, **asked.settings}
+        if isinstance(students, Cascade) and asked.said:
+            students = _one_of(students, asked.who or students.rule.first)
+        if not isinstance(students, Cascade):
+            settings["said"] = [asked.said]
+        told = asks = False  # whether turns of whoever writes now were seen
+        events = students.answer([asked.question], **settings)
         with contextlib.closing(events):
             for event in events:
                 if ticket.given_up.is_set():
                     return
                 if isinstance(event, Solution):
-                    tell(_end_event(event, ending(event, self.students)))
+                    if not told and (event.first is not None or not asks):
+                        _tell_turns(event.turns, tell)
+                    tell(_end_event(event, students))
                     continue
+                if isinstance(event, Asks):
+                    if not told:
+                        _tell_turns(event.first.turns, tell)
+                    tell(_asks_event(event))
+                    shown, told, asks = 0, False, True
+                    continue
+                told = told or bool(event.turns)
                 for index in range(shown, len(event.turns)):
                     tell(_turn_event(index, event.turns[index]))
                 last_ended = not event.turns or event.turns[-1].ended
                 shown = len(event.turns) if last_ended else len(event.turns) - 1
 
 
-def _end_event(solution: Solution, note: str) -> Event:
-    return {
+def _one_of(cascade: Cascade, who: str) -> Students:
+    """Those who continue a dialogue; raises UserError if they are not here."""
+    if who not in cascade.students:
+        known = ", ".join(cascade.students)
+        raise UserError(f"who: nobody here is called {shorten(who)!r}: choose {known}")
+    return cascade.students[who]
+
+
+def _end_event(solution: Solution, students: Answering) -> Event:
+    event = {
         "event": "end",
-        "answer": solution.answer,
-        "status": solution.status,
-        "note": note,
-        "turns": [dataclasses.asdict(turn) for turn in solution.turns],
+        **_outcome(solution),
+        "note": ending(solution, students),
         "percentile": solution.percentile,
         "unfamiliar": solution.unfamiliar,
     }
+    if isinstance(students, Cascade):
+        rule, first = students.rule, solution.first
+        event["cascade"] = {
+            "answered_by": solution.answered_by,
+            "by": rule.by,
+            "uncertainty": (first or solution).uncertainties[rule.by],
+            "threshold": rule.threshold,
+            "costs": _costs(solution),
+            "unanswered": solution.unanswered,
+            "text": credit(solution, students),
+            "first": None if first is None else _outcome(first),
+        }
+    return event
+
+
+def _asks_event(event: Asks) -> Event:
+    return {
+        "event": "asks", "who": event.who, "by": event.by, "uncertainty": event.uncertainty,
+        "threshold": event.threshold, "costs": _costs(event.first), "text": event.text,
+    }  # fmt: skip
+
+
+def _outcome(solution: Solution) -> dict[str, Any]:
+    turns = [dataclasses.asdict(turn) for turn in solution.turns]
+    return {"answer": solution.answer, "status": solution.status, "turns": turns}
+
+
+def _costs(solution: Solution) -> dict[str, Any]:
+    return {who: dataclasses.asdict(cost) for who, cost in solution.costs.items()}
+
+
+def _tell_turns(turns: Sequence[Turn], tell) -> None:
+    """Turns that nobody saw being written: a teacher's, or of one dialogue out of several."""
+    for index, turn in enumerate(turns):
+        pieces = [[turn.text, None, turn.tokens], ["", None, 0]]
+        tell({"event": "turn", "index": index, "role": turn.role, "pieces": pieces, "ended": True})
 
 
 def _turn_event(index: int, turn: LiveTurn) -> Event:

@@ -13,6 +13,7 @@ from distill_jax.ask.guard import Refused, read_json
 from distill_jax.ask.line import Asked, Line
 from distill_jax.ask.question import check_question, drawing
 from distill_jax.errors import UserError
+from distill_jax.run.cascade import Cascade
 
 FILES = pathlib.Path(__file__).with_name("page")
 KINDS = {
@@ -24,20 +25,22 @@ KINDS = {
 
 
 def routes(line: Line, name: str) -> list[Route]:
-    """The page at `/`; `/about`; `/solve` with {"question", "said", "temperature"}."""
+    """The page at `/`; `/about`; `/solve` with {"question", "said", "who", "temperature"}."""
     students = line.students
 
     async def about(request: Request) -> Response:
         del request
-        return JSONResponse(
-            {
-                "name": name,
-                "roles": students.roles,
-                "steps": students.steps,
-                "example": students.example,
-                "temperature": students.sampling.temperature,
-            }
-        )
+        facts = {
+            "name": name,
+            "roles": students.roles,
+            "steps": students.steps,
+            "example": students.example,
+            "temperature": students.sampling.temperature,
+            "asks": "",
+        }
+        if isinstance(students, Cascade):
+            facts |= {"asks": students.text, "name": students.rule.first}
+        return JSONResponse(facts)
 
     async def solve(request: Request) -> Response:
         asked = _asked(await read_json(request), line)
@@ -69,7 +72,8 @@ def _asked(body: Any, line: Line) -> Asked:
     """The page's request; Refused (400) if it is something else."""
     try:
         said = [(str(turn["role"]), str(turn["text"])) for turn in body.get("said", [])]
-        return Asked(check_question(body["question"], line.students), said, drawing(body))
+        question = check_question(body["question"], line.students)
+        return Asked(question, said, drawing(body), str(body.get("who", "")))
     except UserError as error:
         raise Refused(400, str(error)) from None
     except (TypeError, KeyError, AttributeError) as error:

@@ -1,12 +1,16 @@
-"""Checks questions, and says how a dialogue ended."""
+"""Checks questions; says how a dialogue ended, who answered and what it cost."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from distill_jax.dialogues.sampler import LEAST_TOP_P, TEMPERATURES
 from distill_jax.errors import UserError
-from distill_jax.records import shorten
-from distill_jax.run.students import Solution, Students
+from distill_jax.records import Cost, shorten
+from distill_jax.run.cascade import Cascade
+from distill_jax.run.solution import Solution, compared
+from distill_jax.run.students import Students
+
+Answering = Students | Cascade
 
 # Keys of config.sampling that a request may set, and their ranges. Compilation depends only on
 # whether tokens are drawn, and whether from all tokens.
@@ -17,7 +21,7 @@ RANGES: dict[str, tuple[type | tuple[type, ...], Callable[[float], bool], str]] 
 }
 
 
-def check_question(question: str, students: Students) -> str:
+def check_question(question: str, students: Answering) -> str:
     """The question without white space around it.
 
     Raises UserError if it is empty, not unicode, or longer than the students can read.
@@ -55,15 +59,34 @@ def drawing(body: Mapping[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def ending(solution: Solution, students: Students) -> str:
+def ending(solution: Solution, students: Answering) -> str:
     """Why a dialogue has no regular end, in words; "" if it has one."""
+    if solution.status == "finished":
+        return ""
+    if solution.status == "unparsed":
+        return "no answer can be read in the last solution"
+    if isinstance(students, Cascade):
+        students = students.students[solution.answered_by]
     sampling = students.sampling
     return {
-        "finished": "",
-        "unparsed": "no answer can be read in the last solution",
         "turn_cap": f"stopped after {sampling.max_turns} turns, sampling.max_turns",
         "token_cap": f"stopped: a turn has {sampling.max_turn_tokens} tokens or the dialogue "
         f"{sampling.max_tokens}, sampling.max_turn_tokens and max_tokens",
         "context": f"stopped: the students see no more than {students.context} tokens",
         "prompt_too_long": "the question is too long",
     }[solution.status]
+
+
+def credit(solution: Solution, cascade: Cascade) -> str:
+    """Who answered, how sure the small students were, and what it cost, in one line."""
+    rule, first = cascade.rule, solution.first or solution
+    said = [compared(rule.by, first.uncertainties[rule.by], rule.threshold)]
+    said += [f"{who}: {_in_words(cost)}" for who, cost in solution.costs.items()]
+    said += filter(None, [solution.unanswered])
+    return f"{solution.answered_by} ({'; '.join(said)})"
+
+
+def _in_words(cost: Cost) -> str:
+    """The operations of a teacher are not known."""
+    read = f"{cost.flops:.3g} FLOPs" if cost.flops else f"{cost.prompt_tokens} read"
+    return f"{cost.tokens} tokens written, {read}"

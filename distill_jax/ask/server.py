@@ -15,14 +15,15 @@ from starlette.responses import JSONResponse, Response
 from distill_jax.ask import chat, page
 from distill_jax.ask.guard import LOOPBACK, Guard, Refused
 from distill_jax.ask.line import Line
+from distill_jax.ask.question import Answering
 from distill_jax.errors import Interrupted
-from distill_jax.run.students import Students
+from distill_jax.run.cascade import Cascade, OtherStudents
 
 MOST_CONNECTIONS = 100
 SECONDS_TO_END = 5
 
 
-def make_app(students: Students, name: str, hosts: frozenset[str] | None) -> Starlette:
+def make_app(students: Answering, name: str, hosts: frozenset[str] | None) -> Starlette:
     """The application; `hosts` as in Guard."""
     line = Line(students)
 
@@ -46,13 +47,13 @@ def make_app(students: Students, name: str, hosts: frozenset[str] | None) -> Sta
     )
 
 
-def serve(students: Students, name: str, listening: socket.socket) -> None:
+def serve(students: Answering, name: str, listening: socket.socket) -> None:
     """Answer until a signal arrives. Compiles for a first question before it prints its address."""
     host, port = listening.getsockname()[:2]
     address = ipaddress.ip_address(host)
     if students.example:
         print("compiling ...", flush=True)
-        students.solve([students.example], slots=1)
+        _compile(students)
     config = uvicorn.Config(
         make_app(students, name, LOOPBACK if address.is_loopback else None),
         log_level="warning",
@@ -65,3 +66,14 @@ def serve(students: Students, name: str, listening: socket.socket) -> None:
     print(f"OpenAI's interface: http://{shown}:{port}/v1, model {name!r}; Ctrl-C ends", flush=True)
     with contextlib.suppress(Interrupted):  # uvicorn has handled the signal, and raises it again
         uvicorn.Server(config).run(sockets=[listening])
+
+
+def _compile(students: Answering) -> None:
+    """Everything that the first question needs; no teacher is asked."""
+    if not isinstance(students, Cascade):
+        students.solve([students.example], slots=1)
+        return
+    students.first.solve([students.example], slots=1, **students.rule.sampling)
+    if isinstance(students.others, OtherStudents):
+        for _ in students.others.answer([students.example], slots=1, look=True):
+            pass

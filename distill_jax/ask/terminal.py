@@ -10,13 +10,16 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from distill_jax.ask.question import check_question, ending
+from distill_jax.ask.question import Answering, check_question, credit, ending
+from distill_jax.dialogues.answerer import Look
 from distill_jax.dialogues.live import LiveTurn
 from distill_jax.errors import Interrupted, UserError
-from distill_jax.run.students import Solution, Students
+from distill_jax.records import Turn
+from distill_jax.run.cascade import Cascade
+from distill_jax.run.solution import Asks, Solution
 
 COLOURS = ("cyan", "green", "magenta", "yellow")
-ANSWER, NOTE = "answer", "note"
+ANSWER, NOTE, UNSURE, BY = "answer", "note", "unsure", "by"
 
 
 def printable(text: str) -> str:
@@ -65,13 +68,28 @@ class Transcript:
                 self._write(how_sure, "dim")
                 self._turns, self._pieces = self._turns + 1, None
 
-    def end(self, solution: Solution, note: str) -> None:
-        """The last lines: the answer, or why there is none, and anything unusual."""
+    def asks(self, event: Asks) -> None:
+        """A line that says that others are asked; what follows is their dialogue."""
+        self._label(UNSURE, "yellow")
+        self._write(self._indented(event.text), "yellow")
+        self._turns, self._pieces = 0, None
+
+    def tell(self, turns: Sequence[Turn]) -> None:
+        """Turns that nobody saw being written: a teacher's, or of one dialogue out of several."""
+        for turn in turns:
+            self._label(turn.role, self._styles[turn.role])
+            self._write(self._indented(turn.text))
+
+    def end(self, solution: Solution, note: str, by: str = "") -> None:
+        """The last lines: the answer, or why there is none, who gave it, and anything unusual."""
         self._label(ANSWER, "bold")
         if solution.answer is not None:
             self._write(self._indented(solution.answer), "bold", end="  " if note else "\n")
         if note:
             self._write(f"({note})", "yellow")
+        if by:
+            self._label(BY, "dim")
+            self._write(self._indented(by), "dim")
         if solution.unfamiliar:
             self._label(NOTE, "dim")
             self._write(solution.unfamiliar, "dim")
@@ -90,29 +108,42 @@ class Transcript:
         self._console.print(Text(text, style), end=end, soft_wrap=True)
 
 
-def answer(question: str, students: Students, console: Console) -> Solution:
+def answer(question: str, students: Answering, console: Console) -> Solution:
     """Let the students answer on the console; UserError if the question cannot be asked."""
     question = check_question(question, students)
     transcript = Transcript(console, students.roles)
     turns: tuple[LiveTurn, ...] = ()
+    asked = False
     solution: Solution | None = None
     waiting = console.status("the students begin ...")
     events = students.answer([question], slots=1)
     with waiting, contextlib.closing(events):
         for event in events:
+            if isinstance(event, Look) and not event.turns:
+                continue  # a teacher is waited for
             waiting.stop()  # before a line is begun
             if isinstance(event, Solution):
                 solution = event
+            elif isinstance(event, Asks):
+                transcript.update(turns, whole=True)
+                if not turns:
+                    transcript.tell(event.first.turns)
+                transcript.asks(event)
+                turns, asked = (), True
+                waiting.start()
             else:
                 turns = event.turns
                 transcript.update(turns)
     assert solution is not None  # the iterator has come to its end
     transcript.update(turns, whole=True)
-    transcript.end(solution, ending(solution, students))
+    if not turns and (solution.first is not None or not asked):
+        transcript.tell(solution.turns)
+    by = credit(solution, students) if isinstance(students, Cascade) else ""
+    transcript.end(solution, ending(solution, students), by)
     return solution
 
 
-def converse(students: Students, console: Console) -> None:
+def converse(students: Answering, console: Console) -> None:
     """Ask for questions until there are no more. A bad one gives one line, and the next is asked
     for."""
     for question in _typed(console) if sys.stdin.isatty() else _lines(console):

@@ -14,6 +14,7 @@ from distill_jax.evaluation import (
     html_report,
     lengths,
     letters,
+    pareto,
     published,
     summary,
     tables,
@@ -61,6 +62,7 @@ def write_comparison(
         comparison_tables.runs_table(runs, arms),
         *more,
         comparison_tables.settings_table(runs),
+        pareto.pareto_table(runs),
         comparison_tables.training_data_table(arms),
         comparison_tables.arms_table(arms),
         ablations.evaluations_table(runs),
@@ -212,15 +214,8 @@ def _html(
         "runs": figures.accuracy_figure(
             [(html_report.visible(run.name), run.accuracy, _interval(run)) for run in runs]
         ),
-        "settings": figures.cost_figure(
-            [
-                (
-                    html_report.visible(run.name),
-                    run.generated_tokens() / len(run.predictions),
-                    run.accuracy,
-                )
-                for run in runs
-            ]
+        "pareto": figures.pareto_figure(
+            [each._replace(name=html_report.visible(each.name)) for each in pareto.points(runs)]
         ),
         "steps": figures.groups_figure(
             "steps",

@@ -67,6 +67,15 @@ UNCERTAINTIES: dict[str, Callable[[Prediction], float]] = {
 }
 
 
+def uncertainties(prediction: Prediction) -> dict[str, float]:
+    """By every measure that the prediction allows: votes need samples."""
+    return {
+        name: measure(prediction)
+        for name, measure in UNCERTAINTIES.items()
+        if measure is not of_votes or prediction.samples
+    }
+
+
 class Choice(NamedTuple):
     """A threshold, and its result on the problems on which it was chosen."""
 

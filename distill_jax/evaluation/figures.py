@@ -6,6 +6,8 @@ from typing import Any
 
 import markupsafe
 
+from distill_jax.evaluation.pareto import Point
+
 # Drawn in these colours, then replaced by the page's variables.
 _INK, _GRID = "#010203", "#040506"
 _SERIES = tuple(f"#0708{i:02x}" for i in range(6))
@@ -131,6 +133,33 @@ def accuracy_figure(
     return _svg("accuracy", "Accuracy of each run and its interval", draw, size)
 
 
+def pareto_figure(points: Sequence[Point]) -> markupsafe.Markup | None:
+    """Accuracies against the tokens that were written for them, and a line along the Pareto front;
+    None if there are fewer than two runs."""
+    if len(points) < 2:
+        return None
+
+    def draw(axes: Any) -> None:
+        front = sorted((each.tokens, 100 * each.accuracy) for each in points if each.on_front)
+        at, heights = zip(*front, strict=True)
+        axes.plot(at, heights, ":", color=_INK, linewidth=1, drawstyle="steps-post")
+        for index, each in enumerate(points):
+            color = _SERIES[index % len(_SERIES)]
+            bounds = [100 * bound for bound in each.interval]
+            axes.plot([each.tokens] * 2, bounds, color=color, linewidth=2, alpha=0.45)
+            height = 100 * each.accuracy
+            axes.plot(each.tokens, height, _marker(index), color=color, clip_on=False)
+        axes.set_xlim(left=0)
+        axes.set_ylim(0, 100)
+        axes.set_xlabel("tokens written per problem")
+        axes.set_ylabel("accuracy in %")
+        _legend(axes, dict.fromkeys(each.name for each in points))
+
+    names = ", ".join(each.name for each in points)
+    label = f"Accuracy against tokens written per problem: {names}"
+    return _svg("pareto", label, draw, _WITH_LEGEND)
+
+
 def groups_figure(
     name: str, label: str, runs: Mapping[str, Sequence[Any]]
 ) -> markupsafe.Markup | None:
@@ -235,45 +264,6 @@ def deferral_figure(
 
     label = f"Accuracy by share of deferred problems: {', '.join(runs)}"
     return _svg("deferral", label, draw, _WITH_LEGEND)
-
-
-def cost_figure(rows: Sequence[tuple[str, float, float]]) -> markupsafe.Markup | None:
-    """(run, tokens written per problem, accuracy), and a line along the `front`; None for fewer
-    than two runs."""
-    if len(rows) < 2:
-        return None
-
-    def draw(axes: Any) -> None:
-        along = [rows[index][1:] for index in front([row[1:] for row in rows])]
-        axes.plot(
-            [tokens for tokens, _ in along], [100 * accuracy for _, accuracy in along],
-            color=_INK, linewidth=1, linestyle=":",
-        )  # fmt: skip
-        for index, (_, tokens, accuracy) in enumerate(rows):
-            color = _SERIES[index % len(_SERIES)]
-            axes.plot(tokens, 100 * accuracy, _marker(index), color=color, clip_on=False)
-        axes.set_xlim(left=0)
-        axes.set_ylim(0, 100)
-        axes.set_xlabel("tokens written per problem")
-        axes.set_ylabel("accuracy in %")
-        _legend(axes, {name: None for name, _, _ in rows})
-
-    label = f"Accuracy by tokens written per problem: {', '.join(name for name, _, _ in rows)}"
-    return _svg("cost", label, draw, _WITH_LEGEND)
-
-
-def front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Which (cost, accuracy) no other one beats: all that cost as little are less accurate. The
-    cheapest first.
-
-    >>> front([(20, 0.5), (10, 0.4), (30, 0.5), (10, 0.3), (40, 0.9)])
-    [1, 0, 4]
-    """
-    found: list[int] = []
-    for index in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
-        if not found or points[index][1] > points[found[-1]][1]:
-            found.append(index)
-    return found
 
 
 def lengths_figure(

@@ -2,13 +2,14 @@
 
 students = distill_jax.load("runs/demo")
 students.solve([question], samples=5, temperature=0.7)
+students.solve([question], escalate_to="runs/large", threshold=0.3)
 """
 
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Generator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, NamedTuple, Union
 
 import jax
 import ml_collections
@@ -18,57 +19,27 @@ from distill_jax.dialogues import predict
 from distill_jax.dialogues.answerer import Event, Look
 from distill_jax.dialogues.sampler import Sampler, Settings, cast_params, make_rules
 from distill_jax.errors import UserError
-from distill_jax.evaluation import displays, familiarity
+from distill_jax.evaluation import deferral, familiarity
 from distill_jax.model import sharding
-from distill_jax.records import Grade, Prediction, Problem, Turn, shorten
-from distill_jax.run import checks, from_first
+from distill_jax.records import Prediction, Problem, Turn, shorten
+from distill_jax.run import checks, escalation, from_first
+from distill_jax.run.cascade import Cascade, OtherStudents
+from distill_jax.run.escalation import KEY, Rule
+from distill_jax.run.live_teacher import TEACHER, LiveTeacher, teacher_settings_of
 from distill_jax.run.restore_students import chosen_steps, restore_params
 from distill_jax.run.run import Run, stored_run
+from distill_jax.run.solution import Solution
 from distill_jax.run.student_setup import sizes
+from distill_jax.run.ungraded import ungraded
 from distill_jax.sampling.turn_rules import TurnRules
 from distill_jax.settings import command_line
-from distill_jax.tasks.written_answers import Reader
 from distill_jax.text.rows import encode_prompts
 from distill_jax.workdir import Workdir, read_json
 
 PLACE = "place"  # attribute of a problem: its number among the questions
 Said = Sequence[tuple[str, str] | Turn]  # (role, text) per turn, or turns of a Solution
-
-
-@dataclasses.dataclass(frozen=True)
-class Solution:
-    """The answer to a question. With several samples it is their vote, with the best dialogue.
-
-    answer  as the task reads it, None if none could be read
-    votes   {answer: dialogues that end in it}, the winner first; None = could not be read
-    status  finished, turn_cap, token_cap, context, prompt_too_long or unparsed
-    percentile  the per cent of the dialogues in the run's evaluation of which the students were
-                less sure. None = not known, because the dialogue was drawn, or the run has no
-                evaluation of these students without drawing
-    """
-
-    question: str
-    answer: str | None
-    turns: tuple[Turn, ...]
-    status: str
-    votes: dict[str | None, int]
-    percentile: int | None = None
-
-    @property
-    def unfamiliar(self) -> str:
-        """A note that the question may be unlike what was learned; "" if it seems usual."""
-        return familiarity.note(self.percentile)
-
-    def _repr_html_(self) -> str:
-        """The dialogue turn by turn, for notebooks."""
-        return displays.dialogue_html(
-            self.question,
-            self.turns,
-            self.answer,
-            self.status,
-            votes=self.votes,
-            note=self.unfamiliar,
-        )
+# Whom a cascade asks: see Students.cascade.
+Larger = Union[str, os.PathLike[str], Mapping[str, Any], "Students"]
 
 
 class _Asked(NamedTuple):
@@ -100,8 +71,14 @@ class Students:
         for _, row in records.json_lines(run.workdir.annotations):
             known.append(row["answer"])
             self.example = self.example or row["question"]
-        self._grade = _ungraded(run, known)
+        self._grade = ungraded(run.task, known)
         self._usual = _usual(run.workdir, self._steps)
+        self._larger: dict[tuple[str, str], Students] = {}  # by directory and checkpoint
+
+    @property
+    def name(self) -> str:
+        """That of the run's directory."""
+        return self._run.workdir.path.resolve().name
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -136,6 +113,9 @@ class Students:
         *,
         said: Sequence[Said] | None = None,
         seed: int | None = None,
+        escalate_to: Larger | None = None,
+        threshold: float | None = None,
+        by: str | None = None,
         **settings: Any,
     ) -> list[Solution]:
         """A Solution for every question, in order.
@@ -146,6 +126,8 @@ class Students:
                        ("solver", "4 + 8 = 12")]]
         seed         config.sampling.seed instead of the run's; another one draws other samples.
                      The same question is answered in the same way
+        escalate_to  others, who answer where these students are unsure; threshold, by: when. See
+                     `cascade`. Directories are read once
         settings     keys of config.sampling instead of the run's: temperature, top_k, top_p,
                      max_turns, max_turn_tokens, max_tokens, slots, calculator
 
@@ -153,8 +135,19 @@ class Students:
         leave no room within max_tokens and max_turns (max_turn_tokens limits only what the
         students write themselves).
         """
+        if escalate_to is not None:
+            if said is not None:
+                settings["said"] = said
+            if seed is not None:
+                settings["seed"] = seed
+            cascade = self.cascade(escalate_to, threshold, by)
+            return cascade.solve(questions, None if samples == 1 else samples, **settings)
+        if threshold is not None or by is not None:
+            raise UserError(f"threshold and by say when to ask others: give {KEY} as well")
         asked = self._asked(questions, samples, said, seed, settings)
-        predictions = [event for event in self._events(asked) if isinstance(event, Prediction)]
+        predictions = [
+            event for event in self._events(asked, False) if isinstance(event, Prediction)
+        ]
         predictions.sort(key=lambda prediction: prediction.attributes[PLACE])
         return [self._solution(prediction, asked) for prediction in predictions]
 
@@ -165,13 +158,14 @@ class Students:
         *,
         said: Sequence[Said] | None = None,
         seed: int | None = None,
+        look: bool = True,
         **settings: Any,
     ) -> Generator[Look | Solution, None, None]:
         """As `solve`, with the turns so far while they are being written.
 
-        There is a Look at every dialogue every few tokens, and one after it has stopped; and a
-        Solution as soon as its dialogues have stopped. The solutions are those of `solve`. Closing
-        the iterator ends the dialogues:
+        There is a Look at every dialogue every few tokens, and one after it has stopped, unless
+        `look` is False; and a Solution as soon as its dialogues have stopped. The solutions are
+        those of `solve`. Closing the iterator ends the dialogues:
 
             with contextlib.closing(students.answer([question])) as events:
                 for event in events: ...
@@ -179,7 +173,61 @@ class Students:
         Raises UserError as `solve` does, before it returns.
         """
         asked = self._asked(questions, samples, said, seed, settings)
-        return self._with_solutions(self._events(asked, look=True), asked)
+        return self._with_solutions(self._events(asked, look), asked)
+
+    def cascade(
+        self, escalate_to: Larger, threshold: float | None = None, by: str | None = None
+    ) -> Cascade:
+        """These students, who ask others if their uncertainty is above a threshold.
+
+        escalate_to  the directory of a run or its Students, who write as its config.sampling says;
+                     "teacher", the model of config.teacher, or keys of config.teacher with other
+                     values: {"model": "gpt-4o"}; or a directory that `combine --rule switch SMALL
+                     LARGE` wrote: its large run is asked, by its threshold, and students write as
+                     in its evaluations
+        threshold    from -1 (always ask) to 1 (never)
+        by           a measure of uncertainty, as in `combine --by`: "answer" if not given
+
+        Raises UserError for what does not fit together or cannot be read, such as a teacher
+        without a key.
+        """
+        if escalate_to == TEACHER:
+            escalate_to = {}
+        if isinstance(escalate_to, Mapping):
+            rule = Rule(self.name, *escalation.choose(None, threshold, by))
+            settings = teacher_settings_of(self._run.config, escalate_to)
+            return Cascade(self, LiveTeacher(settings, self._run.task.name, self._grade), rule)
+        if isinstance(escalate_to, Students):
+            rule = Rule(self.name, *escalation.choose(None, threshold, by))
+            return Cascade(self, self._others(escalate_to), rule)
+        directory = os.fspath(escalate_to)
+        switch = escalation.read_switch(directory)
+        chosen = escalation.choose(switch, threshold, by)  # before anything is loaded
+        if switch is None:
+            return Cascade(self, self._others(self._loaded(directory)), Rule(self.name, *chosen))
+        small, large = switch.small, switch.large
+        self._check_is(small)
+        other = self._loaded(str(large.workdir), evaluation__checkpoint=large.checkpoint)
+        other._check_is(large)
+        others = OtherStudents(large.name, other, large.sampling)
+        return Cascade(self, others, Rule(small.name, *chosen, small.sampling))
+
+    def _others(self, other: "Students") -> OtherStudents:
+        """Other students under the name of their run; UserError if they are these."""
+        own, theirs = (each._run.workdir.path.resolve() for each in (self, other))
+        if own == theirs and other.steps == self.steps:
+            raise UserError(f"{KEY}={theirs}: these are the same students")
+        return OtherStudents(other.name if other.name != self.name else str(theirs), other, {})
+
+    def _check_is(self, member: escalation.Member) -> None:
+        escalation.check_is(member, self._run.workdir, self._run.identity(), self._steps)
+
+    def _loaded(self, workdir: str, **overrides: str) -> "Students":
+        """Other students, loaded once."""
+        key = os.path.realpath(workdir), str(overrides)
+        if key not in self._larger:
+            self._larger[key] = load(workdir, **overrides)
+        return self._larger[key]
 
     def _asked(
         self,
@@ -204,7 +252,7 @@ class Students:
         scripts = [self._script(beginning, sampler) for beginning in beginnings]
         return _Asked(questions, beginnings, scripts, sampler)
 
-    def _events(self, asked: _Asked, look: bool = False) -> Generator[Event, None, None]:
+    def _events(self, asked: _Asked, look: bool) -> Generator[Event, None, None]:
         # The text of a question decides what is drawn. It may be asked twice, so its place is its
         # id.
         problems = [
@@ -244,6 +292,8 @@ class Students:
             prediction.status,
             dict(ordered),
             self._percentile(prediction, asked),
+            uncertainties=deferral.uncertainties(prediction),
+            costs={prediction.answered_by: prediction.cost},
         )
 
     def _percentile(self, prediction: Prediction, asked: _Asked) -> int | None:
@@ -299,24 +349,6 @@ class Students:
                 f"max_tokens (now {rules.max_tokens}) or max_turns (now {rules.max_turns})"
             )
         return tuple(script)
-
-
-def _ungraded(run: Run, known: Sequence[str]) -> Callable[[str, str], Grade]:
-    """A grader for questions without a known answer: it reads the answer, and nothing is right.
-
-    A task without read_answer() grades with one of the `known` answers, those of its training
-    problems, as the right one: of the kind that was written.
-    """
-    read = run.task.read_answer
-    if read is None:
-        return Reader(run.task.grade, known)
-
-    def ungraded(completion: str, answer: str) -> Grade:
-        if answer:  # of another dialogue: votes ask whether both are the same
-            return run.task.grade(completion, answer)
-        return Grade(read(completion), {"normalised": False})
-
-    return ungraded
 
 
 def _under_mesh(

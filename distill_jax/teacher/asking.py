@@ -84,9 +84,10 @@ class Asking:
         already sent are waited for, because they may cost money.
         """
         with errors.signals_deferred():
-            asyncio.run(self._all(questions, samples))
+            asyncio.run(self.ask_all(questions, samples))
 
-    async def _all(self, questions: Sequence[Question], samples: int) -> None:
+    async def ask_all(self, questions: Sequence[Question], samples: int) -> None:
+        """As `run`, in an event loop of the caller's. After a signal it returns."""
         jobs = ((question, sample) for question in questions for sample in range(samples))
         workers = [asyncio.create_task(self._work(jobs)) for _ in range(self._settings.concurrency)]
         watch = asyncio.create_task(_interruption())

@@ -1,6 +1,6 @@
 // What students and people write is only ever put in as textContent and value.
 const by = (id) => document.getElementById(id);
-const state = { roles: [], turns: [], edited: -1, given: 0, question: "", running: null };
+const state = { roles: [], turns: [], first: [], who: "", edited: -1, given: 0, question: "", running: null };
 
 function element(tag, classes = "", text = "") {
   const made = document.createElement(tag);
@@ -17,6 +17,7 @@ function percent(logProbability) {
 }
 
 function piece([text, logProbability]) {
+  if (logProbability === null) return element("span", "", text);
   const p = Math.exp(logProbability);
   const made = element("span", `piece ${p < 0.1 ? "p3" : p < 0.5 ? "p2" : p < 0.9 ? "p1" : ""}`, text);
   made.dataset.tip = `${percent(logProbability)}   log-probability ${signed(logProbability, 3)}`;
@@ -25,7 +26,7 @@ function piece([text, logProbability]) {
 
 const textOf = (turn) => turn.pieces.map(([text]) => text).join("");
 
-function turnElement(turn, index) {
+function turnElement(turn, index, mayEdit = true) {
   const ends = turn.ended && !textOf(turn) && index >= state.given && turn.last;
   const item = element("li", `turn role-${Math.max(0, state.roles.indexOf(turn.role)) % 3}`);
   item.classList.toggle("writing", !turn.ended && state.running !== null);
@@ -34,13 +35,17 @@ function turnElement(turn, index) {
   if (index === state.edited) role.append(element("small", "", "edited by you"));
   if (ends) role.append(element("small", "", "ends the dialogue"));
   const about = element("span", "about");
-  const sum = turn.pieces.reduce((total, [, value]) => total + value, 0);
-  const number = element("span", "sum", `log p ${signed(sum, 2)}`);
-  number.dataset.tip = `${percent(sum)}   probability of the whole turn`;
-  about.append(number);
+  const known = turn.pieces.every(([, value]) => value !== null);
+  if (known) {
+    const sum = turn.pieces.reduce((total, [, value]) => total + value, 0);
+    const number = element("span", "sum", `log p ${signed(sum, 2)}`);
+    number.dataset.tip = `${percent(sum)}   probability of the whole turn`;
+    about.append(number);
+  }
   item.append(role, about);
   if (ends) return item;
-  if (state.running === null) {
+  // Nobody here can continue a teacher's text.
+  if (state.running === null && mayEdit && turn.role !== "teacher") {
     const edit = element("button", "edit", "Edit");
     edit.type = "button";
     edit.addEventListener("click", () => beginEdit(item, turn, index));
@@ -77,7 +82,9 @@ function beginEdit(item, turn, index) {
 
 function show() {
   by("tip").hidden = true;
-  by("turns").replaceChildren(...state.turns.map(turnElement));
+  by("turns").replaceChildren(...state.turns.map((turn, index) => turnElement(turn, index)));
+  by("first").replaceChildren(...state.first.map((turn, index) => turnElement(turn, index, false)));
+  by("asks").hidden = !state.first.length;
 }
 
 function say(text, error = false) {
@@ -96,7 +103,17 @@ function receive(event) {
     const old = by("turns").children[event.index];
     if (old) old.replaceWith(item);
     else by("turns").append(item);
+  } else if (event.event === "asks") {
+    Object.assign(state, { first: state.turns, turns: [], who: event.who });
+    by("asks").textContent = event.text;
+    show();
+    say(`${event.who} reads the problem ...`);
   } else if (event.event === "end") {
+    if (event.cascade?.unanswered) {
+      Object.assign(state, { first: [], turns: state.first, who: event.cascade.answered_by });
+    }
+    by("by").textContent = event.cascade ? `Answered by ${event.cascade.text}.` : "";
+    by("by").hidden = !event.cascade;
     if (state.turns.length) state.turns.at(-1).last = event.status === "finished" || event.status === "unparsed";
     const [, answer, note] = by("answer").children;
     answer.textContent = event.answer ?? "none";
@@ -114,17 +131,19 @@ function receive(event) {
 async function solve(question, said) {
   state.running?.abort();
   const stop = new AbortController();
-  Object.assign(state, { question, turns: [], given: said.length, edited: said.length - 1, running: stop });
+  // A dialogue that is edited is continued by those who wrote it.
+  const who = said.length ? state.who : state.small;
+  Object.assign(state, { question, who, first: [], turns: [], given: said.length, edited: said.length - 1, running: stop });
   by("asked").textContent = question;
   by("dialogue").hidden = false;
-  by("answer").hidden = by("unfamiliar").hidden = true;
+  by("answer").hidden = by("unfamiliar").hidden = by("by").hidden = true;
   by("ask").disabled = true;
   by("stop").hidden = false;
   show();
   say("");
   try {
     const temperature = by("temperature").valueAsNumber;
-    const body = { question, said, temperature: Number.isNaN(temperature) ? null : temperature };
+    const body = { question, said, who, temperature: Number.isNaN(temperature) ? null : temperature };
     const headers = { "Content-Type": "application/json" };
     const options = { method: "POST", headers, body: JSON.stringify(body), signal: stop.signal };
     const response = await fetch("solve", options);
@@ -179,7 +198,8 @@ document.addEventListener("scroll", () => (by("tip").hidden = true), { passive: 
 const about = await (await fetch("about")).json();
 state.roles = about.roles;
 const steps = Object.entries(about.steps).map(([student, step]) => `${student} at step ${step}`);
-by("about").textContent = `${about.name}: ${steps.join(", ")}`;
+state.small = about.asks ? about.name : "";
+by("about").textContent = `${about.name}: ${steps.join(", ")}${about.asks ? `; ${about.asks}` : ""}`;
 by("temperature").value = about.temperature;
 by("example").hidden = !about.example;
 by("example").addEventListener("click", () => {
