@@ -1,6 +1,5 @@
 """Plots: what is drawn, in which colours, and how big."""
 
-import doctest
 import re
 from typing import NamedTuple
 
