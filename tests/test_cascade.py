@@ -273,7 +273,7 @@ def test_a_teacher_that_cannot_be_asked_is_refused(students, monkeypatch):
         ("teacher", "needs --config.teacher.model=NAME"),
         ({"model": "gpt-4o"}, "OPENAI_API_KEY is not set"),
         ({"model": "m", "base_url": "localhost"}, "an address such as"),
-        ({"modle": "m"}, "unknown key config.teacher.modle (did you mean teacher.model?)"),
+        ({"modelx": "m"}, "unknown key config.teacher.modelx (did you mean teacher.model?)"),
         ({"model": "m", "retries": -1}, "config.teacher.retries=-1"),
         ({"model": "m", "base_url": "http://localhost/v1", "prompt": "nothing"}, "nothing"),
     ):
