@@ -26,7 +26,6 @@ from jax.sharding import PartitionSpec
 
 from distill_jax.model.network import Cache
 from distill_jax.model.sharding import BATCH
-from distill_jax.sampling import own_heads
 from distill_jax.sampling import state as dialogue_state
 from distill_jax.sampling.advance import (
     Calculator,
@@ -186,12 +185,13 @@ def decode_chunk(
 
     def body(carry):
         done, state = carry
-        read, caches = _feed(rules, params, state)
-        given = script_entry(script, state.pointer)
+        scores, caches = _feed(rules, params, state, allowed[state.writer])
+        entry = script_entry(script, state.pointer)
+        token = jnp.where(entry >= 0, entry, pick(scores, state.keys, state.written, how))
         if rules.openings:
-            given = jnp.where(is_opening(rules, state), opening_token(rules, state), given)
-        asked = Asked(state.writer, given, state.keys, state.written)
-        token, log_prob = _next_tokens(rules, (params, read, asked, allowed, how))
+            token = jnp.where(is_opening(rules, state), opening_token(rules, state), token)
+        chosen = jnp.take_along_axis(scores, token[:, None], axis=1)[:, 0]
+        log_prob = chosen - jax.nn.logsumexp(scores, axis=-1)
         state = state._replace(caches=caches)
         return done + 1, advance(rules, state, script, calculator, token, log_prob)
 
@@ -204,17 +204,11 @@ def decode_chunk(
     return state, Progress(steps=done, **everywhere)
 
 
-class Asked(NamedTuple):
-    """What decides a row's next token beside the students."""
-
-    writer: jax.Array  # int32 [B] the role that writes
-    given: jax.Array  # int32 [B] the token, if it is one, or less than 0
-    keys: jax.Array  # uint32 [B, 2]
-    written: jax.Array  # int32 [B] tokens so far
-
-
-def _feed(rules, params, state: DialogueState) -> tuple[list[jax.Array], tuple[Cache, ...]]:
-    """Feed each view its pending token: what its network says of it [B, D], caches."""
+def _feed(
+    rules, params, state: DialogueState, allowed: jax.Array
+) -> tuple[jax.Array, tuple[Cache, ...]]:
+    """Feed each view its pending token; what the role whose turn it is says of the next one
+    (float32 [B, V], see said.py), caches. `allowed` bool [B, V]."""
     read, caches, dtype = [], [], jnp.dtype(rules.dtype)
     for index, view in enumerate(rules.views):
         # A row that has filled its context is fed until the chunk ends. Positions after the last
@@ -229,35 +223,4 @@ def _feed(rules, params, state: DialogueState) -> tuple[list[jax.Array], tuple[C
         )
         read.append(hidden[:, 0])
         caches.append(cache)
-    return read, tuple(caches)
-
-
-def _next_tokens(rules: TurnRules, arrays: tuple[Any, ...]) -> tuple[jax.Array, jax.Array]:
-    """The next token of each row, int32 [B], and its log-probability, float32 [B].
-
-    `arrays`: params; of each view what it says [B, D]; Asked; allowed bool [R, V]; How.
-    """
-    of_all, of_own = (functools.partial(each, rules) for each in (_of_all_heads, _of_own_heads))
-    if not own_heads.worth_it(rules):
-        return of_all(*arrays)
-    # Elsewhere a head takes as long for few rows as for all of them, and a branch takes time.
-    return jax.lax.platform_dependent(*arrays, cpu=of_own, default=of_all)
-
-
-def _of_all_heads(rules, params, read, asked: Asked, allowed: jax.Array, how: How):
-    return _chosen(said(rules, params, read, asked.writer, allowed[asked.writer]), asked, how)
-
-
-def _of_own_heads(rules, params, read, asked: Asked, allowed: jax.Array, how: How):
-    by_row = allowed[asked.writer]
-    scores, order = own_heads.said_by_own(rules, params, read, asked.writer, by_row)
-    token, log_prob = _chosen(scores, jax.tree.map(lambda rows: rows[order], asked), how)
-    back = jnp.argsort(order)
-    return token[back], log_prob[back]
-
-
-def _chosen(scores: jax.Array, asked: Asked, how: How) -> tuple[jax.Array, jax.Array]:
-    """Of scores [B, V] the token that is given or picked, and its log-probability."""
-    token = jnp.where(asked.given >= 0, asked.given, pick(scores, asked.keys, asked.written, how))
-    chosen = jnp.take_along_axis(scores, token[:, None], axis=1)[:, 0]
-    return token, chosen - jax.nn.logsumexp(scores, axis=-1)
+    return said(rules, params, read, state.writer, allowed), tuple(caches)

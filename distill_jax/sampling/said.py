@@ -41,21 +41,12 @@ def said(
 
 
 def _of_member(rules, params, hidden, writer, views: Sequence[int]) -> jax.Array:
-    """Logits float32 [B, V]; `views` [R] are those in which the member's roles write."""
-    number, of_student = heads_asked(rules, hidden, writer, views)
-    chosen: Any = None
-    for index, (student, own) in enumerate(of_student.items()):
-        each = logits(rules.students[student], params[student], own)
-        writes = (number == index)[:, None]
-        chosen = each if chosen is None else jnp.where(writes, each, chosen)
-    return chosen
+    """Logits float32 [B, V]; `views` [R] are those in which the member's roles write.
 
-
-def heads_asked(
-    rules: TurnRules, hidden: Sequence[jax.Array], writer: jax.Array, views: Sequence[int]
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Which student says each row's next token, int32 [B], a number among the students that write
-    in `views` [R]; and of each of these what its head is asked, [B, D]."""
+    Every row gets the logits of every student, and one is chosen. To use a student's head only for
+    the rows that it writes in would save a tenth of a step on a CPU, but what a row gets would then
+    depend on its neighbours, in the last bits (docs/log.md).
+    """
     role_view = jnp.array(views)[writer]
     of_student: dict[str, jax.Array] = {}
     for index in sorted(set(views)):
@@ -65,4 +56,9 @@ def heads_asked(
         of_student[student] = own
     students = list(of_student)
     number = jnp.array([students.index(rules.views[view].student) for view in views])[writer]
-    return number, of_student
+    chosen: Any = None
+    for index, (student, own) in enumerate(of_student.items()):
+        each = logits(rules.students[student], params[student], own)
+        writes = (number == index)[:, None]
+        chosen = each if chosen is None else jnp.where(writes, each, chosen)
+    return chosen
