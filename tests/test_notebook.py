@@ -89,7 +89,7 @@ def test_it_has_no_logic_and_uses_only_what_the_package_offers():
     modules = {alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names}
     assert modules <= {"distill_jax", "os", "pathlib"}
     taken = {n.module for n in nodes if isinstance(n, ast.ImportFrom)}
-    assert taken == {"distill_jax"}
+    assert taken == {"distill_jax", "distill_jax.errors"}
     attributes = [n for n in nodes if isinstance(n, ast.Attribute)]
     assert not [n.attr for n in attributes if n.attr.startswith("_")]
     offered = [n.attr for n in attributes if ast.unparse(n.value) == "distill_jax"]
