@@ -144,7 +144,7 @@ class _Rows:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         members = [index] if index < len(self._own) else []
-        out = batches.assemble(self._rows, members, self._shape)
+        out = batches.arrays_of(self._rows, members, self._shape)
         if not self._policy:
             return out
         more = _nothing(self._shape)
