@@ -69,7 +69,7 @@ def _cases():
 def test_rows_equal_those_that_are_made_token_by_token(trained, scheme, at_once, monkeypatch):
     monkeypatch.setattr(rows, "_AT_ONCE", at_once)
     everyone = {role: list(ROLES) for role in ROLES}
-    nobody = {"planner": [], "decomposer": ["planner"], "solver": ["decomposer"]}
+    nobody = {"planner": [], "decomposer": ["planner"], "solver": ["planner", "decomposer"]}
     apart = dict(zip(ROLES, ROLES, strict=True))
     one = dict.fromkeys(ROLES, "one")
     for students, reads in itertools.product((apart, one), (everyone, nobody)):
