@@ -140,7 +140,7 @@ def test_a_signal_is_passed_on_once_and_ends_the_loop(tmp_path, sent, restarts):
     if restarts:
         time.sleep(0.1)
         running.send_signal(sent)  # the program is not told twice: it would not save
-    assert running.wait(timeout=20) == 75
+    assert running.wait(timeout=60) == 75
     assert (len(calls(tmp_path)), calls(tmp_path, "signals")) == (1, ["TERM"])
 
 
