@@ -71,7 +71,7 @@ READERS = {
     "tokenizer.name": load_tokenizer,
     "init_from": lambda path: hugging_face.find(path, INIT),
     "init_from=FILE.gguf": lambda path: gguf_source.find(path, INIT),
-    "init_from of a run": student_source._other_run,
+    "init_from of a run": student_source.other_run,
     "step of a run": lambda path: student_source._other_step(path, "solver"),
 }
 
