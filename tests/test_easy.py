@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 from tiny_student import make_mesh
 
 from distill_jax import records
@@ -15,7 +16,7 @@ from distill_jax.annotations.verify import Rejected
 from distill_jax.configs.base import get_config
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Prediction, Sample, Step
-from distill_jax.run import checks, training_annotations
+from distill_jax.run import checks, easy_problems, training_annotations
 from distill_jax.run.run import make_run
 from distill_jax.settings import command_line
 from distill_jax.teacher.settings import NOTHING
@@ -159,6 +160,17 @@ def test_a_run_leaves_out_what_is_hard(tmp_path):
     (tmp_path / "p.jsonl").write_text(records.to_json(asked[1]) + "\n")
     with pytest.raises(UserError, match="none of 6 problems is easy"):
         training_annotations.annotate(run, Terminal(), NOTHING)
+
+
+def test_a_task_that_would_read_an_abstention_is_refused():
+    config = get_config()
+    config.task = "distill_jax.tasks.last_letter_concatenation"
+    config.task_options = ConfigDict({"directory": "somewhere"})
+    command_line.apply_overrides(
+        config, {"scheme": "chain", "easy.files": "p.jsonl", "easy.hard": "abstain"}
+    )
+    with pytest.raises(UserError, match=r"reads the answer '\?' as '\?': use .*=drop"):
+        easy_problems.treat(make_run(config, Workdir("w")), [annotation("a", answer="ab")])
 
 
 def test_mistakes():

@@ -18,7 +18,6 @@ from distill_jax.records import Step
 from distill_jax.tasks import (
     addsub,
     coin_flip,
-    common_format,
     commonsense_qa,
     date_understanding,
     joined_equations,
@@ -28,6 +27,7 @@ from distill_jax.tasks import (
     made_objects,
     multiarith,
     single_eq,
+    task_files,
     tracking_shuffled_objects,
     word_problems,
 )
@@ -95,7 +95,7 @@ def options(task, real):
 
 
 def both(task, **given):
-    return [task.load(split, **given) for split in common_format.SPLITS]
+    return [task.load(split, **given) for split in task_files.SPLITS]
 
 
 def test_a_row_of_numbers_and_its_equation(tmp_path):
@@ -322,7 +322,7 @@ COUNTS = {
 def test_the_real_files(task, real):
     """Rows, splits of the authors' files, steps that lead to the answer, overlaps, graders."""
     counted = []
-    for split in common_format.SPLITS:
+    for split in task_files.SPLITS:
         problems = task.load(split, **options(task, real))
         gold = [p.gold for p in problems if p.gold]
         kept, _ = verify(gold, problems, task.grade, equations="reject")
@@ -356,7 +356,7 @@ def test_the_grouped_splits_of_the_real_files(real):
 def test_questions_that_tasks_share(real):
     """Of the test questions of one task those that are training questions of another."""
     test, train = (
-        {task: task.load(split, **real) for task in NUMBERS} for split in common_format.SPLITS[::-1]
+        {task: task.load(split, **real) for task in NUMBERS} for split in task_files.SPLITS[::-1]
     )
     shared = {
         (asked.DATA.name, known.DATA.name): len(

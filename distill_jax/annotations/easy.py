@@ -14,7 +14,8 @@ from distill_jax.records import Annotation, Prediction, Step
 from distill_jax.settings import ranges
 
 HARD = ("drop", "abstain", "uniform")
-ABSTENTION = "?"  # an answer that no grader can read
+# No number, yes or no. Tasks whose grader would read it are refused (run/easy_problems.py).
+ABSTENTION = "?"
 
 
 def margin(prediction: Prediction) -> float:

@@ -94,7 +94,7 @@ def _steps(turns: tuple[Turn, ...], answer: str | None) -> tuple[Step, ...]:
 
 
 def read_prediction(row: Row) -> Prediction:
-    """The prediction of a row. Raises Malformed if it is none."""
+    """The prediction of a row. Raises Malformed if the row holds something else."""
     try:
         prediction = records.prediction_from_dict(row)
     except (TypeError, AttributeError) as error:  # turns or samples of a wrong type

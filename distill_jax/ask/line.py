@@ -9,7 +9,7 @@ Events, as dicts that become JSON:
                                                       (null if it is not known: of a teacher, and of
                                                       one dialogue out of several)
     {"event": "asks", "who": "large", "text": ..., "costs": {"small": records.Cost}, "by": "answer",
-     "uncertainty": 0.8, "threshold": 0.5}            of a cascade: from here on the turns of others
+     "uncertainty": 0.8, "threshold": 0.5}            of a cascade: others write what follows
     {"event": "end", "answer": "12" or null, "status": ..., "note": ..., "turns": [records.Turn],
      "percentile": 40 or null, "unfamiliar": "",      these two as in Solution
      "cascade": {"answered_by": "large", "by": "answer", "uncertainty": 0.8, "threshold": 0.5,

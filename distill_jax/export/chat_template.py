@@ -1,6 +1,6 @@
 """The chat template of an exported student: its prompts, as messages that transformers writes.
 
-In a format without headers the question and the turns of others are messages of the user, the
+In a format without headers the question and what other roles write are messages of the user, the
 student's own turns those of the assistant. In chatml who says what is fixed (text/messages.py):
 question, planner and decomposer are the user, the solver is the assistant.
 """

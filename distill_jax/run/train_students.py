@@ -133,7 +133,6 @@ def _train(
     shapes = setup.data.global_shapes()
     compiled = step.lower_step(mesh, abstract, shapes, frozen, setup.trainer).compile()
     steps, first = setup.facts["steps"], int(state.step)
-    whole = _whole(setup, mesh, frozen)
     own = _rounds(run, reporting, setup, mesh, prepared, whole)
     reporting.tracking.start(student, first, (*TRAINING, *([rounds.KIND] if own else [])))
     tokens = hooks.tokens_before(student, first, setup.data, reporting.tracking)

@@ -1,6 +1,6 @@
 """AddSub (Hosseini et al. 2014): word problems of additions and subtractions.
 
-A row of addsub.json is in the common format (tasks/common_format.py); its text is tokenised:
+A row of addsub.json is in the common format (tasks/task_files.py); its text is tokenised:
 
     {"question": "Joan has 3 cups . She finds 2 more . How many cups has she now ?", "answer": "5"}
 
@@ -11,11 +11,11 @@ ASDiv-A (tasks/joined_equations.py) 260 of the 276 training problems have steps.
 from typing import Any
 
 from distill_jax.records import Annotation, Grade, Problem
-from distill_jax.tasks import common_format, joined_equations
+from distill_jax.tasks import joined_equations, task_files
 from distill_jax.tasks.grading import grade_number, read_number
 
-DATA = common_format.DataSet("addsub", train=276, test=119)
-LICENCES = joined_equations.LICENCES | common_format.LICENCES
+DATA = task_files.DataSet("addsub", train=276, test=119)
+LICENCES = joined_equations.LICENCES | task_files.LICENCES
 
 
 def load(split: str, *, directory: str = "", equations: str = "") -> list[Problem]:

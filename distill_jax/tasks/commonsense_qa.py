@@ -1,6 +1,6 @@
 """CommonsenseQA (Talmor et al. 2019): questions about everyday knowledge, with five choices.
 
-A row of commonsense_qa.json is in the common format (tasks/common_format.py) with choices
+A row of commonsense_qa.json is in the common format (tasks/task_files.py) with choices
 (tasks/multiple_choice.py); the answer becomes `(D) television`. The test split is the authors'
 validation split, because the labels of their test split are not public. A row of the Hub, which
 becomes the same question:
@@ -15,7 +15,7 @@ questions two choices have the same text.
 from typing import Any
 
 from distill_jax.records import Grade, Problem
-from distill_jax.tasks import common_format
+from distill_jax.tasks import task_files
 from distill_jax.tasks.multiple_choice import (
     Choices,
     grade_choice,
@@ -34,10 +34,10 @@ def _from_hub(row: dict[str, Any]) -> dict[str, Any]:
     return {"question": written(Choices(row["question"], texts)), "answer": row.get("answerKey")}
 
 
-DATA = common_format.DataSet(
+DATA = task_files.DataSet(
     "commonsense_qa", train=9741, test=1221, in_order=True, from_hub=_from_hub
 )
-LICENCES = {"CommonsenseQA": "MIT"} | common_format.LICENCES
+LICENCES = {"CommonsenseQA": "MIT"} | task_files.LICENCES
 
 
 def load(split: str, *, directory: str = "", hub_id: str = "tau/commonsense_qa") -> list[Problem]:
@@ -45,7 +45,7 @@ def load(split: str, *, directory: str = "", hub_id: str = "tau/commonsense_qa")
 
     Raises NoSplit, and UserError for a file or row that is missing or malformed.
     """
-    rows = common_format.on_side(DATA.rows(directory, hub_id), split, DATA.name)
+    rows = task_files.on_side(DATA.rows(directory, hub_id), split, DATA.name)
     return [_problem(row) for row in rows]
 
 
@@ -59,6 +59,6 @@ def read_answer(text: str) -> str | None:
     return read_choice(text)
 
 
-def _problem(row: common_format.Row) -> Problem:
+def _problem(row: task_files.Row) -> Problem:
     answer = read_choices(row.question, row.where).known_answer(row.answer, row.where)
     return Problem(f"{DATA.name}/{row.place}", row.question, answer, row.split)

@@ -1,6 +1,6 @@
 """Date Understanding (BIG-bench 2022): what is the date 10 days ago, if yesterday was April 30?
 
-A row of date_understanding.json is in the common format (tasks/common_format.py) with choices
+A row of date_understanding.json is in the common format (tasks/task_files.py) with choices
 (tasks/multiple_choice.py); the answer becomes `(F) 05/01/2021`. All 369 rows are 41 premises, each
 with nine questions, and become steps by a table of the premises (tasks/stories/dates.py).
 
@@ -18,14 +18,14 @@ Fresh problems of any length: task made_dates.
 from typing import Any
 
 from distill_jax.records import Annotation, Grade, Problem
-from distill_jax.tasks import common_format
+from distill_jax.tasks import task_files
 from distill_jax.tasks.gold import gold_of
 from distill_jax.tasks.multiple_choice import grade_choice, read_choice, read_choices
 from distill_jax.tasks.stories import dates, story
 from distill_jax.text.questions import normalised, without_numbers
 
-DATA = common_format.DataSet("date_understanding", train=258, test=111)
-LICENCES = {"BIG-bench, Date Understanding": "Apache 2.0"} | common_format.LICENCES
+DATA = task_files.DataSet("date_understanding", train=258, test=111)
+LICENCES = {"BIG-bench, Date Understanding": "Apache 2.0"} | task_files.LICENCES
 # Places of the rows about 36 hours before 2015, Thanksgiving of 2001, a week after 01/31/2012, and
 # the fifth anniversary.
 DISPUTED = frozenset((*range(99, 108), *range(297, 306), 322, *range(333, 342)))
@@ -37,15 +37,15 @@ def load(split: str, *, directory: str = "", protocol: str = "ho") -> list[Probl
     Raises NoSplit, and UserError for an unknown protocol and for a file or row that is missing or
     malformed.
     """
-    common_format.check_protocol(protocol, DATA.name)
+    task_files.check_protocol(protocol, DATA.name)
     rows = DATA.rows(directory)
     if protocol == "grouped":
-        rows = common_format.regrouped(rows, lambda row: _family(row.question))
-    training = common_format.on_side(rows, "train", DATA.name)
+        rows = task_files.regrouped(rows, lambda row: _family(row.question))
+    training = task_files.on_side(rows, "train", DATA.name)
     if split == "train":
         return [_problem(row) for row in training if row.place not in DISPUTED]
-    found = [_problem(row) for row in common_format.on_side(rows, split, DATA.name)]
-    return common_format.with_overlaps(found, training, _premise, "premise")
+    found = [_problem(row) for row in task_files.on_side(rows, split, DATA.name)]
+    return task_files.with_overlaps(found, training, _premise, "premise")
 
 
 def load_annotations(split: str, **options: Any) -> list[Annotation]:
@@ -73,9 +73,9 @@ def _family(question: str) -> str:
     return without_numbers(normalised(_premise(question).partition(". ")[0]))
 
 
-def _problem(row: common_format.Row) -> Problem:
+def _problem(row: task_files.Row) -> Problem:
     name = f"{DATA.name}/{row.place}"
-    gold = story.gold(common_format.read_story(dates.read, row), name, row.question)
+    gold = story.gold(task_files.read_story(dates.read, row), name, row.question)
     answer = read_choices(row.question, row.where).known_answer(row.answer, row.where)
     label = "disputed" if row.place in DISPUTED else "as computed"
     attributes = {"steps": len(gold.steps), "label": label}

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Problem, Step
-from distill_jax.tasks import common_format, equations, mawps_asdiv, upstream
-from distill_jax.tasks.common_format import DataSet, Row
+from distill_jax.tasks import equations, mawps_asdiv, task_files, upstream
 from distill_jax.tasks.gold import with_gold
+from distill_jax.tasks.task_files import DataSet, Row
 from distill_jax.text.exact_values import format_value
 from distill_jax.text.questions import normalised, without_numbers
 
@@ -33,13 +33,13 @@ def problems(data: DataSet, split: str, rows: Sequence[Row], equations_in: str) 
     """The problems of a split, with steps where an equation is known.
 
     `equations_in` is a folder with the training file; without it there are no steps. Answers are
-    numbers, `43` for `43.0`. Test problems have attributes["overlap"] (tasks/common_format.py):
+    numbers, `43` for `43.0`. Test problems have attributes["overlap"] (tasks/task_files.py):
     whether a training question is the same up to its numbers. Raises NoSplit and UserError.
     """
-    found = [_problem(data, row) for row in common_format.on_side(rows, split, data.name)]
+    found = [_problem(data, row) for row in task_files.on_side(rows, split, data.name)]
     if split == "test":
-        training = common_format.on_side(rows, "train", data.name)
-        found = common_format.with_overlaps(
+        training = task_files.on_side(rows, "train", data.name)
+        found = task_files.with_overlaps(
             found,
             training,
             lambda question: without_numbers(normalised(question)),
@@ -93,7 +93,7 @@ def _problem(data: DataSet, row: Row) -> Problem:
         value = equations.read_number(row.answer.replace(",", ""))
     except ValueError as error:
         raise UserError(
-            f"{row.where}: field 'answer': {error}: download it from {common_format.URL}"
+            f"{row.where}: field 'answer': {error}: download it from {task_files.URL}"
         ) from None
     name = f"{data.name}/{row.place}"
     question = _LONG_DECIMAL.sub(lambda long: _number(long[0]), row.question)

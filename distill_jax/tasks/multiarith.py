@@ -1,6 +1,6 @@
 """MultiArith (Roy and Roth 2015): word problems of two operations.
 
-A row of multiarith.json is in the common format (tasks/common_format.py):
+A row of multiarith.json is in the common format (tasks/task_files.py):
 
     {"question": "Jo had 16 dollars and got 8 more. She spent 5. How many has she?", "answer": "19"}
 
@@ -15,7 +15,7 @@ is the authors' was not compared. Ids are places, so those of the two sources di
 from typing import Any
 
 from distill_jax.records import Annotation, Grade, Problem
-from distill_jax.tasks import common_format, joined_equations
+from distill_jax.tasks import joined_equations, task_files
 from distill_jax.tasks.grading import grade_number, read_number
 
 
@@ -23,8 +23,8 @@ def _from_hub(row: dict[str, Any]) -> dict[str, Any]:
     return {"question": row.get("question"), "answer": row.get("final_ans")}
 
 
-DATA = common_format.DataSet("multiarith", train=420, test=180, from_hub=_from_hub)
-LICENCES = joined_equations.LICENCES | common_format.LICENCES
+DATA = task_files.DataSet("multiarith", train=420, test=180, from_hub=_from_hub)
+LICENCES = joined_equations.LICENCES | task_files.LICENCES
 
 
 def load(

@@ -1,6 +1,6 @@
 """SingleEq (Koncel-Kedziorski et al. 2015): word problems of one equation, with all operations.
 
-A row of single_eq.json is in the common format (tasks/common_format.py):
+A row of single_eq.json is in the common format (tasks/task_files.py):
 
     {"question": "Joan has 3 cups. She finds 2 more. How many has she now ?", "answer": "5.0"}
 
@@ -12,11 +12,11 @@ are training questions of AddSub, and 22 test questions of AddSub are training q
 from typing import Any
 
 from distill_jax.records import Annotation, Grade, Problem
-from distill_jax.tasks import common_format, joined_equations
+from distill_jax.tasks import joined_equations, task_files
 from distill_jax.tasks.grading import grade_number, read_number
 
-DATA = common_format.DataSet("single_eq", train=356, test=152)
-LICENCES = joined_equations.LICENCES | common_format.LICENCES
+DATA = task_files.DataSet("single_eq", train=356, test=152)
+LICENCES = joined_equations.LICENCES | task_files.LICENCES
 
 
 def load(split: str, *, directory: str = "", equations: str = "") -> list[Problem]:

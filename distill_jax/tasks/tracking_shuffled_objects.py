@@ -1,6 +1,6 @@
 """Tracking Shuffled Objects (BIG-bench 2022), three objects: who has what after three swaps?
 
-A row of tracking_shuffled_objects.json is in the common format (tasks/common_format.py) with
+A row of tracking_shuffled_objects.json is in the common format (tasks/task_files.py) with
 choices (tasks/multiple_choice.py); the answer becomes `(C) blue ball`. All 750 rows become steps by
 program, exactly (tasks/stories/objects.py).
 
@@ -13,13 +13,13 @@ import functools
 from typing import Any
 
 from distill_jax.records import Annotation, Grade, Problem
-from distill_jax.tasks import common_format
+from distill_jax.tasks import task_files
 from distill_jax.tasks.gold import gold_of
 from distill_jax.tasks.multiple_choice import grade_choice, read_choice, read_choices
 from distill_jax.tasks.stories import objects, story
 
-DATA = common_format.DataSet("tracking_shuffled_objects", train=525, test=225)
-LICENCES = {"BIG-bench, Tracking Shuffled Objects": "Apache 2.0"} | common_format.LICENCES
+DATA = task_files.DataSet("tracking_shuffled_objects", train=525, test=225)
+LICENCES = {"BIG-bench, Tracking Shuffled Objects": "Apache 2.0"} | task_files.LICENCES
 
 
 def load(split: str, *, directory: str = "", protocol: str = "ho") -> list[Problem]:
@@ -28,15 +28,15 @@ def load(split: str, *, directory: str = "", protocol: str = "ho") -> list[Probl
     Raises NoSplit, and UserError for an unknown protocol and for a file or row that is missing or
     malformed.
     """
-    common_format.check_protocol(protocol, DATA.name)
+    task_files.check_protocol(protocol, DATA.name)
     rows = DATA.rows(directory)
     if protocol == "grouped":
-        rows = common_format.regrouped(rows, lambda row: _story_of(row.question))
-    found = [_problem(row) for row in common_format.on_side(rows, split, DATA.name)]
+        rows = task_files.regrouped(rows, lambda row: _story_of(row.question))
+    found = [_problem(row) for row in task_files.on_side(rows, split, DATA.name)]
     if split == "train":
         return found
-    training = common_format.on_side(rows, "train", DATA.name)
-    return common_format.with_overlaps(found, training, _story_of, "story")
+    training = task_files.on_side(rows, "train", DATA.name)
+    return task_files.with_overlaps(found, training, _story_of, "story")
 
 
 def load_annotations(split: str, **options: Any) -> list[Annotation]:
@@ -59,9 +59,9 @@ def _story_of(question: str) -> str:
     return objects.read(question).key()
 
 
-def _problem(row: common_format.Row) -> Problem:
+def _problem(row: task_files.Row) -> Problem:
     name = f"{DATA.name}/{row.place}"
-    told = common_format.read_story(objects.read, row)
+    told = task_files.read_story(objects.read, row)
     gold = story.gold(told, name, row.question)
     answer = read_choices(row.question, row.where).known_answer(row.answer, row.where)
     attributes = {"steps": len(gold.steps)}
