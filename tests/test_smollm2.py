@@ -4,6 +4,7 @@ The expected sums are of the tensors that transformers 5.23 makes of the same fi
 """
 
 import copy
+import functools
 import hashlib
 import json
 import os
@@ -293,35 +294,37 @@ def test_the_export_holds_the_same_weights(loaded, params, exported, theirs):
 
 
 def test_logits_are_those_of_transformers(source, params, prompts, theirs):
+    """Float32 is enough for all of GSM8K's prompts but one. There the residual stream reaches 900 at
+    the fourth token, which the last layers cancel, and rounding alone costs transformers 1.2e-3 and
+    us 2.4 to 5.2e-3, depending on the processor. Float64 says whether it is rounding."""
     import torch
 
     longest = max(LENGTHS)
-    module = source.model.module()
 
-    @jax.jit
-    def logits(params, tokens):
-        positions = jnp.arange(longest)[None]
-        hidden, _ = module.apply({"params": params}, tokens, positions)
+    @functools.partial(jax.jit, static_argnames="dtype")
+    def logits(params, tokens, dtype):
+        module = source.model.module(dtype=dtype)
+        hidden, _ = module.apply({"params": params}, tokens, jnp.arange(longest)[None])
         return network.logits(source.model, params, hidden)[0]
 
-    exact = copy.deepcopy(theirs).double()
-
-    def rounding(prompt, wanted):
-        """What float32 costs transformers itself: one prompt of GSM8K's 20 costs it 1.2e-3, and
-        there ours differs by 1.1e-3. Both may be off by as much, in opposite directions."""
-        with torch.no_grad():
-            return np.abs(exact(torch.tensor([prompt])).logits[0].numpy() - wanted).max()
-
     params = jax.device_put(params)
+    rounded = []
     for prompt in prompts:
         # What comes after the prompt is not seen by it.
         padded = np.pad(np.array(prompt), (0, longest - len(prompt)))[None]
-        ours = np.asarray(logits(params, padded))[: len(prompt)]
+        ours = np.asarray(logits(params, padded, jnp.float32))[: len(prompt)]
         with torch.no_grad():
             wanted = theirs(torch.tensor([prompt])).logits[0].numpy()
-        difference = np.abs(ours - wanted).max()
-        assert difference < 1e-3 or difference < 2 * rounding(prompt, wanted)
         np.testing.assert_array_equal(ours.argmax(1), wanted.argmax(1))
+        if np.abs(ours - wanted).max() > 1e-3:
+            rounded.append((prompt, padded))
+    assert len(rounded) <= 2
+    for prompt, padded in rounded:
+        with jax.enable_x64(True):
+            ours = np.asarray(logits(params, padded, jnp.float64))[: len(prompt)]
+        with torch.no_grad():
+            wanted = copy.deepcopy(theirs).double()(torch.tensor([prompt])).logits[0].numpy()
+        np.testing.assert_allclose(ours, wanted, rtol=0, atol=2e-4)
 
 
 def test_greedy_tokens_are_those_of_transformers(source, params, tokenizer, prompts, theirs):
