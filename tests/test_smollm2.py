@@ -294,9 +294,9 @@ def test_the_export_holds_the_same_weights(loaded, params, exported, theirs):
 
 
 def test_logits_are_those_of_transformers(source, params, prompts, theirs):
-    """Float32 is enough for all of GSM8K's prompts but one. There the residual stream reaches 900 at
-    the fourth token, which the last layers cancel, and rounding alone costs transformers 1.2e-3 and
-    us 2.4 to 5.2e-3, depending on the processor. Float64 says whether it is rounding."""
+    """Float32 is enough for all these prompts but one. There the residual stream is near 900 at
+    the fourth token, until the last layers subtract it again: rounding alone costs transformers
+    1.2e-3 and us 2.4 to 5.2e-3, depending on the processor. Float64 says whether it is rounding."""
     import torch
 
     longest = max(LENGTHS)
