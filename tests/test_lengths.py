@@ -1,6 +1,7 @@
 """Tables of chain lengths, and the choice of the best step size, from predictions by hand."""
 
 import csv
+import dataclasses
 import io
 import json
 
@@ -8,7 +9,7 @@ import pytest
 from run_directories import write_run
 
 from distill_jax.errors import UserError
-from distill_jax.evaluation import comparison, lengths, tables
+from distill_jax.evaluation import comparison, length_fits, lengths, tables
 from distill_jax.evaluation.lengths import Given
 from distill_jax.evaluation.runs import read_runs
 from distill_jax.records import Prediction, Turn
@@ -91,6 +92,28 @@ def test_tables_of_a_report(tmp_path, predictions):
     assert [(row["size"], row["best"]) for row in written] == [("4", "1"), ("8", "8")]
     assert float(written[1]["accuracy there"]) == pytest.approx(6 / 15)
     assert lengths.curves(runs[0])[8] == [(2, 2 / 12), (8, 6 / 15)]
+
+
+@pytest.mark.parametrize(("steps", "within"), [((2, 4, 6, 9, 16), True), ((2, 3, 4, 5), False)])
+def test_the_fit_says_nothing_of_lengths_that_nobody_wrote(tmp_path, predictions, steps, within):
+    """Accuracies of the formula itself, with capability 16 and noise 1,000: 6.2 steps are best."""
+    optimum = length_fits.optimal_steps(16, 16, 1000)
+    assert (min(steps) <= optimum <= max(steps)) == within
+    made = []
+    for n in steps:
+        right = round(400 * length_fits.accuracy(16, n, 16, 1000))
+        lines = [f"{i}=0" for i in range(n)]
+        one = dataclasses.replace(
+            answered(step_size.load("dev", held_out_problems=24)[0], True, lines),
+            attributes={"size": 16},
+        )
+        made += [dataclasses.replace(one, correct=i < right) for i in range(400)]
+    made = [dataclasses.replace(each, id=f"{i}") for i, each in enumerate(made)]
+    [row] = rows_of(lengths.lengths_table(read_runs([given_plan(tmp_path, made)])))
+    if within:
+        assert float(row["best by the fit"]) == pytest.approx(optimum, rel=0.1)
+    else:
+        assert row["best by the fit"] == "" and float(row["capability"]) > 0
 
 
 def test_the_command_writes_what_the_task_reads(tmp_path, predictions, capsys):

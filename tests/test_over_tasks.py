@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import math
 
 import pytest
 from html_page import Page
@@ -96,8 +97,9 @@ def test_numbers_by_hand(runs, tmp_path):
     overview = {row["method"]: row for row in table(out, "overview")}
     chain = overview["chain"]
     assert float(chain["macro average"]) == pytest.approx((0.6 + 0.5 + 1 + 0.5) / 4)
-    half = 1.96 * ((0.24 / 20 + 0.25 / 10 + 0 + 0.25 / 10) / 16) ** 0.5
-    assert float(chain["macro average high"]) == pytest.approx(0.65 + half)
+    ends = [wilson_interval(*each) for each in ((12, 20), (5, 10), (10, 10), (5, 10))]
+    above = math.hypot(*(high - p for (_, high), p in zip(ends, (0.6, 0.5, 1, 0.5), strict=True)))
+    assert float(chain["macro average high"]) == pytest.approx(0.65 + above / 4)
     assert (
         overview["answer_only"]["tracking_shuffled_objects"],
         overview["answer_only"]["tasks"],
@@ -113,6 +115,18 @@ def test_numbers_by_hand(runs, tmp_path):
         ["single_eq", "none", "10", "10"],
     ]
     assert not (out / "tables" / "shared_questions.csv").exists()  # no annotations are here
+
+
+def test_an_average_of_tasks_without_a_right_answer_has_an_interval():
+    """Alone, 0 of 100 is 0 to 3.70 %, and 50 of 100 is 40.38 to 59.62 %."""
+
+    def score(right):
+        return over_tasks.Score("task", "chain", (), (right,), 100)
+
+    assert over_tasks.macro_average([score(0.0)]) == (0.0, 0.0, pytest.approx(0.0370, abs=1e-4))
+    assert over_tasks.macro_average([score(0.0)] * 4)[1:] == (0, pytest.approx(0.0185, abs=1e-4))
+    both = over_tasks.macro_average([score(0.5), score(0.0)])
+    assert both == pytest.approx((0.25, 0.2019, 0.3015), abs=1e-4)
 
 
 def test_the_page_leads_to_a_comparison_of_each_task(runs, tmp_path):

@@ -105,12 +105,17 @@ def lengths_table(runs: Sequence[Run]) -> Table | None:
     for run in runs:
         enough = [cell for cell in cells(run.predictions) if cell.n >= FEWEST]
         fitted, best = fit(enough), best_steps(enough)
+        seen = {cell.steps for cell in enough}
         for size, cell in best.items():
             same = [other for other in enough if other.size == size]
             if len(same) < 2:
                 continue
             n = sum(other.n for other in same)
             optimum = fitted and optimal_steps(size, fitted.capability, fitted.noise)
+            if optimum is not None and not min(seen) <= optimum <= max(seen):
+                optimum = (
+                    None  # the formula says nothing of lengths far from those it was fitted to
+                )
             rows.append(
                 (
                     str(size),
@@ -142,7 +147,8 @@ def lengths_table(runs: Sequence[Run]) -> Table | None:
         "length at which most answers are right, which is not what a student should be made to "
         "write unless lengths were given to it: students also write another number of steps "
         "because they are on the wrong way. Best by the fit: the optimum of capability and noise "
-        "as fitted to all sizes of a run together; empty if there are too few lengths for a fit."
+        "as fitted to all sizes of a run together; empty if there are too few lengths for a fit, "
+        "or if it is shorter or longer than all that were written."
     )
     title = "Accuracy by steps written"
     return Table("chain_lengths", title, columns, rows, note) if rows else None

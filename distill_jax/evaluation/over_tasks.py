@@ -7,6 +7,7 @@ attributes["task"] which one a problem is from; each of these is a task here.
 
 import collections
 import dataclasses
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
@@ -20,7 +21,6 @@ from distill_jax.workdir import Workdir
 
 _BETWEEN = "-_. "
 _SEED = re.compile(r"[-_. ]*seed[-_. ]?\d+$")
-_Z = 1.96
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,14 +102,17 @@ def of_each_task(found: Iterable[Score]) -> dict[str, Score]:
 def macro_average(found: Iterable[Score]) -> tuple[float, float, float]:
     """The mean over tasks of one method's accuracies, and its 95 % interval.
 
-    The interval is for other problems of the same tasks, not for other tasks: the normal one, from
-    the variance p(1 - p)/n of each accuracy.
+    The interval is for other problems of the same tasks, not for other tasks. Its ends are as far
+    from the mean as those of the tasks' Wilson intervals together: the root of the sum of squared
+    distances, over the number of tasks (G. Y. Zou, A. Donner, "Construction of confidence limits
+    about effect measures: a general approach", Statistics in Medicine 27 (2008), 1693-1702). Two
+    tasks of 100 problems with 50 and 0 right: 25 %, from 20.2 to 30.2 %.
     """
     each = list(found)
     mean = fmean(score.mean for score in each)
-    variance = sum(score.mean * (1 - score.mean) / score.n for score in each) / len(each) ** 2
-    half = _Z * variance**0.5
-    return mean, max(0.0, mean - half), min(1.0, mean + half)
+    below = math.hypot(*(score.mean - score.interval[0] for score in each))
+    above = math.hypot(*(score.interval[1] - score.mean for score in each))
+    return mean, mean - below / len(each), mean + above / len(each)
 
 
 def overlaps(score: Score) -> dict[str, int]:
