@@ -1,9 +1,9 @@
 """Accuracy by step size, for two students: is it highest between the shortest and longest steps?
 
 The length study of "When More is Less" (https://arxiv.org/abs/2502.07266) at the size of a laptop:
-two students learn sums modulo 10 with steps of 1 to 6 operators, and are evaluated with each step
+two students learn sums modulo 10 of 4 to 10 operators with steps of 1 to 4, and are evaluated with each step
 size given. The paper's claims are that the best step size grows with the size of the problem, and
-with the student. Its students saw about 2.7 billion tokens, these see 6 million, so there may be no
+with the student. Its students saw about 2.7 billion tokens, these see 8 million, so there may be no
 such optimum here. The report has the tables "Accuracy by the step size that was given" and
 "Accuracy by steps written", with the fit of the paper's formula.
 

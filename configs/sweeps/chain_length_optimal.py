@@ -19,7 +19,7 @@ from distill_jax.sweep.definition import Ask, Make, Run, Sweep
 ON_DEV = {
     "sampling.given": "plan",
     "evaluation.split": "dev",
-    "evaluation.task_options.operators": (4, 16),
+    "evaluation.task_options.operators": (4, 10),
 }
 
 

@@ -87,7 +87,7 @@ class Logging:
         }
         self._tracking.write("train", self._student, step, values)
         pace = f"{speed['tokens_per_second']:,.0f} tokens/s"
-        self._progress.update(step, f"loss {values['loss']:.3f} {pace}")
+        self._progress.update(step, f"loss {values['loss']:z.3f} {pace}")
 
 
 class Measuring:
