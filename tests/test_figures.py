@@ -1,5 +1,6 @@
 """Plots: what is drawn, in which colours, and how big."""
 
+import functools
 import re
 from typing import NamedTuple
 
@@ -8,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distill_jax.evaluation import figures, pareto
+
+loss_figure = functools.partial(figures.curve_figure, "loss", "training loss")
 
 
 def points(svg, color):
@@ -18,7 +21,7 @@ def points(svg, color):
 
 def test_a_line_per_student_in_its_colour():
     curves = {"a": [(0, 1.0), (10, 3.0), (20, 2.0)], "empty": [], "b": [(0, 3.0), (20, 3.0)]}
-    svg = str(figures.loss_figure(curves, {"a": 4, "b": 1, "empty": 2}))
+    svg = str(loss_figure(curves, {"a": 4, "b": 1, "empty": 2}))
     a, b = points(svg, 4), points(svg, 1)
     assert len(a) == 3
     assert a[1][0] - a[0][0] == pytest.approx(a[2][0] - a[1][0])
@@ -29,14 +32,14 @@ def test_a_line_per_student_in_its_colour():
 
 
 def test_nothing_to_draw():
-    assert figures.loss_figure({}, {}) is None
-    assert figures.loss_figure({"a": []}, {"a": 0}) is None
+    assert loss_figure({}, {}) is None
+    assert loss_figure({"a": []}, {"a": 0}) is None
     assert figures.steps_figure([]) is None
 
 
 def test_long_curves_are_means_of_neighbours():
     curve = [(step, 1.0 + step % 7) for step in range(100_000)]
-    assert len(figures.loss_figure({"a": curve}, {"a": 0})) < 50_000
+    assert len(loss_figure({"a": curve}, {"a": 0})) < 50_000
     assert figures._thinned([(1, 1.0), (2, 5.0)] * 500) == [(1.5, 3.0)] * 500
     assert figures._thinned([(1, 1.0), (2, 5.0)]) == [(1, 1.0), (2, 5.0)]
 
@@ -70,7 +73,7 @@ def test_a_colour_for_each_size_and_a_marker_for_each_run():
 
 
 def test_labels_are_escaped():
-    svg = figures.loss_figure({"<b>'\"": [(1, 1.0)]}, {"<b>'\"": 0})
+    svg = loss_figure({"<b>'\"": [(1, 1.0)]}, {"<b>'\"": 0})
     assert "<b>" not in svg
     assert "&lt;b&gt;&#39;&#34;" in svg
 

@@ -48,6 +48,10 @@ def mixed(n):
     return [prediction(i, statuses[i % 8], correct=i % 8 == 0) for i in range(n)]
 
 
+def loss(points):
+    return html_report.Curve("Training loss", "training loss", points)
+
+
 def write(path, predictions, **changes):
     guessers, without = changes.pop("guessers", {}), changes.pop("without", ())
     circumstances = Circumstances(
@@ -67,9 +71,7 @@ def write(path, predictions, **changes):
             ).items()
             if key not in without
         },
-        "curves": html_report.Curves(
-            {"decomposer": [(1, 2.0), (2, 1.5)], "solver": [(1, 3.0), (2, 1.0)]}
-        ),
+        "curves": [loss({"decomposer": [(1, 2.0), (2, 1.5)], "solver": [(1, 3.0), (2, 1.0)]})],
         "title": "A run",
         "training": {"solver": {"steps": 1234, "tokens": {"fed": 99}}, "decomposer": {"steps": 20}},
     }
@@ -292,7 +294,7 @@ def test_text_is_never_markup(tmp_path):
         title=INJECTION,
         guessers={INJECTION: guesser(0.1)},
         training={INJECTION: {INJECTION: INJECTION}},
-        curves=html_report.Curves({INJECTION: [(1, 1.0)]}, {INJECTION: [(1, 1.0)]}),
+        curves=[html_report.Curve(INJECTION, INJECTION, {INJECTION: [(1, 1.0)]})],
     )
     for tag in ("script", "img"):
         assert not page.find(tag)
@@ -330,11 +332,23 @@ def test_the_same_arguments_give_the_same_bytes(tmp_path):
 
 @pytest.mark.parametrize("curves", [{}, {"solver": []}, {"solver": [(1, float("nan"))]}])
 def test_nothing_to_show(tmp_path, curves):
-    curves = html_report.Curves(curves, curves)
-    page = write(tmp_path / "report.html", [], curves=curves, training=None)
+    page = write(tmp_path / "report.html", [], curves=[loss(curves)], training=None)
     assert "0 of 0" in page.source
     assert "No guessers were graded" in page.source
     assert page.dialogues() == []
+
+
+def test_a_figure_for_each_measure_that_was_taken(tmp_path):
+    curves = [
+        loss({"solver": [(1, 3.0), (2, 1.0)]}),
+        html_report.Curve("Reward of the rounds", "reward", {"decomposer": [], "solver": []}),
+        html_report.Curve("Preferred answers", "share", {"solver": [(1, 0.5), (2, 1.0)]}),
+    ]
+    page = write(tmp_path / "report.html", mixed(40), curves=curves)
+    headings = [element["text"] for element in page.find("h2")]
+    assert {"Training loss", "Preferred answers"} < set(headings)
+    assert "Reward of the rounds" not in headings
+    assert "aria-label='Share against step: solver'" in page.source
 
 
 def test_control_characters_are_shown(tmp_path):

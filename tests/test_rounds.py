@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-from experiment_runs import ROOT, curve, environment, one_error_line
+from experiment_runs import QUICK_COMPILATION, ROOT, curve, environment, one_error_line
 from pages import DOCS, blocks
 
 from distill_jax.configs.base import get_config
@@ -94,10 +94,11 @@ def arguments(place, name, *more):
     ]  # fmt: skip
 
 
-def train(place, last, *arguments):
+def train(place, last, *arguments, devices=1):
     """The finished process and what it compiled; after update `last` it dies."""
     command = [sys.executable, "-c", SCRIPT, last, *arguments]
-    variables = environment() | {"PYTHONPATH": f"{ROOT}:{place}"}
+    flags = f"{QUICK_COMPILATION} --xla_force_host_platform_device_count={devices}"
+    variables = environment(flags) | {"PYTHONPATH": f"{ROOT}:{place}"}
     done = subprocess.run(
         list(map(str, command)), cwd=ROOT, env=variables, capture_output=True, text=True
     )
@@ -150,6 +151,8 @@ def test_what_a_run_says_of_its_rounds(learned):
     moved = values("train/decomposer/kl")
     assert len(moved) == 20 and moved[1] < 1e-6 < moved[20]
     assert "student decomposer: round 10 of 10: reward -" in said
+    page = (workdir / "report.html").read_text()
+    assert "<h2>Reward of the rounds</h2>" in page and "Length of right samples" not in page
 
 
 def test_who_does_not_learn_stays_as_it_was(learned, place):
@@ -177,6 +180,27 @@ def test_a_run_that_is_killed_in_a_round_ends_as_the_other(learned, place):
     for name in ("reward", "tokens", "sampler_distance"):
         name = f"rounds/decomposer/{name}"
         assert curve(killed, name) == curve(whole, name)
+
+
+@pytest.mark.slow
+def test_eight_devices_are_killed_in_a_round_and_end_as_if_nothing_had_been(learned, place):
+    """Parameters are split over two of its axes, and the samples of a round over two."""
+    mesh = [f"--config.mesh.{axis}=2" for axis in ("data", "fsdp", "tensor")]
+    mesh.append("--config.rollouts.rounds=4")
+    whole, killed = ([*arguments(place, name, *ROUNDS, *mesh)] for name in ("whole8", "killed8"))
+    done, compiled = train(place, -1, *whole, devices=8)
+    assert done.returncode == 0, done.stderr
+    assert compiled["jit(train_step)"] == compiled["jit(log_prob_step)"] == 1
+    done, _ = train(place, 7, *killed, devices=8)
+    assert done.returncode == -9, done.stderr
+    done, _ = train(place, -1, *killed, devices=8)
+    assert done.returncode == 0, done.stderr
+    assert params(place / "killed8", "decomposer", 8) == params(place / "whole8", "decomposer", 8)
+    # The first round's samples do not depend on the mesh; later ones follow other last bits.
+    file = "rollouts/decomposer/0.jsonl"
+    one, eight = ((workdir / file).read_text() for workdir in (learned[0], place / "whole8"))
+    first = [json.loads(line) for text in (one, eight) for line in text.splitlines()]
+    assert [each["turns"] for each in first[:8]] == [each["turns"] for each in first[8:]]
 
 
 @pytest.mark.slow

@@ -42,29 +42,13 @@ _STYLE: Any = {
 }
 
 
-def loss_figure(
-    curves: Mapping[str, Sequence[tuple[int, float]]], colors: Mapping[str, int]
-) -> markupsafe.Markup | None:
-    """Training loss against step, one line per student; None if no student has a point.
-
-    Arguments as in `_curves`."""
-    return _curves("loss", "training loss", curves, colors)
-
-
-def reward_figure(
-    curves: Mapping[str, Sequence[tuple[int, float]]], colors: Mapping[str, int]
-) -> markupsafe.Markup | None:
-    """The same of the mean reward of rounds."""
-    return _curves("reward", "mean reward of a round", curves, colors)
-
-
-def _curves(
+def curve_figure(
     name: str,
     label: str,
     curves: Mapping[str, Sequence[tuple[int, float]]],
     colors: Mapping[str, int],
 ) -> markupsafe.Markup | None:
-    """Values against step, one line per student.
+    """Values against step, one line per student; None if no student has a point.
 
     `name` makes the ids of this figure different from others'; `label` is that of the values.
     `colors` maps a student to i of the page's colour `--series-i`. Long curves are shown as means

@@ -67,15 +67,12 @@ _UNPRINTABLE = re.compile(
 )
 
 
-_Points = Mapping[str, Sequence[tuple[int, float]]]  # of each student (step, value)
-_NONE: _Points = {}
+class Curve(NamedTuple):
+    """A measure of training, in a figure of its own if a student has a point."""
 
-
-class Curves(NamedTuple):
-    """Training, student by student."""
-
-    loss: _Points
-    reward: _Points = _NONE  # mean of each round
+    heading: str
+    label: str  # of its values, such as "training loss"
+    points: Mapping[str, Sequence[tuple[int, float]]]  # of each student (step, value)
 
 
 def write_report(
@@ -83,7 +80,7 @@ def write_report(
     *,
     summary: Mapping[str, Any],
     predictions: Sequence[Prediction],
-    curves: Curves,
+    curves: Sequence[Curve],
     title: str,
     training: Mapping[str, Any] | None,
     max_dialogues: int = 20,
@@ -94,8 +91,12 @@ def write_report(
     steps, tokens, rows. The same arguments give the same bytes.
     """
     dialogues = choose_dialogues(predictions, max_dialogues)
-    loss, reward = ({visible(name): some for name, some in c.items() if some} for c in curves)
-    colors = speaker_colors([*loss, *reward, *(turn.role for p in dialogues for turn in p.turns)])
+    drawn = [
+        curve._replace(points={visible(name): some for name, some in curve.points.items() if some})
+        for curve in curves
+    ]
+    students = [name for curve in drawn for name in curve.points]
+    colors = speaker_colors([*students, *(turn.role for p in dialogues for turn in p.turns)])
     html = page_template("report.html.j2").render(
         title=title,
         summary=summary,
@@ -103,10 +104,15 @@ def write_report(
         origin_lines=origin_lines(summary),
         bars=_bars(summary),
         guesser_sentences=_guesser_sentences(summary),
-        loss_figure=figures.loss_figure(loss, colors),
-        loss_students=list(loss),
-        reward_figure=figures.reward_figure(reward, colors),
-        reward_students=list(reward),
+        curves=[
+            (
+                curve.heading,
+                list(curve.points),
+                figures.curve_figure(f"curve{number}", curve.label, curve.points, colors),
+            )
+            for number, curve in enumerate(drawn)
+            if curve.points
+        ],
         steps_figure=figures.steps_figure(summary["by_steps"]),
         status_meaning=STATUS_MEANING,
         training=_training_table(training or {}),

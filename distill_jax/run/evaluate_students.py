@@ -289,6 +289,17 @@ def _memory_line(sampler: Sampler, dialogues: int) -> str:
     )
 
 
+# Metrics that have a figure in the report: name, heading and label. Most runs have the first one.
+_CURVES = (
+    ("train/{}/loss", "Training loss", "training loss"),
+    ("rounds/{}/reward", "Reward of the rounds", "mean reward of a round"),
+    ("rounds/{}/right", "Right samples of the rounds", "share of right samples"),
+    ("rounds/{}/tokens_of_right", "Length of right samples", "tokens of a right sample"),
+    ("train/{}/preferred", "Preferred answers", "share of pairs whose right answer is preferred"),
+    ("train/{}/margin", "Margin of preferred answers", "margin of a pair"),
+)
+
+
 def write_headline(
     run: Run,
     reporting: Reporting,
@@ -309,16 +320,22 @@ def write_html(
     result: dict[str, Any],
 ) -> None:
     """The page of one evaluation, at `path`."""
-    curve = reporting.metrics_file.curve
     options = ", ".join(run.config.evaluation.task_options)
     html_report.write_report(
         path,
         summary=result,
         predictions=predictions,
-        curves=html_report.Curves(
-            {student: curve(f"train/{student}/loss") for student in run.students},
-            {student: curve(f"rounds/{student}/reward") for student in run.students},
-        ),
+        curves=[
+            html_report.Curve(
+                heading,
+                label,
+                {
+                    student: reporting.metrics_file.curve(name.format(student))
+                    for student in run.students
+                },
+            )
+            for name, heading, label in _CURVES
+        ],
         title=f"{run.config.scheme} on {result['task'].rpartition('.')[2]}"
         + (f", {options}" if options else ""),
         training=read_json(run.workdir.training_data),
