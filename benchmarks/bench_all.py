@@ -38,6 +38,7 @@ def parts() -> list[Part]:
         Part("startup", ("benchmarks/train.py", "startup")),
         Part("growth", ("benchmarks/growth.py",)),
         Part("data", ("benchmarks/data.py", "--problems=200000", "--repeats=2")),
+        Part("rounds", ("benchmarks/rounds.py",)),
     ]
     found += [
         Part(f"data-{count}", (
@@ -126,7 +127,7 @@ def _ratios(stored: dict[str, Any]) -> list[list[str]]:
         for name, values in measured.items() if isinstance(measured, dict) else ():
             if not (isinstance(values, dict) and "ratio" in values):
                 continue
-            peer = next(side for side in ("llama.cpp", "torch") if side in values)
+            peer = next(side for side in ("llama.cpp", "torch", "TRL") if side in values)
             speeds = []
             for side in ("ours", peer):
                 key, unit = next((key, unit) for key, unit in SPEEDS.items() if key in values[side])
@@ -136,7 +137,11 @@ def _ratios(stored: dict[str, Any]) -> list[list[str]]:
     return found
 
 
-SPEEDS = {"useful_tokens_per_second": "useful tokens/s", "problems_per_second": "problems/s"}
+SPEEDS = {
+    "useful_tokens_per_second": "useful tokens/s",
+    "problems_per_second": "problems/s",
+    "rounds_per_minute": "rounds/min",
+}
 
 
 def _growth(stored: dict[str, Any]) -> list[list[str]]:
