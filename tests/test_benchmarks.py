@@ -248,6 +248,22 @@ def test_seeds_together_make_the_same_updates_as_apart(tmp_path):
     )
 
 
+@pytest.mark.slow
+def test_a_round_is_measured_beside_trl(tmp_path):
+    pytest.importorskip("trl", reason="no TRL: pip install trl==1.16.*")
+    output = tmp_path / "rounds.json"
+    run(
+        f"--workdir={tmp_path / 'runs'}", f"--output={output}", "--budget=40000", "--rounds=4",
+        "--problems=4", "--samples=2", "--max_tokens=16", "--threads=1", "--repeats=1",
+        command="rounds.py",
+    )  # fmt: skip
+    measured = json.loads(output.read_text())["rounds"]["demo"]
+    sides = ("ours", "TRL", "TRL in bfloat16")
+    assert all(1 < measured["rounds"][side][0]["tokens"] <= 16 for side in sides)
+    speeds = {side: measured[side]["rounds_per_minute"] for side in sides}
+    assert measured["ratio"] == pytest.approx(speeds["ours"] / speeds["TRL"], rel=1e-2)
+
+
 def test_a_part_that_has_ended_is_not_measured_again_and_is_in_the_table(tmp_path):
     """With files of other measurements: nothing is run."""
     ours, peer = {"problems_per_second": 3.0}, {"problems_per_second": 2.0}
