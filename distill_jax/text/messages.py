@@ -66,7 +66,7 @@ def _header(name: str, tokenizer: Tokenizer) -> list[int]:
     if start is None or tokenizer.marks.turn != END:
         raise UserError(
             f"config.text_format='chatml': the tokenizer needs {START} as a special token, and "
-            f"{END} as its end of turn (now {tokenizer.marks.turn}): use turns, or a model whose "
-            "own chats are written so, such as SmolLM2 or Qwen"
+            f"{END} as its end of turn (now {tokenizer.marks.turn}): use turns, or set "
+            "config.tokenizer.name to a model whose own chats are written so, such as SmolLM2"
         )
     return [start, *tokenizer.encode([f"{name}\n"])[0]]
