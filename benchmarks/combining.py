@@ -3,9 +3,9 @@
     python -m distill_jax.sweep --config configs/sweeps/combining.py --workdir runs/combining
     python -m benchmarks.combining --workdir runs/combining
 
-For s and m: the vote of three seeds, and the same students token by token (arithmetic and geometric
-mean). From s to m_larger, for every seed, and from the committee of all s: a switch whose threshold
-is chosen on dev. DIR/combined has the combinations, DIR/report_combined the report on everything.
+For s: the vote of three seeds, and the same students token by token (arithmetic and geometric mean).
+From s to large, for every seed, and from the committee of all s: a switch whose threshold is chosen
+on dev. DIR/combined has the combinations, DIR/report_combined the report on everything.
 --dry_run shows the commands.
 """
 
@@ -18,8 +18,8 @@ import sys
 from collections.abc import Iterator
 
 SEEDS = (0, 1, 2)
-SMALL, LARGE = "s", "m_larger"
-ARMS = ("s", "s_larger", "m", "m_larger")
+SMALL, LARGE = "s", "large"
+ARMS = ("s", "s_larger", "large")
 DEV = "--config.evaluation.split=dev"
 
 
@@ -33,19 +33,17 @@ class Study:
         """All of it; what exists already is not made again."""
         dev = {run: self._evaluated(run, DEV) for run in self._of(SMALL, LARGE)}
         rows = [str(run) for run in self._of(*ARMS)]
-        for arm in ("s", "m"):
-            members = self._of(arm)
-            rows.append(self._combined(f"{arm}_vote", "--rule=vote", *members))
-            for mean in ("arithmetic", "geometric"):
-                others = ",".join(str(run) for run in members[1:])
-                rows.append(
-                    self._evaluated(
-                        members[0],
-                        f"--config.evaluation.ensemble={others}",
-                        f"--config.evaluation.ensemble_mean={mean}",
-                    )
-                )
         small, large = self._of(SMALL), self._of(LARGE)
+        rows.append(self._combined(f"{SMALL}_vote", "--rule=vote", *small))
+        others = ",".join(str(run) for run in small[1:])
+        for mean in ("arithmetic", "geometric"):
+            rows.append(
+                self._evaluated(
+                    small[0],
+                    f"--config.evaluation.ensemble={others}",
+                    f"--config.evaluation.ensemble_mean={mean}",
+                )
+            )
         for seed, pair in zip(SEEDS, zip(small, large, strict=True), strict=True):
             asked = [dev[run] for run in pair]
             name = f"switch-seed{seed}"

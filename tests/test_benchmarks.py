@@ -294,4 +294,4 @@ def test_the_study_of_combining_calls_commands_that_exist(capsys):
     assert module == "distill_jax.report"
     assert set(rows) >= {f"w/{step.name}" for step in swept.steps}
     made = [words[-1].removeprefix("--output=") for words in lines if "combine" in words[0]]
-    assert len(made) == 6 and set(made) <= set(rows)
+    assert len(made) == 5 and set(made) <= set(rows)

@@ -1,10 +1,10 @@
 """Small students and larger ones on the built-in task, to be combined.
 
-Three students of one size cost as much as one of the next larger arm when they are asked: 3 x s
-0.91 against s_larger 1.00 MFLOP a token, 3 x m 4.30 against m_larger 5.23 (ensembles of small
-models, https://arxiv.org/abs/2005.00570). Every member is trained on the whole budget, so that
-three cost three times as much to train. benchmarks/combining.py then makes the votes, the
-ensembles, and the switches from s to m_larger out of these runs, and the report on all of them.
+Three students of size s cost as much as one of the next larger arm when they are asked: 3 x s 0.91
+against s_larger 1.00 MFLOP a token (ensembles of small models, https://arxiv.org/abs/2005.00570).
+Every member is trained on the whole budget, so that three cost three times as much to train.
+benchmarks/combining.py then makes the votes, the ensembles, and the switches from s to large out of
+these runs, and the report on all of them.
 
 Usage: python -m distill_jax.sweep --config configs/sweeps/combining.py --workdir runs/combining
 """
@@ -13,7 +13,7 @@ from distill_jax.sweep.definition import Sweep
 
 
 def get_sweep():
-    """Four arms, three seeds."""
+    """Three arms, three seeds."""
 
     def solver(layers: int, width: int, tokens: int):
         return {
@@ -27,8 +27,7 @@ def get_sweep():
         arms={
             "s": solver(2, 64, 3_000_000),
             "s_larger": solver(2, 128, 3_000_000),
-            "m": solver(3, 128, 5_000_000),
-            "m_larger": solver(3, 256, 5_000_000),
+            "large": solver(3, 128, 5_000_000),
         },
         seeds=(0, 1, 2),
         overrides={
@@ -38,5 +37,5 @@ def get_sweep():
             "train.batch_size": 8,
             "evaluation.problems": 1_000,
         },
-        baseline="m_larger",
+        baseline="large",
     )
