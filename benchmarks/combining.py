@@ -3,9 +3,9 @@
     python -m distill_jax.sweep --config configs/sweeps/combining.py --workdir runs/combining
     python -m benchmarks.combining --workdir runs/combining
 
-For s: the vote of three seeds, and the same students token by token (arithmetic and geometric mean).
-From s to large, for every seed, and from the committee of all s: a switch whose threshold is chosen
-on dev. DIR/combined has the combinations, DIR/report_combined the report on everything.
+For s: the vote of three seeds, and the same students token by token (arithmetic and geometric
+mean). From s to large, for every seed, and from the committee of all s: a switch whose threshold is
+chosen on dev. DIR/combined has the combinations, DIR/report_combined the report on everything.
 --dry_run shows the commands.
 """
 
