@@ -204,6 +204,34 @@ def test_eight_devices_are_killed_in_a_round_and_end_as_if_nothing_had_been(lear
 
 
 @pytest.mark.slow
+def test_an_adapter_learns_from_rounds(learned, place):
+    """An adapter is 0 at the beginning, so the first round is that of the whole student."""
+    more = ["--config.lora.decomposer.rank=2", "--config.rollouts.rounds=3"]
+    done, compiled = train(place, -1, *arguments(place, "adapter", *ROUNDS, *more))
+    assert done.returncode == 0, done.stderr
+    assert compiled["jit(train_step)"] == compiled["jit(log_prob_step)"] == 1
+    first, last = (place / f"adapter/rollouts/decomposer/{number}.jsonl" for number in (0, 2))
+    turns = [[json.loads(x)["turns"] for x in p.read_text().splitlines()] for p in (first, last)]
+    whole = (learned[0] / "rollouts/decomposer/0.jsonl").read_text().splitlines()
+    assert turns[0] == [json.loads(line)["turns"] for line in whole]
+    away = dict(curve(place / "adapter", "rounds/decomposer/reference_kl"))
+    assert abs(away[1]) < 1e-5 and abs(away[5]) > 1e-4
+    assert max(dict(curve(place / "adapter", "rounds/decomposer/sampler_distance")).values()) < 1e-3
+
+
+@pytest.mark.slow
+def test_rounds_in_bfloat16(place):
+    more = ["--config.train.dtype=bfloat16", "--config.sampling.dtype=bfloat16"]
+    more += ["--config.rollouts.rounds=3"]
+    done, _ = train(place, -1, *arguments(place, "bfloat16", *ROUNDS, *more))
+    assert done.returncode == 0, done.stderr
+    distances = dict(curve(place / "bfloat16", "rounds/decomposer/sampler_distance"))
+    # Log-probabilities of about 5 with 8 bits.
+    assert 0 < max(distances.values()) < 0.2
+    assert len(dict(curve(place / "bfloat16", "train/decomposer/kl"))) == 6
+
+
+@pytest.mark.slow
 def test_a_round_whose_file_is_gone_is_told(place):
     settings = arguments(place, "gone", *ROUNDS)
     train(place, 7, *settings)
