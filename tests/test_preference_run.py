@@ -203,9 +203,8 @@ def test_a_batch_shows_both_answers(tmp_path, capsys):
     assert f"#### {problem.answer}" in chosen and "[solver>7+7\n#### x" in rejected
 
 
-def test_a_killed_run_continues_with_its_reference(tiny_run, tmp_path):
-    """The solver learns to prefer right answers; it starts where it was, at a loss of log 2."""
-    first, _ = tiny_run
+def preferring(first, tmp_path):
+    """The arguments with which the solver of a run learns to prefer right answers."""
     scheme = SCHEMES["socratic"]
     predictions = []
     for each in (
@@ -218,7 +217,7 @@ def test_a_killed_run_continues_with_its_reference(tiny_run, tmp_path):
         wrong[0] = "decomposer", "What else is there?"
         some = sample(problem, turns, scheme), sample(problem, wrong, scheme, "token_cap")
         predictions += some
-    settings = [
+    return [
         *experiment_runs.TINY,
         f"--config.preferences.files={written(tmp_path / 'predictions.jsonl', predictions)}",
         "--config.loss.preference=1.0",
@@ -233,6 +232,11 @@ def test_a_killed_run_continues_with_its_reference(tiny_run, tmp_path):
         "--config.train.best_by=preference",
         "--config.optimizer.solver.warmup_steps=0",
     ]
+
+
+def test_a_killed_run_continues_with_its_reference(tiny_run, tmp_path):
+    """It starts where it was, at a loss of log 2."""
+    settings = preferring(tiny_run[0], tmp_path)
     workdir = tmp_path / "w"
     process = subprocess.Popen(
         experiment_runs.command("main", *settings, "--workdir", workdir),
@@ -260,3 +264,20 @@ def test_a_killed_run_continues_with_its_reference(tiny_run, tmp_path):
     assert step == 50 and last_dev < first_dev < 0.6  # of problems that it was not trained on
     facts = json.loads((workdir / "training_data.json").read_text())["solver"]
     assert facts["pairs"] == 24 and "preferences.jsonl" in facts["sha256"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", ["lora.solver.rank=4", "train.dtype=bfloat16"])
+def test_an_adapter_and_bfloat16_prefer_right_answers_too(change, tiny_run, tmp_path):
+    settings = [*preferring(tiny_run[0], tmp_path), f"--config.{change}"]
+    if change.startswith("lora"):
+        settings.append("--config.optimizer.solver.learning_rate=1e-2")
+    done = experiment_runs.run("main", *settings, "--workdir", tmp_path / "w")
+    assert done.returncode == 0, done.stderr
+    losses, preferred = (
+        [value for _, value in experiment_runs.curve(tmp_path / "w", f"train/solver/{name}")]
+        for name in ("loss", "preferred")
+    )
+    # The reference is of the whole student and of the same precision: no step, no difference.
+    assert losses[0] == pytest.approx(np.log(2), abs=1e-4)
+    assert losses[-1] < 0.6 and np.mean(preferred[-10:]) > 0.95
