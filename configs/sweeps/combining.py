@@ -25,8 +25,8 @@ def get_sweep():
     return Sweep(
         config="configs/demo.py",
         arms={
-            "s": solver(2, 64, 2_200_000),
-            "s_larger": solver(2, 128, 2_200_000),
+            "s": solver(2, 64, 3_500_000),
+            "s_larger": solver(2, 128, 3_500_000),
             "large": solver(3, 128, 4_000_000),
         },
         seeds=(0, 1, 2),
