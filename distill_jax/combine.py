@@ -63,8 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m distill_jax.combine",
         description="Combine evaluations of the same problems into one, without sampling again.",
-        epilog="python -m distill_jax.report RUN... DIR shows the result as one more row. Its cost "
-        "includes everyone who was asked.",
+        epilog="python -m distill_jax.report RUN... DIR --output REPORT shows the result, which is "
+        "in DIR, as one more row. Its cost includes everyone who was asked.",
         allow_abbrev=False,
     )
     parser.add_argument(

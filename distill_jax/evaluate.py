@@ -15,7 +15,9 @@ from distill_jax.workdir import Workdir
 
 def main(argv: list[str]) -> None:
     """Open the directory, apply the overrides, evaluate; or list the evaluations."""
-    parser = command_line.parser("evaluate", "Evaluate the students of a finished run.")
+    parser = command_line.parser(
+        "evaluate", "Evaluate the students of a finished run.", command_line.OF_A_FINISHED_RUN
+    )
     parser.add_argument("--workdir", required=True, help="the directory of the run")
     parser.add_argument("--list", action="store_true", help="list the evaluations of the run")
     rest, overrides = command_line.split_overrides(argv)

@@ -18,6 +18,7 @@ from hostile_students import QUESTION, SOLUTION, SUBQUESTION
 from rich.console import Console
 
 import distill_jax
+from distill_jax.ask.__main__ import main
 from distill_jax.ask.terminal import answer, printable
 from distill_jax.dialogues.answerer import Look
 from distill_jax.dialogues.live import live_turns
@@ -239,6 +240,18 @@ def test_nothing_is_compiled_for_a_second_question(hostile_workdir, dtype):
 )
 def test_mistakes_are_one_line(arguments, message):
     assert message in one_error_line(run("ask", *arguments))
+
+
+def test_a_question_without_quotation_marks_is_a_mistake(capsys):
+    with pytest.raises(SystemExit):
+        main(["--workdir=W", "What", "is", "2 + 2?"])
+    said = capsys.readouterr().err
+    assert said.endswith(
+        "unrecognized arguments: is 2 + 2?: put the question into quotation marks\n"
+    )
+    with pytest.raises(SystemExit):
+        main(["--workdir=W", "--scheme=chain", "q"])
+    assert "(a config key is set by --config.key=value)" in capsys.readouterr().err
 
 
 def test_an_empty_question_is_a_mistake(hostile_workdir):

@@ -133,6 +133,16 @@ def test_presets_are_the_published_sizes():
         student_source.model_config(section, "solver", tokenizer)
 
 
+def test_a_gguf_file_that_is_not_there_is_named_with_its_key():
+    config = get_config()
+    config.model.solver.init_from = "models/none.gguf"
+    with pytest.raises(
+        UserError, match=r"^config.model.solver.init_from=models/none.gguf: no such"
+    ):
+        student_source.first_tokenizer(config, ("decomposer", "solver"))
+    assert student_source.first_tokenizer(config, ("decomposer",)) is None
+
+
 def test_parameters_from_a_directory_in_hugging_face_format(tmp_path):
     torch = pytest.importorskip("torch", reason="pip install torch==2.13.0")
     tokenizer = tokenizer_of(300)

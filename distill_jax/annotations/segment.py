@@ -31,8 +31,10 @@ from distill_jax.workdir import local_path, write_json, write_text
 
 def main(argv: list[str]) -> None:
     """Parse, read, cut, write."""
-    parser = command_line.parser("annotations.segment", "Cut chains by their entropy.")
-    parser.add_argument("--entropies", required=True, help="a file of distill_jax.run.entropies")
+    parser = command_line.parser("annotations.segment", "Cut chains by their entropy.", keys="")
+    parser.add_argument(
+        "--entropies", required=True, help="entropies.jsonl of distill_jax.run.entropies"
+    )
     parser.add_argument(
         "--by", choices=("entropy", "equation"), default="entropy",
         help="what infers: pieces of high entropy, or those that hold an equation",

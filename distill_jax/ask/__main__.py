@@ -22,7 +22,11 @@ TEACHER = "teacher"  # of --escalate_to; its keys can be changed then
 
 def main(argv: list[str]) -> None:
     """Open the run, answer."""
-    parser = command_line.parser("ask", "Ask the students of a finished run a question.")
+    parser = command_line.parser(
+        "ask",
+        "Ask the students of a finished run a question.",
+        command_line.OF_A_FINISHED_RUN,
+    )
     parser.add_argument("question", nargs="?", help="default: type questions, one after another")
     parser.add_argument("--workdir", required=True, help="the directory of the run")
     parser.add_argument(
@@ -55,7 +59,10 @@ def main(argv: list[str]) -> None:
         "--by", metavar="MEASURE", help="of uncertainty, as in combine (default: answer)"
     )
     rest, overrides = command_line.split_overrides(argv)
-    arguments = parser.parse_args(rest)
+    arguments, others = parser.parse_known_args(rest)
+    if others:
+        remedy = "" if others[0].startswith("-") else ": put the question into quotation marks"
+        parser.error(f"unrecognized arguments: {' '.join(others)}{remedy}")
     if not 0 <= arguments.port < 1 << 16:
         raise UserError(f"--port={arguments.port}: a number from 0 to 65535")
     if arguments.serve and arguments.question is not None:

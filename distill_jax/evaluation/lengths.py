@@ -167,7 +167,7 @@ def curves(run: Run) -> dict[int, list[tuple[int, float]]]:
 def main(argv: list[str]) -> None:
     """Read evaluations, choose the best step sizes, write them."""
     parser = command_line.parser(
-        "evaluation.lengths", "Choose the best step size for each size of problems."
+        "evaluation.lengths", "Choose the best step size for each size of problems.", keys=""
     )
     parser.add_argument(
         "--evaluations", required=True, metavar="A,B,...", help="evaluations of the same students "

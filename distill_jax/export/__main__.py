@@ -13,7 +13,9 @@ from distill_jax.workdir import local_path
 
 def main(argv: list[str]) -> None:
     """Open the directory, apply the overrides, write the students."""
-    parser = command_line.parser("export", "Write a run's students in Hugging Face format.")
+    parser = command_line.parser(
+        "export", "Write a run's students in Hugging Face format.", command_line.OF_A_FINISHED_RUN
+    )
     parser.add_argument("--workdir", required=True, help="the directory of the run")
     parser.add_argument("--output", required=True, help="the directory for <student>/")
     parser.add_argument(

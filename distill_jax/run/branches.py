@@ -56,7 +56,11 @@ _MAY_CHANGE = ("sampling.", "harvest.", "mesh.", "evaluation.problems", "evaluat
 
 def main(argv: list[str]) -> None:
     """Parse, sample, sift, write."""
-    parser = command_line.parser("run.branches", "Sample a student's own reasoning by branches.")
+    parser = command_line.parser(
+        "run.branches",
+        "Sample a student's own reasoning by branches.",
+        command_line.OF_A_FINISHED_RUN,
+    )
     parser.add_argument("--workdir", required=True, help="the run whose student is asked")
     parser.add_argument(
         "--branches", type=int, default=5, metavar="K", help="first tokens of every answer"

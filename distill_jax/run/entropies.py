@@ -57,7 +57,9 @@ class Scored(NamedTuple):
 
 def main(argv: list[str]) -> None:
     """Parse and score."""
-    parser = command_line.parser("run.entropies", "Measure how hard chains are to predict.")
+    parser = command_line.parser(
+        "run.entropies", "Measure how hard chains are to predict.", keys=""
+    )
     parser.add_argument("--scorers", required=True, metavar="RUN,RUN", help="runs with chains")
     parser.add_argument(
         "--given", choices=GIVEN, default="prefix",

@@ -41,10 +41,15 @@ _PROBE = (" ".join(str(n) for n in range(100)), "Natalia sold clips to 48 of her
 def first_tokenizer(config: Any, students: Sequence[str]) -> Tokenizer | None:
     """The tokenizer that `config.tokenizer` names, or that of a GGUF file of `students`.
 
-    None if there is neither, so that one is to be trained. Raises UserError as load_tokenizer does.
+    None if there is neither, so that one is to be trained. Raises UserError as load_tokenizer does,
+    and for a GGUF file of a student that is not there.
     """
-    sources = [config.model[student].init_from for student in students]
-    name = config.tokenizer.name or next(filter(_is_gguf, sources), "")
+    sources = {student: config.model[student].init_from for student in students}
+    for student, source in sources.items():
+        key = f"config.model.{student}.init_from"
+        if _is_gguf(source) and not local_path(source, key).exists():
+            raise UserError(f"{key}={source}: no such file: download it, or name another one")
+    name = config.tokenizer.name or next(filter(_is_gguf, sources.values()), "")
     return load_tokenizer(name, end_marks(config)) if name else None
 
 

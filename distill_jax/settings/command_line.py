@@ -246,6 +246,14 @@ def to_type(module: str, *words: object) -> str:
     return shlex.join(["python", "-m", f"distill_jax.{module}", *map(str, words)])
 
 
+# Which config keys a command takes, for its --help.
+ANY_KEY = f"Any config key can be set: {PREFIX}section.key=value (see configs/base.py)."
+OF_A_FINISHED_RUN = (
+    "Config keys that do not change the students can be set, such as "
+    f"{PREFIX}sampling.temperature=0.7 (see configs/base.py)."
+)
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Everyone types `--scheme=chain` once, so the message helps."""
@@ -254,11 +262,14 @@ class _Parser(argparse.ArgumentParser):
         super().error(message)
 
 
-def parser(program: str, description: str) -> argparse.ArgumentParser:
-    """An argument parser in the style of all commands; usage errors exit with 2, --help with 0."""
+def parser(program: str, description: str, keys: str = ANY_KEY) -> argparse.ArgumentParser:
+    """An argument parser in the style of all commands; usage errors exit with 2, --help with 0.
+
+    `keys` says which config keys the command takes; "" = none.
+    """
     return _Parser(
         prog=f"python -m distill_jax.{program}",
         description=description,
-        epilog=f"Any config key can be set: {PREFIX}section.key=value (see configs/base.py).",
+        epilog=keys,
         allow_abbrev=False,
     )
