@@ -224,6 +224,26 @@ def test_steps_name_the_directories_of_earlier_ones_and_are_shared_by_arms():
     )  # fmt: skip
 
 
+def test_a_part_of_a_sweep_has_the_names_of_the_whole():
+    """So parts can be run one after another, and all arms at last, in one directory."""
+    whole = Sweep("configs/demo.py", STAGES | {"odd": {"no.key": 1}}, seeds=(0, 3))
+    part = plan(definition.only(whole, "again"), {}, pathlib.Path("w"), whole)
+    assert part.ways == {
+        f"again-seed{n}": (
+            f"gold-seed{n}",
+            f"own-seed{n}/1",
+            f"again-seed{n}/2",
+            f"again-seed{n}/3",
+        )
+        for n in (0, 3)
+    }
+    assert {step.name for step in part.steps} == {
+        name for way in part.ways.values() for name in way
+    }
+    with pytest.raises(UserError, match=r"^arm odd: .*no\.key"):
+        plan(definition.only(whole, "odd,again"), {}, pathlib.Path("w"), whole)
+
+
 def test_mistakes_of_steps_are_said_at_once():
     arms = {
         "a": (Ask({"train.steps": 1}), Run({})),

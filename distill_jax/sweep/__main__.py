@@ -37,8 +37,9 @@ def main(argv: list[str]) -> None:
     arguments = parser.parse_args(rest)
     if arguments.jobs < 1:
         parser.error("--jobs must be at least 1")
-    sweep = definition.only(definition.load_sweep(arguments.config), arguments.arms)
-    planned = plan.plan(sweep, overrides, local_path(arguments.workdir, "--workdir"))
+    whole = definition.load_sweep(arguments.config)
+    sweep = definition.only(whole, arguments.arms)
+    planned = plan.plan(sweep, overrides, local_path(arguments.workdir, "--workdir"), whole)
 
     from distill_jax.sweep import run_sweep
 

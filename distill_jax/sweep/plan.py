@@ -70,9 +70,12 @@ class Plan(NamedTuple):
         return next(step for step in self.steps if step.name == name)
 
 
-def plan(sweep: Sweep, overrides: Mapping[str, str], directory: pathlib.Path) -> Plan:
+def plan(
+    sweep: Sweep, overrides: Mapping[str, str], directory: pathlib.Path, whole: Sweep | None = None
+) -> Plan:
     """The processes of a sweep in `directory`, arm by arm. `overrides`, of the command line, are
-    for all of its runs.
+    for all of its runs. If the sweep has only some arms of `whole`, its steps have the names that
+    they have there, so that the parts of a sweep can be run one after another.
 
     Raises one UserError that lists every mistake of the sweep and of its overrides.
     """
@@ -80,12 +83,17 @@ def plan(sweep: Sweep, overrides: Mapping[str, str], directory: pathlib.Path) ->
     everywhere |= overrides
     base = command_line.load_config(sweep.config)
     mistakes = [*_mistakes(sweep, overrides), *_apply(base, everywhere, "all runs")]
-    planner = _Planner(sweep, base, everywhere, directory)
-    for arm in sweep.arms:
-        for seed in sweep.seeds:
-            planner.add(arm, seed)
-    mistakes += dict.fromkeys(planner.mistakes)
-    planned = Plan(list(planner.steps.values()), planner.ways)
+    whole = whole or sweep
+    planner = _Planner(whole, base, everywhere, directory)
+    for arm in whole.arms:
+        for seed in whole.seeds:
+            found = planner.add(arm, seed)
+            mistakes += found if arm in sweep.arms else []
+    mistakes = list(dict.fromkeys(mistakes))
+    chosen = [f"{arm}-seed{seed}" for arm in sweep.arms for seed in sweep.seeds]
+    ways = {name: planner.ways[name] for name in chosen}
+    used = {name for way in ways.values() for name in way}
+    planned = Plan([step for step in planner.steps.values() if step.name in used], ways)
     # Without the wrong values, some runs may be the same.
     mistakes = mistakes or [*_twins(planned.ways, sweep), *_sampled_evaluations(planned)]
     if mistakes:
@@ -103,10 +111,11 @@ class _Planner:
         self._directory = directory
         self.steps: dict[str, SweepStep] = {}  # by all that a step is made of
         self.ways: dict[str, tuple[str, ...]] = {}
-        self.mistakes: list[str] = []
+        self._mistakes: list[str] = []
 
-    def add(self, arm: str, seed: int) -> None:
-        """Plan the steps of an arm with a seed that no arm before has."""
+    def add(self, arm: str, seed: int) -> list[str]:
+        """Plan the steps of an arm with a seed that no arm before has. Returns its mistakes."""
+        self._mistakes = []
         way: list[SweepStep] = []
         steps = steps_of(self._sweep.arms[arm])
         for number, step in enumerate(steps):
@@ -117,6 +126,7 @@ class _Planner:
             key = json.dumps([seed, *_made_of(made)], sort_keys=True)
             way.append(self.steps.setdefault(key, made))
         self.ways[f"{arm}-seed{seed}"] = tuple(each.name for each in way)
+        return self._mistakes
 
     def _step(self, step: Step, way: Sequence[SweepStep], named: SweepStep) -> SweepStep:
         """`named` with all that it is made of, after the steps of `way`."""
@@ -131,11 +141,11 @@ class _Planner:
         if isinstance(step, Ask):
             runs = [each for each in way if isinstance(each.step, Run)]
             config = (runs[-1].config if runs else self._base).copy_and_resolve_references()
-            self.mistakes += _apply(config, own, f"arm {named.label}")
+            self._mistakes += _apply(config, own, f"arm {named.label}")
             asked = runs[-1].name if runs else ""
             return dataclasses.replace(named, changes=own, config=config, run=asked, needs=needs)
         config = self._base.copy_and_resolve_references()
-        self.mistakes += _apply(config, own, f"arm {named.label}")
+        self._mistakes += _apply(config, own, f"arm {named.label}")
         places_of_run = {"seed": str(named.seed)}
         if config.checkpoint_dir:  # outside the working directories, and shared by all runs
             places_of_run["checkpoint_dir"] = f"{config.checkpoint_dir.rstrip('/')}/{named.name}"
