@@ -1,0 +1,50 @@
+"""How rewards shorten answers: `python docs/rewards_picture.py --workdir runs/rloo_length`.
+
+Writes docs/rewards.svg from the metrics that the sweep rloo_length left in the directory.
+"""
+
+import argparse
+import json
+import pathlib
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+from matplotlib.figure import Figure
+
+COLORS = {"0.0": "#888888", "0.1": "#9ec1e0", "0.4": "#1d3a57"}
+PANELS = {
+    "rounds/solver/tokens_of_right": ("tokens of a right sample", 1),
+    "rounds/solver/right": ("right samples in %", 100),
+}
+
+
+def draw(workdir: pathlib.Path, path: pathlib.Path) -> None:
+    """Two panels, by round: how long right samples are, and how many are right."""
+    settings = {"svg.hashsalt": "rewards", "svg.fonttype": "none", "font.size": 9}
+    with matplotlib.rc_context(settings):
+        picture = Figure(figsize=(10, 3.4), layout="constrained")
+        for panel, (name, (label, scale)) in zip(
+            picture.subplots(1, 2), PANELS.items(), strict=True
+        ):
+            for alpha, color in COLORS.items():
+                for seed, run in enumerate(sorted(workdir.glob(f"alpha={alpha}-seed*/3"))):
+                    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+                    values = [row[name] * scale for row in map(json.loads, lines) if name in row]
+                    panel.plot(
+                        range(1, len(values) + 1), values, color=color, linewidth=1.2,
+                        label=f"alpha {alpha}" if seed == 0 else None,
+                    )  # fmt: skip
+            panel.set_xlabel("round")
+            panel.set_ylabel(label)
+            panel.set_ylim(0)
+            panel.spines[["top", "right"]].set_visible(False)
+            panel.legend(frameon=False)
+        picture.savefig(path, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workdir", required=True, type=pathlib.Path, help="of the sweep")
+    draw(parser.parse_args().workdir, pathlib.Path(__file__).with_name("rewards.svg"))
