@@ -284,7 +284,7 @@ def _memory_line(sampler: Sampler, dialogues: int) -> str:
     rules, slot_count = sampler.rules, sampler.slot_count(max(1, dialogues))
     row = rules.cache_bytes(slots.longest_window(rules))
     return (
-        f"{slot_count} dialogues at a time, caches of at most {size(row)} each, "
+        f"{html_report.counted(slot_count, 'dialogue')} at a time, caches of at most {size(row)} each, "
         f"{size(row * slot_count)} in all (config.sampling.slots)"
     )
 
