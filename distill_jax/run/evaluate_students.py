@@ -284,8 +284,8 @@ def _memory_line(sampler: Sampler, dialogues: int) -> str:
     rules, slot_count = sampler.rules, sampler.slot_count(max(1, dialogues))
     row = rules.cache_bytes(slots.longest_window(rules))
     return (
-        f"{html_report.counted(slot_count, 'dialogue')} at a time, caches of at most {size(row)} each, "
-        f"{size(row * slot_count)} in all (config.sampling.slots)"
+        f"{html_report.counted(slot_count, 'dialogue')} at a time, caches of at most "
+        f"{size(row)} each, {size(row * slot_count)} in all (config.sampling.slots)"
     )
 
 
