@@ -36,6 +36,12 @@ ARMS = {
              "sampling.temperature": 1.0}),
         Run(OWN | {"data.annotations": ("{0}/annotations.jsonl", "{1}/predictions.jsonl")}),
     ),
+    # Its last step has the number of `own`'s, so that only the arms tell their reports apart.
+    "gold": (
+        FIRST,
+        Ask({"sampling.given": "nothing"}),
+        Run(OWN | {"data.annotations": "{0}/annotations.jsonl", "train.steps": 5}),
+    ),
     "branches": (
         FIRST,
         Make("distill_jax.run.branches", BRANCHES),
@@ -47,7 +53,7 @@ ARMS = {
 
 @pytest.fixture(scope="module")
 def staged(tmp_path_factory):
-    """(directory, what was said): a sweep of three arms that was killed while it asked, and while
+    """(directory, what was said): a sweep of four arms that was killed while it asked, and while
     it made something."""
     place = tmp_path_factory.mktemp("staged")
     keys = {key for arm in ARMS.values() for step in arm if isinstance(step, Run | Ask)
@@ -74,8 +80,8 @@ def test_steps_are_done_once_in_their_order(staged):
     directory, said = staged
     found = outcomes(directory)
     assert list(found) == [
-        "first-seed0", "own-seed0/1", "own-seed0/2", "branches-seed0/1", "branches-seed0/2",
-        "branches-seed0/3",
+        "first-seed0", "own-seed0/1", "own-seed0/2", "gold-seed0/1", "gold-seed0/2",
+        "branches-seed0/1", "branches-seed0/2", "branches-seed0/3",
     ]  # fmt: skip
     assert {each["status"] for each in found.values()} == {"done"}
     assert found["branches-seed0/1"]["accuracy"] is None
@@ -112,6 +118,10 @@ def test_the_report_compares_last_steps_and_shows_the_way(staged):
         ["own-seed0", "1", "ask the train split"],
         ["own-seed0", "2", "train"],
         ["own-seed0", "all", ""],
+        ["gold-seed0", "0", "train"],
+        ["gold-seed0", "1", "ask the test split"],
+        ["gold-seed0", "2", "train"],
+        ["gold-seed0", "all", ""],
         ["branches-seed0", "0", "train"],
         ["branches-seed0", "1", "run.branches"],
         ["branches-seed0", "2", "train"],
@@ -119,7 +129,7 @@ def test_the_report_compares_last_steps_and_shows_the_way(staged):
         ["branches-seed0", "all", ""],
     ]
     sampled = [int(line.split(",")[5] or 0) for line in way[1:]]
-    assert sampled[4] == sum(sampled[1:4]) and sampled[9] == sum(sampled[5:9]) and sampled[6] > 0
+    assert sampled[4] == sum(sampled[1:4]) and sampled[13] == sum(sampled[9:13]) and sampled[10] > 0
 
 
 def test_branches_are_of_training_problems_alone(staged, tmp_path, capsys):

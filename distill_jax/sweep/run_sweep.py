@@ -107,7 +107,7 @@ def _report(
         return
     # Follow a link to an evaluation, because its run is found from its path.
     paths = [str((directory / steps[-1]).resolve()) for steps in ways.values()]
-    if tasks_report.of_several_tasks(paths):
+    if tasks_report.of_several_tasks(paths, list(ways)):
         written = tasks_report.write_tasks_report(paths, directory / "report", names=list(ways))
         terminal.say(f"report: {written[0]}")
         return
