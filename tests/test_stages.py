@@ -39,7 +39,7 @@ ARMS = {
     # Its last step has the number of `own`'s, so that only the arms tell their reports apart.
     "gold": (
         FIRST,
-        Ask({"sampling.given": "nothing"}),
+        Ask({"evaluation.problems": 5}),
         Run(OWN | {"data.annotations": "{0}/annotations.jsonl", "train.steps": 5}),
     ),
     "branches": (
