@@ -10,7 +10,7 @@ report's table "Training data" has the epochs. What the student is unsure of goe
     python -m distill_jax.combine --rule switch runs/titans/easy-seed0/2 runs/titans/all-seed0/0 \\
         --threshold 0.5 --output combined/easy
 
-Budget: about 35 minutes on two cores, as estimated from the speed of the demo's student.
+Budget: 43 minutes on one core of an AMD EPYC, a part of it beside another program.
 
 Usage: python -m distill_jax.sweep --config configs/sweeps/titans.py --workdir runs/titans
 """
