@@ -47,8 +47,9 @@ class Run:
 
     @property
     def students(self) -> list[str]:
-        """The students that were evaluated."""
-        return list(self.report["checkpoint_steps"])
+        """The students that were evaluated; all members' if they answered together."""
+        combined = self.report.get("combination")
+        return list(combined["students"] if combined else self.report["checkpoint_steps"])
 
     @property
     def given(self) -> str:
