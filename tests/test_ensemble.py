@@ -1,5 +1,6 @@
 """Students of several runs that answer together."""
 
+import csv
 import json
 import shutil
 
@@ -7,6 +8,7 @@ import pytest
 
 import distill_jax
 from distill_jax.errors import UserError
+from distill_jax.evaluation import comparison
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +18,7 @@ def runs(tiny_run, tmp_path_factory):
     return [shutil.copytree(tiny_run[0], directory / name) for name in ("one", "two")]
 
 
-def test_copies_of_one_run_together_answer_as_it_does_alone(runs):
+def test_copies_of_one_run_together_answer_as_it_does_alone(runs, tmp_path):
     one, two = runs
     alone = json.loads((one / "report.json").read_text())
     again = distill_jax.evaluate_run(str(one), evaluation__ensemble=(str(two),))
@@ -31,6 +33,17 @@ def test_copies_of_one_run_together_answer_as_it_does_alone(runs):
     members = again.report["combination"]["members"]
     assert [member["name"] for member in members] == ["one", "two"]
     assert again.report["accuracy"] == alone["accuracy"]
+    [both] = [
+        path.parent
+        for path in (one / "evaluations").glob("*/report.json")
+        if "combination" in json.loads(path.read_text())
+    ]
+    comparison.write_comparison([str(one), str(both)], tmp_path, names=["one", "both"])
+    with (tmp_path / "tables" / "settings.csv").open() as file:
+        of_one, of_both = csv.DictReader(file)
+    for name in ("parameters", "tokens trained"):
+        assert int(of_both[name]) == 2 * int(of_one[name]) > 0
+    assert of_both["sampling"] == "2 students together, arithmetic mean"
 
 
 def test_a_question_that_any_member_was_trained_on_is_named(runs):
