@@ -32,30 +32,31 @@ class Study:
     def run(self) -> None:
         """All of it; what exists already is not made again."""
         dev = {run: self._evaluated(run, DEV) for run in self._of(SMALL, LARGE)}
-        rows = [str(run) for run in self._of(*ARMS)]
+        rows = {run.name: str(run) for run in self._of(*ARMS)}
         small, large = self._of(SMALL), self._of(LARGE)
-        rows.append(self._combined(f"{SMALL}_vote", "--rule=vote", *small))
+        name = f"{SMALL}_vote"
+        rows[name] = self._combined(name, "--rule=vote", *small)
         others = ",".join(str(run) for run in small[1:])
         for mean in ("arithmetic", "geometric"):
-            rows.append(
-                self._evaluated(
-                    small[0],
-                    f"--config.evaluation.ensemble={others}",
-                    f"--config.evaluation.ensemble_mean={mean}",
-                )
+            rows[f"{SMALL}_ensemble_{mean}"] = self._evaluated(
+                small[0],
+                f"--config.evaluation.ensemble={others}",
+                f"--config.evaluation.ensemble_mean={mean}",
             )
         for seed, pair in zip(SEEDS, zip(small, large, strict=True), strict=True):
             asked = [dev[run] for run in pair]
             name = f"switch-seed{seed}"
-            rows.append(self._combined(name, "--rule=switch", *pair, "--dev", *asked))
+            rows[name] = self._combined(name, "--rule=switch", *pair, "--dev", *asked)
         committee = [*small, large[0]]
         asked = [dev[run] for run in committee]
-        rows.append(
-            self._combined(
-                "switch_committee", "--rule=switch", "--by=votes", *committee, "--dev", *asked
-            )
+        name = "switch_committee"
+        rows[name] = self._combined(
+            name, "--rule=switch", "--by=votes", *committee, "--dev", *asked
         )
-        self._do("report", *rows, f"--output={self._workdir / 'report_combined'}")
+        self._do(
+            "report", *rows.values(), f"--names={','.join(rows)}",
+            f"--output={self._workdir / 'report_combined'}",
+        )  # fmt: skip
 
     def _of(self, *arms: str) -> list[pathlib.Path]:
         pairs = itertools.product(arms, SEEDS)

@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 KINDS = {  # of a row, by the beginning of its name: label and colour
-    "s-seed0:": ("ensemble of 3 s", "#7a5195"),
+    "s_ensemble": ("ensemble of 3 s", "#7a5195"),
     "s-": ("s", "#9ec1e0"),
     "s_larger": ("s_larger", "#3b75af"),
     "large": ("large", "#1d3a57"),
@@ -33,7 +33,7 @@ def kind(name: str) -> tuple[str, str]:
 
 def rows(workdir: pathlib.Path, table: str) -> dict[str, dict[str, str]]:
     """{run: its row} of a table of the report."""
-    path = workdir / "report_combined" / f"{table}.csv"
+    path = workdir / "report_combined" / "tables" / f"{table}.csv"
     with path.open(encoding="utf-8", newline="") as file:
         return {row["run"]: row for row in csv.DictReader(file)}
 
