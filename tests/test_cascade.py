@@ -5,6 +5,7 @@ another tokenizer, play the larger ones.
 """
 
 import io
+import itertools
 import json
 import shutil
 import statistics
@@ -52,12 +53,13 @@ def evaluations(small):
 
 @pytest.fixture(scope="module")
 def combination(small, tmp_path_factory):
-    """A switch that defers half of the problems."""
+    """A switch that defers about half of the problems."""
     paths = evaluations(small)
     first, _ = read_runs(paths)
     values = sorted(deferral.of_answer(p) for p in first.predictions)
-    # Between two values, so that rounding does not decide.
-    threshold = statistics.mean(values[len(values) // 2 - 1 : len(values) // 2 + 1])
+    # In the widest gap near the middle, so that rounding does not decide: some are equal.
+    middle = itertools.pairwise(values[len(values) // 4 : -len(values) // 4])
+    threshold = statistics.mean(max(middle, key=lambda pair: pair[1] - pair[0]))
     output = tmp_path_factory.mktemp("combined") / "switch"
     argv = [*paths, "--rule=switch", f"--threshold={threshold}", "--output", str(output)]
     assert errors.run_command(combine.main, argv) == 0
@@ -81,7 +83,8 @@ def test_the_answers_are_those_of_the_combination(small, combination):
         assert list(solution.costs) == names[: 1 + (solution.first is not None)]
         sure = (solution.first or solution).uncertainties
         assert sure == pytest.approx(deferral.uncertainties(alone), abs=1e-4)
-    assert [s.answered_by for s in solutions].count(names[1]) == len(solutions) / 2
+    deferred = [s.answered_by for s in solutions].count(names[1])
+    assert len(solutions) / 4 <= deferred <= len(solutions) * 3 / 4
     assert {s.status for s in solutions} == {"finished", "turn_cap"}
 
 
