@@ -22,7 +22,7 @@ def main() -> None:
         found.add_argument(f"--{name}", required=True, type=int)
     arguments = found.parse_args()
     torch.set_num_threads(arguments.threads)
-    [path] = [each for each in pathlib.Path(arguments.model).iterdir() if each.name == "solver"]
+    path = pathlib.Path(arguments.model) / "solver"
     tokenizer = transformers.AutoTokenizer.from_pretrained(path, padding_side="left")
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     model = transformers.AutoModelForCausalLM.from_pretrained(

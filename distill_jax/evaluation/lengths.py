@@ -112,10 +112,9 @@ def lengths_table(runs: Sequence[Run]) -> Table | None:
                 continue
             n = sum(other.n for other in same)
             optimum = fitted and optimal_steps(size, fitted.capability, fitted.noise)
+            # The formula says nothing of lengths far from those that it was fitted to.
             if optimum is not None and not min(seen) <= optimum <= max(seen):
-                optimum = (
-                    None  # the formula says nothing of lengths far from those it was fitted to
-                )
+                optimum = None
             rows.append(
                 (
                     str(size),
