@@ -15,7 +15,8 @@ from distill_jax.text.rows import NO_LOSS, Row, make_views
 from distill_jax.text.transcript import SCHEMES
 from distill_jax.training import advantages
 from distill_jax.training.batches import Batches, RowShape
-from distill_jax.training.round_batches import OwnRow, RoundBatches, RoundPlan
+from distill_jax.training.policy_objective import OWN_ARRAYS
+from distill_jax.training.round_batches import OwnRow, RoundBatches, RoundPlan, shapes_up_to
 
 # As text/rows.py draws it: the question Q R /, the turns a / A / b / B / and the end of text.
 Q, R, END, STOP, A_ASKED, A, B_ASKED, B = 20, 21, 1, 0, 30, 31, 32, 33
@@ -195,9 +196,44 @@ def test_a_round_feeds_each_of_its_rows_once():
     batch = data[1]
     np.testing.assert_allclose(batch["own_weights"].sum(axis=1), 1.0)
     assert not batch["weights"].any() and (batch["old"][:, :2] == [-1.0, -2.0]).all()
-    assert {n: (x.shape, x.dtype) for n, x in batch.items()} == {
-        n: (x.shape, x.dtype) for n, x in data.global_shapes().items()
+    assert {n: x.dtype for n, x in batch.items()} == {
+        n: x.dtype for n, x in data.global_shapes().items()
     }
+
+
+def test_the_shapes_of_batches_are_sixths_of_the_largest():
+    shapes = shapes_up_to(RowShape(160, 96, packed=False))
+    expected = [(32, 16), (56, 32), (80, 48), (112, 64), (136, 80), (160, 96)]
+    assert [(shape.seq_len, shape.loss_capacity) for shape in shapes] == expected
+    tiny = RowShape(8, 4, packed=False)
+    assert shapes_up_to(tiny) == (tiny,)
+
+
+@pytest.mark.parametrize("process", [0, 1])
+@pytest.mark.parametrize(
+    ("tokens", "learned", "seq_len", "slots"),
+    [(9, 4, 8, 4), (9, 5, 8, 8), (10, 1, 16, 12), (25, 1, 24, 20)],
+)
+def test_a_batch_has_the_first_shape_in_which_all_of_its_rows_fit(
+    process, tokens, learned, seq_len, slots
+):
+    """The longest row may be another process's; nothing but padding is lost."""
+    rows = own(8)
+    long = Row(list(range(tokens)), [NO_LOSS] * (tokens - learned) + [0] * learned, "p", "p", "own")
+    values = np.zeros(learned, np.float32)
+    rows[3] = OwnRow(long, values, values)
+    data = round_batches(RoundPlan(1, 8, 8, True, seed=0), rows=0, process=process, processes=2)
+    data.hold(0, rows)
+    batch = data[0]
+    assert batch["inputs"].shape == (4, seq_len)
+    for name in ("loss_positions", "targets", "writers", "weights", *OWN_ARRAYS):
+        assert batch[name].shape == (4, slots), name
+    [measured] = data.in_order(rows, 8)
+    assert measured["inputs"].shape == (4, seq_len)
+    if process == 0:
+        assert measured["inputs"][3, : tokens - 1].tolist() == long.tokens[:-1]
+        count = np.sum(measured["writers"][3] != NO_LOSS)
+        assert count == learned
 
 
 def test_annotations_stand_beside_own_rows():
@@ -209,7 +245,9 @@ def test_annotations_stand_beside_own_rows():
     assert sorted(fed[:7]) == sorted(fed[7:14]) == list(range(100, 107)) and len(fed) == 15
     others = annotated(3)
     for step, batch in enumerate(batches):
-        np.testing.assert_array_equal(batch["inputs"][5:], others[step]["inputs"])
+        held = batch["inputs"].shape[1]
+        np.testing.assert_array_equal(batch["inputs"][5:], others[step]["inputs"][:, :held])
+        assert not others[step]["inputs"][:, held:].any()
         assert not batch["own_weights"][5:].any() and batch["weights"][5:].any()
     halves = [round_batches(plan, 7, process, processes=2)[2] for process in (0, 1)]
     for name, whole in batches[2].items():

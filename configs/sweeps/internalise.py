@@ -40,7 +40,10 @@ def get_sweep():
         },
         seeds=(0, 1),
         overrides={
-            "task_options.difficulty": "medium",
+            "model.solver.layers": 2,
+            "model.solver.width": 64,
+            "data.packing": True,
+            "train.batch_size": 8,
             "data.dev_problems": 0,
             "train.eval_every": 0,
             "evaluation.problems": 1_000,

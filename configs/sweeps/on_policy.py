@@ -12,19 +12,28 @@ Usage: python -m distill_jax.sweep --config configs/sweeps/on_policy.py --workdi
 
 from distill_jax.sweep.definition import Run, Sweep
 
-STUDENTS = ("decomposer", "solver")
 FEW = {"data.train_problems": 2_000}
-TEACHER = Run({"train.token_budget": 4_000_000})
+# The teacher is a student of twice the width.
+TEACHER = Run(
+    {
+        "model.solver.layers": 2,
+        "train.token_budget": 3_500_000,
+        "data.packing": True,
+        "train.batch_size": 8,
+    }
+)
+SMALL = {"model.solver.layers": 2, "model.solver.width": 64, "tokenizer.name": "{0}/tokenizer"}
 FIRST = Run(
-    FEW
-    | {"tokenizer.name": "{0}/tokenizer", "train.token_budget": 500_000}
-    | {f"model.{student}.layers": 2 for student in STUDENTS}
-    | {f"model.{student}.width": 64 for student in STUDENTS}
+    FEW | SMALL | {"train.token_budget": 2_000_000, "data.packing": True, "train.batch_size": 8}
 )
 GO_ON = (
     FEW
-    | {"tokenizer.name": "{0}/tokenizer", "train.batch_size": 32, "train.token_budget": 1_500_000}
-    | {f"model.{student}.init_from": "{1}/checkpoints/" + student for student in STUDENTS}
+    | SMALL
+    | {
+        "train.batch_size": 32,
+        "train.token_budget": 1_500_000,
+        "model.solver.init_from": "{1}/checkpoints/solver",
+    }
 )
 DISTILL = {"loss.teacher": "{0}", "loss.divergence": 1.0, "loss.likelihood": 0.0}
 OWN = {"rollouts.rounds": 600, "rollouts.updates": 1, "rollouts.samples": 1}

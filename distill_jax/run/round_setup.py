@@ -53,6 +53,6 @@ def in_words(data: RoundBatches, rounds: int) -> str:
     """What is fed to a student that learns in rounds."""
     plan = data.plan
     return (
-        f"{rounds:,} rounds of {plan.updates} steps of {plan.batch_size} x {data.shape.seq_len} "
-        f"tokens, {plan.own} of {plan.batch_size} rows are own samples"
+        f"{rounds:,} rounds of {plan.updates} steps of {plan.batch_size} rows of up to "
+        f"{data.shape.seq_len} tokens, {plan.own} of {plan.batch_size} rows are own samples"
     )

@@ -222,6 +222,7 @@ class Rounds:
         """Of every sample the log-probabilities of its learned tokens, by the training forward
         pass, in the order of `Rollout.learned`."""
         rows = round_rows.unweighed(found, self._views, self._run.scheme.roles)
+        rows = sorted(rows, key=lambda row: len(row[1].row.tokens))
         train = self._run.config.train
         size = train.batch_size // train.accumulation
         parts = [

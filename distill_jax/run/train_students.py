@@ -131,13 +131,26 @@ def _train(
     terminal.say(f"student {student}: compiling the training step{where}")
     frozen |= student_objective.load(setup.frozen, mesh, terminal)
     shapes = setup.data.global_shapes()
-    compiled = step.lower_step(mesh, abstract, shapes, frozen, setup.trainer).compile()
+    programs = {
+        _shapes(shapes): step.lower_step(mesh, abstract, shapes, frozen, setup.trainer).compile()
+    }
     steps, first = setup.facts["steps"], int(state.step)
     own = _rounds(run, reporting, setup, mesh, prepared, whole)
     reporting.tracking.start(student, first, (*TRAINING, *([rounds.KIND] if own else [])))
     tokens = hooks.tokens_before(student, first, setup.data, reporting.tracking)
     moment = loop.Moment(first, state, steps, tokens, loop.Stopwatch())
     del state  # the first step donates its memory
+
+    def take_step(state: step.TrainState, batch: dict[str, jax.Array]) -> Any:
+        """One step; batches of own samples have a few shapes beside the largest one."""
+        program = programs.get(_shapes(batch))
+        if program is None:
+            terminal.say(f"compiling the step for rows of {batch['inputs'].shape[1]} tokens")
+            with moment.stopwatch.pause(state):
+                lowered = step.lower_step(mesh, abstract, batch, frozen, setup.trainer)
+                program = programs[_shapes(batch)] = lowered.compile()
+        return program(state, batch, frozen)
+
     with terminal.progress(f"training {student}", steps, first) as progress:
         logging = hooks.Logging(
             student,
@@ -161,7 +174,7 @@ def _train(
         ):
             several = distributed.processes() > 1
             loop.train(
-                lambda state, batch: compiled(state, batch, frozen),
+                take_step,
                 moment,
                 setup.data,
                 mesh,
@@ -191,6 +204,10 @@ def _train(
         terminal.say(
             f"student {student}: stopped at step {last}, no better on dev than at step {best}"
         )
+
+
+def _shapes(batch: Mapping[str, Any]) -> tuple[tuple[int, ...], ...]:
+    return tuple(array.shape for array in batch.values())
 
 
 def _keep(

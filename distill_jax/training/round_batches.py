@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from distill_jax.text.rows import Row
+from distill_jax.text.rows import NO_LOSS, Row
 from distill_jax.training import batches
 from distill_jax.training.batches import Batches, RowShape, StudentRows
 from distill_jax.training.policy_objective import OWN_ARRAYS
@@ -50,6 +50,9 @@ class RoundBatches:
 
     Row r of a batch is an own one for r < `plan.own`. The own rows of a round are shuffled, and
     begin again when all have been used; the others are an endless sequence of annotations' rows.
+
+    Own rows are much shorter than the limits allow, so a batch has the first of `shapes_up_to` the
+    largest that its rows fit in, over all processes; a step is compiled for each that occurs.
     """
 
     removal = None  # no words are removed from these rows
@@ -62,9 +65,10 @@ class RoundBatches:
         process: int = 0,
         processes: int = 1,
     ):
-        """`annotated`: batches of the other `plan.batch_size - plan.own` rows, in its first
-        process."""
+        """`shape`: the largest. `annotated`: batches of the other `plan.batch_size - plan.own`
+        rows, in its first process."""
         self.plan, self.shape, self.batch_size = plan, shape, plan.batch_size
+        self._shapes = shapes_up_to(shape)
         self.most_removable = 0
         self._annotated = annotated
         self._process, self._processes = process, processes
@@ -87,10 +91,7 @@ class RoundBatches:
         if not self.reaches(step):
             number = step // self.plan.updates
             self.hold(number, self._read(number))
-        share = self.batch_size // self._processes
-        first = self._process * share
-        rows = [self._row(step, number) for number in range(first, first + share)]
-        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+        return self._own_part([self._row(step, number) for number in range(self.batch_size)])
 
     def _row(self, step: int, number: int) -> dict[str, Any]:
         plan = self.plan
@@ -105,15 +106,35 @@ class RoundBatches:
 
     def in_order(self, rows: Sequence[OwnRow], size: int) -> list[dict[str, np.ndarray]]:
         """This process's part of batches of `size` rows that hold all of `rows` once, in their
-        order, for measurements; empty rows fill up the last one."""
+        order, for measurements; empty rows fill up the last one. The shapes are fewest and smallest
+        if the rows are sorted by length."""
         held = _Rows(rows, self.shape, policy=False)
-        share = size // self._processes
-        starts = range(self._process * share, len(rows) + self._process * share, size)
-        parts = [[held[number] for number in range(start, start + share)] for start in starts]
-        return [{name: np.stack([row[name] for row in part]) for name in part[0]} for part in parts]
+        starts = range(0, len(rows), size)
+        return [
+            self._own_part([held[number] for number in range(start, start + size)])
+            for start in starts
+        ]
+
+    def _own_part(self, rows: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
+        """This process's part of a batch of all of these rows, which have the largest shape."""
+        longest = max(int(row["length"]) for row in rows)
+        slots = max(int(np.sum(row["writers"] != NO_LOSS)) for row in rows)
+        shape = next(
+            shape
+            for shape in self._shapes
+            if longest <= shape.seq_len and slots <= shape.loss_capacity
+        )
+        share = len(rows) // self._processes
+        own = rows[self._process * share : (self._process + 1) * share]
+        batch = {name: np.stack([row[name] for row in own]) for name in own[0]}
+        cut = {"inputs": shape.seq_len}  # the other arrays of rows have a slot per loss token
+        return {
+            name: value[:, : cut.get(name, shape.loss_capacity)] if value.ndim == 2 else value
+            for name, value in batch.items()
+        }
 
     def global_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
-        """Shapes and dtypes of a batch over all processes."""
+        """Shapes and dtypes of the largest batch over all processes."""
         row = _Rows([], self.shape, self.plan.policy)[0]
         return {
             name: jax.ShapeDtypeStruct((self.batch_size, *value.shape), value.dtype)
@@ -122,11 +143,25 @@ class RoundBatches:
 
 
 def own_shape(annotated: StudentRows, longest: int, written: int) -> RowShape:
-    """The one shape of all rounds: for rows of up to `longest` inputs, of which at most `written`
-    are learned, and for those of annotations."""
+    """The largest shape of all rounds: for rows of up to `longest` inputs, of which at most
+    `written` are learned, and for those of annotations."""
     longest = max(longest, annotated.longest)
     slots = max(written, annotated.most_loss_tokens)
     return RowShape(-(-longest // 8) * 8, -(-slots // 4) * 4, packed=False)
+
+
+def shapes_up_to(largest: RowShape) -> tuple[RowShape, ...]:
+    """The shapes of batches, the smallest first: sixths of the largest.
+
+    Of 160 tokens and 96 slots: 32 and 16, 56 and 32, 80 and 48, 112 and 64, 136 and 80, 160 and 96.
+    """
+    sixths = [
+        RowShape(
+            -(-largest.seq_len * part // 48) * 8, -(-largest.loss_capacity * part // 24) * 4, False
+        )
+        for part in range(1, 6)
+    ]
+    return *(shape for shape in dict.fromkeys(sixths) if shape != largest), largest
 
 
 class _Rows:
