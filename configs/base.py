@@ -14,7 +14,7 @@ def model_size() -> ConfigDict:
             # openai-community/gpt2 or HuggingFaceTB/SmolLM2-135M, a directory in Hugging Face
             # format (GPT-2, Llama, SmolLM2, Mistral, Qwen 2, 2.5, 3), a file FILE.gguf of one of
             # the Llama family, or a student of another run, RUN/checkpoints/STUDENT[/STEP].
-            # "" = random ones. tokenizer.name must be the same; a GGUF file has its own tokenizer.
+            # "" = random ones. Their tokenizer is used, unless tokenizer.name names another one.
             "init_from": "",
             # A published size with random parameters: gpt2, gpt2-medium, gpt2-large, gpt2-xl,
             # distilgpt2, smollm2-135m, qwen2.5-0.5b, qwen3-0.6b, llama-3.2-1b; "" = a GPT-2 of the
@@ -106,8 +106,8 @@ def get_config() -> ConfigDict:
 
     config.tokenizer = ConfigDict(
         {
-            # Directory, FILE.gguf or Hub id, e.g. openai-community/gpt2; "" = the tokenizer of the
-            # GGUF file in a model's init_from, or else a BPE that is trained.
+            # Directory, FILE.gguf or Hub id, e.g. openai-community/gpt2; "" = the tokenizer that
+            # comes with a model's init_from, or else a BPE that is trained.
             "name": "",
             "vocab_size": 1024,  # at most, of the trained BPE, which sees 100,000 rows at most
             # Special tokens that end a turn and a text. "" = those that the tokenizer has

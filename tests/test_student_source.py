@@ -11,6 +11,7 @@ from experiment_runs import TINY, contents, curve, one_error_line, run
 
 from distill_jax.configs.base import get_config
 from distill_jax.errors import UserError
+from distill_jax.export import export_students
 from distill_jax.run import student_source
 from distill_jax.text import tokenizer as text_tokenizer
 
@@ -76,24 +77,27 @@ def json_arguments(workdir):
     ]  # fmt: skip
 
 
-def test_a_student_starts_from_one_of_another_run(source, tmp_path):
+def test_a_student_starts_from_one_of_another_run(source, tiny_run, tmp_path):
     workdir, _ = source
     start = f"--config.model.solver.init_from={workdir / 'checkpoints' / 'solver'}"
-    same = f"--config.tokenizer.name={workdir / 'tokenizer'}"
-    message = one_error_line(run("main", *ALONE, start, "--workdir", tmp_path / "w"))
+    other = f"--config.tokenizer.name={tiny_run[0] / 'tokenizer'}"
+    message = one_error_line(run("main", *ALONE, start, other, "--workdir", tmp_path / "w"))
     assert f"set config.tokenizer.name={workdir / 'tokenizer'}" in message
     frozen = ["--config.optimizer.solver.learning_rate=0.0", "--config.train.steps=2"]
     before = contents(workdir)
-    done = run("main", *ALONE, start, same, *frozen, "--workdir", tmp_path / "w")
+    done = run("main", *ALONE, start, *frozen, "--workdir", tmp_path / "w")
     assert done.returncode == 0, done.stderr
     assert f"starting from {workdir / 'checkpoints' / 'solver'}" in done.stdout
     assert contents(workdir) == before
     missing = f"--config.model.solver.init_from={workdir / 'checkpoints' / 'solver' / '7'}"
-    message = one_error_line(run("main", *ALONE, missing, same, "--workdir", tmp_path / "v"))
+    message = one_error_line(run("main", *ALONE, missing, "--workdir", tmp_path / "v"))
     assert "no complete checkpoint (there are " in message
     assert not (tmp_path / "v").exists()
     stolen = f"--config.checkpoint_dir={workdir / 'checkpoints'}"
-    size = ["--config.model.solver.layers=1", same]
+    size = [
+        "--config.model.solver.layers=1",
+        f"--config.tokenizer.name={workdir / 'tokenizer'}",
+    ]
     message = one_error_line(run("main", *ALONE, *size, stolen, "--workdir", tmp_path / "u"))
     assert "holds checkpoints of another run" in message
     last = json.loads((workdir / "training_data.json").read_text())["solver"]["finished_at"]
@@ -141,6 +145,26 @@ def test_a_gguf_file_that_is_not_there_is_named_with_its_key():
     ):
         student_source.first_tokenizer(config, ("decomposer", "solver"))
     assert student_source.first_tokenizer(config, ("decomposer",)) is None
+
+
+def test_the_tokenizer_comes_with_the_weights(tiny_run, tmp_path):
+    """Of another run, and of a directory in Hugging Face format, which may have none."""
+    workdir = tiny_run[0]
+    exported = tmp_path / "exported"
+    options = export_students.Options(exported, dtype=None, gguf=False, push_to_hub="")
+    export_students.export(str(workdir), options, {})
+    expected = text_tokenizer.load_tokenizer(str(workdir / "tokenizer"))
+    for source in (workdir / "checkpoints/solver", exported / "solver"):
+        config = get_config()
+        config.model.solver.init_from = str(source)
+        found = student_source.first_tokenizer(config, ("decomposer", "solver"))
+        assert found.size == expected.size
+        assert found.encode(["Anna has 3 apples."]) == expected.encode(["Anna has 3 apples."])
+    (exported / "solver/tokenizer.json").unlink()
+    assert student_source.first_tokenizer(config, ("decomposer", "solver")) is None
+    config.model.solver.init_from = "./nowhere"
+    with pytest.raises(UserError, match=r"^config.model.solver.init_from=./nowhere: no such dir"):
+        student_source.first_tokenizer(config, ("decomposer", "solver"))
 
 
 def test_parameters_from_a_directory_in_hugging_face_format(tmp_path):

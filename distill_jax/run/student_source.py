@@ -39,18 +39,38 @@ _PROBE = (" ".join(str(n) for n in range(100)), "Natalia sold clips to 48 of her
 
 
 def first_tokenizer(config: Any, students: Sequence[str]) -> Tokenizer | None:
-    """The tokenizer that `config.tokenizer` names, or that of a GGUF file of `students`.
+    """The tokenizer that `config.tokenizer` names, or the first one that comes with what `students`
+    begin with.
 
     None if there is neither, so that one is to be trained. Raises UserError as load_tokenizer does,
     and for a GGUF file of a student that is not there.
     """
-    sources = {student: config.model[student].init_from for student in students}
-    for student, source in sources.items():
-        key = f"config.model.{student}.init_from"
+    sources = {
+        f"config.model.{student}.init_from": config.model[student].init_from for student in students
+    }
+    for key, source in sources.items():
         if _is_gguf(source) and not local_path(source, key).exists():
             raise UserError(f"{key}={source}: no such file: download it, or name another one")
-    name = config.tokenizer.name or next(filter(_is_gguf, sources.values()), "")
+    name = config.tokenizer.name
+    if not name:
+        own = (_own_tokenizer(source, key) for key, source in sources.items() if source)
+        name = next(filter(None, own), "")
     return load_tokenizer(name, end_marks(config)) if name else None
+
+
+def _own_tokenizer(source: str, key: str) -> str:
+    """What load_tokenizer takes for the tokenizer that comes with `source`, the value of `key`; ""
+    if none does."""
+    other = other_run(source)
+    if other is not None:
+        directory = other[0] / "tokenizer"
+        return str(directory) if directory.is_dir() else ""
+    if _is_gguf(source):
+        return source
+    hugging_face.find(source, key)  # its errors name this key
+    directory = local_path(source, key)
+    files = (directory / "tokenizer.json", directory / "vocab.json")
+    return source if not directory.is_dir() or any(file.exists() for file in files) else ""
 
 
 def end_marks(config: Any) -> EndMarks:
