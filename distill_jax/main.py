@@ -34,7 +34,8 @@ def main(argv: list[str]) -> None:
     if arguments.topology and not arguments.dry_run:
         parser.error("--topology needs --dry_run")
     if not (arguments.workdir or arguments.show_batch or arguments.dry_run):
-        parser.error("--workdir is required")
+        needed = "--workdir is" if arguments.config else "--config and --workdir are"
+        parser.error(f"{needed} required, such as --config configs/demo.py --workdir runs/demo")
     config = command_line.chosen_config(arguments.config, arguments.workdir)
 
     devices.keep_freed_memory()

@@ -304,7 +304,7 @@ def test_unknown_flags_are_usage_errors():
     assert done.returncode == 2 and "unrecognized arguments: --nonsense" in done.stderr
     assert "(a config key is set by --config.key=value)" in done.stderr
     assert "--workdir is required" in run("main", "--config=configs/demo.py").stderr
-    assert "--workdir is required" in run("main").stderr
+    assert "--config and --workdir are required" in run("main").stderr
 
 
 @pytest.mark.parametrize(

@@ -62,9 +62,8 @@ class Transcript:
             self._write(self._indented(new), end="")
             self._pieces = len(turn.pieces)
             if turn.ended or whole:
-                how_sure = (
-                    f"   log p {turn.log_probability:.2f}" if self._console.is_terminal else ""
-                )
+                log_p = round(turn.log_probability, 2) + 0.0  # -0.0 + 0.0 is 0.0
+                how_sure = f"   log p {log_p:.2f}" if self._console.is_terminal else ""
                 self._write(how_sure, "dim")
                 self._turns, self._pieces = self._turns + 1, None
 
