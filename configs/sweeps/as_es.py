@@ -12,6 +12,12 @@ Usage: python -m distill_jax.sweep --config configs/sweeps/as_es.py --workdir ru
 from distill_jax.sweep.definition import Make, Run, Sweep
 
 SCORER = {"scheme": "chain", "train.steps": 1_000}
+SMALL = {
+    "model.{}.layers": 2,
+    "model.{}.width": 64,
+    "model.{}.context": 320,
+    "optimizer.{}.learning_rate": 3e-3,
+}
 UNIFIED = {"students.decomposer": "solver"}
 
 
@@ -41,8 +47,11 @@ def get_sweep():
         overrides={
             "task_options.style": "long",
             "task_options.train_problems": 1_500,
-            **{f"model.{student}.layers": 2 for student in ("decomposer", "solver")},
-            **{f"model.{student}.width": 64 for student in ("decomposer", "solver")},
+            **{
+                key.format(student): value
+                for student in ("decomposer", "solver")
+                for key, value in SMALL.items()
+            },
             "data.packing": True,
             "train.batch_size": 8,
             "data.dev_problems": 0,
@@ -51,8 +60,6 @@ def get_sweep():
             "evaluation.problems": 1_000,
             "sampling.max_turn_tokens": 128,
             "sampling.max_tokens": 256,
-            "model.decomposer.context": 320,
-            "model.solver.context": 320,
         },
         baseline="chain",
     )

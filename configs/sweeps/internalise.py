@@ -15,7 +15,7 @@ ASKING = {"students.decomposer": "solver", "train.token_budget": BUDGET}
 WITHOUT = {
     "tokenizer.name": "{0}/tokenizer",
     "model.solver.init_from": "{0}/checkpoints/solver",
-    "optimizer.solver.learning_rate": 3e-4,
+    "optimizer.solver.learning_rate": 1e-3,
     "data.removal.role": "decomposer",
     "data.removal.all_beyond": 40,
     "sampling.given": "nothing",
@@ -42,6 +42,7 @@ def get_sweep():
         overrides={
             "model.solver.layers": 2,
             "model.solver.width": 64,
+            "optimizer.solver.learning_rate": 3e-3,
             "data.packing": True,
             "train.batch_size": 8,
             "data.dev_problems": 0,

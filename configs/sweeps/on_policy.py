@@ -22,7 +22,12 @@ TEACHER = Run(
         "train.batch_size": 8,
     }
 )
-SMALL = {"model.solver.layers": 2, "model.solver.width": 64, "tokenizer.name": "{0}/tokenizer"}
+SMALL = {
+    "model.solver.layers": 2,
+    "model.solver.width": 64,
+    "optimizer.solver.learning_rate": 3e-3,
+    "tokenizer.name": "{0}/tokenizer",
+}
 FIRST = Run(
     FEW | SMALL | {"train.token_budget": 2_000_000, "data.packing": True, "train.batch_size": 8}
 )
@@ -31,6 +36,7 @@ GO_ON = (
     | SMALL
     | {
         "train.batch_size": 32,
+        "optimizer.solver.learning_rate": 1e-3,
         "train.token_budget": 1_500_000,
         "model.solver.init_from": "{1}/checkpoints/solver",
     }

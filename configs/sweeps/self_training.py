@@ -7,7 +7,7 @@ without rationalisation); or four samples of each, of which those with other equ
 (`rejection_sampling`, https://arxiv.org/abs/2308.01825). `teacher` learns chains for all 10,000, as
 if a teacher had written them, `answer_only` their bare answers. The share of distillation's gain
 that needs no teacher (the question of https://arxiv.org/abs/2107.14762, on text) is
-(rejection_sampling - gold) / (teacher - gold), with the best learning rate of gold.
+(rejection_sampling - gold) / (teacher - gold), each with the learning rate that suits gold best.
 
 All arms end in a run from random parameters with one budget. Calibrated once: the student that is
 asked first solves 64 % of the first 500 test problems.
@@ -38,40 +38,29 @@ FEW = {
 
 
 def get_sweep():
-    """Seven arms, two seeds."""
+    """Nine arms, two seeds."""
     first = Run(FIRST)
-    greedy = Ask(ON_TRAINING_PROBLEMS)
+    greedy, samples = Ask(ON_TRAINING_PROBLEMS), Ask(ON_TRAINING_PROBLEMS | SAMPLES)
+    gold = LAST | {"data.annotations": GOLD}
+    own = LAST | {"data.annotations": (GOLD, "{1}/predictions.jsonl")}
+    again = LAST | {"data.annotations": (GOLD, "{3}/predictions.jsonl")}
+    different = own | {"harvest.keep": "different"}
 
-    def gold(**changes: float) -> tuple[Run, Run]:
-        rate = {f"optimizer.solver.{key}": value for key, value in changes.items()}
-        return first, Run(LAST | {"data.annotations": GOLD} | rate)
+    def rate(value: float) -> dict[str, float]:
+        return {"optimizer.solver.learning_rate": value}
 
     return Sweep(
         config="configs/demo.py",
         arms={
             "answer_only": (first, Run(LAST | {"scheme": "answer_only"})),
-            "gold_rate=0.0003": gold(learning_rate=3e-4),
-            "gold": gold(),
-            "gold_rate=0.003": gold(learning_rate=3e-3),
-            "star": (
-                first,
-                greedy,
-                Run(LAST | {"data.annotations": (GOLD, "{1}/predictions.jsonl")}),
-                greedy,
-                Run(LAST | {"data.annotations": (GOLD, "{3}/predictions.jsonl")}),
-            ),
-            "rejection_sampling": (
-                first,
-                Ask(ON_TRAINING_PROBLEMS | SAMPLES),
-                Run(
-                    LAST
-                    | {
-                        "data.annotations": (GOLD, "{1}/predictions.jsonl"),
-                        "harvest.keep": "different",
-                    }
-                ),
-            ),
+            "gold_rate=0.0003": (first, Run(gold | rate(3e-4))),
+            "gold": (first, Run(gold)),
+            "gold_rate=0.003": (first, Run(gold | rate(3e-3))),
+            "star": (first, greedy, Run(own), greedy, Run(again)),
+            "rejection_sampling": (first, samples, Run(different)),
+            "rejection_sampling_rate=0.003": (first, samples, Run(different | rate(3e-3))),
             "teacher": (first, Run(LAST)),
+            "teacher_rate=0.003": (first, Run(LAST | rate(3e-3))),
         },
         seeds=(0, 1),
         overrides=FEW,
