@@ -40,6 +40,7 @@ def get_config():
     config.data.seq_len = 1024  # the longest dialogue has 724 tokens, a mean one 266
     config.train.epochs = 1
     config.train.batch_size = 2
+    config.train.loss_chunk = 256  # a CPU computes the head for whole chunks
     config.train.accumulation = 2
     config.train.eval_every = 200
     config.train.save_every = 100

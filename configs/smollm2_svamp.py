@@ -41,6 +41,7 @@ def get_config():
     config.data.seq_len = 256  # the longest row has fewer; a mean one about 80
     config.train.epochs = 1
     config.train.batch_size = 2  # rows of about four problems each
+    config.train.loss_chunk = 256  # a CPU computes the head for whole chunks
     config.train.eval_every = 200
     config.train.save_every = 100
     config.train.keep = 1

@@ -38,6 +38,7 @@ def get_config():
     config.data.seq_len = 320  # the longest row, of shuffled objects, has about 280 tokens
     config.train.epochs = 3
     config.train.batch_size = 2
+    config.train.loss_chunk = 256  # a CPU computes the head for whole chunks
     config.train.save_every = 100
     config.train.keep = 1
     config.sampling.max_turn_tokens = 160

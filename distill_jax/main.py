@@ -58,4 +58,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    devices.use_huge_pages()
     errors.leave(errors.run_command(main, sys.argv[1:]))

@@ -31,6 +31,7 @@ QUICK_COMPILATION = "--xla_backend_optimization_level=0 --xla_llvm_disable_expen
 def environment(flags=QUICK_COMPILATION):
     """For a process of a test; `flags` are XLA's."""
     fixed = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+    fixed["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=0"  # no command begins anew: devices.py
     return {**os.environ, **fixed, "XLA_FLAGS": flags}
 
 

@@ -1,7 +1,13 @@
-"""What libtpu is told on machines with and without TPU, and where compiled programs are kept."""
+"""What libtpu is told on machines with and without TPU, huge pages, and where compiled programs are
+kept."""
 
 import os
 import pathlib
+import subprocess
+import sys
+
+import pytest
+from experiment_runs import ROOT
 
 from distill_jax import devices
 
@@ -21,6 +27,37 @@ def test_libtpu_is_told_where_there_is_no_tpu_and_left_alone_where_there_is_one(
         devices.expect_what_is_there()
         assert os.environ["TPU_ACCELERATOR_TYPE"] == "mine"
         assert ("TPU_SKIP_MDS_QUERY" in os.environ) == (not present)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "given", "expected"),
+    [
+        ("always [madvise] never", None, "glibc.malloc.hugetlb=1"),
+        ("always [madvise] never", "glibc.malloc.check=1", "glibc.malloc.check=1:glibc.malloc.huge"),
+        ("always [madvise] never", "glibc.malloc.hugetlb=0", "glibc.malloc.hugetlb=0"),
+        ("[always] madvise never", None, "None"),
+        (None, None, "None"),  # another kernel
+    ],
+)
+def test_a_command_begins_anew_if_huge_pages_must_be_asked_for(kernel, given, expected, tmp_path):
+    file = tmp_path / "enabled"
+    if kernel is not None:
+        file.write_text(kernel)
+    script = (
+        "import os, pathlib, sys\n"
+        "from distill_jax import devices\n"
+        "devices._HUGE_PAGES = pathlib.Path(sys.argv[1])\n"
+        "devices.use_huge_pages()\n"
+        "print(os.environ.get('GLIBC_TUNABLES'), sys.argv[2:])"
+    )
+    variables = {k: v for k, v in os.environ.items() if k != "GLIBC_TUNABLES"}
+    variables |= {} if given is None else {"GLIBC_TUNABLES": given}
+    done = subprocess.run(
+        [sys.executable, "-c", script, file, "a b", ""],
+        env=variables | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout.startswith(expected), done.stderr
+    assert done.stdout.endswith(" ['a b', '']\n")
 
 
 def test_compiled_programs_are_kept_in_the_home_directory_unless_the_user_names_another(

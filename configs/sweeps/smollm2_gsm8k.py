@@ -47,5 +47,10 @@ def with_calculator(name: str, arm: dict[str, object]) -> dict[str, tuple[Step, 
 
 def on_gpu(sweep: Sweep) -> Sweep:
     """The same with three seeds, in bfloat16, whole batches at a time."""
-    changed = {"train.dtype": "bfloat16", "sampling.dtype": "bfloat16", "train.accumulation": 1}
+    changed = {
+        "train.dtype": "bfloat16",
+        "sampling.dtype": "bfloat16",
+        "train.accumulation": 1,
+        "train.loss_chunk": 2048,
+    }
     return dataclasses.replace(sweep, seeds=(0, 1, 2), overrides={**sweep.overrides, **changed})

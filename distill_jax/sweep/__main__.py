@@ -7,7 +7,7 @@ skips finished runs and continues with the others; the comparison is in DIR/repo
 
 import sys
 
-from distill_jax import errors
+from distill_jax import devices, errors
 from distill_jax.settings import command_line
 from distill_jax.sweep import definition, plan
 from distill_jax.workdir import local_path
@@ -52,4 +52,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    devices.use_huge_pages()  # and so do the processes of its runs
     errors.leave(errors.run_command(main, sys.argv[1:]))
