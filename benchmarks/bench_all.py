@@ -50,7 +50,7 @@ def parts() -> list[Part]:
         found += [
             Part(f"train-{kind}-{student}", (
                 "benchmarks/train.py", "cpu", *few, f"--models={student}", f"--parts={kind}",
-                "--steps=1", "--packed-rows=8", "--loss-chunk=512",
+                "--steps=1", "--packed-rows=8", "--loss-chunk=256",
             ))
             for kind in ("padded", "packed")
         ]  # fmt: skip

@@ -86,4 +86,7 @@ def _add_size(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
+    from distill_jax import devices
+
+    devices.use_huge_pages()  # of both sides
     main(sys.argv[1:])
