@@ -110,8 +110,8 @@ def chip_of(device: Any) -> Chip | None:
 
 
 def use_huge_pages() -> None:
-    """Begin this command anew with a malloc that asks the kernel for huge pages, if the kernel gives
-    them only to those who ask ("madvise", as on Ubuntu).
+    """Begin this command anew with a malloc that asks the kernel for huge pages, if the kernel
+    gives them only to those who ask ("madvise", as on Ubuntu).
 
     XLA on a CPU maps the temporary memory of a large student anew at every step: 2.6 GB, whose
     680,000 page faults take an eighth of a step of SmolLM2-135M (docs/log.md). glibc 2.35 and later

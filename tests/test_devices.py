@@ -33,7 +33,7 @@ def test_libtpu_is_told_where_there_is_no_tpu_and_left_alone_where_there_is_one(
     ("kernel", "given", "expected"),
     [
         ("always [madvise] never", None, "glibc.malloc.hugetlb=1"),
-        ("always [madvise] never", "glibc.malloc.check=1", "glibc.malloc.check=1:glibc.malloc.huge"),
+        ("always [madvise] never", "glibc.perturb=1", "glibc.perturb=1:glibc.malloc.hugetlb=1"),
         ("always [madvise] never", "glibc.malloc.hugetlb=0", "glibc.malloc.hugetlb=0"),
         ("[always] madvise never", None, "None"),
         (None, None, "None"),  # another kernel
