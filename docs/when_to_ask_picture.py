@@ -32,7 +32,9 @@ def draw(tables: pathlib.Path, path: pathlib.Path) -> None:
         picture = Figure(figsize=(7, 3.6), layout="constrained")
         panel = picture.subplots()
         for place, (method, (label, color)) in enumerate(METHODS.items()):
-            own = [row for row in rows if f"-{method}-" in f"-{row['run']}-"]
+            own = [row for row in rows if f"-{method}-" in row["run"]]
+            if not own:
+                continue
             steps = [int(row["steps"]) + 0.06 * (place - 1.5) for row in own]
             values, low, high = (
                 [100 * float(row[f"accuracy{end}"]) for row in own] for end in ("", " low", " high")
