@@ -1,9 +1,15 @@
-"""metrics.jsonl."""
+"""metrics.jsonl, and the bar beside it."""
 
 import json
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
 
 from distill_jax.tracking import terminal
 from distill_jax.tracking.metrics_file import MetricsFile
+from distill_jax.training import hooks, loop
 
 
 def test_metrics_file_forgets_what_a_resumed_run_writes_again(tmp_path):
@@ -44,3 +50,46 @@ def test_the_time_left_is_reckoned_from_the_first_report_not_from_compiling(monk
         "training 60/100 loss 1 left 0:20",
         "training 100/100 loss 0 left 0:00",
     ]
+
+
+class Tracker:
+    def __init__(self):
+        self.written = []
+
+    def write(self, kind, student, step, values):
+        self.written.append((step, values["loss"]))
+
+
+def test_the_bar_moves_at_every_slow_step_and_never_back(monkeypatch):
+    """Steps of 6 s of which every fourth is logged: the bar shows each, metrics.jsonl the logged
+    ones; what is logged late does not take it back."""
+    now, shown = [0.0], []
+    monkeypatch.setattr(hooks.time, "monotonic", lambda: now[0])
+    bar = types.SimpleNamespace(update=lambda done, note: shown.append((done, note)))
+    stopwatch = loop.Stopwatch()
+    moment = loop.Moment(step=0, state=None, until=8, tokens=0, stopwatch=stopwatch)
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]), ("data",))
+    tracker = Tracker()
+    logging = hooks.Logging(
+        "solver", tracker, bar, hooks.Speed(moment, 1.0, mesh), lambda step: 0.1, None
+    )
+    logging.move(moment)
+    for step in range(1, 9):
+        now[0] += 6
+        moment.step, moment.values = step, {"loss": jnp.float32(10 - step)}
+        moment.tokens += 60
+        if step % 4 == 0:
+            logging(moment)
+        logging.move(moment)
+    logging.flush()
+    assert tracker.written == [(4, 6.0), (8, 2.0)]
+    assert [done for done, _ in shown] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert [note.split(" ")[1] for _, note in shown[:4]] == ["9.000", "8.000", "7.000", "6.000"]
+    assert shown[0][1] == "loss 9.000" and shown[-1][1].endswith(" tokens/s")
+    # Steps that are faster than that are shown when they are logged, and only then.
+    del shown[:]
+    for step in range(9, 13):
+        now[0] += 1
+        moment.step = step
+        logging.move(moment)
+    assert not shown

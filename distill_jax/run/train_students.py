@@ -181,6 +181,7 @@ def _train(
                 [
                     Hook(1, profile.after_step),
                     Hook(config.train.log_every, logging),
+                    Hook(1, logging.move),
                     *measuring,
                     Hook(config.train.log_every if several else 1, hooks.StopWhenAsked()),
                     *own,

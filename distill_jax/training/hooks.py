@@ -1,6 +1,7 @@
 """The actions between training steps: log, measure on dev, save, stop if asked."""
 
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -49,7 +50,10 @@ class Logging:
     """Writes the values of steps to metrics.jsonl and the trackers, and moves the bar.
 
     The values of a step are written when the next ones are due, so no step has to be waited for.
+    Where a step takes long, the bar moves between them, too.
     """
+
+    MOVES_EVERY_S = 5.0
 
     def __init__(
         self,
@@ -63,6 +67,18 @@ class Logging:
         self._student, self._tracking, self._progress = student, tracking, progress
         self._speed, self._schedule, self._checkpoints = speed, schedule, checkpoints
         self._pending: tuple[int, dict[str, jax.Array], int] | None = None
+        self._shown, self._shown_at, self._pace = 0, time.monotonic(), ""
+
+    def move(self, moment: Moment) -> None:
+        """Move the bar to this step, if it has not moved for a while."""
+        stands = time.monotonic() - self._shown_at >= self.MOVES_EVERY_S
+        if stands and moment.values and moment.step < moment.until:
+            # Waits until the step has ended.
+            self._show(moment.step, float(moment.values["loss"]))
+
+    def _show(self, step: int, loss: float) -> None:
+        self._shown, self._shown_at = step, time.monotonic()
+        self._progress.update(step, f"loss {loss:z.3f} {self._pace}".rstrip())
 
     def __call__(self, moment: Moment) -> None:
         """Keep the values of the last step, and write those that were kept before."""
@@ -86,8 +102,9 @@ class Logging:
             "peak_memory_gib": devices.peak_bytes() / 2**30,
         }
         self._tracking.write("train", self._student, step, values)
-        pace = f"{speed['tokens_per_second']:,.0f} tokens/s"
-        self._progress.update(step, f"loss {values['loss']:z.3f} {pace}")
+        self._pace = f"{speed['tokens_per_second']:,.0f} tokens/s"
+        if step > self._shown:
+            self._show(step, values["loss"])
 
 
 class Measuring:
