@@ -16,7 +16,7 @@ SMALL = {
     "model.{}.layers": 2,
     "model.{}.width": 64,
     "model.{}.context": 320,
-    "optimizer.{}.learning_rate": 3e-3,
+    "optimizer.{}.learning_rate": 2e-3,
 }
 UNIFIED = {"students.decomposer": "solver"}
 

@@ -42,7 +42,7 @@ def get_sweep():
         overrides={
             "model.solver.layers": 2,
             "model.solver.width": 64,
-            "optimizer.solver.learning_rate": 3e-3,
+            "optimizer.solver.learning_rate": 2e-3,
             "data.packing": True,
             "train.batch_size": 8,
             "data.dev_problems": 0,

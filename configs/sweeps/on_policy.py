@@ -25,7 +25,7 @@ TEACHER = Run(
 SMALL = {
     "model.solver.layers": 2,
     "model.solver.width": 64,
-    "optimizer.solver.learning_rate": 3e-3,
+    "optimizer.solver.learning_rate": 2e-3,
     "tokenizer.name": "{0}/tokenizer",
 }
 FIRST = Run(
