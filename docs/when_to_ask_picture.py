@@ -1,7 +1,7 @@
 """Accuracy by length: `python docs/when_to_ask_picture.py --tables DIR`.
 
-Writes docs/when_to_ask.svg from the table of the comparison of made coins by number of steps
-(`steps.csv`), of the sweep length_generalisation.
+Writes docs/when_to_ask.svg from the table by number of steps (`steps.csv`) of a comparison of the
+runs on made coins of the sweep length_generalisation.
 """
 
 import argparse
@@ -19,6 +19,7 @@ METHODS = {  # label and colour
     "chain": ("chain", "#3b75af"),
     "unified": ("one student asks and solves", "#b8860b"),
     "iterative": ("two students take turns", "#c05a3c"),
+    "unified_given": ("one student, gold subquestions", "#2e8b57"),
 }
 LEARNED = 5  # steps of the longest story that was learned
 
@@ -32,7 +33,7 @@ def draw(tables: pathlib.Path, path: pathlib.Path) -> None:
         picture = Figure(figsize=(7, 3.6), layout="constrained")
         panel = picture.subplots()
         for place, (method, (label, color)) in enumerate(METHODS.items()):
-            own = [row for row in rows if f"-{method}-" in row["run"]]
+            own = [row for row in rows if method in row["run"].split("-")]
             if not own:
                 continue
             steps = [int(row["steps"]) + 0.06 * (place - 1.5) for row in own]

@@ -58,13 +58,17 @@ def test_rewards(tmp_path):
     assert ">alpha 0.4<" in text and ">alpha 0.1<" not in text
 
 
-@pytest.mark.parametrize("method", ["chain", "iterative"])
+@pytest.mark.parametrize("method", ["chain", "unified", "unified_given"])
 def test_when_to_ask(method, tmp_path):
-    """`iterative` is no part of another method's name, nor of the task's."""
+    """The name of one method is the beginning of another's."""
     values = {"accuracy": 0.5, "accuracy low": 0.4, "accuracy high": 0.6}
     rows = [{"steps": n, "run": f"made_coins-{method}-seed0"} | values for n in (3, 9)]
     write_table(tmp_path / "steps.csv", rows)
     text = draw("when_to_ask_picture", tmp_path, tmp_path / "made.svg")
-    labels = {"chain": ">chain<", "iterative": ">two students take turns<"}
+    labels = {
+        "chain": ">chain<",
+        "unified": ">one student asks and solves<",
+        "unified_given": ">one student, gold subquestions<",
+    }
     for name, label in labels.items():
         assert (label in text) == (name == method)
