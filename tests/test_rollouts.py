@@ -205,6 +205,9 @@ def test_the_shapes_of_batches_are_sixths_of_the_largest():
     shapes = shapes_up_to(RowShape(160, 96, packed=False))
     expected = [(32, 16), (56, 32), (80, 48), (112, 64), (136, 80), (160, 96)]
     assert [(shape.seq_len, shape.loss_capacity) for shape in shapes] == expected
+    # The kernels splash and triton take multiples of 128 alone.
+    shapes = shapes_up_to(RowShape(1024, 512, packed=False))
+    assert [shape.seq_len for shape in shapes] == [256, 384, 512, 768, 896, 1024]
     tiny = RowShape(8, 4, packed=False)
     assert shapes_up_to(tiny) == (tiny,)
 

@@ -154,10 +154,14 @@ def shapes_up_to(largest: RowShape) -> tuple[RowShape, ...]:
     """The shapes of batches, the smallest first: sixths of the largest.
 
     Of 160 tokens and 96 slots: 32 and 16, 56 and 32, 80 and 48, 112 and 64, 136 and 80, 160 and 96.
+    If the largest has a multiple of 128 tokens, all have, as some kernels of attention ask for.
     """
+    unit = 8 if largest.seq_len % 128 else 128
     sixths = [
         RowShape(
-            -(-largest.seq_len * part // 48) * 8, -(-largest.loss_capacity * part // 24) * 4, False
+            -(-largest.seq_len * part // (6 * unit)) * unit,
+            -(-largest.loss_capacity * part // 24) * 4,
+            packed=False,
         )
         for part in range(1, 6)
     ]
