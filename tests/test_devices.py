@@ -1,5 +1,4 @@
-"""What libtpu is told on machines with and without TPU, huge pages, and where compiled programs are
-kept."""
+"""Settings made before jax begins: libtpu, huge pages, compiled programs."""
 
 import os
 import pathlib

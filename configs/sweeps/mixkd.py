@@ -9,7 +9,7 @@ of https://arxiv.org/abs/2011.00593 is that mixtures help most where problems ar
 Usage: python -m distill_jax.sweep --config configs/sweeps/mixkd.py --workdir runs/mixkd
 """
 
-from distill_jax.configs.sweeps.on_policy import SMALL, TEACHER
+from distill_jax.configs.sweeps.on_policy import CHAINS, SMALL, TEACHER
 from distill_jax.sweep.definition import Run, Sweep
 
 KD = {"loss.teacher": "{0}", "loss.divergence": 1.0}
@@ -40,11 +40,6 @@ def get_sweep():
             for method, changes in METHODS.items()
         },
         seeds=(0, 1, 2),
-        overrides={
-            "scheme": "chain",
-            "data.dev_problems": 0,
-            "train.eval_every": 0,
-            "evaluation.problems": 1_000,
-        },
+        overrides=CHAINS,
         baseline="kd_500",
     )

@@ -41,6 +41,12 @@ GO_ON = (
         "model.solver.init_from": "{1}/checkpoints/solver",
     }
 )
+CHAINS = {
+    "scheme": "chain",
+    "data.dev_problems": 0,
+    "train.eval_every": 0,
+    "evaluation.problems": 1_000,
+}
 DISTILL = {"loss.teacher": "{0}", "loss.divergence": 1.0, "loss.likelihood": 0.0}
 OWN = {"rollouts.rounds": 600, "rollouts.updates": 1, "rollouts.samples": 1}
 
@@ -57,11 +63,6 @@ def get_sweep():
             "gkd_beta=1": (*way, Run(GO_ON | DISTILL | OWN | {"loss.beta": 1.0})),
         },
         seeds=(0, 1, 2),
-        overrides={
-            "scheme": "chain",
-            "data.dev_problems": 0,
-            "train.eval_every": 0,
-            "evaluation.problems": 1_000,
-        },
+        overrides=CHAINS,
         baseline="gold",
     )
