@@ -57,39 +57,55 @@ class Tracker:
         self.written = []
 
     def write(self, kind, student, step, values):
-        self.written.append((step, values["loss"]))
+        self.written.append((step, values["loss"], values["tokens_per_second"]))
 
 
-def test_the_bar_moves_at_every_slow_step_and_never_back(monkeypatch):
-    """Steps of 6 s of which every fourth is logged: the bar shows each, metrics.jsonl the logged
-    ones; what is logged late does not take it back."""
+def test_slow_steps_are_shown_when_they_end_and_their_pace_is_right(monkeypatch):
+    """A device takes 6 s for a step, of which every fourth is written. Steps are dispatched at
+    once, but only two of them are under way, so the bar moves with the device."""
     now, shown = [0.0], []
     monkeypatch.setattr(hooks.time, "monotonic", lambda: now[0])
-    bar = types.SimpleNamespace(update=lambda done, note: shown.append((done, note)))
+
+    def wait_for(values):
+        now[0] = max(now[0], 6.0 * (10 - float(values["loss"])))
+
+    monkeypatch.setattr(hooks.jax, "block_until_ready", wait_for)
+    bar = types.SimpleNamespace(update=lambda done, note: shown.append((now[0], done, note)))
     stopwatch = loop.Stopwatch()
-    moment = loop.Moment(step=0, state=None, until=8, tokens=0, stopwatch=stopwatch)
+    moment = loop.Moment(step=0, state=None, until=9, tokens=0, stopwatch=stopwatch)
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]), ("data",))
     tracker = Tracker()
     logging = hooks.Logging(
-        "solver", tracker, bar, hooks.Speed(moment, 1.0, mesh), lambda step: 0.1, None
+        "solver", 4, tracker, bar, hooks.Speed(moment, 1.0, mesh), lambda step: 0.1, None
     )
-    logging.move(moment)
-    for step in range(1, 9):
-        now[0] += 6
+    logging(moment)
+    for step in range(1, 10):
         moment.step, moment.values = step, {"loss": jnp.float32(10 - step)}
-        moment.tokens += 60
-        if step % 4 == 0:
-            logging(moment)
-        logging.move(moment)
+        moment.tokens, moment.stop = 60 * step, step == 9
+        logging(moment)
+        assert now[0] == 6 * max(0, step - 2)
     logging.flush()
-    assert tracker.written == [(4, 6.0), (8, 2.0)]
-    assert [done for done, _ in shown] == [1, 2, 3, 4, 5, 6, 7, 8]
-    assert [note.split(" ")[1] for _, note in shown[:4]] == ["9.000", "8.000", "7.000", "6.000"]
-    assert shown[0][1] == "loss 9.000" and shown[-1][1].endswith(" tokens/s")
-    # Steps that are faster than that are shown when they are logged, and only then.
-    del shown[:]
-    for step in range(9, 13):
-        now[0] += 1
-        moment.step = step
-        logging.move(moment)
-    assert not shown
+    assert tracker.written == [(4, 6.0, 10.0), (8, 2.0, 10.0), (9, 1.0, 10.0)]
+    paces = [""] * 3 + [" 10 tokens/s"] * 6
+    assert shown == [
+        (6.0 * step, step, f"loss {10 - step}.000{pace}")
+        for step, pace in enumerate(paces, start=1)
+    ]
+
+
+def test_fast_steps_are_shown_when_they_are_written(monkeypatch):
+    now, shown = [0.0], []
+    monkeypatch.setattr(hooks.time, "monotonic", lambda: now[0])
+    bar = types.SimpleNamespace(update=lambda done, note: shown.append(done))
+    moment = loop.Moment(step=0, state=None, until=20, tokens=0, stopwatch=loop.Stopwatch())
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]), ("data",))
+    logging = hooks.Logging(
+        "solver", 4, Tracker(), bar, hooks.Speed(moment, 1.0, mesh), lambda step: 0.1, None
+    )
+    for step in range(1, 13):
+        now[0] += 0.1
+        moment.step, moment.values = step, {"loss": jnp.float32(1)}
+        logging(moment)
+    assert shown == [4, 8]
+    logging.flush()
+    assert shown == [4, 8, 12]

@@ -154,6 +154,7 @@ def _train(
     with terminal.progress(f"training {student}", steps, first) as progress:
         logging = hooks.Logging(
             student,
+            config.train.log_every,
             reporting.tracking,
             progress,
             hooks.Speed(moment, setup.facts["flops_per_token"], mesh),
@@ -180,8 +181,7 @@ def _train(
                 mesh,
                 [
                     Hook(1, profile.after_step),
-                    Hook(config.train.log_every, logging),
-                    Hook(1, logging.move),
+                    Hook(1, logging),
                     *measuring,
                     Hook(config.train.log_every if several else 1, hooks.StopWhenAsked()),
                     *own,

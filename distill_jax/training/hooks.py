@@ -1,9 +1,10 @@
 """The actions between training steps: log, measure on dev, save, stop if asked."""
 
+import collections
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -46,65 +47,79 @@ class Speed:
         return values | ({"mfu": flops / self._peak} if self._peak else {})
 
 
-class Logging:
-    """Writes the values of steps to metrics.jsonl and the trackers, and moves the bar.
+class _Step(NamedTuple):
+    """A step that was dispatched."""
 
-    The values of a step are written when the next ones are due, so no step has to be waited for.
-    Where a step takes long, the bar moves between them, too.
+    step: int
+    values: dict[str, jax.Array]  # which may not be computed yet
+    tokens: int  # fed so far
+    written: bool  # whether its values go to metrics.jsonl and the trackers
+
+
+class Logging:
+    """Writes the values of every `every`-th step and of the last one, and moves the bar.
+
+    At most AHEAD steps are under way, so devices never wait for the next one, a slow step is told
+    of when it has ended, and who asks the run to stop does not wait for many.
     """
 
+    AHEAD = 2
     MOVES_EVERY_S = 5.0
 
     def __init__(
         self,
         student: str,
+        every: int,
         tracking: Tracking,
         progress: Progress,
         speed: Speed,
         schedule: Callable[[int], Any],
         checkpoints: Checkpoints,
     ):
-        self._student, self._tracking, self._progress = student, tracking, progress
+        self._student, self._every, self._tracking, self._progress = (
+            student,
+            every,
+            tracking,
+            progress,
+        )
         self._speed, self._schedule, self._checkpoints = speed, schedule, checkpoints
-        self._pending: tuple[int, dict[str, jax.Array], int] | None = None
-        self._shown, self._shown_at, self._pace = 0, time.monotonic(), ""
-
-    def move(self, moment: Moment) -> None:
-        """Move the bar to this step, if it has not moved for a while."""
-        stands = time.monotonic() - self._shown_at >= self.MOVES_EVERY_S
-        if stands and moment.values and moment.step < moment.until:
-            # Waits until the step has ended.
-            self._show(moment.step, float(moment.values["loss"]))
-
-    def _show(self, step: int, loss: float) -> None:
-        self._shown, self._shown_at = step, time.monotonic()
-        self._progress.update(step, f"loss {loss:z.3f} {self._pace}".rstrip())
+        self._under_way: collections.deque[_Step] = collections.deque()
+        self._shown_at, self._pace = time.monotonic(), ""
 
     def __call__(self, moment: Moment) -> None:
-        """Keep the values of the last step, and write those that were kept before."""
-        self.flush()
+        """Called after every step. Raises UserError if a loss that is written is not finite."""
         if moment.values:
-            self._pending = moment.step, moment.values, moment.tokens
+            written = moment.step % self._every == 0 or moment.stop
+            self._under_way.append(_Step(moment.step, moment.values, moment.tokens, written))
+        while len(self._under_way) > self.AHEAD:
+            self._end(self._under_way.popleft())
 
     def flush(self) -> None:
-        """Wait for the values that are kept, and write them. Raises UserError if the loss is not
-        finite."""
-        if self._pending is None:
-            return
-        (step, arrays, tokens), self._pending = self._pending, None
-        values = {name: float(value) for name, value in arrays.items()}
-        speed = self._speed.measure(tokens)  # waits until the step has ended
-        refuse_not_finite(self._student, step, "loss", values["loss"], self._checkpoints)
+        """Wait for the steps that are under way. Raises UserError as a call does."""
+        while self._under_way:
+            self._end(self._under_way.popleft())
+
+    def _end(self, step: _Step) -> None:
+        jax.block_until_ready(step.values)
+        if step.written:
+            self._write(step)
+        if step.written or time.monotonic() - self._shown_at >= self.MOVES_EVERY_S:
+            self._shown_at = time.monotonic()
+            note = f"loss {float(step.values['loss']):z.3f} {self._pace}"
+            self._progress.update(step.step, note.rstrip())
+
+    def _write(self, step: _Step) -> None:
+        speed = self._speed.measure(step.tokens)  # it has just ended
+        values = {name: float(value) for name, value in step.values.items()}
+        refuse_not_finite(self._student, step.step, "loss", values["loss"], self._checkpoints)
         values |= {
-            "learning_rate": float(self._schedule(step - 1)),
-            "tokens": tokens,
+            "learning_rate": float(self._schedule(step.step - 1)),
+            "tokens": step.tokens,
             **speed,
             "peak_memory_gib": devices.peak_bytes() / 2**30,
         }
-        self._tracking.write("train", self._student, step, values)
+        self._tracking.write("train", self._student, step.step, values)
         self._pace = f"{speed['tokens_per_second']:,.0f} tokens/s"
-        if step > self._shown:
-            self._show(step, values["loss"])
 
 
 class Measuring:
