@@ -57,8 +57,11 @@ class Turn:
 
     role: str
     text: str
-    tokens: int  # tokens written, the end-of-turn or end-of-text token included
+    tokens: int  # that it chose: with the end-of-turn or end-of-text token, without a header
     log_probability: float  # natural log, summed over those tokens
+
+
+ENDED = ("finished", "unparsed")  # statuses of dialogues that no limit cut off
 
 
 @dataclasses.dataclass(frozen=True)

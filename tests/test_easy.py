@@ -182,3 +182,8 @@ def test_mistakes():
     config.loss.mixup = config.loss.mixed_likelihood = 0.4
     [line] = checks.mistakes(config)
     assert line.startswith("config.easy.hard='uniform' goes with")
+    config.loss.mixup = config.loss.mixed_likelihood = 0.0
+    assert not checks.mistakes(config)
+    config.data.removal.role = "decomposer"  # whose words are loss tokens, too
+    [line] = checks.mistakes(config)
+    assert line.startswith("config.easy.hard='uniform' goes with")

@@ -4,6 +4,7 @@ import dataclasses
 import doctest
 import math
 import re
+import types
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 
 from distill_jax.annotations import duplicates, edit_distance, filters
 from distill_jax.annotations.filters import Candidate
+from distill_jax.dialogues import predict
 from distill_jax.records import Annotation, Prediction, Sample, Step, Turn
+from distill_jax.sampling.dialogues import Dialogue, WrittenTurn
 
 PARTS = ["a", "b", "c", "3*4 = 12;", "3*4 = 13;", "<<2+2=4>>", "<<2+2=5>>", "Question:"]
 
@@ -21,6 +24,19 @@ def candidate(name="p", text="a b c", tokens=30, perplexity=7.0, correct=True, s
     log_probability = -tokens * math.log(perplexity) if tokens is not None else None
     record = Annotation(name, "", "4", (), {"kind": "gold"})
     return Candidate(name, text, correct, status, tokens, log_probability, record)
+
+
+def test_the_header_of_a_turn_is_not_among_its_tokens():
+    """Four tokens that the format gives, and three of -2 nats each: a perplexity of e^2."""
+    sampler = types.SimpleNamespace(
+        scheme=types.SimpleNamespace(roles=("solver",)),
+        tokenizer=types.SimpleNamespace(decode=lambda ids: " ".join(map(str, ids))),
+    )
+    turn = WrittenTurn(0, [7, 8], written=7, log_probability=-6.0, log_probs=(-2.0,) * 3, opening=4)
+    turns = predict.written_turns(Dialogue([turn], "finished"), sampler)
+    assert turns == (Turn("solver", "7 8", 3, -6.0),)
+    [found] = filters.candidates_of(Prediction("p", "", "", "", turns, "", True, {}, "finished"))
+    assert found.tokens == 3 and filters.perplexity(found) == pytest.approx(math.e**2)
 
 
 @pytest.mark.parametrize("module", [duplicates, edit_distance, filters])

@@ -169,11 +169,15 @@ def test_mistakes():
     config.loss.divergence, config.loss.teacher = 0.0, ""
     config.preferences.files = ("a.jsonl",)
     config.data.removal.role = "decomposer"
+    config.model.solver.residual_dropout, config.easy.files = 0.1, ("p.jsonl",)
     assert [line.split(":")[0] for line in checks.mistakes(config)] == [
         "config.loss.preference needs config.model.decomposer.init_from",
         "config.loss.preference needs config.model.solver.init_from",
+        "config.model.solver.residual_dropout=0.1",
+        "config.easy.files does not choose among pairs",
         "config.loss.preference and config.data.removal.role change the same rows",
     ]
+    config.model.solver.residual_dropout, config.easy.files = 0.0, ()
     config.loss.preference = 0.0
     config.data.removal.role = ""
     assert checks.mistakes(config) == [

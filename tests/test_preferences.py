@@ -52,6 +52,9 @@ def test_what_is_neither_better_nor_worse_is_in_no_pair():
     [pair] = pairs_of(prediction(cut_off, wrong), gold=[[("solver", "e f")]])
     assert pair.chosen == Answer([("solver", "e f")])
     assert pair.rejected == Answer([("solver", "c d")], finished=False)
+    # Who ends without an answer is to unlearn that end.
+    [pair] = pairs_of(prediction(sample("a b", True), sample("c d", False, status="unparsed")))
+    assert pair.rejected == Answer([("solver", "c d")], finished=True)
 
 
 def test_predictions_of_one_problem_in_several_files_are_taken_together():

@@ -269,11 +269,14 @@ MISTAKES = {
     "loss.likelihood=1.0": "with config.rollouts.share=1 there are none: set it to 0",
     "rollouts.temperature=0.7": "set it to 1",
     "rollouts.samples=1": "at least 2",
+    "rollouts.share=0.5 rollouts.updates=4": "nothing learns from the rows of annotations",
     "rollouts.share=1.5": "must be at most 1",
     "train.batch_size=64": "set config.train.batch_size to at least 128",
     "train.batch_size=4 rollouts.share=0.05": "is 0 rows",
     "train.steps=5": "config.train.steps=5 does not go with config.rollouts.rounds: set it to 0",
     "data.packing=True": "set it to False",
+    "easy.files=p easy.hard=abstain": "config.easy.files=('p',) does not go with",
+    "easy.files=p easy.hard=uniform": "config.easy.files=('p',) does not go with",
     "rollouts.students=teacher": "this scheme has decomposer, solver",
     "model.solver.init_from=": "student 'solver' must be able to write already",
     "model.solver.residual_dropout=0.1": "which has no dropout",
@@ -316,9 +319,10 @@ def test_rewards_are_modules_like_tasks(tmp_path, monkeypatch):
         ("odd_reward", ("little=1",), "odd_reward takes much"),
         ("odd_reward", ("much=a lot",), "is not of type float"),
         ("json", (), "has no function reward"),
+        ("correct", ("alpha=1.5",), "alpha=1.5: must be from 0 to 1"),
     ):
         with pytest.raises(UserError, match=said):
-            reward_function(name, options)
+            reward_function(name, options)([])
 
 
 def test_the_reward_of_the_page_is_one(tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from distill_jax.annotations import segment, segments, subsets
 from distill_jax.annotations.segments import Segment
 from distill_jax.annotations.subsets import fold_of_questions
 from distill_jax.annotations.verify import verify
+from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Problem, Step, annotation_from_dict, read_json_lines
 from distill_jax.settings import command_line
 from distill_jax.tasks.grading import grade_number
@@ -234,6 +235,12 @@ def test_the_command_writes_pairs_and_the_chains_to_compare_them_with(tmp_path, 
     assert "2 chains, 2 steps; entropy tells pieces with an equation at AUROC 1.000" in said
     true, *_ = cut_by(tmp_path, capsys, "--by", "equation")
     assert [each.steps for each in true] == [each.steps for each in pairs]
+    with pytest.raises(UserError, match="--by=equation: leave out --ratio and --least_words"):
+        segment.main(
+            ["--entropies", str(tmp_path / "entropies.jsonl"), "--output", str(tmp_path / "no"),
+             "--by", "equation", "--least_words", "2"]
+        )  # fmt: skip
+    assert (summary["ratio"], summary["least_words"]) == (1.4, 0)
     # With a low threshold all of the second chain infers.
     assert cut_by(tmp_path, capsys, "--ratio", "0.1")[0][1].steps == pairs[1].steps
 

@@ -10,7 +10,7 @@ from sweep_processes import OVERRIDES, begin, outcomes, wait_until, write_sweep
 from distill_jax import errors
 from distill_jax.errors import UserError
 from distill_jax.evaluation.listing import list_evaluations
-from distill_jax.records import read_json_lines
+from distill_jax.records import Annotation, Step, read_json_lines
 from distill_jax.run import branches, entropies
 from distill_jax.sweep.definition import Ask, Make, Run
 from distill_jax.tracking.terminal import Terminal
@@ -174,6 +174,14 @@ def test_no_scorer_reads_what_it_has_seen(scored, tmp_path):
             assert all(0 <= value <= 7 for value in row.entropies)  # log 1,024 is 6.9
     with pytest.raises(UserError, match="was trained on by all of them: give two runs"):
         entropies.score(runs[:1], "prefix", tmp_path, Terminal())
+
+
+def test_every_chain_of_a_question_is_read_once():
+    def chain(question, text):
+        return Annotation(f"id of {question}", question, "1", (Step(None, text),), {})
+
+    a, b, c = chain("q", "1 + 0 = 1."), chain("q", "2 - 1 = 1."), chain("r", "1 + 0 = 1.")
+    assert entropies.shared_out([a, b, c, a], [{"r"}, {"q"}]) == [[a, b], [c]]
 
 
 def test_the_first_piece_has_one_entropy_whatever_follows(scored):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from distill_jax.annotations.duplicates import jaccard
-from distill_jax.records import Prediction
+from distill_jax.records import ENDED, Prediction
 from distill_jax.settings import ranges
 from distill_jax.text.transcript import Transcript, Turns
 
@@ -51,11 +51,10 @@ def pairs_of(
     said = [[(turn.role, turn.text) for turn in each.turns] for each in samples]
     right, wrong = [Answer(list(turns)) for turns in gold], []
     for each, turns in zip(samples, said, strict=True):
-        finished = each.status == "finished"
-        if each.correct and finished:
+        if each.correct and each.status == "finished":
             right.append(Answer(turns))
         elif not each.correct and turns:
-            wrong.append(Answer(turns, finished))
+            wrong.append(Answer(turns, each.status in ENDED))
     right, wrong = _different(right, near), _different(wrong, near)
     found = [
         Pair(

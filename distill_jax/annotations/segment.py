@@ -40,11 +40,11 @@ def main(argv: list[str]) -> None:
         help="what infers: pieces of high entropy, or those that hold an equation",
     )  # fmt: skip
     parser.add_argument(
-        "--ratio", type=float, default=1.4, metavar="R",
-        help="a piece infers if its entropy is above R times the mean of its chain",
+        "--ratio", type=float, metavar="R",
+        help="a piece infers if its entropy is above R times the mean of its chain (1.4)",
     )  # fmt: skip
     parser.add_argument(
-        "--least_words", type=int, default=0, metavar="N", help="drop pieces of fewer words"
+        "--least_words", type=int, metavar="N", help="drop pieces of fewer words (0)"
     )
     parser.add_argument(
         "--of", choices=("piece", "word"), default="piece",
@@ -52,6 +52,11 @@ def main(argv: list[str]) -> None:
     )  # fmt: skip
     parser.add_argument("--output", required=True, help="the directory to write to")
     arguments = parser.parse_args(argv)
+    if arguments.by == "equation" and (arguments.ratio, arguments.least_words) != (None, None):
+        raise UserError("--by=equation: leave out --ratio and --least_words, which it does not use")
+    if arguments.by == "entropy":
+        arguments.ratio = 1.4 if arguments.ratio is None else arguments.ratio
+        arguments.least_words = arguments.least_words or 0
     rows = [
         row for _, row in records.read_json_lines(local_path(arguments.entropies, "--entropies"))
     ]
@@ -87,7 +92,11 @@ def write(
     pairs, chains = [], []
     source = {"kind": "segments", "by": arguments.by}
     if arguments.by == "entropy":
-        source |= {"ratio": arguments.ratio, "of": arguments.of}
+        source |= {
+            "ratio": arguments.ratio,
+            "of": arguments.of,
+            "least_words": arguments.least_words,
+        }
     kept = [(row, found) for row, found in cut if segments.rejoined(found)]
     for row, found in kept:
         of = row["id"], row["question"], row["answer"]

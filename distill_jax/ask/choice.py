@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from distill_jax.ask.line import Event
+from distill_jax.records import ENDED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +106,7 @@ class Choice:
         elif self.finish is None and event["event"] == "end":
             for log_probability in self._ends:
                 self._say("", log_probability)
-            self._finish("stop" if event["status"] in ("finished", "unparsed") else "length", event)
+            self._finish("stop" if event["status"] in ENDED else "length", event)
         return self.tokens[known:]
 
     def _take_turn(self, event: Event) -> None:

@@ -126,7 +126,7 @@ def written_turns(dialogue: Dialogue, sampler: Sampler) -> tuple[Turn, ...]:
         Turn(
             sampler.scheme.roles[turn.role],
             sampler.tokenizer.decode(turn.tokens),
-            turn.written,
+            turn.written - turn.opening,
             turn.log_probability,
         )
         for turn in dialogue.turns

@@ -22,7 +22,7 @@ yes or no, "wrong operation" means that the reasoning is wrong somewhere.
 import collections
 from collections.abc import Mapping, Sequence
 
-from distill_jax.records import Annotation, Prediction
+from distill_jax.records import ENDED, Annotation, Prediction
 from distill_jax.text.false_equations import false_equations
 from distill_jax.text.transcript import lines, written_steps
 
@@ -53,7 +53,7 @@ def classify(prediction: Prediction, gold: Annotation | None, *, given: str = ""
     """
     if prediction.correct:
         return None
-    if prediction.status not in ("finished", "unparsed"):
+    if prediction.status not in ENDED:
         return UNFINISHED
     if prediction.prediction is None:
         return UNPARSABLE

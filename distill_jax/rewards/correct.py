@@ -9,6 +9,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
+from distill_jax.errors import UserError
 from distill_jax.records import Prediction
 
 
@@ -18,8 +19,11 @@ def reward(samples: Sequence[Prediction], alpha: float = 0.0) -> list[float]:
 
     L is the number of tokens that were written, end marks included. Mean and deviation (of the
     population) are those of the right samples, so that wrong ones, which may be cut off, do not
-    count. With alpha 0.1 a right sample of average length is worth 0.95.
+    count. With alpha 0.1 a right sample of average length is worth 0.95. Raises UserError unless
+    alpha is from 0 to 1: beyond, a wrong answer could be worth more than a right one.
     """
+    if not 0.0 <= alpha <= 1.0:
+        raise UserError(f"config.rollouts.reward_options: alpha={alpha}: must be from 0 to 1")
     lengths = [tokens(sample) for sample in samples if is_right(sample)]
     if not lengths:
         return [0.0] * len(samples)

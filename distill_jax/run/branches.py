@@ -217,7 +217,7 @@ def _candidate(prediction: Prediction) -> Candidate:
 
 def _ended(candidate: Candidate) -> str | None:
     """Whether the student ended the text; it need not have named an answer."""
-    return None if candidate.status in ("finished", "unparsed") else "not finished"
+    return None if candidate.status in records.ENDED else "not finished"
 
 
 def _says_something(candidate: Candidate) -> str | None:

@@ -215,6 +215,18 @@ def _pairs(config: Any) -> list[str]:
         for student in sorted(students & {*(config.train.students or students)})
         if student in config.model and not config.model[student].init_from
     ]
+    found += [
+        f"config.model.{student}.{key}={value}: config.loss.preference compares probabilities with "
+        "those before training, which have no dropout: set it to 0"
+        for student in sorted(students & {*(config.train.students or students)})
+        for key, value in config.model.get(student, {}).items()
+        if key.endswith("_dropout") and value
+    ]
+    if config.easy.files:
+        found.append(
+            "config.easy.files does not choose among pairs: leave it empty with "
+            "config.loss.preference"
+        )
     if config.data.removal.role:
         found.append(
             "config.loss.preference and config.data.removal.role change the same rows: leave one "
@@ -233,10 +245,11 @@ def _rows_beside(config: Any, roles: Sequence[str]) -> list[str]:
         if role not in roles
     ]
     soft = config.easy.files and config.easy.hard == "uniform"
-    if soft and (config.loss.teacher_reads or config.loss.mixup or config.loss.preference):
+    if soft and (config.loss.teacher_reads or config.loss.mixup or config.data.removal.role):
         found.append(
             "config.easy.hard='uniform' goes with the likelihood and the divergence of whole rows: "
-            "leave out config.loss.teacher_reads, mixup and preference, or choose drop"
+            "leave out config.loss.teacher_reads, config.loss.mixup and config.data.removal.role, "
+            "or choose drop"
         )
     for name in ("teacher_reads", "mixup"):
         key = f"config.loss.{name}"

@@ -11,7 +11,7 @@ entropies.jsonl, from which distill_jax.annotations.segment cuts the chains, and
 import json
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -82,19 +82,11 @@ def score(paths: Sequence[str], given: str, output: pathlib.Path, terminal: Term
     """Write entropies.jsonl and summary.json. Raises UserError if a run is no scorer, and if every
     scorer has seen some chain."""
     runs = [_scorer(path) for path in paths]
-    seen = [_questions(run) for run in runs]
-    todo: dict[int, list[Annotation]] = {number: [] for number in range(len(runs))}
-    chains = {a.question: a for run in runs for a in _annotations(run)}
-    for question, annotation in chains.items():
-        reader = next((n for n, known in enumerate(seen) if question not in known), None)
-        if reader is None:
-            raise UserError(
-                f"--scorers: {annotation.id} was trained on by all of them: give two runs, of "
-                "--config.data.fold=1/2 and of --config.data.fold=2/2"
-            )
-        todo[reader].append(annotation)
+    todo = shared_out(
+        [each for run in runs for each in _annotations(run)], [_questions(run) for run in runs]
+    )
     scored, too_long = [], 0
-    for number, annotations in todo.items():
+    for number, annotations in enumerate(todo):
         found = _score(runs[number], annotations, given) if annotations else []
         scored += found
         too_long += len(annotations) - len(found)
@@ -108,6 +100,23 @@ def score(paths: Sequence[str], given: str, output: pathlib.Path, terminal: Term
         {"chains": len(scored), "too_long": too_long, "given": given, "scorers": list(paths)},
     )
     terminal.say(f"{len(scored)} chains, {too_long} too long: {output / 'entropies.jsonl'}")
+
+
+def shared_out(
+    chains: Iterable[Annotation], seen: Sequence[Collection[str]]
+) -> list[list[Annotation]]:
+    """The chains that each scorer reads: every chain once, by the first that has not `seen` its
+    question. A question may have several chains. Raises UserError if all have seen one."""
+    todo: list[list[Annotation]] = [[] for _ in seen]
+    for chain in {records.to_json(each): each for each in chains}.values():
+        unseen = (number for number, known in enumerate(seen) if chain.question not in known)
+        if (reader := next(unseen, None)) is None:
+            raise UserError(
+                f"--scorers: {chain.id} was trained on by all of them: give two runs, of "
+                "--config.data.fold=1/2 and of --config.data.fold=2/2"
+            )
+        todo[reader].append(chain)
+    return todo
 
 
 def _scorer(path: str) -> Run:

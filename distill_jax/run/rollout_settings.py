@@ -111,6 +111,11 @@ def _objective(config: Any) -> list[str]:
             f"config.loss.likelihood={loss.likelihood} is for rows of annotations, and with "
             f"{_NAME}.share=1 there are none: set it to 0"
         )
+    if not loss.likelihood and given.share < 1.0:
+        found.append(
+            f"{_NAME}.share={given.share}: nothing learns from the rows of annotations: set "
+            "config.loss.likelihood above 0, or the share to 1"
+        )
     if given.temperature != 1.0:
         found.append(
             f"{_NAME}.temperature={given.temperature}: config.loss.policy needs samples of the "
@@ -157,7 +162,7 @@ def _not_with_rounds(config: Any) -> list[str]:
         "loss.preference": config.loss.preference,
         "loss.mixup": config.loss.mixup,
         "loss.teacher_reads": tuple(config.loss.teacher_reads),
-        "easy.files": tuple(config.easy.files) if config.easy.hard == "uniform" else (),
+        "easy.files": tuple(config.easy.files) if config.easy.hard != "drop" else (),
     }
     return [
         f"config.{key}={value!r} does not go with {_NAME}.rounds: set it to "

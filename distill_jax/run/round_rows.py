@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from distill_jax.dialogues.rollouts import Rollout
+from distill_jax.records import ENDED
 from distill_jax.text.rows import View
 from distill_jax.training.advantages import ADVANTAGES, less_divergence, whitened
 from distill_jax.training.round_batches import OwnRow
@@ -98,8 +99,7 @@ def values(rollouts: Sequence[Rollout], views: Sequence[View]) -> dict[str, floa
     tokens              mean number of tokens of a sample, end marks included
     tokens_of_right     the same of right samples, if there is one
     all_right           share of problems whose samples are all right
-    all_wrong           share of problems whose samples are all wrong: as the former, they teach
-                        nothing
+    all_wrong           share of problems whose samples are all wrong
     sampler_distance    the largest of `sampler_distances`, if there are any
     reference_kl        nats per learned token away from the student at the beginning, if measured
     """
@@ -129,9 +129,6 @@ def values(rollouts: Sequence[Rollout], views: Sequence[View]) -> dict[str, floa
     if away:
         found["reference_kl"] = float(np.mean(np.concatenate(away)))
     return found
-
-
-ENDED = ("finished", "unparsed")  # the dialogue was not cut off
 
 
 def shown(rollout: Rollout, question: str) -> str:
