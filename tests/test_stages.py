@@ -96,6 +96,25 @@ def test_steps_are_done_once_in_their_order(staged):
     assert len(list_evaluations(Workdir(directory / "first-seed0"))) >= 2
 
 
+def test_a_run_is_not_taken_for_one_that_learned_from_other_answers(staged, tmp_path):
+    """What a step asked or made was changed: the files of a run that read them are the old ones."""
+    directory, _ = staged
+    asked = Ask(ARMS["own"][1].changes | {"sampling.samples": 2})
+    made = Make("distill_jax.run.branches", BRANCHES | {"branches": 3})
+    arms = ARMS | {
+        "own": (FIRST, asked, ARMS["own"][2]),
+        "branches": (FIRST, made, *ARMS["branches"][2:]),
+    }
+    keys = {key for arm in arms.values() for step in arm if isinstance(step, Run | Ask)
+            for key in step.changes}  # fmt: skip
+    overrides = [f"--config.{k}={v}" for k, v in TINY.items() if k not in keys]
+    file = write_sweep(tmp_path / "changed.py", arms, baseline="first")
+    done = run("sweep", "--config", file, "--workdir", directory, "--list", *overrides)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()  # branches-seed0/2 reads nothing of what was made
+    assert "error: own-seed0/2: it has learned from own-seed0/1 with other settings:" in line
+
+
 def test_own_samples_are_trained_on_beside_gold_ones(staged):
     directory, _ = staged
     summary = json.loads((directory / "own-seed0/2/annotations.summary.json").read_text())

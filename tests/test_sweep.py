@@ -183,7 +183,7 @@ STAGES = {
                 "scheme": "chain",
                 "data.annotations": ("{0}/annotations.jsonl", "{1}/predictions.jsonl"),
                 "tokenizer.name": "{0}/tokenizer",
-                "harvest.unwanted": ("a{2}",),
+                "harvest.unwanted": ("a{2}", "b{1,3}"),
             }
         ),
     ),
@@ -216,8 +216,11 @@ def test_steps_name_the_directories_of_earlier_ones_and_are_shared_by_arms():
         "w/own-seed3/1/predictions.jsonl",
     )
     assert learn.config.tokenizer.name == "w/gold-seed3/tokenizer"
-    assert learn.config.harvest.unwanted == ("a{2}",)  # no place: it does not begin with one
+    # No place: it does not begin with one. And a comma parts nothing.
+    assert learn.config.harvest.unwanted == ("a{2}", "b{1,3}")
     assert (learn.label, learn.needs) == ("own/2", ("gold-seed3", "own-seed3/1"))
+    assert list(learn.sources) == ["own-seed3/1"]
+    assert list(made.of("again-seed3/3").sources) == ["own-seed3/1", "again-seed3/2"]
     make = made.of("again-seed0/2")
     assert (make.module, make.arguments(pathlib.Path("w"))) == (
         "json.tool", ["--of=w/own-seed0/1", "--output=w/again-seed0/2"]

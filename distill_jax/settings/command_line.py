@@ -199,8 +199,17 @@ def set_values(config: ml_collections.ConfigDict, values: Mapping[str, Any]) -> 
 
 
 def as_text(value: Any) -> str:
-    """`value` as one writes it after `--config.key=`."""
-    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+    """`value` as one writes it after `--config.key=`.
+
+    >>> as_text((1, 2)), as_text(("a", "b")), as_text(("a{1,3}",))
+    ('1,2', 'a,b', "('a{1,3}',)")
+    """
+    if not isinstance(value, tuple | list):
+        return str(value)
+    joined = ",".join(map(str, value))
+    texts = all(isinstance(each, str) for each in value)
+    # What a list with commas does not give back is written as in Python.
+    return joined if not texts or parse_value(joined, ()) == tuple(value) else repr(tuple(value))
 
 
 def parse_value(text: str, current: Any) -> Any:

@@ -12,6 +12,7 @@ import jax
 from distill_jax.errors import UserError
 from distill_jax.run import from_first, stages
 from distill_jax.run.run import Run, make_run
+from distill_jax.sweep import definition, sources
 from distill_jax.sweep.definition import Ask, Make
 from distill_jax.sweep.outcomes import DONE, HALF_DONE, NOT_BEGUN
 from distill_jax.sweep.plan import SweepStep
@@ -39,7 +40,9 @@ def check(steps: Sequence[SweepStep], directory: pathlib.Path) -> dict[str, Run]
             if isinstance(step.step, Make):
                 _check_module(step.module)
             else:
-                checked[step.name] = _check(step, directory)
+                run = checked[step.name] = _check(step, directory)
+                if isinstance(step.step, definition.Run) and run.workdir.config.exists():
+                    sources.check(step.name, step.sources, directory)
         except UserError as error:
             wrong[str(error)].append(step.name)
     if wrong:
@@ -100,6 +103,15 @@ def state(step: SweepStep, run: Run | None, directory: pathlib.Path) -> str:
     return DONE if evaluated and _is_headline(run) else HALF_DONE
 
 
+def begin(step: SweepStep, run: Run | None, directory: pathlib.Path) -> None:
+    """Mark on the disk what a step that has not begun is made from."""
+    if isinstance(step.step, Make):
+        # If it is stopped, its files are not those of an earlier command.
+        (directory / step.name / "made_by.json").unlink(missing_ok=True)
+    elif run is not None and not run.workdir.config.exists():
+        sources.remember(step.name, step.sources, directory)
+
+
 def settle(step: SweepStep, run: Run | None, directory: pathlib.Path) -> None:
     """Mark on the disk that a step is done. The directory of an Ask becomes a link to that of its
     evaluation; that of a Make remembers by which command it was made."""
@@ -126,7 +138,8 @@ def _state_of_make(step: SweepStep, directory: pathlib.Path) -> str:
 
 
 def _made_by(step: SweepStep, directory: pathlib.Path) -> dict[str, Any]:
-    return {"module": step.module, "arguments": step.arguments(directory)}
+    found = {"module": step.module, "arguments": step.arguments(directory)}
+    return found | ({"sources": dict(step.sources)} if step.sources else {})
 
 
 def _is_headline(run: Run) -> bool:

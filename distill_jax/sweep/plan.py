@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from distill_jax.errors import UserError
 from distill_jax.settings import command_line, task_module
+from distill_jax.sweep import sources
 from distill_jax.sweep.definition import Ask, Make, Run, Step, Sweep, steps_of
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][\w.+=-]*", re.ASCII)
@@ -28,6 +29,8 @@ class SweepStep:
     config   of a Run its config, of an Ask that of the run it asks with its changes; None of a Make
     run      of an Ask: the name of the run that it asks
     needs    names of the steps that must be done before
+    sources  {name: digest of its settings} of every Ask and Make whose files it reads, itself or by
+             another one of them
     """
 
     name: str
@@ -39,6 +42,7 @@ class SweepStep:
     config: Any = None
     run: str = ""
     needs: tuple[str, ...] = ()
+    sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def module(self) -> str:
@@ -135,15 +139,19 @@ class _Planner:
         own = {
             key: command_line.as_text(_filled_in(value, places)) for key, value in values.items()
         }
-        needs = tuple(each.name for each in way)
+        named = dataclasses.replace(
+            named,
+            needs=tuple(each.name for each in way),
+            sources=_sources(step, way, self._directory),
+        )
         if isinstance(step, Make):
-            return dataclasses.replace(named, changes=own, needs=needs)
+            return dataclasses.replace(named, changes=own)
         if isinstance(step, Ask):
             runs = [each for each in way if isinstance(each.step, Run)]
             config = (runs[-1].config if runs else self._base).copy_and_resolve_references()
             self._mistakes += _apply(config, own, f"arm {named.label}")
             asked = runs[-1].name if runs else ""
-            return dataclasses.replace(named, changes=own, config=config, run=asked, needs=needs)
+            return dataclasses.replace(named, changes=own, config=config, run=asked)
         config = self._base.copy_and_resolve_references()
         self._mistakes += _apply(config, own, f"arm {named.label}")
         places_of_run = {"seed": str(named.seed)}
@@ -151,7 +159,17 @@ class _Planner:
             places_of_run["checkpoint_dir"] = f"{config.checkpoint_dir.rstrip('/')}/{named.name}"
         _apply(config, places_of_run, named.label)  # seeds are checked elsewhere
         changes = self._everywhere | own | places_of_run
-        return dataclasses.replace(named, changes=changes, config=config, needs=needs)
+        return dataclasses.replace(named, changes=changes, config=config)
+
+
+def _sources(step: Step, way: Sequence[SweepStep], directory: pathlib.Path) -> dict[str, str]:
+    """See `SweepStep.sources`, of a step after those of `way`."""
+    found: dict[str, str] = {}
+    for read in (way[place] for place in sorted(_named(step)) if place < len(way)):
+        found |= read.sources
+        if not isinstance(read.step, Run):
+            found[read.name] = sources.digest(read.module, read.changes, read.config, directory)
+    return found
 
 
 def _made_of(step: SweepStep) -> tuple[Any, ...]:

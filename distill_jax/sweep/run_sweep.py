@@ -69,6 +69,7 @@ def run(sweep: Sweep, plan: Plan, path: str, *, jobs: int, yes: bool) -> None:
             if isinstance(step.step, Run):
                 own = runs[step.name].workdir
                 sister = shared_data.share_data(step.config, own, workdirs)
+            checks.begin(step, runs.get(step.name), directory)
             process = StepProcess(step, directory, lock, yes)
             data = f", with the data of {sister.path.relative_to(directory)}" if sister else ""
             terminal.say(f"{step.name}: begins{data} ({process.log})")
