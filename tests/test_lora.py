@@ -239,9 +239,14 @@ def test_files_are_read_back_and_others_refused(tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             peft_files.load(str(tmp_path), changed, key)
-    (tmp_path / peft_files.CONFIG).write_text(json.dumps(config | {"use_dora": True}))
-    with pytest.raises(UserError, match="use_dora=True, which is not computed here"):
-        peft_files.load(str(tmp_path), adapter, key)
+    for changes, message in (
+        ({"use_dora": True}, "use_dora=True, which is not computed here"),
+        ({"init_lora_weights": "pissa"}, "init_lora_weights='pissa', which is not computed here"),
+        ({"trainable_token_indices": [7]}, r"the rows of tokens \[7\], where .* \[3\], are wanted"),
+    ):
+        (tmp_path / peft_files.CONFIG).write_text(json.dumps(config | changes))
+        with pytest.raises(UserError, match=message):
+            peft_files.load(str(tmp_path), adapter, key)
 
 
 def test_what_is_off_is_not_part_of_a_run():

@@ -33,6 +33,7 @@ def card(
     teacher="big-1",
     licences=None,
     marks=OURS,
+    dtype="float32",
     **facts,
 ):
     if views is None:
@@ -52,6 +53,8 @@ def card(
         licences=licences or {},
         facts={"steps": 1200, "epochs": 0.5, **facts},
         report=report,
+        steps={"solver": 1200},
+        dtype=dtype,
         example="print('in turn')",
         marks=marks,
     )
@@ -71,6 +74,7 @@ def test_the_card_says_what_the_student_is():
         "split": "test",
         "seed": 3,
         "checkpoint_rule": "last",
+        "checkpoint_steps": {"solver": 1200},
         "sampling": {"temperature": 0.0, "calculator": True},
         "task": "my_task",
         "headline_extractor": "normalised",
@@ -94,6 +98,13 @@ def test_the_card_says_what_the_student_is():
     assert "on n = 100 problems of the split test of my\\_task, seed 3, last checkpoint" in text
     assert "calculator on" in text and "extractor *normalised*" in text
     assert "strict 25.0%, normalised 40.0%" in text
+    assert "rounded" not in text and "given:" not in text
+    given = {"sampling": result["sampling"] | {"given": "subquestions"}}
+    text = card(report=result | given, dtype="bfloat16")
+    assert "calculator on, given: subquestions. The weights are rounded to bfloat16 since." in text
+    assert "only together with others" in card(report=result | {"combination": {}})
+    text = card(report=result | {"checkpoint_steps": {"solver": 900}})
+    assert "with other checkpoints than these" in text and "40.0%" not in text
     assert "was not evaluated" in card()
     assert "does not hold" not in card("chain")
     unified = text_rows.View("solver", frozenset(["decomposer", "solver"]), (0, 1))

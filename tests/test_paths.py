@@ -105,6 +105,7 @@ def test_the_home_directory_is_meant_everywhere(home):
             READERS[reader](f"~/{name}")
     assert READERS["init_from of a run"]("~/r/checkpoints/s") == (home / "r", "s")
     write_text(home / "r/checkpoints/s/5" / MANIFEST, "{}")
+    write_text(home / "r/training_data.json", '{"s": {"finished_at": 5}}')
     assert READERS["step of a run"]("~/r/checkpoints/s") == home / "r/checkpoints/s/5"
     for name, right in (("a", True), ("b", False)):
         write_run(home / name, [solved(p, [("How?", "7")], right) for p in PROBLEMS])

@@ -14,7 +14,7 @@ from distill_jax.records import Annotation, Problem, Step
 from distill_jax.run import student_source
 from distill_jax.sampling.turn_rules import TurnRules, ViewRules, allowed_tokens
 from distill_jax.text import rows
-from distill_jax.text.tokenizer import EndMarks, load_tokenizer
+from distill_jax.text.tokenizer import MARKS_FILE, EndMarks, load_tokenizer
 from distill_jax.text.transcript import SCHEMES
 
 TEXT = "Ann's 15 apples\n\n<|im_end|> é<|endoftext|>"
@@ -213,13 +213,18 @@ def test_more_rows_than_ids_are_taken_and_never_written(tmp_path):
 
 def test_an_added_mark_is_said_to_be_untrained(tmp_path):
     theirs = saved(tmp_path / "theirs", byte_level(CHATML))
-    section = base.model_size()
-    section.init_from = str(tmp_path / "weights")
+    section = weights(tmp_path / "weights", 259)
     known = load_tokenizer(theirs)
     added = load_tokenizer(theirs, EndMarks(turn="<|over|>"))
-    assert student_source.untrained_marks(section, known) == ""
-    assert student_source.untrained_marks(section, added) == (
-        "<|over|>: not in the vocabulary of these weights, so added to it and untrained"
-    )
+
+    def untrained(tokenizer):
+        return student_source.untrained_marks(section, "config.model.solver", tokenizer)
+
+    assert untrained(known) == {} and untrained(added) == {"<|over|>": 259}
+    # A tokenizer in which it is already, such as that of an export, beside the same weights.
+    added.save(tmp_path / "exported")
+    (tmp_path / "exported" / MARKS_FILE).unlink()
+    again = load_tokenizer(str(tmp_path / "exported"), EndMarks(turn="<|over|>"))
+    assert again.untrained == () and untrained(again) == {"<|over|>": 259}
     section.init_from = str(tmp_path / "checkpoints" / "solver")  # a student of a run knows it
-    assert student_source.untrained_marks(section, added) == ""
+    assert untrained(added) == {}

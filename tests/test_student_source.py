@@ -14,6 +14,8 @@ from distill_jax.errors import UserError
 from distill_jax.export import export_students
 from distill_jax.run import student_source
 from distill_jax.text import tokenizer as text_tokenizer
+from distill_jax.training.manifest import MANIFEST
+from distill_jax.workdir import write_text
 
 ALONE = [*TINY, "--config.scheme=chain", "--config.train.steps=40"]
 
@@ -107,6 +109,21 @@ def test_a_student_starts_from_one_of_another_run(source, tiny_run, tmp_path):
     )  # fmt: skip
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         assert (np.asarray(a) == np.asarray(b)).all()
+
+
+def test_a_student_whose_training_has_not_ended_is_not_taken_for_one(tmp_path):
+    """Its newest checkpoint would be another one tomorrow."""
+    student = tmp_path / "run" / "checkpoints" / "solver"
+    for step in (5, 10):
+        write_text(student / str(step) / MANIFEST, "{}")
+    facts = tmp_path / "run" / "training_data.json"
+    facts.write_text('{"solver": {"steps": 20}}')
+    said = f"KEY={student}: this student's training has not ended: end it, or .* {student}/10"
+    with pytest.raises(UserError, match=said):
+        student_source._other_step(str(student), "KEY")
+    assert student_source._other_step(f"{student}/5", "KEY") == student / "5"
+    facts.write_text('{"solver": {"steps": 20, "finished_at": 5}}')  # it stopped early
+    assert student_source._other_step(str(student), "KEY") == student / "5"
 
 
 def restored(path):

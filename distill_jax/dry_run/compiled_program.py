@@ -102,7 +102,7 @@ def _continues(program: Program, computation: str, instruction: Instruction) -> 
 
 def _name(loops: tuple[Loop, ...]) -> str:
     """The name of nested loops, the outer ones first, without the numbers of layers."""
-    return " > ".join(re.sub(r"\bh_\d+\b", "h_*", loop.name) for loop in loops)
+    return " > ".join(re.sub(r"\b(h|layers)_\d+\b", r"\1_*", loop.name) for loop in loops)
 
 
 def _product(numbers: list[int | None]) -> int | None:

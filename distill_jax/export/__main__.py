@@ -21,7 +21,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--dtype",
         choices=("float32", "float16", "bfloat16"),
-        help="dtype of the weights in the files; default: as in training",
+        help="dtype of the weights in the files; default: that of the weights that training began "
+        "from, or float32",
     )
     parser.add_argument(
         "--gguf",

@@ -40,7 +40,7 @@ class Options(NamedTuple):
     """What to write, and where."""
 
     output: pathlib.Path
-    dtype: str | None  # float32, float16 or bfloat16; None = that of the training run
+    dtype: str | None  # float32, float16 or bfloat16; None = that of the files it began from
     gguf: str  # type of a file for llama.cpp, f32, f16 or q8_0; "" = no such file
     push_to_hub: str  # NAME/PREFIX: every student becomes NAME/PREFIX-<student>; "" = nowhere
 
@@ -78,9 +78,11 @@ def export(path: str, options: Options, overrides: dict[str, str]) -> None:
             for student in finished:
                 gguf_export.check(students.models[student], workdir.tokenizer, options.gguf)
         targets = {}
-        for student, steps in chosen_steps(run, known, finished).items():
-            targets[student] = _export_one(students, student, steps, options)
-            terminal.say(f"student {student}: {targets[student]}")
+        chosen = chosen_steps(run, known, finished)
+        for student in chosen:
+            dtype = options.dtype or known.facts[student]["weights_dtype"]
+            targets[student] = _export_one(students, student, chosen, dtype, options)
+            terminal.say(f"student {student}: {targets[student]} ({dtype})")
     unfinished = [student for student in run.students if student not in finished]
     if not unfinished:
         places = {student: f"./{student}" for student in run.students}
@@ -104,7 +106,10 @@ class _Students(NamedTuple):
     facts: dict[str, Any]
 
 
-def _export_one(students: _Students, student: str, steps: int, options: Options) -> pathlib.Path:
+def _export_one(
+    students: _Students, student: str, chosen: dict[str, int], dtype: str, options: Options
+) -> pathlib.Path:
+    steps = chosen[student]
     run, workdir, facts = students.run, students.run.workdir, students.facts[student]
     if options.push_to_hub:
         places = {each: f"{options.push_to_hub}-{each}" for each in run.students}
@@ -120,6 +125,8 @@ def _export_one(students: _Students, student: str, steps: int, options: Options)
         licences=getattr(run.task.module, "LICENCES", {}),  # a user's task need not have any
         facts=facts,
         report=read_json(workdir.report_json) if workdir.report_json.exists() else None,
+        steps=chosen,
+        dtype=dtype,
         example=_example(run, students.tokenizer, places),
         marks=students.tokenizer.marks,
     )
@@ -133,7 +140,7 @@ def _export_one(students: _Students, student: str, steps: int, options: Options)
             _adapter(students, student, steps),
             chat_template.chat_template(run.scheme, own_views, students.tokenizer.marks),
         ),
-        options.dtype or facts["weights_dtype"],
+        dtype,
         model_card.model_card(of),
         _never_writes(students, student),
         gguf=options.gguf,

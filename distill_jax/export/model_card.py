@@ -44,6 +44,8 @@ class CardFacts:
     licences     {data set: licence} as the task says, {} if it does not
     facts        the student's part of training_data.json
     report       report.json of the run, or None if it was not evaluated
+    steps        {student: the step that is exported} of all exported students
+    dtype        of the weights in the files
     example      a program in which the students take turns
     marks        of the tokenizer
     """
@@ -56,6 +58,8 @@ class CardFacts:
     licences: Mapping[str, str]
     facts: Mapping[str, Any]
     report: Mapping[str, Any] | None
+    steps: Mapping[str, int]
+    dtype: str
     example: str
     marks: EndMarks
 
@@ -72,7 +76,7 @@ def model_card(of: CardFacts) -> str:
         f"## The students in turn\n\n{fenced(of.example, 'python')}",
         _training(of.config, of.facts),
         _data(of.config, of.annotations, of.licences, base),
-        _result(of.scheme, of.report),
+        _result(of),
     ]
     return "\n".join(part for part in parts if part)
 
@@ -240,24 +244,33 @@ def _number(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _result(scheme: Scheme, report: Mapping[str, Any] | None) -> str:
+def _result(of: CardFacts) -> str:
+    report = of.report
     if report is None:
         return "## Result\n\nThis run was not evaluated.\n"
+    if "combination" in report:
+        return "## Result\n\nThis run was evaluated only together with others.\n"
+    if report["checkpoint_steps"] != dict(of.steps):
+        return "## Result\n\nThis run was evaluated with other checkpoints than these.\n"
     low, high = report["accuracy_interval"]
-    whose = "of the dialogues of all students of the run" if len(scheme.roles) > 1 else "of its own"
+    alone = len(of.scheme.roles) == 1
+    whose = "of its own" if alone else "of the dialogues of all students of the run"
     others = ", ".join(
         f"{name} {score['accuracy']:.1%}" for name, score in report["scores"].items()
     )
     rule = "length-filtered vote" if report["sampling"].get("vote") == LENGTH else "majority"
     how = f"{rule} of {{samples}} dialogues each, " if "samples" in report else ""
-    calculator = ", calculator on" if report["sampling"]["calculator"] else ""
+    sampling = report["sampling"]
+    calculator = ", calculator on" if sampling["calculator"] else ""
+    given = f", given: {sampling['given']}" if sampling.get("given") else ""
+    rounded = "" if of.dtype == "float32" else f" The weights are rounded to {of.dtype} since."
     return (
         f"## Result\n\nAccuracy {whose}: **{report['accuracy']:.1%}** "
         f"({plain(report['accuracy_interval_method'])} interval {low:.1%} to {high:.1%}) on "
         f"n = {report['n']} problems of the split {plain(report['split'])} of "
         f"{plain(report['task'])}, seed {report['seed']}, "
         f"{plain(report['checkpoint_rule'])} checkpoint, {how.format(**report)}"
-        f"temperature {report['sampling']['temperature']:g}{calculator}.\n\n"
+        f"temperature {sampling['temperature']:g}{calculator}{given}.{rounded}\n\n"
         f"Answers were read by the extractor *{plain(report['headline_extractor'])}*; by "
         f"extractor: {plain(others)}.\n"
         + "".join(f"\n{line[0].upper()}{plain(line[1:])}.\n" for line in origin_lines(report))

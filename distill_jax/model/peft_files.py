@@ -30,6 +30,9 @@ _COMPUTED = {
     "alpha_pattern": {},
     "layers_to_transform": None,
 }
+# Ways to begin that leave the base as it is; others, such as PiSSA, move a part of it into the
+# adapter.
+_BESIDE_THE_BASE = ("gaussian", "orthogonal", "eva")
 
 
 def save(directory: pathlib.Path, adapter: Adapter, adapters: Any, base: str) -> None:
@@ -76,6 +79,9 @@ def load(directory: str, adapter: Adapter, key: str) -> dict[str, Any]:
         for name, value in _COMPUTED.items()
         if config.get(name, value) not in (value, [] if value is None else value)
     ]
+    begun = config.get("init_lora_weights", True)
+    if isinstance(begun, str) and begun.lower() not in _BESIDE_THE_BASE:
+        wrong.append(f"init_lora_weights={begun!r}")
     if wrong:
         raise UserError(
             f"{where}: {path / CONFIG} has {', '.join(wrong)}, which is not computed here: choose "
@@ -87,6 +93,15 @@ def load(directory: str, adapter: Adapter, key: str) -> dict[str, Any]:
             raise UserError(
                 f"{where}: {path / CONFIG} has {name}={config.get(name)!r}: set "
                 f"config.lora.{student}.{known} to it (now {ours})"
+            )
+    tokens = config.get("trainable_token_indices")
+    tables = tokens.values() if isinstance(tokens, dict) else [tokens] if tokens else []
+    for given in tables:
+        if list(given) != list(adapter.rows):
+            raise UserError(
+                f"{where}: {path / CONFIG} has the rows of tokens {list(given)}, where those of "
+                f"the end marks, {list(adapter.rows)}, are wanted: the adapter is for another "
+                "tokenizer"
             )
     names = {name: our_path for our_path, name in _names(adapter).items()}
     shapes: Any = traverse_util.flatten_dict(adapter.shapes())

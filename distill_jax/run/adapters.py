@@ -28,12 +28,12 @@ def make(run: Run, student: str, model: NetworkConfig, tokenizer: Tokenizer) -> 
     section = run.config.lora.get(student)
     if section is None or not section.rank:
         return None
-    rows: list[int] = []
-    if student_source.untrained_marks(run.config.model[student], tokenizer):
-        found = (tokenizer.special(mark) for mark in tokenizer.untrained)
-        rows = sorted(number for number in found if number is not None)
+    key = f"config.model.{student}"
+    rows = student_source.untrained_marks(run.config.model[student], key, tokenizer).values()
     targets = tuple(section.targets)
-    adapter = Adapter(model, section.rank, section.alpha, targets, tuple(rows), section.base_dtype)
+    adapter = Adapter(
+        model, section.rank, section.alpha, targets, tuple(sorted(rows)), section.base_dtype
+    )
     adapter.kernels()
     return adapter
 

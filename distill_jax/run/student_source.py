@@ -78,13 +78,17 @@ def end_marks(config: Any) -> EndMarks:
     return EndMarks(config.tokenizer.end_of_turn, config.tokenizer.end_of_text)
 
 
-def untrained_marks(section: Any, tokenizer: Tokenizer) -> str:
-    """The warning about end marks that the weights of config.model.<student> do not know; "" if
-    none."""
-    if not section.init_from or not tokenizer.untrained or other_run(section.init_from):
-        return ""
-    marks = " and ".join(tokenizer.untrained)
-    return f"{marks}: not in the vocabulary of these weights, so added to it and untrained"
+def untrained_marks(section: Any, key: str, tokenizer: Tokenizer) -> dict[str, int]:
+    """{end mark: its id} of those that the weights of config.model.<student>, which is `key`, do
+    not know: the tokenizer had to add them, or comes from elsewhere and has more ids than the
+    weights have rows."""
+    name = section.init_from
+    if not name or other_run(name):
+        return {}
+    find = gguf_source.find if _is_gguf(name) else hugging_face.find
+    rows = find(name, f"{key}.init_from").model.vocab_size
+    ids = zip(tokenizer.marks, (tokenizer.end_of_turn, tokenizer.end_of_text), strict=True)
+    return {mark: n for mark, n in ids if mark in tokenizer.untrained or n >= rows}
 
 
 def _is_gguf(name: str) -> bool:
@@ -254,11 +258,20 @@ def check_same_tokenizer(run: pathlib.Path, tokenizer: Tokenizer, key: str) -> N
 
 
 def _other_step(name: str, key: str) -> epath.Path:
-    """The directory of the checkpoint that `name`, the value of `key`, stands for."""
+    """The directory of the checkpoint that `name`, the value of `key`, stands for: without a step
+    that of the end of training."""
     path = epath.Path(local_path(name, key)).resolve()
     directory = path if path.parent.name == "checkpoints" else path.parent
     steps = [str(step) for step in manifest.complete_steps(directory)]
-    wanted = path.name if path != directory else (steps[-1] if steps else "")
+    wanted = path.name
+    if path == directory:
+        facts = read_facts(pathlib.Path(directory.parent.parent) / "training_data.json")
+        wanted = str(facts[directory.name].get("finished_at", ""))
+        if steps and not wanted:
+            raise UserError(
+                f"{key}={name}: this student's training has not ended: end it, or name a "
+                f"checkpoint, such as {name}/{steps[-1]}"
+            )
     if wanted not in steps:
         there = f"there are {', '.join(steps)}" if steps else "there is none"
         raise UserError(f"{key}={name}: no complete checkpoint ({there})")

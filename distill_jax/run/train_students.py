@@ -109,9 +109,14 @@ def _train(
     base, frozen, made_from = _base(run, setup, mesh, facts)
     state, weights_dtype = _first_state(run, terminal, facts, setup, abstract, checkpoints, base)
     del base
-    untrained = student_source.untrained_marks(config.model[student], prepared.tokenizer)
+    untrained = student_source.untrained_marks(
+        config.model[student], f"config.model.{student}", prepared.tokenizer
+    )
     if untrained and not int(state.step):
-        terminal.say(f"student {student}: {untrained}")
+        terminal.say(
+            f"student {student}: {' and '.join(untrained)}: not in the vocabulary of these "
+            "weights, so added to it and untrained"
+        )
     made_from |= _began_as(run, student, facts) | {
         "weights_dtype": weights_dtype,
         "sha256": distributed.from_first(run.workdir.hashes),
