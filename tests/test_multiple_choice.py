@@ -59,10 +59,25 @@ def test_these_say_b(said):
             "no white ball",
         ),
         *("1", "(1)", "white", "the answer is A", "both (A) and (B)"),
+        *(
+            "B, C",
+            "B. C.",
+            "B) or C)",
+            "(B) and C",
+            "B/C",
+            "not (B)",
+            "(B) is wrong",
+            "B is not it",
+        ),
     ],
 )
 def test_these_do_not_say_b(said):
     assert not grade_choice(f"#### {said}", BALL).scores["normalised"]
+
+
+def test_a_text_that_begins_with_letters_and_dots_is_a_text():
+    assert grade_choice("#### U.S. army", "(C) U.S. army").scores["normalised"]
+    assert grade_choice("#### B, not A", BALL).scores["normalised"]
 
 
 def test_the_letter_alone_may_be_the_known_answer():

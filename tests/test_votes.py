@@ -165,6 +165,22 @@ def test_answers_that_grade_as_equal_are_one_vote(answers, winner, spelled):
     assert jsonl.grade(f"#### {turned.prediction}", winner).scores["normalised"]
 
 
+def test_numbers_with_other_words_are_other_answers():
+    """Three of four say 10 am, and the surest one says 10 pm."""
+    said = [("10 pm", -0.1), ("10 am", -2.0), ("10 am", -2.0), ("10 AM", -2.0)]
+    graded = [jsonl.grade(f"So\n#### {text}", "10 am") for text, _ in said]
+    drawings = [
+        dataclasses.replace(
+            drawn(grade.prediction, log_probability), correct=grade.scores["normalised"]
+        )
+        for grade, (_, log_probability) in zip(graded, said, strict=True)
+    ]
+    voted = combine(drawings, jsonl.grade)
+    assert (voted.prediction, voted.correct) == ("10 am", True)
+    # Where the known answer has no words, those of answers do not part them.
+    assert jsonl.grade("#### 7 apples", "7").prediction == "7"
+
+
 def test_numbers_are_not_graded_to_be_told_apart():
     def never(completion, answer):
         raise AssertionError(completion, answer)

@@ -78,6 +78,8 @@ def grade_number(completion: str, answer: str, *, cleansed_as_text: bool = True)
         same = found.value == gold.value and same_around(found.words, gold.words)
         same = same or final_line(completion) == answer.strip()
         prediction = format_value(found.value)
+        if gold.words and found.words:  # a vote must not take 10 pm for 10 am
+            prediction = " ".join([prediction, *found.words])
     return Grade(prediction, {**scores, "normalised": same})
 
 

@@ -22,8 +22,15 @@ from distill_jax.text.text_answers import text_key
 MARK = " Answer choices: "
 
 _CHOICE = re.compile(r"(?:^|, )\(([A-Z])\) ")
-# A letter with brackets, or with a sign after it, or alone. `A dog` begins with an article.
-_BEGINS = re.compile(r"\(([A-Za-z])\)|([A-Za-z])(?=[).:,]|$)")
+# A letter with brackets, or with a sign after it, or alone. `A dog` begins with an article, and
+# `U.S. army` with no letter of a choice.
+_BEGINS = re.compile(r"\(([A-Za-z])\)|([A-Za-z])(?!\.[A-Za-z])(?=[).:,]|$)")
+# After such a letter: a second one, or that the first is not meant.
+_TAKEN_BACK = re.compile(
+    r"[).:,]?\s*(?:(?:,|/|&|and|or)\s*)?\(?[A-Z]\)?(?=[).:,]|$)"
+    r"|[).:,]?\s*is (?:wrong|false|incorrect|not)\b"
+)
+_NOT = re.compile(r"\b(?:not|never|neither)\b[^(]*$", re.IGNORECASE)
 _SAID = re.compile(r"\b(?:[Aa]nswer|[Cc]hoice|[Oo]ption)(?: is)?:? (?:\(([A-Z])\)|([A-Z]))\W*$")
 _BRACKETS = re.compile(r"\(([A-Z])\)")
 _GOLD = re.compile(r"\(?([A-Z])\)?(?: (.+))?")
@@ -100,10 +107,12 @@ def grade_choice(completion: str, answer: str, *, letters: str = "ABCDE") -> Gra
 
 def read_choice(completion: str) -> str | None:
     """The letter that a completion ends with, or the text of its last line; None if that is empty
-    or names several letters.
+    or names several letters, or says that a letter is wrong.
 
     >>> [read_choice(f"#### {said}") for said in ("(B) white ball", "**b)**", "A dog", "(A), (B)")]
     ['B', 'B', 'A dog', None]
+    >>> [read_choice(f"#### {said}") for said in ("A, B", "not (A)", "(A) is wrong", "U.S. army")]
+    [None, None, None, 'U.S. army']
     """
     line = without_emphasis(plain(final_line(completion)).strip()).strip()
     bracketed = set(_BRACKETS.findall(line))
@@ -114,5 +123,8 @@ def read_choice(completion: str) -> str | None:
         return key.upper()
     begins = _BEGINS.match(line) or _SAID.search(line)
     if begins:
-        return (begins[1] or begins[2]).upper()
-    return bracketed.pop() if bracketed else line or None
+        taken_back = _TAKEN_BACK.match(line[begins.end() :]) if begins.end() < len(line) else None
+        return None if taken_back else (begins[1] or begins[2]).upper()
+    if not bracketed:
+        return line or None
+    return None if _NOT.search(line[: line.index("(")]) else bracketed.pop()

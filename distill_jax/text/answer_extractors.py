@@ -30,6 +30,8 @@ _LEADING_ZERO = re.compile(r"(?<![0-9.])0[0-9]")
 # What makes a number a coefficient: `2x^2`, `3x + y`, `5(a - b)`.
 _EXPRESSION = re.compile(r"[*×·÷^√|+] ?[\w(]|- ?(?:[A-Za-z]\b|\()|\\[A-Za-z]|\A\(")
 _EQUALS = re.compile(r" ?[=≈] ?")
+_NEGATIONS = frozenset({"not", "no", "never", "neither"})
+_NUMBER_SIGN = re.compile(r"\b[Nn]o\. ?$")  # `No. 5`
 
 
 class Quantity(NamedTuple):
@@ -86,7 +88,10 @@ def read_quantity(line: str) -> Quantity | None:
     after = text[number.end :]
     if _EXPRESSION.search(without_unit_powers(after)):
         return None
-    words = words_around(text[: number.start], after, number.currency)
+    before = text[: number.start]
+    words = words_around(before, after, number.currency)
+    if not _NEGATIONS.isdisjoint(words) and not _NUMBER_SIGN.search(before):
+        return None
     return Quantity(number.value, words)
 
 
