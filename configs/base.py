@@ -409,7 +409,7 @@ def get_config() -> ConfigDict:
             "task_options": (),
             "split": "test",
             "checkpoint": "last",  # last, best on dev, a step, or solver=400,decomposer=200
-            "problems": 200,  # use the first N; 0 = all
+            "problems": 200,  # use the first N, in the order of the task; 0 = all
             # Students of other runs, RUN,RUN, that write every token together with the run's own:
             # of the same scheme, reads and tokenizer. () = the run's own alone.
             "ensemble": (),

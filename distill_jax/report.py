@@ -53,7 +53,12 @@ def main(argv: list[str]) -> None:
     if arguments.tasks:
         from distill_jax.evaluation.tasks_report import write_tasks_report
 
-        written = write_tasks_report(arguments.runs, arguments.output, names=names)
+        written = write_tasks_report(
+            arguments.runs,
+            arguments.output,
+            names=names,
+            dialogues=max(0, arguments.dialogues),
+        )
     else:
         written = _compare(arguments, names)
     print(f"report: {written[0]}")

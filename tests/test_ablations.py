@@ -10,8 +10,9 @@ from run_directories import EVALUATION, SAMPLING, solved, write_run
 
 from distill_jax import errors
 from distill_jax import report as entry_point
-from distill_jax.evaluation.ablations import variants
+from distill_jax.evaluation.ablations import variants, with_all_evaluations
 from distill_jax.evaluation.comparison import write_comparison
+from distill_jax.evaluation.runs import read_runs
 from distill_jax.evaluation.statistics import wilson_interval
 from distill_jax.evaluation.summary import Circumstances, summarise
 from distill_jax.records import to_json
@@ -95,6 +96,18 @@ def test_every_evaluation_is_a_row_against_its_headline(ablated, tmp_path):
     assert names[0] == "a" and names[2:] == ["a: given=shuffled", "a: given=subquestions"]
     assert {row["run"] for row in read_csv(out, "paired")} == set(names[1:])
     assert "Evaluations of one run" in (out / "comparison.html").read_text()
+
+
+def test_an_ensemble_of_the_run_and_another_one_is_a_row_too(ablated, tmp_path):
+    file = ablated / "evaluations" / "arithmetic-test-40-00000001" / "report.json"
+    report = read_json(file)
+    students = {f"{member}/solver": {"steps": 20, "tokens": 1000} for member in (1, 2)}
+    write_json(file, report | {"combination": {"students": students}})
+    runs, _ = with_all_evaluations(read_runs([str(ablated)]))
+    [together] = [each for each in runs if "combination" in each.report]
+    assert together.students == list(students) and together.trained_tokens() == 2000
+    write_comparison([str(ablated)], tmp_path / "out", all_evaluations=True)
+    assert len(read_csv(tmp_path / "out", "evaluations")) == 4
 
 
 def test_without_being_asked_only_headlines_are_compared(ablated, tmp_path):

@@ -19,12 +19,13 @@ from rich.console import Console
 
 import distill_jax
 from distill_jax.ask.__main__ import main
-from distill_jax.ask.terminal import answer, printable
+from distill_jax.ask.terminal import answer
 from distill_jax.dialogues.answerer import Look
 from distill_jax.dialogues.live import live_turns
 from distill_jax.errors import Interrupted, UserError
 from distill_jax.sampling import decode
 from distill_jax.sampling.dialogues import Dialogue, WrittenTurn
+from distill_jax.tracking.terminal import printable
 
 SHOWN = SOLUTION.replace("\x1b", r"\x1b").replace("\u202e", r"\u202e")
 LINES = [

@@ -175,6 +175,8 @@ def test_what_has_no_effect_is_said_in_the_response(client):
     ]
     first = next(iter(client.chat.completions.create(**ASKED | options, stream=True)))
     assert first.warnings == reply.warnings
+    [warning] = client.chat.completions.create(**ASKED, n=2, max_tokens=4).warnings
+    assert warning.startswith("n has no effect at temperature 0")
     code, _, text = send_chat(client, **{"\ud800": 1})
     assert code == 200 and json.loads(text)["warnings"] == [f"\\ud800 {no_effect}"]
 

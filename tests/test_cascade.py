@@ -18,13 +18,14 @@ from scripted_server import Act, ScriptedServer
 
 import distill_jax
 from distill_jax import combine, errors
-from distill_jax.ask.terminal import answer, printable
+from distill_jax.ask.terminal import answer
 from distill_jax.dialogues.answerer import Look
 from distill_jax.errors import UserError
 from distill_jax.evaluation import deferral
 from distill_jax.evaluation.runs import read_runs
 from distill_jax.records import Cost
 from distill_jax.run.solution import Asks, Solution
+from distill_jax.tracking.terminal import printable
 
 OTHER = "What is 8 and 9?"
 TAUGHT = "Q: What is <b>2 + 3</b>?\nA: 2 + 3 = 6 \x1b[31m\n#### 6"

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import math
+import pathlib
 import re
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import time
 import pytest
 from experiment_runs import ROOT, environment
 from html_page import Page
-from run_directories import solved, write_evaluation, write_run
+from run_directories import change_json, solved, write_evaluation, write_run
 
 from distill_jax import combine, errors
 from distill_jax.dialogues import votes
@@ -145,6 +146,10 @@ def test_the_threshold_is_chosen_on_dev(two, tmp_path, capsys):
     hot = write_evaluation(two[1], "hot", answers((2, 3, 4, 5), DEV), split="dev", temperature=0.7)
     for other in (dev[::-1], dev[:1], (dev[0], hot)):
         assert "the same runs in the same order" in refused(capsys, *arguments, *other)
+    change_json(pathlib.Path(dev[0]) / "report.json", training_problems=True)
+    assert "asks training problems, on which students are surer" in refused(
+        capsys, *arguments, *dev
+    )
     assert not (tmp_path / "no").exists()
 
 

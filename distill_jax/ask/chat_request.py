@@ -69,16 +69,21 @@ def check_body(body: Any, name: str, students: Answering) -> ChatRequest:
         raise Refused(400, message, "top_logprobs")
     limits = [_whole(body, key, 1) for key in ("max_tokens", "max_completion_tokens")]
     options = body.get("stream_options")
+    choices = _whole(body, "n", 1, MOST_CHOICES) or 1
     return ChatRequest(
         question,
         settings,
-        choices=_whole(body, "n", 1, MOST_CHOICES) or 1,
+        choices=choices,
         most_tokens=min((limit for limit in limits if limit is not None), default=None),
         stop=_stops(body.get("stop")),
         logprobs=_switch(body, "logprobs"),
         stream=_switch(body, "stream"),
         include_usage=isinstance(options, dict) and options.get("include_usage") is True,
-        warnings=(*_unread(messages), *_unused(body)),
+        warnings=(
+            *_unread(messages),
+            *_unused(body),
+            *_all_the_same(settings.get("temperature", students.sampling.temperature), choices),
+        ),
     )
 
 
@@ -157,6 +162,13 @@ def _unused(body: Mapping[str, Any]) -> list[str]:
         for key, value in body.items()
         if key not in USED | BOOKKEEPING and value and value != PLAIN.get(key)
     ]
+
+
+def _all_the_same(temperature: float, choices: int) -> list[str]:
+    """A warning if no token is drawn, and several dialogues are wanted."""
+    if temperature or choices == 1:
+        return []
+    return ["n has no effect at temperature 0, where all choices are the same: give a temperature"]
 
 
 def _name(key: str) -> str:

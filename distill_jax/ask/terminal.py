@@ -17,20 +17,10 @@ from distill_jax.errors import Interrupted, UserError
 from distill_jax.records import Turn
 from distill_jax.run.cascade import Cascade
 from distill_jax.run.solution import Asks, Solution
+from distill_jax.tracking.terminal import printable
 
 COLOURS = ("cyan", "green", "magenta", "yellow")
 ANSWER, NOTE, UNSURE, BY = "answer", "note", "unsure", "by"
-
-
-def printable(text: str) -> str:
-    r"""`text` with everything spelt out that a terminal might obey, except line breaks.
-
-    >>> printable("3\x1b[31m \u202e4\n")
-    '3\\x1b[31m \\u202e4\n'
-    """
-    return "".join(
-        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
-    )
 
 
 class Transcript:

@@ -40,6 +40,8 @@ def with_all_evaluations(headlines: Sequence[Run]) -> tuple[list[Run], list[str]
             run = dataclasses.replace(
                 headline, name=f"{headline.name}: {name}", variant=name, report=other,
                 evaluation=path, predictions=read_predictions(path, other),
+                # Several runs together have the students of all of them.
+                facts=other.get("combination", {}).get("students", headline.facts),
             )  # fmt: skip
             if any(problem_key(prediction) in asked for prediction in run.predictions):
                 runs.append(run)

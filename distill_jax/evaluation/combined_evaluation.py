@@ -104,6 +104,12 @@ def choose_threshold(
             f"--dev {' '.join(dev_paths)}: not the students, checkpoints and sampling of "
             f"{_listed(members)}: give evaluations of the same runs in the same order"
         )
+    for run in dev:
+        if run.report.get("training_problems"):
+            raise UserError(
+                f"--dev: {_file(run)} asks training problems, on which students are surer than "
+                "elsewhere: evaluate with --config.evaluation.split=dev"
+            )
     asked = {prediction.question for prediction in members[0].predictions}
     for prediction in dev[0].predictions:
         if prediction.question in asked:

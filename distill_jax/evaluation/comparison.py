@@ -28,6 +28,7 @@ from distill_jax.records import Annotation, Prediction
 from distill_jax.workdir import local_path, write_text
 
 Gold = Mapping[str, Annotation]
+DIALOGUES = 10  # that are shown
 
 
 def write_comparison(
@@ -36,7 +37,7 @@ def write_comparison(
     *,
     baseline: str = "",
     names: Sequence[str] = (),
-    dialogues: int = 10,
+    dialogues: int = DIALOGUES,
     all_evaluations: bool = False,
     more: Sequence[tables.Table] = (),
 ) -> list[pathlib.Path]:

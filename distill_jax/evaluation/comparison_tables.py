@@ -154,6 +154,11 @@ def paired_table(runs: Sequence[Run], baseline: Run) -> Table | None:
         "which the two runs differ; empty if none would. The tests are about these students, "
         "not about other seeds."
     )
+    if baseline.given == "history":
+        note += (
+            " Steps of one problem count as independent of one another, so intervals are too "
+            "narrow and p-values too small."
+        )
     return Table("paired", f"Against {baseline.name}", columns, rows, note)
 
 

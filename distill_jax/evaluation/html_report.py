@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jinja2
 import markupsafe
 
+from distill_jax.dialogues.votes import LENGTH
 from distill_jax.evaluation import figures
 from distill_jax.evaluation.summary import cost_line, origin_lines
 from distill_jax.records import Prediction
@@ -124,6 +125,7 @@ def write_report(
         dialogues=[(outcome(p), p, _votes(p)) for p in dialogues],
         badges=BADGES,
         colors=colors,
+        by_length=summary["sampling"].get("vote") == LENGTH,
     )
     write_text(pathlib.Path(path), html)
 
@@ -143,7 +145,8 @@ def page_template(name: str) -> jinja2.Template:
 
 
 def outcome(prediction: Prediction) -> str:
-    """A key of BADGES: the status if the dialogue gave no answer, else the grade."""
+    """A key of BADGES: the status if the dialogue did not end with an answer, else the grade. One
+    that a limit cut off may be right all the same."""
     if prediction.status == "unparsed":
         return "unparsable"
     if prediction.status != "finished":

@@ -18,6 +18,7 @@ from distill_jax.evaluation import tables
 from distill_jax.evaluation.length_fits import best_steps, cells, fit, optimal_steps
 from distill_jax.evaluation.runs import Run, read_runs
 from distill_jax.evaluation.statistics import wilson_interval
+from distill_jax.evaluation.summary import split_name
 from distill_jax.evaluation.tables import Table
 from distill_jax.records import Prediction
 from distill_jax.settings import command_line
@@ -149,6 +150,11 @@ def lengths_table(runs: Sequence[Run]) -> Table | None:
         "as fitted to all sizes of a run together; empty if there are too few lengths for a fit, "
         "or if it is shorter or longer than all that were written."
     )
+    if any(prediction.samples for run in runs for prediction in run.predictions):
+        note += (
+            " Samples of one problem count as independent of one another, so the intervals are "
+            "too narrow."
+        )
     title = "Accuracy by steps written"
     return Table("chain_lengths", title, columns, rows, note) if rows else None
 
@@ -180,9 +186,10 @@ def main(argv: list[str]) -> None:
     paths = [str(local_path(name, "--evaluations").resolve()) for name in names]
     runs = read_runs(paths, [str(number) for number, _ in enumerate(paths, start=1)])
     for run in runs:
-        if run.given != "plan" or run.report["split"] == "test":
+        learned = run.report.get("training_problems")
+        if run.given != "plan" or run.report["split"] == "test" or learned:
             raise UserError(
-                f"--evaluations: {run.evaluation} is of the {run.report['split']} problems with "
+                f"--evaluations: {run.evaluation} is of the {split_name(run.report)} problems with "
                 f"config.sampling.given={run.given!r}: evaluate with "
                 "--config.evaluation.split=dev --config.sampling.given=plan"
             )

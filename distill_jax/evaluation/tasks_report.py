@@ -6,7 +6,7 @@ from statistics import fmean
 
 from distill_jax.evaluation import html_report, over_tasks, published, tables
 from distill_jax.evaluation import runs as finished_runs
-from distill_jax.evaluation.comparison import write_comparison
+from distill_jax.evaluation.comparison import DIALOGUES, write_comparison
 from distill_jax.evaluation.over_tasks import Score
 from distill_jax.evaluation.runs import Run
 from distill_jax.evaluation.statistics import mean_and_deviation
@@ -17,7 +17,11 @@ PAGE = "tasks.html"
 
 
 def write_tasks_report(
-    paths: Sequence[str], output: str | pathlib.Path, *, names: Sequence[str] = ()
+    paths: Sequence[str],
+    output: str | pathlib.Path,
+    *,
+    names: Sequence[str] = (),
+    dialogues: int = DIALOGUES,
 ) -> list[pathlib.Path]:
     """Report the headline evaluations of runs on several tasks; returns what was written.
 
@@ -64,7 +68,10 @@ def write_tasks_report(
         write_text(path, text)
     for task, members in places.items():
         write_comparison(
-            [path for path, _ in members], directory / task, names=[run.name for _, run in members]
+            [path for path, _ in members],
+            directory / task,
+            names=[run.name for _, run in members],
+            dialogues=dialogues,
         )
     return list(written)
 

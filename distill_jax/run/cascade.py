@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from distill_jax.dialogues.answerer import Look
 from distill_jax.dialogues.sampler import Settings
 from distill_jax.errors import UserError
+from distill_jax.records import Cost
 from distill_jax.run.escalation import VOTES, Rule
 from distill_jax.run.solution import Asks, Solution, Unanswered
 
@@ -196,11 +197,12 @@ class Cascade:
                     yield event
                     continue
                 solution = deferred[event.question]
+                costs = {**solution.costs, others.name: event.cost}
                 if isinstance(event, Unanswered):
                     reason = f"{others.name} gave no answer: {event.reason}"
-                    yield dataclasses.replace(solution, unanswered=reason)
+                    costs = costs if event.cost != Cost() else solution.costs
+                    yield dataclasses.replace(solution, unanswered=reason, costs=costs)
                     continue
-                costs = {**solution.costs, others.name: event.cost}
                 yield dataclasses.replace(
                     event, answered_by=others.name, costs=costs, first=solution
                 )

@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from distill_jax.dialogues.votes import MAJORITY
 from distill_jax.errors import UserError
 from distill_jax.evaluation.deferral import ALL, NONE, UNCERTAINTIES
 from distill_jax.workdir import Workdir, local_path, read_json
@@ -18,6 +19,7 @@ BY = "answer"  # the measure of uncertainty if none is named
 _WRITING = (
     *("samples", "temperature", "top_k", "top_p", "calculator"),
     *("max_turns", "max_turn_tokens", "max_tokens"),
+    *("vote", "vote_width", "vote_buckets"),
 )
 
 
@@ -109,7 +111,9 @@ def _member(found: dict[str, Any]) -> Member:
         dict(found["identity"]),
         dict(found["checkpoint_steps"]),
         found["checkpoint_rule"],
-        {key: found["sampling"][key] for key in _WRITING if key in found["sampling"]},
+        # An evaluation says nothing of votes if the majority wins.
+        {"vote": MAJORITY}
+        | {key: found["sampling"][key] for key in _WRITING if key in found["sampling"]},
     )
 
 

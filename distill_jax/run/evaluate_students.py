@@ -357,5 +357,5 @@ def _say_result(
     if predictions:
         shown = next((p for p in predictions if p.correct), predictions[0])
         say(f"one dialogue ({shown.id}, {'right' if shown.correct else 'wrong'}):")
-        print(textwrap.indent(summary.dialogue(shown), "  "))
+        terminal.show(textwrap.indent(summary.dialogue(shown), "  "))
     say(f"report: {run.workdir.report_html}")

@@ -90,17 +90,17 @@ class LiveTeacher:
     def _solution(
         self, question: str, replies: Replies, failure: tuple[str, str] | None
     ) -> Solution | Unanswered:
+        prompt_tokens = sum(each["prompt_tokens"] for each in replies.answers)
+        cost = Cost(prompt_tokens, sum(each["completion_tokens"] for each in replies.answers))
         if replies.missing is not None:
             assert failure is not None  # every question was asked
-            return Unanswered(question, ": ".join(failure))
+            return Unanswered(question, ": ".join(failure), cost)
         turns = tuple(
             Turn(TEACHER, split_thought(text).said.strip(), answer["completion_tokens"], 0.0)
             for text, answer in zip(replies.texts, replies.answers, strict=True)
         )
         read = self._conversation.read(replies.answers).answer
         answer = None if read is None else self._grade(f"{MARKER} {read}", "").prediction
-        prompt_tokens = sum(each["prompt_tokens"] for each in replies.answers)
-        cost = Cost(prompt_tokens, sum(turn.tokens for turn in turns))
         return Solution(
             question,
             answer,

@@ -87,10 +87,11 @@ class Asks:
 
 @dataclasses.dataclass(frozen=True)
 class Unanswered:
-    """Whoever was asked gave no answer to a question."""
+    """Whoever was asked gave no answer to a question; `cost`: of what they wrote instead."""
 
     question: str
     reason: str
+    cost: Cost = dataclasses.field(default_factory=Cost)
 
 
 def compared(by: str, uncertainty: float, threshold: float) -> str:

@@ -12,6 +12,17 @@ from contextlib import AbstractContextManager
 from distill_jax.tracking import progress
 
 
+def printable(text: str) -> str:
+    r"""`text` with everything spelt out that a terminal might obey, except line breaks.
+
+    >>> printable("3\x1b[31m \u202e4\n")
+    '3\\x1b[31m \\u202e4\n'
+    """
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+    )
+
+
 class Terminal:
     """Stages, progress and results on the terminal; plain lines if stdout is not a terminal.
 
@@ -45,12 +56,12 @@ class Terminal:
         self._append({"time": now, "message": text})
         if not self._quiet:
             minutes, seconds = divmod(int(time.monotonic() - self._start), 60)
-            print(f"[{minutes:02d}:{seconds:02d}] {text}", flush=True)
+            print(f"[{minutes:02d}:{seconds:02d}] {printable(text)}", flush=True)
 
     def show(self, text: str) -> None:
-        """Print several lines as they are; they are not kept in the log."""
+        """Print several lines; they are not kept in the log."""
         if not self._quiet:
-            print(text, flush=True)
+            print(printable(text), flush=True)
 
     def watching(self) -> AbstractContextManager[None]:
         """While the block runs, what progress.py says of it is shown, and gone when it is done."""
