@@ -101,8 +101,13 @@ def test_every_evaluation_is_a_row_against_its_headline(ablated, tmp_path):
 def test_an_ensemble_of_the_run_and_another_one_is_a_row_too(ablated, tmp_path):
     file = ablated / "evaluations" / "arithmetic-test-40-00000001" / "report.json"
     report = read_json(file)
-    students = {f"{member}/solver": {"steps": 20, "tokens": 1000} for member in (1, 2)}
-    write_json(file, report | {"combination": {"students": students}})
+    solver = {"steps": 20, "tokens": 1000, "parameters": 700}
+    students = {f"{member}/solver": solver for member in (1, 2)}
+    combination = {
+        "rule": "ensemble", "settings": {"mean": "geometric"}, "students": students,
+        "description": "2 students together", "members": [{"name": "a", **report}] * 2,
+    }  # fmt: skip
+    write_json(file, report | {"combination": combination})
     runs, _ = with_all_evaluations(read_runs([str(ablated)]))
     [together] = [each for each in runs if "combination" in each.report]
     assert together.students == list(students) and together.trained_tokens() == 2000
