@@ -4,13 +4,14 @@ From one student that asks and solves, per seed: `stepwise` takes the words of t
 one after the other (https://arxiv.org/abs/2405.14838), `abrupt` all at once; `nothing_learned` is
 that student as it is. All of these are asked with nothing given (sampling.given=nothing), `chain`
 is trained from the beginning with the tokens of both runs, and `socratic` writes its subquestions.
+With a budget of 4 million tokens all but `nothing_learned` solve 99 %, so nothing can be compared.
 
 Usage: python -m distill_jax.sweep --config configs/sweeps/internalise.py --workdir runs/internalise
 """
 
 from distill_jax.sweep.definition import Ask, Run, Sweep
 
-BUDGET = 4_000_000
+BUDGET = 1_500_000
 ASKING = {"students.decomposer": "solver", "train.token_budget": BUDGET}
 WITHOUT = {
     "tokenizer.name": "{0}/tokenizer",
@@ -30,8 +31,8 @@ def get_sweep():
         arms={
             "socratic": (asking,),
             "nothing_learned": (asking, Ask({"sampling.given": "nothing"})),
-            # An epoch is 2,500 steps here: one more token every 50 steps, all after 2,000.
-            "stepwise": (asking, Run(ASKING | WITHOUT | {"data.removal.per_epoch": 50.0})),
+            # An epoch is 2,500 steps, this run 1,120: one more token every 20, all after 800.
+            "stepwise": (asking, Run(ASKING | WITHOUT | {"data.removal.per_epoch": 125.0})),
             "abrupt": (
                 asking,
                 Run(ASKING | WITHOUT | {"data.removal.per_epoch": 0.0, "data.removal.start": 40}),
