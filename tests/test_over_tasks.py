@@ -167,6 +167,13 @@ def test_protocols_and_options_are_different_tasks_without_published_rows(tmp_pa
         ("date_understanding", "chain"),
     ]
     assert [score.published for score in found] == [None, "date_understanding"]
+    asked = over_tasks.Score(
+        "strategyqa", "chain", tuple(finished_runs.read_runs(paths[1:])), (), 3
+    )
+    changed = dataclasses.replace(
+        asked.runs[0], report=asked.runs[0].report | {"task": "strategyqa"}
+    )
+    assert dataclasses.replace(asked, runs=(changed,)).published is None  # 229 other problems
 
 
 def test_seeds_must_have_the_same_problems(tmp_path):
