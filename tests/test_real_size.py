@@ -5,6 +5,7 @@ import importlib.util
 import itertools
 import json
 import pathlib
+import types
 
 import pytest
 
@@ -160,12 +161,17 @@ def test_long_work_is_shown_to_whoever_watches(capsys):
         def update(self, done):
             shown.append(done)
 
-    with progress.watched(Bar):
+    watcher = types.SimpleNamespace(
+        progress=lambda title, total, *, passing: Bar(title, total), say=shown.append
+    )
+    with progress.watched(watcher):
         assert list(progress.each(range(10), "short", 10)) == list(range(10))
         assert sum(progress.each(range(2500), "long", 2500)) == sum(range(2500))
         assert list(progress.each("ab", "parts", 2, of_each=2000)) == ["a", "b"]
+        progress.say("a line")
     long = [("long", 2500), 0, 1000, 2000, 2500, "gone"]
-    assert shown == [*long, ("parts", 4000), 0, 2000, 4000, "gone"]
+    assert shown == [*long, ("parts", 4000), 0, 2000, 4000, "gone", "a line"]
+    progress.say("nobody watches")
     assert list(progress.each(range(2000), "nobody watches", 2000)) == list(range(2000))
     with Terminal().watching():
         assert len(list(progress.each(range(5000), "fast", 5000))) == 5000

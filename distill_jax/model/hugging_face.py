@@ -24,6 +24,7 @@ from distill_jax.model.hugging_face_files import (
     weight_files,
 )
 from distill_jax.model.network import NetworkConfig
+from distill_jax.tracking import progress
 from distill_jax.workdir import local_path
 
 
@@ -125,6 +126,7 @@ def _stored(directory: pathlib.Path, model: NetworkConfig, where: str) -> dict[s
 def _download(name: str, where: str) -> pathlib.Path:
     import huggingface_hub
 
+    progress.asks_the_hub(name)
     wanted = ["config.json", "*.safetensors", "*.safetensors.index.json"]
     try:
         return pathlib.Path(huggingface_hub.snapshot_download(name, allow_patterns=wanted))

@@ -30,6 +30,7 @@ from distill_jax.tasks.gold import with_gold
 from distill_jax.tasks.grading import grade_number, read_number
 from distill_jax.tasks.upstream import choose_split, folder, text_field
 from distill_jax.text.formats import MARKER
+from distill_jax.tracking import progress
 
 SPLITS = ("train", "test")
 URL = "https://github.com/openai/grade-school-math/tree/master/grade_school_math/data"
@@ -119,6 +120,7 @@ def _rows(split: str, name: str, directory: str, hub_id: str) -> list[tuple[str,
 def _hub_rows(split: str, name: str, hub_id: str) -> list[dict[str, Any]]:
     import datasets  # takes seconds, and is not needed with a directory
 
+    progress.asks_the_hub(f"{hub_id} ({name})")
     try:
         return datasets.load_dataset(hub_id, name, split=split).to_list()
     except Exception as error:  # the network, the Hub, the cache and pyarrow each have their own

@@ -12,6 +12,7 @@ from typing import Any
 
 from distill_jax.errors import NoSplit, UserError
 from distill_jax.records import refuse_half_pairs
+from distill_jax.tracking import progress
 from distill_jax.workdir import local_path
 
 Row = tuple[str, dict[str, Any]]
@@ -72,6 +73,7 @@ def hub_rows(hub_id: str, files: str) -> list[Row]:
     """
     import datasets  # takes seconds, and is not needed with a directory
 
+    progress.asks_the_hub(hub_id)
     try:
         splits = datasets.load_dataset(hub_id)
         return [

@@ -15,6 +15,7 @@ from distill_jax.gguf_file import opened
 from distill_jax.settings import ranges
 from distill_jax.text.gguf_tokenizer import read_tokenizer
 from distill_jax.text.lost_characters import LostCharacters
+from distill_jax.tracking import progress
 from distill_jax.workdir import local_path, read_json, write_json
 
 # transformers would warn at every start that PyTorch is missing, but we use only its tokenizers.
@@ -238,6 +239,8 @@ def _from_hugging_face(name: str, path: pathlib.Path) -> Any:
     if not path.is_dir() and name.startswith((".", "/", "~")):
         raise UserError(f"config.tokenizer.name={name}: no such directory")
     source = path if path.is_dir() else name
+    if source == name:
+        progress.asks_the_hub(name)
     try:
         try:
             # This class uses tokenizer.json unchanged. That of a model may use its own splitting of

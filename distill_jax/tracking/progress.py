@@ -5,7 +5,7 @@ function: `each` asks who watches.
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Protocol, TypeVar
@@ -23,19 +23,40 @@ class Shown(Protocol):
         ...
 
 
-Watcher = Callable[[str, int], AbstractContextManager[Shown]]  # (title, total)
+class Watcher(Protocol):
+    """Who watches."""
+
+    def progress(self, title: str, total: int, *, passing: bool) -> AbstractContextManager[Shown]:
+        """Shows work while the block runs; `passing`: nothing of it stays."""
+        ...
+
+    def say(self, text: str) -> None:
+        """Shows a line."""
+        ...
+
 
 _watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 
 
 @contextlib.contextmanager
 def watched(watcher: Watcher) -> Iterator[None]:
-    """While the block runs, `watcher` shows what `each` says."""
+    """While the block runs, `watcher` shows what `each` and `say` say."""
     token = _watcher.set(watcher)
     try:
         yield
     finally:
         _watcher.reset(token)
+
+
+def say(text: str) -> None:
+    """Tell whoever watches, in a line, what the next seconds are spent on."""
+    if (watcher := _watcher.get()) is not None:
+        watcher.say(text)
+
+
+def asks_the_hub(name: str) -> None:
+    """Say so: it may take a minute or two, and without a network its libraries try for as long."""
+    say(f"{name}: asks the Hugging Face Hub (a local directory instead needs no network)")
 
 
 def each(items: Iterable[_Item], title: str, total: int, *, of_each: int = 1) -> Iterator[_Item]:
@@ -47,7 +68,7 @@ def each(items: Iterable[_Item], title: str, total: int, *, of_each: int = 1) ->
     if watcher is None or total < every:
         yield from items
         return
-    with watcher(title, total * of_each) as shown:
+    with watcher.progress(title, total * of_each, passing=True) as shown:
         for done, item in enumerate(items):
             if done % every == 0:
                 shown.update(done * of_each)

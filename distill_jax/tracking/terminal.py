@@ -65,7 +65,7 @@ class Terminal:
 
     def watching(self) -> AbstractContextManager[None]:
         """While the block runs, what progress.py says of it is shown, and gone when it is done."""
-        return progress.watched(lambda title, total: self.progress(title, total, passing=True))
+        return progress.watched(self)
 
     @contextlib.contextmanager
     def progress(
