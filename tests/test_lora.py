@@ -18,7 +18,7 @@ from experiment_runs import TINY, one_error_line, run
 import distill_jax
 from distill_jax.dry_run import ahead_of_time, whole_run
 from distill_jax.errors import UserError
-from distill_jax.model import gpt2, llama, lora, network, peft_files, sharding
+from distill_jax.model import flops, gpt2, llama, lora, network, peft_files, sharding
 from distill_jax.model.lora import BASE, Adapter
 from distill_jax.settings import command_line
 from distill_jax.settings.identity import identity_of
@@ -137,14 +137,17 @@ def test_its_gradient_is_that_of_the_merged_network():
     batch = tiny_student.make_batches(tiny_student.ragged_rows(8), seq_len=24)[0]
     base = host(LLAMA)
     adapters = noisy(adapter, base)
+    way = adapter.beside, adapter.merge
 
     def loss(params):
         sums = made.objective.sums(made, params, {}, batch, None)
         return sum(sums.values())
 
     with jax.set_mesh(tiny_student.make_mesh()):
-        mine = jax.jit(jax.grad(lambda a: loss(adapter.merge(base, a))))(adapters)
+        mine = jax.jit(jax.grad(lambda a: loss(adapter.beside(base, a))))(adapters)
+        beside, whole = (jax.jit(loss)(made(base, adapters)) for made in way)
         dense = jax.jit(jax.grad(loss))(adapter.merge(base, adapters))
+    assert float(beside) == pytest.approx(float(whole), rel=1e-6)
     for block in ("layers_0", "layers_1"):
         pair, got = (tree[block]["self_attn"]["o_proj"] for tree in (adapters, mine))
         d_w = np.asarray(dense[block]["self_attn"]["o_proj"]["kernel"]).reshape(32, 32)
@@ -167,6 +170,32 @@ def test_a_dry_run_counts_what_is_held():
     batch = sum(each.nbytes for each in data[0].values())
     # The lengths of rows, which a step does not look at, are left out.
     assert memory["arguments"] == pytest.approx(base + state + batch, rel=2e-3)
+
+
+def test_a_step_needs_no_gradient_of_the_base():
+    """The compiler counts about as many operations as `flops` says, with and without."""
+    wide = dataclasses.replace(LLAMA, width=128, head_dim=16, hidden=384)
+    adapter = Adapter(wide, rank=4, alpha=8.0)
+    made = tiny_student.trainer(step.Computation(loss_chunk=8 * 48), wide)
+    rows = tiny_student.ragged_rows(64)
+    batch = tiny_student.make_batches(rows, seq_len=48)[0]
+    base, counts = host(wide), []
+
+    def loss(params):
+        return sum(made.objective.sums(made, params, {}, batch, None).values())
+
+    with jax.set_mesh(tiny_student.make_mesh()):
+        for function, given in (
+            (loss, base),
+            (lambda a: loss(adapter.beside(base, a)), adapter.init(base, 0)),
+        ):
+            compiled = jax.jit(jax.value_and_grad(function)).lower(given).compile()
+            counts.append(compiled.cost_analysis()["flops"])
+    size = batch["inputs"].size
+    work = wide, size, 0, batch["targets"].size
+    expected = [flops.train_flops(*work), flops.adapter_flops(*work, adapter.count())]
+    assert counts == pytest.approx(expected, rel=0.1)  # the compiler counts more than products
+    assert expected[1] < 0.75 * expected[0]
 
 
 def theirs(model, base, directory):

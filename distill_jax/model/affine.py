@@ -1,11 +1,20 @@
 """Affine and linear maps in any dtype; the gradients of their parameters are summed in float32."""
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+
+class Adapted(NamedTuple):
+    """A kernel that is not trained, and the pair of matrices beside it that are: x W + (x A) B. So
+    no gradient of the size of W is needed (https://arxiv.org/abs/2106.09685)."""
+
+    base: jax.Array  # W, in the dtype in which it is held; first, because flax compares its shape
+    a: jax.Array  # [inputs, rank], float32
+    b: jax.Array  # [rank, outputs], float32, with the scale of the adapter
 
 
 class Affine(nn.Module):
@@ -22,11 +31,21 @@ class Affine(nn.Module):
         shape = x.shape[-self.inputs :] + self.features
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         if not self.bias:
-            product: Any = _linear(self.inputs, x.astype(self.dtype), kernel)
-            return product
+            return _times(self.inputs, x.astype(self.dtype), kernel)
         bias = self.param("bias", nn.initializers.zeros, self.features, jnp.float32)
+        if isinstance(kernel, Adapted):
+            return _times(self.inputs, x.astype(self.dtype), kernel) + bias.astype(self.dtype)
         y: Any = _affine(self.inputs, x.astype(self.dtype), kernel, bias)
         return y
+
+
+def _times(inputs: int, x: jax.Array, kernel: Any) -> jax.Array:
+    """x @ kernel in x's dtype; the kernel may be `Adapted`."""
+    if not isinstance(kernel, Adapted):
+        product: Any = _linear(inputs, x, kernel)
+        return product
+    beside: Any = _linear(1, _linear(inputs, x, kernel.a), kernel.b)
+    return _product(inputs, x, jax.lax.stop_gradient(kernel.base)) + beside
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

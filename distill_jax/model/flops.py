@@ -27,6 +27,16 @@ def train_flops(config: NetworkConfig, tokens: int, pairs: int, head_tokens: int
     return 3 * forward_flops(config, tokens, pairs, head_tokens)
 
 
+def adapter_flops(
+    config: NetworkConfig, tokens: int, pairs: int, head_tokens: int, trained: int
+) -> int:
+    """`train_flops` beside a frozen base, with adapters of `trained` numbers: the base's matrices
+    need no gradient of their own."""
+    every = train_flops(config, tokens, pairs, head_tokens)
+    frozen = config.block_weights * tokens + config.vocab_size * config.width * head_tokens
+    return every - 2 * frozen + 6 * trained * tokens
+
+
 def decode_flops(config: NetworkConfig, rows: int, filled: int) -> int:
     """FLOPs of one decode step with a cache: one token of each row, which attends to `filled`
     tokens (including itself), and its logits."""

@@ -3,8 +3,9 @@
     W' = W + alpha / rank * A B        A [inputs, rank], B [rank, outputs]
 
 (https://arxiv.org/abs/2106.09685). A starts random and B as 0, so the first step starts from
-the base. A step computes W' and uses it, so networks do not know about adapters. For tokens that
-the base does not know, whole rows of the embedding, and of an untied head, are trained.
+the base. A step of training computes x W + (x A) B, and needs no gradient of W; everything else
+uses W'. For tokens that the base does not know, whole rows of the embedding, and of an untied head,
+are trained.
 
 With W = I, A = (1, 2), B = (3, 4) and alpha / rank = 2, W' = (7 8; 12 17).
 """
@@ -23,6 +24,7 @@ from jax.sharding import PartitionSpec
 
 from distill_jax.errors import UserError
 from distill_jax.model import sharding
+from distill_jax.model.affine import Adapted
 from distill_jax.model.hugging_face_files import HEAD
 from distill_jax.model.network import NetworkConfig, init_params
 from distill_jax.settings import ranges
@@ -118,19 +120,35 @@ class Adapter:
     def merge(self, base: Any, adapters: Any) -> dict[str, Any]:
         """Parameters of the network, float32, of base and adapters."""
         trained: Any = traverse_util.flatten_dict(adapters)
-        whole = {
-            path: jnp.asarray(leaf, jnp.float32)
-            for path, leaf in traverse_util.flatten_dict(base).items()
-        }
+        whole = self._with_rows(base, trained)
         for path in self.kernels():
             product = jnp.tensordot(
                 trained[*path, A], trained[*path, B], axes=1, precision=jax.lax.Precision.HIGHEST
             )
             whole[*path, "kernel"] += (self.alpha / self.rank) * product
+        return traverse_util.unflatten_dict(whole)
+
+    def beside(self, base: Any, adapters: Any) -> dict[str, Any]:
+        """Parameters of the network for training: as those of `merge`, but the adapters stay beside
+        the kernels, which are as they are held (`affine.Adapted`)."""
+        held: Any = traverse_util.flatten_dict(base)
+        trained: Any = traverse_util.flatten_dict(adapters)
+        whole = self._with_rows(base, trained)
+        for path in self.kernels():
+            b = (self.alpha / self.rank) * trained[*path, B]
+            whole[*path, "kernel"] = Adapted(held[*path, "kernel"], trained[*path, A], b)
+        return traverse_util.unflatten_dict(whole)
+
+    def _with_rows(self, base: Any, trained: Any) -> dict[Path, Any]:
+        """Base and trained rows, flat, float32."""
+        whole: dict[Path, Any] = {
+            path: jnp.asarray(leaf, jnp.float32)
+            for path, leaf in traverse_util.flatten_dict(base).items()
+        }
         for path in self.tables():
             table = whole[*path, "embedding"]
             whole[*path, "embedding"] = table.at[jnp.array(self.rows)].set(trained[*path, ROWS])
-        return traverse_util.unflatten_dict(whole)
+        return whole
 
     def hold(self, base: Any) -> Any:
         """Host parameters as they are in memory during training: in base_dtype, except those that

@@ -117,7 +117,7 @@ def student_setup(
     )
     teacher_len = source.read_by_teacher.longest if rows.teacher else shape.seq_len
     objective, frozen = student_objective.make(run, made.teacher, place.platform, teacher_len)
-    facts = _facts(run, source, data, model, frozen)
+    facts = _facts(run, source, data, made, frozen)
     if rounds is not None:
         facts = round_setup.facts_of(config, student, rounds, facts)
     if pairs:
@@ -254,7 +254,7 @@ def _facts(
     run: Run,
     rows: batches.StudentRows,
     data: batches.Batches,
-    model: NetworkConfig,
+    made: Made,
     frozen: Mapping[str, Frozen],
 ) -> dict[str, Any]:
     """The facts about a student's training. Its steps are given, or follow from epochs, or from its
@@ -280,20 +280,24 @@ def _facts(
         "seq_len": data.shape.seq_len,
         "packed": data.shape.packed,
         "useful_share": rows.tokens / (epoch_rows * data.shape.seq_len),
-        "flops_per_token": _flops_per_token(rows, model, frozen, run.config.loss),
-        "parameters": network.parameter_count(model),
-        "model": network.to_json(model),
+        "flops_per_token": _flops_per_token(rows, made, frozen, run.config.loss),
+        "parameters": network.parameter_count(made.model),
+        "model": network.to_json(made.model),
     }
 
 
 def _flops_per_token(
-    rows: batches.StudentRows, model: NetworkConfig, frozen: Mapping[str, Frozen], loss: Any
+    rows: batches.StudentRows, made: Made, frozen: Mapping[str, Frozen], loss: Any
 ) -> float:
     """Of training, for tokens of these rows. Mixtures of rows are read as well as the rows, if
     these have a term of their own."""
     mixed, plain = bool(loss.mixup), bool(loss.likelihood or loss.divergence or loss.preference)
     pairs = sum(flops.causal_pairs(rows.length(index)) for index in range(len(rows)))
-    needed = (mixed + plain) * flops.train_flops(model, rows.tokens, pairs, rows.loss_tokens)
+    work = made.model, rows.tokens, pairs, rows.loss_tokens
+    one = flops.train_flops(*work)
+    if made.adapter is not None:
+        one = flops.adapter_flops(*work, made.adapter.count())
+    needed = (mixed + plain) * one
     read = rows.read_by_teacher
     if read is not rows:
         pairs = sum(flops.causal_pairs(read.length(index)) for index in range(len(read)))

@@ -103,7 +103,7 @@ class Trainer:
 
     def whole(self, params: Any, frozen: dict[str, Any]) -> Any:
         """The parameters of the network: with an adapter, those of the base in `frozen` too."""
-        return params if self.adapter is None else self.adapter.merge(frozen[lora.BASE], params)
+        return params if self.adapter is None else self.adapter.beside(frozen[lora.BASE], params)
 
 
 def loss_tokens(
