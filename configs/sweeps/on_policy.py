@@ -5,7 +5,7 @@ small student with about as many tokens: gold, from gold solutions; kd, from the
 probabilities at gold solutions (KL(teacher || student)); gkd, from its probabilities at what the
 student writes itself (generalised knowledge distillation, https://arxiv.org/abs/2306.13649), with
 the Jensen-Shannon divergence of beta=0.5 or with KL(student || teacher), beta=1. A round is one
-answer to each of 32 problems, and one update.
+answer to each of 32 problems, and one update of about 1,745 tokens.
 
 Usage: python -m distill_jax.sweep --config configs/sweeps/on_policy.py --workdir runs/on_policy
 """
@@ -48,7 +48,7 @@ CHAINS = {
     "evaluation.problems": 1_000,
 }
 DISTILL = {"loss.teacher": "{0}", "loss.divergence": 1.0, "loss.likelihood": 0.0}
-OWN = {"rollouts.rounds": 600, "rollouts.updates": 1, "rollouts.samples": 1}
+OWN = {"rollouts.rounds": 860, "rollouts.updates": 1, "rollouts.samples": 1}
 
 
 def get_sweep():
