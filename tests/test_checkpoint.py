@@ -54,6 +54,16 @@ def wait_for_threads_to_end(number):
         time.sleep(0.05)
 
 
+def test_what_a_killed_save_left_is_removed_without_a_word(tmp_path, caplog):
+    left = tmp_path / "s" / "3.orbax-checkpoint-tmp" / "params"
+    left.mkdir(parents=True)
+    (left / "half").write_text("of it")
+    kept = checkpoint.Checkpoints(tmp_path / "s", keep=1)
+    kept.save(3, small_state(3))
+    kept.close()
+    assert kept.steps() == [3] and not left.exists() and caplog.text == ""
+
+
 def test_checkpoints_come_back_bit_for_bit_and_old_ones_go(tmp_path):
     assert checkpoint.Checkpoints(tmp_path / "s", 2).restore_latest(abstract(small_state())) is None
     kept = saved(tmp_path, (1, 2, 3), keep=2)

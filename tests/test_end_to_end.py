@@ -167,25 +167,35 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_trained(tiny_run
         subprocess.run(["umount", "-l", disk], check=True)
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_stopped_run_continues_to_the_same_parameters(kind, tiny_run, tmp_path):
+def test_a_run_that_is_stopped_three_times_ends_with_the_same_parameters(tiny_run, tmp_path):
     workdir = tmp_path / "w"
-    process = subprocess.Popen(
-        command("main", *TINY, "--config.train.save_every=7", "--workdir", workdir),
-        cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
     metrics = workdir / "metrics.jsonl"
-    deadline = time.monotonic() + 300
-    while not metrics.exists() or '"step": 15' not in metrics.read_text():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
-    process.send_signal(kind)
-    _, errors = process.communicate(timeout=300)
-    if kind == signal.SIGKILL:
-        assert process.returncode == -signal.SIGKILL
-    else:
-        assert process.returncode == 75
-        assert errors.strip() == "interrupted: run the same command again to continue"
+
+    def logged(student, step):
+        lines = metrics.read_text().splitlines() if metrics.exists() else []
+        return any(f'"step": {step},' in line and f"train/{student}/" in line for line in lines)
+
+    for kind, student, step in (
+        (signal.SIGKILL, "decomposer", 15),
+        (signal.SIGINT, "decomposer", 40),
+        (signal.SIGTERM, "solver", 15),
+    ):
+        process = subprocess.Popen(
+            command("main", *TINY, "--config.train.save_every=7", "--workdir", workdir),
+            cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        deadline = time.monotonic() + 300
+        while not logged(student, step):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(kind)
+        said, errors = process.communicate(timeout=300)
+        assert ("going on from step" in said) == (kind != signal.SIGKILL)  # which came first
+        if kind == signal.SIGKILL:
+            assert process.returncode == -signal.SIGKILL
+        else:
+            assert process.returncode == 75
+            assert errors.strip() == "interrupted: run the same command again to continue"
     again = run("main", *TINY, "--workdir", workdir)
     assert again.returncode == 0, again.stderr
     assert "going on from step" in again.stdout

@@ -446,10 +446,10 @@ REAL = {
         *(CHAINS, 7433, {"unknown problem": 1, "no answer": 1, "no steps": 1}, 7071),
     ),
     "eitnlp_distilling_cot/gsm8k/gsm8k_llama_level1_ranked.json": (
-        *(CHAINS, 7442, {"unknown problem": 1, "no answer": 5}, 7406),
+        *(CHAINS, 7442, {"unknown problem": 1, "no answer": 5}, 7405),
     ),
     "eitnlp_distilling_cot/gsm8k/gsm8k_llama_level2_ranked.json": (
-        *(CHAINS, 7442, {"unknown problem": 1, "no answer": 9}, 7415),
+        *(CHAINS, 7442, {"unknown problem": 1, "no answer": 9}, 7413),
     ),
     "eitnlp_distilling_cot/strategyqa/stqa_gemini_level2_ranked.json": (
         *(CHAINS, 2000, {"no answer": 1}, 1970),

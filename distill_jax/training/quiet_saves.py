@@ -5,10 +5,13 @@ import sys
 
 # orbax logs errors of its threads through absl; asyncio logs those that nobody waited for.
 _LOGGERS = ("absl", "asyncio")
+# A save that was killed left its directory; orbax removes it, so there is nothing to do.
+_LEFT_BY_A_KILL = "Attempted to create temporary directory"
 
 
 class _Quiet(logging.Filter):
-    """Drops all errors during a save, and after it only those about a full disk."""
+    """Drops all errors during a save, and after it only those about a full disk; and the warning
+    about what a kill has left."""
 
     def __init__(self):
         super().__init__()
@@ -17,7 +20,7 @@ class _Quiet(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno < logging.ERROR:
-            return True
+            return _LEFT_BY_A_KILL not in record.getMessage()
         error = record.exc_info[1] if record.exc_info else ""
         return not (self.saving or says_disk_full(f"{record.getMessage()} {error}"))
 
