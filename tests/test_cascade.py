@@ -24,6 +24,7 @@ from distill_jax.errors import UserError
 from distill_jax.evaluation import deferral
 from distill_jax.evaluation.runs import read_runs
 from distill_jax.records import Cost
+from distill_jax.run import escalation
 from distill_jax.run.solution import Asks, Solution
 from distill_jax.tracking.terminal import printable
 
@@ -188,6 +189,16 @@ def test_a_slow_teacher_is_left(students, teacher):
     began = time.monotonic()
     events.close()
     assert time.monotonic() - began < 10
+
+
+def test_a_member_votes_as_its_evaluation_did():
+    found = {
+        "name": "small", "path": "runs/small/evaluations/a", "identity": {}, "checkpoint_steps": {},
+        "checkpoint_rule": "last", "sampling": {"given": "", "samples": 3},
+    }  # fmt: skip
+    assert escalation._member(found).sampling == {"vote": "majority", "samples": 3}
+    found["sampling"] |= {"vote": "length", "vote_width": 2}
+    assert escalation._member(found).sampling == {"vote": "length", "vote_width": 2, "samples": 3}
 
 
 def on_terminal(cascade):

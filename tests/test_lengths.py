@@ -4,9 +4,10 @@ import csv
 import dataclasses
 import io
 import json
+import pathlib
 
 import pytest
-from run_directories import write_run
+from run_directories import change_json, write_run
 
 from distill_jax.errors import UserError
 from distill_jax.evaluation import comparison, length_fits, lengths, tables
@@ -144,6 +145,14 @@ def test_step_sizes_are_chosen_where_they_were_given_and_not_on_test(
     with pytest.raises(UserError, match=message):
         lengths.main(["--evaluations", run, "--output", str(tmp_path / "best")])
     assert not (tmp_path / "best").exists()
+
+
+def test_step_sizes_are_not_chosen_on_training_problems(tmp_path, predictions):
+    run = given_plan(tmp_path, predictions, split="train")
+    for report in pathlib.Path(run).rglob("report.json"):
+        change_json(report, training_problems=True)
+    with pytest.raises(UserError, match="is of the training problems with"):
+        lengths.main(["--evaluations", run, "--output", str(tmp_path / "best")])
 
 
 def test_too_few_problems_choose_nothing(tmp_path, predictions):

@@ -52,6 +52,14 @@ def test_the_time_left_is_reckoned_from_the_first_report_not_from_compiling(monk
     ]
 
 
+def test_a_terminal_obeys_nothing_that_is_printed(capsys):
+    shown = terminal.Terminal()
+    shown.show("a\x1b[31m\nb")
+    shown.say("c\u202ed")
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert (first, second) == ("a\\x1b[31m", "b") and third.endswith("c\\u202ed")
+
+
 class Tracker:
     def __init__(self):
         self.written = []

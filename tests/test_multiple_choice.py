@@ -78,6 +78,7 @@ def test_these_do_not_say_b(said):
 def test_a_text_that_begins_with_letters_and_dots_is_a_text():
     assert grade_choice("#### U.S. army", "(C) U.S. army").scores["normalised"]
     assert grade_choice("#### B, not A", BALL).scores["normalised"]
+    assert grade_choice("#### It is not sure, but (B)", BALL).scores["normalised"]
 
 
 def test_the_letter_alone_may_be_the_known_answer():

@@ -266,6 +266,14 @@ def test_votes(tmp_path):
     assert "8: 4, 7: 1" in second["text"]
 
 
+def test_another_rule_of_votes_is_named(tmp_path):
+    rows = [voted(["7", "8", "7"])]
+    page = write(tmp_path / "a.html", rows, more={"sampling": {"vote": "length"}})
+    text = " ".join(page.find("main")[0]["text"].split())
+    assert "answered right by length-filtered vote over 3 samples" in text
+    assert "Length-filtered vote, right" in text and "ajority vote" not in text
+
+
 def test_one_sample_says_nothing_of_votes(tmp_path):
     page = write(tmp_path / "report.html", mixed(8))
     for word in ("vote", "Votes", "pass@", "amples"):

@@ -59,6 +59,9 @@ def test_by_hand():
     assert (summary["n"], summary["accuracy"]) == (5, 0.6)
     assert summary["accuracy_interval"] == list(wilson_interval(3, 5))
     assert summary["accuracy_interval_method"] == "Wilson 95 %"
+    steps = SETTINGS | {"sampling": {**SETTINGS["sampling"], "given": "history"}}
+    steps = summarise(PREDICTIONS, {}, Circumstances(**steps))
+    assert steps["accuracy_interval_method"].startswith("Wilson 95 % (too narrow:")
     assert summary["headline_extractor"] == "normalised"
     assert summary["scores"] == {
         "strict": {"accuracy": 0.4, "interval": list(wilson_interval(2, 5))},

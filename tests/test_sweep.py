@@ -1,5 +1,6 @@
 """Sweeps: what a file stands for, what is refused, and real runs that fail, are killed, go on."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -21,7 +22,7 @@ from distill_jax.run import from_first, training_annotations
 from distill_jax.run.run import make_run
 from distill_jax.settings import command_line
 from distill_jax.sweep import __main__ as sweep
-from distill_jax.sweep import definition, shared_data
+from distill_jax.sweep import checks, definition, shared_data
 from distill_jax.sweep.definition import Ask, Make, Run, Sweep, grid
 from distill_jax.sweep.plan import plan
 from distill_jax.tracking.terminal import Terminal
@@ -225,6 +226,21 @@ def test_steps_name_the_directories_of_earlier_ones_and_are_shared_by_arms():
     assert (make.module, make.arguments(pathlib.Path("w"))) == (
         "json.tool", ["--of=w/own-seed0/1", "--output=w/again-seed0/2"]
     )  # fmt: skip
+
+
+def test_files_of_a_make_that_was_stopped_are_not_those_of_an_earlier_command(tmp_path):
+    """It was made, its arguments changed, it was stopped half-way, and they were changed back."""
+    step = plan(Sweep("configs/demo.py", STAGES), {}, tmp_path).of("again-seed0/2")
+    checks.settle(step, None, tmp_path)
+    assert checks.state(step, None, tmp_path) == "done"
+    changed = dataclasses.replace(step, changes={"of": "other"})
+    assert checks.state(changed, None, tmp_path) == "not begun"
+    checks.begin(changed, None, tmp_path)
+    assert checks.state(step, None, tmp_path) == "half done"
+    # Its source asks otherwise.
+    checks.settle(step, None, tmp_path)
+    asked = dataclasses.replace(step, sources=dict.fromkeys(step.sources, "other"))
+    assert checks.state(asked, None, tmp_path) == "not begun"
 
 
 def test_a_part_of_a_sweep_has_the_names_of_the_whole():

@@ -90,7 +90,7 @@ def summarise(
 def interval_method(sampling: Mapping[str, Any]) -> str:
     """How the interval of an accuracy was computed. The steps of one problem are more alike than
     those of several, so an interval that counts each by itself is too narrow."""
-    alike = ", too narrow: steps of one problem count as independent"
+    alike = " (too narrow: steps of one problem are alike)"
     return INTERVAL_METHOD + (alike if sampling.get("given") == "history" else "")
 
 

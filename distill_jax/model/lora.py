@@ -3,9 +3,9 @@
     W' = W + alpha / rank * A B        A [inputs, rank], B [rank, outputs]
 
 (https://arxiv.org/abs/2106.09685). A starts random and B as 0, so the first step starts from
-the base. A step of training computes x W + (x A) B, and needs no gradient of W; everything else
-uses W'. For tokens that the base does not know, whole rows of the embedding, and of an untied head,
-are trained.
+the base. A step of training computes x W + alpha / rank * (x A) B, and needs no gradient of W;
+everything else uses W'. For tokens that the base does not know, whole rows of the embedding, and of
+an untied head, are trained.
 
 With W = I, A = (1, 2), B = (3, 4) and alpha / rank = 2, W' = (7 8; 12 17).
 """

@@ -97,9 +97,9 @@ def load(directory: str, adapter: Adapter, key: str) -> dict[str, Any]:
     tokens = config.get("trainable_token_indices")
     tables = tokens.values() if isinstance(tokens, dict) else [tokens] if tokens else []
     for given in tables:
-        if list(given) != list(adapter.rows):
+        if given != list(adapter.rows):
             raise UserError(
-                f"{where}: {path / CONFIG} has the rows of tokens {list(given)}, where those of "
+                f"{where}: {path / CONFIG} has the rows of tokens {given}, where those of "
                 f"the end marks, {list(adapter.rows)}, are wanted: the adapter is for another "
                 "tokenizer"
             )

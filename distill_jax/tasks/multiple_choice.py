@@ -30,7 +30,7 @@ _TAKEN_BACK = re.compile(
     r"[).:,]?\s*(?:(?:,|/|&|and|or)\s*)?\(?[A-Z]\)?(?=[).:,]|$)"
     r"|[).:,]?\s*is (?:wrong|false|incorrect|not)\b"
 )
-_NOT = re.compile(r"\b(?:not|never|neither)\b[^(]*$", re.IGNORECASE)
+_NOT = re.compile(r"\b(?:not|never|neither)\s*$", re.IGNORECASE)
 _SAID = re.compile(r"\b(?:[Aa]nswer|[Cc]hoice|[Oo]ption)(?: is)?:? (?:\(([A-Z])\)|([A-Z]))\W*$")
 _BRACKETS = re.compile(r"\(([A-Z])\)")
 _GOLD = re.compile(r"\(?([A-Z])\)?(?: (.+))?")

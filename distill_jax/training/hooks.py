@@ -59,8 +59,8 @@ class _Step(NamedTuple):
 class Logging:
     """Writes the values of every `every`-th step and of the last one, and moves the bar.
 
-    At most AHEAD steps are under way, so devices never wait for the next one, a slow step is told
-    of when it has ended, and who asks the run to stop does not wait for many.
+    At most AHEAD steps are under way. That is enough to keep devices busy. The bar shows a slow
+    step as soon as it has ended, and a run that is asked to stop finishes only those few steps.
     """
 
     AHEAD = 2
@@ -76,12 +76,8 @@ class Logging:
         schedule: Callable[[int], Any],
         checkpoints: Checkpoints,
     ):
-        self._student, self._every, self._tracking, self._progress = (
-            student,
-            every,
-            tracking,
-            progress,
-        )
+        self._student, self._every = student, every
+        self._tracking, self._progress = tracking, progress
         self._speed, self._schedule, self._checkpoints = speed, schedule, checkpoints
         self._under_way: collections.deque[_Step] = collections.deque()
         self._shown_at, self._pace = time.monotonic(), ""
