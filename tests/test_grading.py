@@ -5,7 +5,7 @@ import time
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from distill_jax.tasks.grading import (
@@ -220,6 +220,7 @@ def test_mixed_numbers(whole, over, under):
 
 
 @given(NUMERIC | st.text(), NUMERIC | st.text())
+@example("0+E", "0+")  # 0 with the words + and e would be an expression
 def test_grading_never_raises_and_predictions_are_canonical(completion, answer):
     for text in (completion, f"#### {completion}"):
         grade = grade_number(text, answer)

@@ -20,6 +20,7 @@ from distill_jax.text.answer_extractors import (
     final_text,
     flexible_number,
     gold_quantity,
+    read_quantity,
     same_number_text,
     strict_number,
     strict_yes_no,
@@ -78,8 +79,10 @@ def grade_number(completion: str, answer: str, *, cleansed_as_text: bool = True)
         same = found.value == gold.value and same_around(found.words, gold.words)
         same = same or final_line(completion) == answer.strip()
         prediction = format_value(found.value)
-        if gold.words and found.words:  # a vote must not take 10 pm for 10 am
-            prediction = " ".join([prediction, *found.words])
+        named = " ".join([prediction, *found.words])
+        # A vote must not take 10 pm for 10 am. Some words would be read differently: `0 + e`.
+        if gold.words and read_quantity(named) == found:
+            prediction = named
     return Grade(prediction, {**scores, "normalised": same})
 
 
