@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 SETUP := setup.py constraints.txt pyproject.toml
-# `make test EXTRAS=dev,peers,tpu,serving` also compares with PyTorch and compiles for TPUs.
+# `make test EXTRAS=dev,peers,trl,tpu,serving` also compares with PyTorch and compiles for TPUs.
 EXTRAS ?= dev
 # Two tests at a time.
 PARALLEL ?= -n 2 --dist worksteal

@@ -94,8 +94,8 @@ setuptools.setup(
         # The web page of distill_jax.ask.
         "serve": SERVE,
         # What tests and benchmarks compare with; on Linux a plain install brings CUDA along.
-        "peers": ["torch>=2.5", "xllamacpp>=2026.4; sys_platform == 'linux'"],
-        # benchmarks/data.py compares with it.
+        "peers": ["torch>=2.5", "peft>=0.18", "xllamacpp>=2026.4; sys_platform == 'linux'"],
+        # Objectives and rounds are compared with it, and reading.
         "trl": ["torch>=2.5", "trl>=1.16"],
         "tpu": ["jax[tpu]>=0.10,<0.12"],
         "cuda": ["jax[cuda12]>=0.10,<0.12"],

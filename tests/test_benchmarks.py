@@ -250,7 +250,7 @@ def test_seeds_together_make_the_same_updates_as_apart(tmp_path):
 
 @pytest.mark.slow
 def test_a_round_is_measured_beside_trl(tmp_path):
-    pytest.importorskip("trl", reason="no TRL: pip install trl==1.16.*")
+    pytest.importorskip("trl", reason="no TRL: it is in the extra [trl]")
     output = tmp_path / "rounds.json"
     run(
         f"--workdir={tmp_path / 'runs'}", f"--output={output}", "--budget=40000", "--rounds=4",

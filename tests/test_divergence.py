@@ -146,7 +146,7 @@ def test_equal_students_do_not_differ_and_the_teacher_gets_no_gradient():
 
 
 def test_trl_gives_the_same_divergences():
-    gkd = pytest.importorskip("trl.experimental.gkd", reason="no TRL: pip install trl==1.16.*")
+    gkd = pytest.importorskip("trl.experimental.gkd", reason="no TRL: it is in the extra [trl]")
     torch = pytest.importorskip("torch", reason="PyTorch is not installed (EXTRAS=peers)")
     student, teacher = two_readings("float32")
     used = np.asarray(student.tokens.writers) >= 0

@@ -336,7 +336,7 @@ def test_damage_ends_in_one_line(small, data):
 def test_weights_are_those_of_transformers(tmp_path):
     """transformers dequantises and permutes by code of its own."""
     pytest.importorskip("torch", reason="no PyTorch")
-    pytest.importorskip("accelerate", reason="no accelerate: pip install accelerate")
+    pytest.importorskip("accelerate", reason="no accelerate: the extra [peers] has it")
     import transformers
 
     stored = tiny_gguf.weights()

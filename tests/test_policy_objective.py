@@ -86,7 +86,7 @@ def test_a_term_without_weight_is_not_there():
 def test_trl_gives_the_same_loss_gradients_and_advantages():
     """GRPO's loss with token-level ratios and without a reference; TRL's RLOO has ratios of whole
     sequences, another loss, of which only the advantages are compared."""
-    trl = pytest.importorskip("trl", reason="no TRL: pip install trl==1.16.*")
+    trl = pytest.importorskip("trl", reason="no TRL: it is in the extra [trl]")
     torch = pytest.importorskip("torch", reason="PyTorch is not installed (EXTRAS=peers)")
     rng = np.random.default_rng(3)
     shape = (6, 9)
