@@ -17,13 +17,14 @@ def model_size() -> ConfigDict:
             # "" = random ones. Their tokenizer is used, unless tokenizer.name names another one.
             "init_from": "",
             # A published size with random parameters: gpt2, gpt2-medium, gpt2-large, gpt2-xl,
-            # distilgpt2, smollm2-135m, qwen2.5-0.5b, qwen3-0.6b, llama-3.2-1b; "" = a GPT-2 of the
-            # four numbers below.
+            # distilgpt2, smollm2-135m, qwen2.5-0.5b, qwen3-0.6b, llama-3.2-1b; "" = the family and
+            # the four numbers below.
             "preset": "",
+            "family": "gpt2",  # learned positions; llama: rotary positions, a gated MLP, RMSNorm
             "layers": 4,
             "heads": 4,
             "width": 128,  # of the residual stream; a multiple of heads
-            "context": 256,  # learned positions: the most tokens of a question and its dialogue
+            "context": 256,  # the most tokens of a question and its dialogue
             "embedding_dropout": 0.0,
             "attention_dropout": 0.0,
             "residual_dropout": 0.0,

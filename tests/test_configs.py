@@ -82,6 +82,7 @@ def test_a_switch_is_true_or_false():
         ("optimizer.solver.clip_norm", "inf", "must be a finite number"),
         ("model.solver.residual_dropout", "1", "must be below 1"),
         ("model.solver.layers", "0", "must be at least 1"),
+        ("model.solver.family", "mamba", "choose gpt2, llama"),
         ("data.max_dropped_share", "nan", "must be a finite number"),
         ("sampling.temperature", "nan", "must be a finite number"),
         ("train.dtype", "float16", "choose float32, bfloat16"),
@@ -103,6 +104,15 @@ def test_all_values_that_make_no_sense_are_in_one_message():
         checks.check_values(config)
     assert all(f"config.{key}=" in str(caught.value) for key in wrong), caught.value
     assert "config.model.solver.width" in str(caught.value)
+
+
+def test_rotary_positions_need_an_even_share_of_the_width():
+    config = command_line.load_config("configs/demo.py")
+    command_line.apply_overrides(config, {"model.solver.heads": "128"})
+    checks.check_values(config)
+    command_line.apply_overrides(config, {"model.solver.family": "llama"})
+    with pytest.raises(UserError, match=r"config.model.solver: width=128 by heads=128 is 1, but"):
+        checks.check_values(config)
 
 
 def test_six_mistakes_are_six_lines_of_one_message():

@@ -122,12 +122,15 @@ def test_scheme_alone_can_be_changed(scheme, tmp_path):
 
 
 def test_unified_student_and_other_reads(tmp_path):
+    """Of the Llama family, with random parameters."""
     unified = ["--config.students.decomposer=solver", "--config.reads.decomposer=()"]
-    done = run("main", *TINY, *unified, "--workdir", tmp_path / "w")
+    llama = "--config.model.solver.family=llama"
+    done = run("main", *TINY, *unified, llama, "--workdir", tmp_path / "w")
     assert done.returncode == 0, done.stderr
     assert [p.name for p in (tmp_path / "w" / "checkpoints").iterdir()] == ["solver"]
     facts = json.loads((tmp_path / "w" / "training_data.json").read_text())
     assert facts["solver"]["rows"] == 600  # two views of 300 annotations
+    assert facts["solver"]["model"]["rope_theta"] == 1e4
 
 
 def test_students_can_be_trained_one_at_a_time(tiny_run, tmp_path):

@@ -1,5 +1,6 @@
 """The Llama family against transformers (torch, float32), on meshes, in the sampler."""
 
+import dataclasses
 import functools
 import tempfile
 
@@ -331,6 +332,18 @@ def test_presets_have_the_published_numbers_of_parameters(name):
     size = presets.preset_size(name, "key")
     assert network.parameter_count(size) == COUNTS[name]
     assert families.from_json(network.to_json(size)) == size
+
+
+def test_a_small_one_has_about_as_many_parameters_as_a_small_gpt2():
+    numbers = {"layers": 3, "heads": 4, "width": 192, "context": 256}
+    llama, gpt2 = (
+        dataclasses.replace(presets.own_size(family=family, **numbers), vocab_size=512)
+        for family in ("llama", "gpt2")
+    )
+    assert families.from_json(network.to_json(llama)) == llama and llama.context == gpt2.context
+    positions = 256 * 192
+    ours, theirs = network.parameter_count(llama), network.parameter_count(gpt2) - positions
+    assert ours == pytest.approx(theirs, rel=0.01)
 
 
 PLANS = {

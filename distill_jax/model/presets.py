@@ -46,6 +46,27 @@ def preset_size(name: str, key: str) -> NetworkConfig:
     return PRESETS[name]
 
 
-def own_size(*, layers: int, heads: int, width: int, context: int) -> NetworkConfig:
-    """The size that config.model.STUDENT's own numbers give, without the vocabulary."""
+def own_size(*, family: str, layers: int, heads: int, width: int, context: int) -> NetworkConfig:
+    """The size that config.model.STUDENT's own numbers give, without the vocabulary.
+
+    >>> own_size(family="llama", layers=2, heads=4, width=128, context=256).hidden
+    352
+    """
+    return FAMILIES[family](layers=layers, heads=heads, width=width, context=context)
+
+
+def _small_gpt2(*, layers: int, heads: int, width: int, context: int) -> NetworkConfig:
     return GPT2Config(1, context, layers, heads, width)
+
+
+def _small_llama(*, layers: int, heads: int, width: int, context: int) -> NetworkConfig:
+    """Llama 2 in small. Its MLP has three matrices: with 8/3 of the width as many parameters as
+    GPT-2's two; rounded up to what GGUF's q8_0 can divide."""
+    return LlamaConfig(
+        1, positions=context, layers=layers, heads=heads, width=width, key_value_heads=heads,
+        head_dim=width // heads, hidden=-(-8 * width // 3 // 32) * 32, rope_theta=1e4,
+        norm_epsilon=1e-5, tied=True,
+    )  # fmt: skip
+
+
+FAMILIES = {"gpt2": _small_gpt2, "llama": _small_llama}

@@ -112,7 +112,8 @@ def _size(section: Any, student: str, tokenizer: Tokenizer) -> NetworkConfig:
         if section.preset:
             size = presets.preset_size(section.preset, f"{key}.preset")
         else:
-            size = presets.own_size(**{name: section[name] for name in _SIZE})
+            numbers = {name: section[name] for name in _SIZE}
+            size = presets.own_size(family=section.family, **numbers)
         return dataclasses.replace(size, vocab_size=tokenizer.padded_size)
     if section.preset:
         raise UserError(f"{key}.init_from brings its own size: leave {key}.preset empty")
@@ -286,11 +287,17 @@ def mistakes(section: Any, student: str) -> list[str]:
     found = ranges.mistakes(name, values, least=dropout, below=dict.fromkeys(dropout, 1.0))
     if section.preset or section.init_from:
         return found
-    size = {key: section[key] for key in _SIZE}
-    small = ranges.mistakes(name, size, least=dict.fromkeys(_SIZE, 1))
+    size = {key: section[key] for key in (*_SIZE, "family")}
+    choices = {"family": tuple(presets.FAMILIES)}
+    small = ranges.mistakes(name, size, least=dict.fromkeys(_SIZE, 1), choices=choices)
     if not small and section.width % section.heads:
         small = [
             f"config.{name}.heads={section.heads} does not divide "
             f"config.{name}.width={section.width}"
+        ]
+    elif not small and section.family == "llama" and section.width // section.heads % 2:
+        small = [
+            f"config.{name}: width={section.width} by heads={section.heads} is "
+            f"{section.width // section.heads}, but Llama's positions need an even number"
         ]
     return found + small

@@ -22,6 +22,7 @@ NOT_IDENTITY_KEYS = (
 # A mechanism that is off is not part of the identity: {key: the value that switches it off}. So a
 # run from before the mechanism existed is the same run.
 OFF = {
+    **{f"model.{student}.family": "gpt2" for student in ("decomposer", "planner", "solver")},
     "teacher.reasoning": "drop",
     "tokenizer.end_of_turn": "",
     "tokenizer.end_of_text": "",
