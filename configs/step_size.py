@@ -34,14 +34,14 @@ def get_config():
     config.reads.solver = ("planner",)
     config.tokenizer.vocab_size = 258  # a character is a token
     for student in config.model:
+        # With learned positions it has not learned to add after 8 million tokens.
+        config.model[student].family = "llama"
         config.model[student].layers = 3
-        config.model[student].heads = 2
         config.model[student].context = 160
-    # At 1e-3, and with sizes up to 16, it copies no digit yet after 6 million tokens.
     config.optimizer.solver.learning_rate = 2e-3
     config.data.dev_split = "dev"
     config.data.packing = True
-    config.train.batch_size = 8
+    config.train.batch_size = 4
     config.train.token_budget = 8_000_000
     # 3 sizes x 4 step sizes x 150 problems.
     config.evaluation.task_options = ("operators=4,10,3",)

@@ -37,6 +37,7 @@ def get_sweep():
             "task_options.train_problems": 216_000,
             "task_options.held_out_problems": 9_600,  # 100 per size and step size
             "evaluation.task_options.operators": (8, 64, 8),
+            "model.solver.family": "gpt2",
             "model.solver.context": 1024,
             "optimizer.solver.learning_rate": 1e-4,
             "optimizer.solver.final_learning_rate": 1e-5,
