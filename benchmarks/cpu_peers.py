@@ -3,6 +3,8 @@
 padded  the same rows padded to the same length: the speed of the same work
 packed  ours packs rows, PyTorch pads a batch to its longest row: the speed of learning the same
         rows; a step of either has about as many non-padding tokens
+
+With --lora-rank both train adapters beside the same frozen weights, PyTorch with PEFT.
 """
 
 import itertools
@@ -12,10 +14,11 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks import models, rows
+from benchmarks import hyperparameters, models, rows
 from benchmarks.peers import Peer, PeerError, Setting
 from benchmarks.results import Results, say, significant
 from distill_jax.model import flops
+from distill_jax.model.lora import Adapter
 from distill_jax.model.network import NetworkConfig
 
 GOALS = {"padded": 1.0, "packed": 2.0}
@@ -28,6 +31,8 @@ def main(arguments: Any) -> None:
     say("reading GSM8K")
     data = rows.gsm8k_rows(arguments.data)
     for name, size in models.chosen(arguments).items():
+        if arguments.lora_rank:
+            name = f"{name}, LoRA of rank {arguments.lora_rank}"
         for part in arguments.parts.split(","):
             say(f"{name}, {part}")
             make = {"padded": _padded_batches, "packed": _packed_batches}[part]
@@ -85,6 +90,7 @@ def _compare(
             **models.plain(size),
             vocab_size=vocab_size,
             weights=weights,
+            lora_rank=arguments.lora_rank,
             cores=arguments.cores,
             loss_chunk=arguments.loss_chunk,
         )
@@ -142,7 +148,12 @@ def _summary(
         pairs = sum(batch.pairs for batch in part)
         loss_tokens = sum(batch.loss_tokens for batch in part)
         speeds.append(tokens / spent)
-        rates.append(flops.train_flops(config, tokens, pairs, loss_tokens) / spent)
+        if rank := arguments.lora_rank:
+            trained = Adapter(config, rank, hyperparameters.LORA_ALPHA).count()
+            work = flops.adapter_flops(config, tokens, pairs, loss_tokens, trained)
+        else:
+            work = flops.train_flops(config, tokens, pairs, loss_tokens)
+        rates.append(work / spent)
     useful, fed = (sum(getattr(b, key) for b in timed) for key in ("tokens", "fed"))
     first = next(iter(batches[0].arrays.values()))
     return {

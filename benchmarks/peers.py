@@ -23,6 +23,8 @@ class Setting:
     vocab_size   ids; ours is padded to a multiple of 128
     loss_chunk   loss tokens whose logits exist at a time, on our side
     weights      directory of the first weights: written by PyTorch, read by ours; "" = random
+    lora_rank    of adapters beside all matrices of the blocks of frozen `weights`, by PEFT on the
+                 other side; 0 = all parameters are trained
     cores        0 = all
     environment  variables that are set before anything is imported
     """
@@ -36,6 +38,7 @@ class Setting:
     remat: bool = False
     loss_chunk: int = 2048
     weights: str = ""
+    lora_rank: int = 0
     cores: int = 0
     environment: dict[str, str] = dataclasses.field(default_factory=dict)
 

@@ -51,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     cpu.add_argument("--packed-rows", type=int, default=4, help="packed rows of a batch of ours")
     cpu.add_argument("--row-length", type=int, default=544, help="tokens of a packed row")
     cpu.add_argument("--parts", default="padded,packed")
+    cpu.add_argument("--lora-rank", type=int, default=0, help="train adapters, PyTorch by PEFT")
     _add_size(cpu)
     gpu = parts.add_parser("gpu", help="share of a GPU's peak", allow_abbrev=False)
     gpu.add_argument("--data", default="", help="as for cpu; '' = rows of random tokens")

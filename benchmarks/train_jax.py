@@ -17,6 +17,7 @@ from distill_jax.model import (  # noqa: E402
     attention,
     families,
     hugging_face,
+    lora,
     sharding,
 )
 from distill_jax.training import optimizer, step  # noqa: E402
@@ -48,8 +49,14 @@ class Loop:
         computation = step.Computation(
             setting.dtype, setting.kernel, setting.remat, loss_chunk=setting.loss_chunk
         )
-        self._trainer = step.Trainer(self._config, adamw, computation, allowed, 0, Likelihood())
+        adapter = None
+        if setting.lora_rank:
+            adapter = lora.Adapter(self._config, setting.lora_rank, hyperparameters.LORA_ALPHA)
+        self._trainer = step.Trainer(
+            self._config, adamw, computation, allowed, 0, Likelihood(), adapter=adapter
+        )
         self._state: Any = None
+        self._frozen: dict[str, Any] = {}
         self._compiled: Any = None
 
     def prepare(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -62,18 +69,22 @@ class Loop:
             head_dim=self._config.head_dim,
             dropout=0.0,
         )
-        adamw = self._trainer.optimizer
+        adamw, adapter = self._trainer.optimizer, self._trainer.adapter
         with jax.set_mesh(self._mesh):
-            abstract = step.abstract_state(self._mesh, self._config, adamw)
+            abstract = step.abstract_state(self._mesh, self._config, adamw, adapter)
             if self._setting.weights:
                 source = hugging_face.find(self._setting.weights, "benchmark")
                 params = hugging_face.load_params(source, self._config.vocab_size)
+                if adapter is not None:
+                    base = step.abstract_base(self._mesh, adapter)
+                    self._frozen = {lora.BASE: step.placed(base, adapter.hold(params))}
+                    params = adapter.init(params, 0)
                 self._state = step.state_from_params(abstract, adamw, params)
             else:
                 self._state = step.random_state(abstract, self._config, adamw, jax.random.key(0))
             jax.block_until_ready(self._state)
             start = time.perf_counter()
-            lowered = step.lower_step(self._mesh, abstract, batch, {}, self._trainer)
+            lowered = step.lower_step(self._mesh, abstract, batch, self._frozen, self._trainer)
             self._compiled = lowered.compile()
             seconds = time.perf_counter() - start
         return {"compile_s": round(seconds, 2), "device": jax.devices()[0].device_kind}
@@ -85,7 +96,7 @@ class Loop:
             start = time.perf_counter()
             for batch in batches:
                 placed = sharding.put_batch(self._mesh, batch)
-                self._state, metrics = self._compiled(self._state, placed, {})
+                self._state, metrics = self._compiled(self._state, placed, self._frozen)
                 losses.append(metrics["loss"])
             jax.block_until_ready((self._state, losses))
             seconds = time.perf_counter() - start

@@ -37,7 +37,18 @@ class Loop:
         if setting.weights:
             pathlib.Path(setting.weights).mkdir(parents=True, exist_ok=True)
             model.save_pretrained(setting.weights)
-        self._parameters = list(model.to(self._device).train().parameters())
+        if setting.lora_rank:
+            import peft
+
+            adapters = peft.LoraConfig(
+                r=setting.lora_rank,
+                lora_alpha=hyperparameters.LORA_ALPHA,
+                lora_dropout=0.0,
+                target_modules="all-linear",  # of the blocks: the head is none of them
+            )
+            model = peft.get_peft_model(model, adapters)
+        model = model.to(self._device).train()
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
         groups = [
             {"params": [p for p in self._parameters if p.ndim > 1]},
             {"params": [p for p in self._parameters if p.ndim == 1], "weight_decay": 0.0},

@@ -83,6 +83,21 @@ def test_both_sides_of_the_cpu_comparison_do_the_same_work(data, tmp_path):
         assert padded["ours"][key] == padded["torch"][key]
 
 
+def test_adapters_are_measured_beside_those_of_peft(data, tmp_path):
+    pytest.importorskip("peft", reason="no peft: it is in the extra [peers]")
+    output = tmp_path / "results.json"
+    run(
+        "cpu", f"--data={data}", f"--output={output}", "--steps=1", "--repeats=1", "--lora-rank=4",
+        "--parts=padded", "--layers=1", "--width=64", "--heads=2",
+    )  # fmt: skip
+    padded = json.loads(output.read_text())["1l-2h-64w, LoRA of rank 4"]["padded"]
+    first = padded["first_loss"]  # both begin with the base
+    assert first["ours"] == pytest.approx(first["torch"], abs=1e-4)
+    # Beside other first matrices A, the step from there differs a little.
+    assert 0 < padded["largest_loss_difference"] < 0.1
+    assert padded["ratio"] > 0
+
+
 def test_the_gpu_part_records_what_fails_with_its_reason(tmp_path):
     output = tmp_path / "results.json"
     run(
