@@ -9,8 +9,12 @@ import jax.numpy as jnp
 
 
 class Adapted(NamedTuple):
-    """A kernel that is not trained, and the pair of matrices beside it that are: x W + (x A) B. So
-    no gradient of the size of W is needed (https://arxiv.org/abs/2106.09685)."""
+    """A kernel that is not trained, and the pair of matrices beside it that are. No gradient of the
+    size of W is needed (https://arxiv.org/abs/2106.09685).
+
+    In float32 x (W + A B) is computed: no array of the size of x or y is made or added for A and B.
+    bfloat16 would round small A B away in the sum, so there it is x W + (x A) B.
+    """
 
     base: jax.Array  # W, in the dtype in which it is held; first, because flax compares its shape
     a: jax.Array  # [inputs, rank], float32
@@ -44,8 +48,12 @@ def _times(inputs: int, x: jax.Array, kernel: Any) -> jax.Array:
     if not isinstance(kernel, Adapted):
         product: Any = _linear(inputs, x, kernel)
         return product
+    base = jax.lax.stop_gradient(kernel.base)
+    if x.dtype == jnp.float32:
+        whole: Any = _adapted(inputs, x, base, kernel.a, kernel.b)
+        return whole
     beside: Any = _linear(1, _linear(inputs, x, kernel.a), kernel.b)
-    return _product(inputs, x, jax.lax.stop_gradient(kernel.base)) + beside
+    return _product(inputs, x, base) + beside
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -88,6 +96,32 @@ def _linear_backward(inputs, saved, dy):
     return dx, dkernel
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _adapted(inputs, x, base, a, b):
+    """x (W + A B), with gradients of x, A and B."""
+    return _product(inputs, x, _merged(base, a, b))
+
+
+def _adapted_forward(inputs, x, base, a, b):
+    return _adapted(inputs, x, base, a, b), (x, base, a, b)
+
+
+def _adapted_backward(inputs, saved, dy):
+    x, *matrices = saved
+    # Merged again: without the barrier, W + A B of all layers would be kept from the forward pass.
+    dy, matrices = jax.lax.optimization_barrier((dy, matrices))
+    base, a, b = matrices
+    dx, _ = _linear_backward(inputs, (x, _merged(base, a, b)), dy)
+    dbeside, db = _linear_backward(1, (_product(inputs, x, a), b), dy)
+    _, da = _linear_backward(inputs, (x, a), dbeside)
+    return dx, None, da, db
+
+
+def _merged(base, a, b):
+    product = jnp.tensordot(a, b, axes=1, precision=jax.lax.Precision.HIGHEST)
+    return base.astype(jnp.float32) + product
+
+
 def _product(inputs, x, kernel):
     axes = tuple(range(x.ndim - inputs, x.ndim)), tuple(range(inputs))
     return jax.lax.dot_general(x, kernel.astype(x.dtype), (axes, ((), ())))
@@ -95,3 +129,4 @@ def _product(inputs, x, kernel):
 
 _affine.defvjp(_affine_forward, _affine_backward)
 _linear.defvjp(_linear_forward, _linear_backward)
+_adapted.defvjp(_adapted_forward, _adapted_backward)
