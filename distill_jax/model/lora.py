@@ -4,8 +4,8 @@
 
 (https://arxiv.org/abs/2106.09685). A starts random and B as 0, so the first step starts from
 the base. A step of training in bfloat16 computes x W + alpha / rank * (x A) B, everything else
-x W'; no step needs a gradient of W. For tokens that the base does not know, whole rows of the embedding, and of
-an untied head, are trained.
+x W'; no step needs a gradient of W. For tokens that the base does not know, whole rows of the
+embedding, and of an untied head, are trained.
 
 With W = I, A = (1, 2), B = (3, 4) and alpha / rank = 2, W' = (7 8; 12 17).
 """
