@@ -18,17 +18,20 @@ from distill_jax.model import cache_attention
 ROWS, HEADS, SLOTS, SIZE = 3, 2, 16, 8
 
 
-def test_both_layouts_write_one_slot_and_attend_to_what_is_filled():
+@pytest.mark.parametrize("group", [1, 3])
+def test_both_layouts_write_one_slot_and_attend_to_what_is_filled(group):
+    """`group` queries read the same keys."""
     rng = np.random.default_rng(0)
-    q, k, v = rng.normal(size=(3, ROWS, HEADS, SIZE)).astype(np.float32)
+    q = rng.normal(size=(ROWS, group * HEADS, SIZE)).astype(np.float32)
+    k, v = rng.normal(size=(2, ROWS, HEADS, SIZE)).astype(np.float32)
     cache = {name: rng.normal(size=(ROWS, HEADS, SLOTS, SIZE)).astype(np.float32) for name in "kv"}
     position = np.array([0, 7, SLOTS + 5], np.int32)  # the last is past the end: the last slot
     written = {name: array.copy() for name, array in cache.items()}
     expected = np.empty_like(q)
     for row, slot in enumerate([0, 7, SLOTS - 1]):
         written["k"][row, :, slot], written["v"][row, :, slot] = k[row], v[row]
-        for head in range(HEADS):
-            keys, values = (written[name][row, head, : slot + 1] for name in "kv")
+        for head in range(group * HEADS):
+            keys, values = (written[name][row, head // group, : slot + 1] for name in "kv")
             weights = np.exp(keys @ q[row, head] / np.sqrt(SIZE))
             expected[row, head] = weights @ values / weights.sum()
     for attend in (cache_attention.attend_slots_first, cache_attention.attend_slots_last):

@@ -58,7 +58,8 @@ def attend_cache(
     slots up to it: ([B, N, H] of q's dtype, the caches); softmax in float32.
 
     `xla` reads all S slots, so S should be only a little larger than the largest position. Slots
-    after the position add exact zeros, so on a CPU the result is bit for bit independent of S.
+    after the position add exact zeros, so on a CPU the result is bit for bit independent of S (with
+    groups of queries and very small heads up to rounding).
     """
     new = {"k": k.astype(cache["k"].dtype), "v": v.astype(cache["v"].dtype)}
     if kernel == "triton":
@@ -142,13 +143,27 @@ def _attend_slots(q, k, v, position, axes):
     group = "" if shape[1] == heads else "G"  # queries that read the same keys
     if group:
         q = q.reshape(shape[0], heads, -1, shape[2])
-    scores = jnp.einsum(f"BN{group}H,{axes}->BN{group}S", q, k, preferred_element_type=jnp.float32)
-    last = jnp.expand_dims(position, tuple(range(1, scores.ndim)))
-    seen = jnp.arange(scores.shape[-1]) <= last
+    # With slots last, or without groups, a cache is the right side of its product. With groups and
+    # slots first a CPU would copy it for that; as the left side it is read where it is.
+    left = group and axes == "BNSH"
+    scored = "BNSG" if left else f"BN{group}S"
+    scores = (
+        _einsum(f"{axes},BNGH->{scored}", k, q)
+        if left
+        else _einsum(f"BN{group}H,{axes}->{scored}", q, k)
+    )
+    slots = scored.index("S")
+    seen = jnp.arange(scores.shape[slots]) <= position[:, None]
+    seen = jnp.expand_dims(seen, [n for n, axis in enumerate(scored) if axis not in "BS"])
     scores = jnp.where(seen, scores * q.shape[-1] ** -0.5, jnp.finfo(jnp.float32).min)
-    weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
-    # In float32, because a GPU would round every product to bfloat16 before adding them.
-    attended = jnp.einsum(
-        f"BN{group}S,{axes}->BN{group}H", weights, v, preferred_element_type=jnp.float32
+    weights = jax.nn.softmax(scores, axis=slots).astype(v.dtype)
+    attended = (
+        _einsum(f"{axes},{scored}->BNGH", v, weights)
+        if left
+        else _einsum(f"{scored},{axes}->BN{group}H", weights, v)
     )
     return attended.astype(q.dtype).reshape(shape)
+
+
+# In float32, because a GPU would round every product to bfloat16 before adding them.
+_einsum = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
