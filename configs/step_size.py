@@ -23,7 +23,7 @@ def get_config():
             "step_sizes": (1, 2, 3, 4),
             "best_steps": "",  # a file with the step size of each size; "" = step_sizes
             "seed": 0,  # of the problems
-            "train_problems": 60_000,
+            "train_problems": 30_000,
             "held_out_problems": 1_800,  # of dev, and of test
         }
     )
@@ -36,13 +36,13 @@ def get_config():
     for student in config.model:
         # With learned positions it has not learned to add after 8 million tokens.
         config.model[student].family = "llama"
-        config.model[student].layers = 3
+        config.model[student].layers = 2
         config.model[student].context = 160
     config.optimizer.solver.learning_rate = 2e-3
     config.data.dev_split = "dev"
     config.data.packing = True
     config.train.batch_size = 4
-    config.train.token_budget = 8_000_000
+    config.train.token_budget = 5_000_000
     # 3 sizes x 4 step sizes x 150 problems.
     config.evaluation.task_options = ("operators=4,10,3",)
     config.evaluation.problems = 0

@@ -16,7 +16,7 @@ Usage: python -m distill_jax.sweep --config configs/sweeps/chain_length.py \\
 
 from distill_jax.sweep.definition import Sweep
 
-SMALL = {"model.solver.layers": 2, "model.solver.width": 64}
+SMALL = {"model.solver.width": 64}
 
 
 def get_sweep():
