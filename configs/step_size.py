@@ -19,12 +19,12 @@ def get_config():
     config.task = "distill_jax.tasks.step_size"
     config.task_options = ConfigDict(
         {
-            "operators": (4, 10),  # sizes: from, to, and every how many
+            "operators": (3, 6),  # sizes: from, to, and every how many
             "step_sizes": (1, 2, 3, 4),
             "best_steps": "",  # a file with the step size of each size; "" = step_sizes
             "seed": 0,  # of the problems
             "train_problems": 30_000,
-            "held_out_problems": 1_800,  # of dev, and of test
+            "held_out_problems": 1_600,  # of dev, and of test
         }
     )
     config.scheme = "planned_chain"
@@ -43,8 +43,8 @@ def get_config():
     config.data.packing = True
     config.train.batch_size = 4
     config.train.token_budget = 5_000_000
-    # 3 sizes x 4 step sizes x 150 problems.
-    config.evaluation.task_options = ("operators=4,10,3",)
+    # 4 sizes x 4 step sizes x 100 problems.
+    config.evaluation.task_options = ("operators=3,6",)
     config.evaluation.problems = 0
     config.sampling.given = "plan"
     config.sampling.max_turn_tokens = 96

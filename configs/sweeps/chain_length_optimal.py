@@ -6,7 +6,7 @@ layers that had learned all. First a student learns all step sizes; the best one
 size is measured on dev; then a new student, with the same budget, learns these alone. All students
 choose the step size of the test problems themselves.
 
-Budget: about 100 minutes on one core, as estimated from one student of chain_length.py.
+Budget: about 25 minutes on one core.
 
 Usage: python -m distill_jax.sweep --config configs/sweeps/chain_length_optimal.py \\
            --workdir runs/chain_length_optimal
@@ -19,7 +19,7 @@ from distill_jax.sweep.definition import Ask, Make, Run, Sweep
 ON_DEV = {
     "sampling.given": "plan",
     "evaluation.split": "dev",
-    "evaluation.task_options.operators": (4, 10),
+    "evaluation.task_options.operators": (3, 6),
 }
 
 
