@@ -14,7 +14,8 @@ from distill_jax.sweep.definition import Sweep
 FROM_SCRATCH = {
     "data.dev_problems": 0,
     "data.packing": True,
-    "train.batch_size": 8,
+    "data.seq_len": 384,
+    "train.batch_size": 4,
     "train.eval_every": 0,
     "train.token_budget": 3_000_000,
     "evaluation.problems": 500,

@@ -96,7 +96,8 @@ def shown(table: Table) -> list[list[str]]:
 
 
 def to_csv(table: Table) -> str:
-    """The values in full precision; an interval takes three columns."""
+    """The values in full precision; an interval takes three columns. A text that a spreadsheet
+    would take for a formula gets an apostrophe before it."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(f"{c.name}{suffix}" for c in table.columns for suffix in c.suffixes)
@@ -105,7 +106,7 @@ def to_csv(table: Table) -> str:
         for column, value in _cells(table, row):
             several = len(column.suffixes) > 1
             values += (value or [None] * len(column.suffixes)) if several else [value]
-        writer.writerow(values)
+        writer.writerow(f"'{v}" if isinstance(v, str) and v[:1] in _FORMULA else v for v in values)
     return file.getvalue()
 
 
@@ -121,6 +122,7 @@ def to_markdown(table: Table) -> str:
 
 
 _ENDS = ("", " low", " high")
+_FORMULA = tuple("=+-@\t\r")
 
 
 def _percent(value: float) -> str:
