@@ -40,10 +40,12 @@ def get_sweep():
     """Four methods on four tasks, two seeds."""
     return Sweep(
         config="configs/tasks12.py",
-        arms=arms(),
+        arms={
+            name: changes | {"task_options.train_problems": 1000}
+            for name, changes in arms().items()
+        },
         seeds=(0, 1),
         overrides={
-            "task_options.train_problems": 1000,
             "train.epochs": 2,
             "data.seq_len": 512,
             "evaluation.problems": 400,
