@@ -83,10 +83,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--names", default="", metavar="A,B,...", help="names for the evaluations")
     switch = parser.add_argument_group("switch")
     switch.add_argument(
-        "--by", help="how to measure whether it is unsure: by the improbability of its last "
-        "solution or of all its turns, as a whole or per token, or by disagreeing votes of its "
-        "samples or of several small evaluations (default: answer)",
-        choices=("answer", "answer_per_token", "transcript", "transcript_per_token", "votes"),
+        "--by", choices=(
+            "answer", "answer_per_token", "transcript", "transcript_per_token", "entropy", "margin",
+            "votes",
+        ),
+        help="how to measure whether it is unsure: by the improbability of its last solution or of "
+        "all its turns, as a whole or per token; by how many other tokens were likely in its last "
+        "solution (entropy), or how close the second one was (margin); or by disagreeing votes of "
+        "its samples or of several small evaluations (default: answer)",
     )  # fmt: skip
     switch.add_argument(
         "--threshold", type=float, metavar="X", help="the large one answers if the uncertainty "

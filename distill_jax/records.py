@@ -59,6 +59,9 @@ class Turn:
     text: str
     tokens: int  # that it chose: with the end-of-turn or end-of-text token, without a header
     log_probability: float  # natural log, summed over those tokens
+    # Sums over those tokens, too; None of a teacher, and in files that are older than these fields.
+    entropy: float | None = None  # nats of the distribution that the token is from
+    margin: float | None = None  # probability of the most likely token minus that of the second
 
 
 ENDED = ("finished", "unparsed")  # statuses of dialogues that no limit cut off

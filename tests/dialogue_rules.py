@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import numpy_gpt2
 import numpy_llama
+import scipy.stats
 
 from distill_jax.model import gpt2, llama, network
 from distill_jax.sampling import decode
@@ -208,8 +209,8 @@ def obvious_loop(rules, params, request, sample=0, temperature=0.0, seed=3, calc
             token = draw(logits, request, sample, len(written), temperature, seed)
         else:
             token = int(logits.argmax())
-        log_prob = float(logits[token] - np.logaddexp.reduce(logits))
-        written.append((token, role, 0.0 if in_header else log_prob))
+        sure = (0.0, 0.0, 0.0) if in_header else slow_statistics(logits, token)
+        written.append((token, role, *sure))
         turn += [] if in_header else [token]
         own += entry < 0 and not in_header
         ends = token in (rules.end_of_turn, rules.end_of_text)
@@ -240,6 +241,13 @@ def obvious_loop(rules, params, request, sample=0, temperature=0.0, seed=3, calc
             script = held_script(written) + script[1:]
 
 
+def slow_statistics(logits, token):
+    """(log-probability, entropy, margin) of a token."""
+    log_probs = np.asarray(logits, np.float64) - np.logaddexp.reduce(logits)
+    second, best = np.sort(np.exp(log_probs))[-2:]
+    return log_probs[token], scipy.stats.entropy(np.exp(log_probs)), best - second
+
+
 def held_script(written):
     """What `resume` of the tests goes on with at a HOLD."""
     return [END_OF_TEXT] if len(written) > 25 else [END_OF_TURN, FREE_TURN, HOLD]
@@ -257,7 +265,7 @@ def expected_dialogue(written, rules):
     """The obvious loop's tokens as (role, tokens without end mark, written) per turn."""
     turns, current = [], []
     marks = (rules.end_of_turn, rules.end_of_text)
-    for i, (token, role, _) in enumerate(written):
+    for i, (token, role, *_) in enumerate(written):
         current.append(token)
         if token in marks or i == len(written) - 1:
             said = current[len(rules.opening(role)) :]

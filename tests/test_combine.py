@@ -288,6 +288,7 @@ def test_what_does_not_go_together_is_refused(two, tmp_path, capsys):
         ("give two evaluations", (*switch, small, "--threshold=0.5")),
         ("for a committee give --by votes", (*switch, more, *two, "--threshold=0.5")),
         ("one sample per problem", (*switch, *two, "--by=votes", "--threshold=0.5")),
+        ("does not say how sure", (*switch, *two, "--by=entropy", "--threshold=0.5")),
         ("--width=0", ("--rule", "length_vote", *out, *two, "--width=0")),
         ("--threshold is for --rule switch", (*vote, *two, "--threshold=0.5")),
         ("--width is for --rule length_vote", (*vote, *two, "--width=3")),
@@ -298,6 +299,29 @@ def test_what_does_not_go_together_is_refused(two, tmp_path, capsys):
     ):
         assert words in refused(capsys, *arguments), arguments
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("by", "deferred"), [("entropy", "p1"), ("margin", "p2")])
+def test_a_switch_by_how_sure_each_token_was(tmp_path, by, deferred):
+    """Of three problems the small one has many likely tokens in one, a close second in another."""
+    sure = {"p1": (3.5, 6.0), "p2": (0.7, 1.4)}  # of seven tokens
+
+    def small(problem):
+        made = solved(problem, STEPS[:1], correct=False)
+        entropy, margin = sure.get(problem.id, (0.07, 6.9))
+        turns = [dataclasses.replace(turn, entropy=entropy, margin=margin) for turn in made.turns]
+        return dataclasses.replace(made, turns=tuple(turns))
+
+    problems = [dataclasses.replace(PROBLEMS[i], id=f"p{i}") for i in range(3)]
+    runs = [
+        write_run(tmp_path / "small", [small(problem) for problem in problems]),
+        write_run(tmp_path / "large", [solved(p, STEPS[:1]) for p in problems], seed=1),
+    ]
+    out = tmp_path / "out"
+    arguments = ("--rule", "switch", "--by", by, "--threshold=0.35", "--output", out)
+    assert call(*arguments, *runs) == 0
+    rows = map(json.loads, (out / "predictions.jsonl").read_text().splitlines())
+    assert [row["id"] for row in rows if row["answered_by"] == "large"] == [deferred]
 
 
 def test_a_file_in_the_way_is_one_line(two, tmp_path, capsys):

@@ -82,9 +82,14 @@ def check(rules, requests, dialogues, temperature=0.0, calculator=None):
             got = [(turn.role, turn.tokens, turn.written) for turn in dialogue.turns]
             assert got == expected_dialogue(written, rules)
             assert dialogue.status == status
-            total = sum(turn.log_probability for turn in dialogue.turns)
-            expected = sum(entry[2] for entry in written)
-            assert total == pytest.approx(expected, abs=1e-3) or expected == -np.inf
+            sums = [
+                sum(each)
+                for each in zip(
+                    *((t.log_probability, t.entropy, t.margin) for t in dialogue.turns), strict=True
+                )
+            ]
+            expected = np.sum([entry[2:] for entry in written], axis=0)
+            assert sums == pytest.approx(expected, abs=1e-3)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.3])

@@ -28,8 +28,8 @@ ROWS = st.lists(
 
 
 def prediction(turns, answer="7"):
-    """`turns`: (role, tokens, log probability)."""
-    spoken = tuple(Turn(role, "7", tokens, value) for role, tokens, value in turns)
+    """`turns`: (role, tokens, log probability), or also (entropy, margin)."""
+    spoken = tuple(Turn(role, "7", *values) for role, *values in turns)
     return Prediction("p", "Q?", "7", "7", spoken, answer, answer == "7", {}, "finished")
 
 
@@ -45,11 +45,35 @@ def test_uncertainties_by_hand():
     assert deferral.of_answer(prediction([("solver", 1, -1e-18)])) == 1e-18
 
 
-@pytest.mark.parametrize("by", ["answer", "answer_per_token", "transcript", "transcript_per_token"])
+@pytest.mark.parametrize("by", [by for by in deferral.UNCERTAINTIES if by != "votes"])
 def test_an_answer_that_cannot_be_read_is_not_trusted(by):
-    sure = [("solver", 1, -0.001)]
+    sure = [("solver", 1, -0.001, 0.001, 0.999)]
     assert deferral.UNCERTAINTIES[by](prediction(sure, answer=None)) == 1.0
     assert deferral.UNCERTAINTIES[by](prediction([])) == 1.0
+
+
+def test_entropy_and_margin_by_hand():
+    """Four tokens, two of them a choice of two, one of three and the end mark sure."""
+    two, third = math.log(2), -sum(p * math.log(p) for p in (0.7, 0.2, 0.1))
+    spoken = prediction(
+        [("solver", 9, -1.0, 9.0, 0.0), ("solver", 4, -1.0, 2 * two + third, 0 + 0 + 0.5 + 1)]
+    )
+    found = deferral.uncertainties(spoken)
+    assert found["entropy"] == pytest.approx(1 - math.exp(-(2 * two + 0.801819) / 4), abs=1e-6)
+    assert found["margin"] == pytest.approx(1 - 1.5 / 4)
+    toss = prediction([("solver", 3, -3 * two, 3 * two, 0.0)])
+    assert deferral.of_entropy(toss) == pytest.approx(0.5) and deferral.of_margin(toss) == 1.0
+    # Rounding may leave a little more than one, or less than nothing.
+    sure = prediction([("solver", 3, -0.0, -1e-7, 3.0000002)])
+    assert deferral.of_entropy(sure) == deferral.of_margin(sure) == 0.0
+
+
+@pytest.mark.parametrize("by", ["entropy", "margin"])
+def test_of_turns_that_do_not_say_it(by):
+    old = prediction([("solver", 3, -1.0)])
+    assert not deferral.is_known(by, old) and by not in deferral.uncertainties(old)
+    with pytest.raises(ValueError, match="do not say how sure"):
+        deferral.UNCERTAINTIES[by](old)
 
 
 def test_disagreement():

@@ -34,7 +34,7 @@ def test_the_header_of_a_turn_is_not_among_its_tokens():
     )
     turn = WrittenTurn(0, [7, 8], written=7, log_probability=-6.0, log_probs=(-2.0,) * 3, opening=4)
     turns = predict.written_turns(Dialogue([turn], "finished"), sampler)
-    assert turns == (Turn("solver", "7 8", 3, -6.0),)
+    assert turns == (Turn("solver", "7 8", 3, -6.0, 0.0, 0.0),)
     [found] = filters.candidates_of(Prediction("p", "", "", "", turns, "", True, {}, "finished"))
     assert found.tokens == 3 and filters.perplexity(found) == pytest.approx(math.e**2)
 

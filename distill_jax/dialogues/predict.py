@@ -128,6 +128,8 @@ def written_turns(dialogue: Dialogue, sampler: Sampler) -> tuple[Turn, ...]:
             sampler.tokenizer.decode(turn.tokens),
             turn.written - turn.opening,
             turn.log_probability,
+            turn.entropy,
+            turn.margin,
         )
         for turn in dialogue.turns
     )

@@ -98,10 +98,12 @@ def make_rollout(
     """A dialogue that nothing was given of but the calculator's values; its reward is still 0.
 
     >>> from distill_jax.sampling.dialogues import to_dialogue
+    >>> from distill_jax.sampling.token_statistics import TokenStatistics
     >>> import numpy as np
     >>> rules = TurnRules((), (0, 1), (1, 0), (True,) * 2, (True, False), 10, 11, 12, 9, 9, 9)
-    >>> written = np.array([5, 10, 7, 8, 10, 11]), np.array([0, 0, 1, 1, 1, 0]), np.zeros(6)
-    >>> dialogue = to_dialogue(rules, *written, status=1)
+    >>> written = np.array([5, 10, 7, 8, 10, 11]), np.array([0, 0, 1, 1, 1, 0])
+    >>> sure = TokenStatistics(np.zeros(6), np.zeros(6), np.ones(6))
+    >>> dialogue = to_dialogue(rules, *written, sure, status=1)
     >>> graded = Prediction("p/1", "Q", "3", "", (), "3", True, {}, "finished")
     >>> rollout = make_rollout(rules, [1, 2], dialogue, graded, sample=0)
     >>> rollout.tokens, rollout.writers

@@ -315,6 +315,13 @@ def _small_and_large(members: Sequence[Run], by: str) -> tuple[list[Prediction],
             f"--by votes: {_file(small[0])} has one sample per problem: give several small "
             "evaluations before the large one, or one with config.sampling.samples above 1"
         )
+    if by in ("entropy", "margin"):
+        for prediction in small[0].predictions:
+            if not deferral.is_known(by, prediction):
+                raise UserError(
+                    f"--by {by}: {_file(small[0])} does not say how sure its students were of each "
+                    "token, as those of earlier versions do not: evaluate that run again"
+                )
     grade = grader(members[0]) if by == "votes" else None
     answers = [
         combination.vote(row, grade)

@@ -45,6 +45,23 @@ def of_transcript_per_token(prediction: Prediction) -> float:
     return _unsure(prediction, prediction.turns, per_token=True)
 
 
+def of_entropy(prediction: Prediction) -> float:
+    """1 - exp(-H), where H is the mean entropy of the last solver turn's tokens, nats; 1 if no
+    answer can be read. 0.5 is as unsure as if two tokens had been equally likely each time.
+
+    Raises ValueError if the entropies are not known: see `is_known`.
+    """
+    mean = _mean_of_solution(prediction, lambda turn: turn.entropy)
+    return 1.0 if mean is None else max(0.0, -math.expm1(-mean))
+
+
+def of_margin(prediction: Prediction) -> float:
+    """1 - mean margin of the last solver turn's tokens: how far the most likely token is from the
+    second; 1 if no answer can be read. Raises ValueError as `of_entropy` does."""
+    mean = _mean_of_solution(prediction, lambda turn: turn.margin)
+    return 1.0 if mean is None else min(1.0, max(0.0, 1.0 - mean))
+
+
 def of_votes(prediction: Prediction) -> float:
     """1 - share of the samples that give the same answer as the vote; 1 if none can be read.
 
@@ -63,17 +80,29 @@ UNCERTAINTIES: dict[str, Callable[[Prediction], float]] = {
     "answer_per_token": of_answer_per_token,
     "transcript": of_transcript,
     "transcript_per_token": of_transcript_per_token,
+    "entropy": of_entropy,
+    "margin": of_margin,
     "votes": of_votes,
 }
 
 
 def uncertainties(prediction: Prediction) -> dict[str, float]:
-    """By every measure that the prediction allows: votes need samples."""
+    """By every measure that the prediction allows."""
     return {
         name: measure(prediction)
         for name, measure in UNCERTAINTIES.items()
-        if measure is not of_votes or prediction.samples
+        if is_known(name, prediction)
     }
+
+
+def is_known(by: str, prediction: Prediction) -> bool:
+    """Votes need samples; entropy and margin are those of students, and not in files of earlier
+    versions."""
+    if by == "votes":
+        return bool(prediction.samples)
+    if by in ("entropy", "margin"):
+        return all(turn.entropy is not None for turn in _last_solution(prediction))
+    return True
 
 
 class Choice(NamedTuple):
@@ -310,6 +339,19 @@ def _unsure(prediction: Prediction, turns: Sequence[Turn], *, per_token: bool) -
     if per_token:
         log_probability /= sum(turn.tokens for turn in turns)
     return max(0.0, -math.expm1(log_probability))
+
+
+def _mean_of_solution(
+    prediction: Prediction, total: Callable[[Turn], float | None]
+) -> float | None:
+    """Per token of the last solution, from a turn's `total`; None if no answer can be read."""
+    turns = _last_solution(prediction)
+    totals = [value for turn in turns if (value := total(turn)) is not None]
+    if len(totals) < len(turns):
+        raise ValueError(f"{prediction.id}: its turns do not say how sure a student was")
+    if prediction.prediction is None or not turns:
+        return None
+    return math.fsum(totals) / sum(turn.tokens for turn in turns)
 
 
 def _last_solution(prediction: Prediction) -> Sequence[Turn]:

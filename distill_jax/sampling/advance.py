@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from distill_jax.sampling.state import DialogueState
+from distill_jax.sampling.token_statistics import TokenStatistics
 from distill_jax.sampling.turn_rules import (
     CONTEXT,
     FINISHED,
@@ -38,6 +39,13 @@ class Calculator(NamedTuple):
 
     next_state: Any  # int8 [states, V]
     fires: Any  # bool [states, V]
+
+
+class Written(NamedTuple):
+    """What each row writes in one step."""
+
+    token: jax.Array  # int32 [B]
+    statistics: TokenStatistics  # [B] each
 
 
 def script_entry(script: jax.Array, pointer: jax.Array) -> jax.Array:
@@ -65,13 +73,13 @@ def advance(
     state: DialogueState,
     script: jax.Array,
     calculator: Calculator | None,
-    token: jax.Array,
-    log_prob: jax.Array,
+    new: Written,
 ) -> DialogueState:
-    """Write token int32 [B] with its log-probability float32 [B], pass the turn or end the row.
+    """Write a token, pass the turn or end the row.
 
     Rows that do not run do not change. `script` is int32 [B, L].
     """
+    token = new.token
     alive = state.status == RUNNING
     ended = alive & (token == rules.end_of_text)
     passed = alive & (token == rules.end_of_turn)
@@ -111,7 +119,11 @@ def advance(
         mark=mark,
         tokens=state.tokens.at[rows, slot].set(token, mode="drop"),
         writers=state.writers.at[rows, slot].set(state.writer, mode="drop"),
-        log_probs=state.log_probs.at[rows, slot].set(log_prob, mode="drop"),
+        statistics=jax.tree.map(
+            lambda all_, each: all_.at[rows, slot].set(each, mode="drop"),
+            state.statistics,
+            new.statistics,
+        ),
     )
 
 

@@ -29,6 +29,7 @@ from distill_jax.model.sharding import BATCH
 from distill_jax.sampling import state as dialogue_state
 from distill_jax.sampling.advance import (
     Calculator,
+    Written,
     advance,
     is_opening,
     opening_token,
@@ -37,6 +38,7 @@ from distill_jax.sampling.advance import (
 from distill_jax.sampling.pick import How, pick
 from distill_jax.sampling.said import said
 from distill_jax.sampling.state import DialogueState
+from distill_jax.sampling.token_statistics import TokenStatistics, token_statistics
 from distill_jax.sampling.turn_rules import HELD, RUNNING, TurnRules, allowed_tokens
 
 PromptCaches = dict[str, Cache]  # by student, each layer k, v [G, K, P, H]
@@ -83,7 +85,7 @@ class Progress(NamedTuple):
     pointer: jax.Array
     tokens: jax.Array
     writers: jax.Array
-    log_probs: jax.Array
+    statistics: TokenStatistics
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -190,10 +192,9 @@ def decode_chunk(
         token = jnp.where(entry >= 0, entry, pick(scores, state.keys, state.written, how))
         if rules.openings:
             token = jnp.where(is_opening(rules, state), opening_token(rules, state), token)
-        chosen = jnp.take_along_axis(scores, token[:, None], axis=1)[:, 0]
-        log_prob = chosen - jax.nn.logsumexp(scores, axis=-1)
+        new = Written(token, token_statistics(scores, token))
         state = state._replace(caches=caches)
-        return done + 1, advance(rules, state, script, calculator, token, log_prob)
+        return done + 1, advance(rules, state, script, calculator, new)
 
     done, state = jax.lax.while_loop(going_on, body, (jnp.int32(0), state))
     state = dialogue_state.laid_out(state)

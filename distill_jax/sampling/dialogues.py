@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from distill_jax.sampling import turn_rules as turn_rules
+from distill_jax.sampling.token_statistics import TokenStatistics
 from distill_jax.sampling.turn_rules import TurnRules
 
 PROMPT_TOO_LONG = "prompt_too_long"
@@ -30,7 +31,10 @@ class Request:
 @dataclasses.dataclass(frozen=True)
 class WrittenTurn:
     """One turn as ids. `tokens` is without header and end mark, `log_probs` has the mark, and
-    `written` counts both; `opening`: tokens of the header, as far as it is written."""
+    `written` counts both; `opening`: tokens of the header, as far as it is written.
+
+    Log-probability, entropy and margin are sums over `tokens` and the mark (token_statistics.py).
+    """
 
     role: int
     tokens: list[int]
@@ -38,6 +42,8 @@ class WrittenTurn:
     log_probability: float
     log_probs: tuple[float, ...] = ()  # of each token; their sum is the one above
     opening: int = 0
+    entropy: float = 0.0
+    margin: float = 0.0
 
     @property
     def ended(self) -> bool:
@@ -65,17 +71,18 @@ def to_dialogue(
     rules: TurnRules,
     tokens: np.ndarray,
     writers: np.ndarray,
-    log_probs: np.ndarray,
+    statistics: TokenStatistics,
     status: int,
     filled_in: int = 0,
 ) -> Dialogue:
-    """What a row has written, [n] each, as turns.
+    """What a row has written as turns; all arrays are [n].
 
     >>> rules = TurnRules((), (0, 1), (1, 0), (True,) * 2, (True, False), 10, 11, 12, 9, 9, 9)
     >>> row = np.array([5, 10, 7, 8, 10, 11])
-    >>> dialogue = to_dialogue(rules, row, np.array([0, 0, 1, 1, 1, 0]), np.zeros(6), 1)
-    >>> [(turn.role, turn.tokens, turn.written) for turn in dialogue.turns]
-    [(0, [5], 2), (1, [7, 8], 3), (0, [], 1)]
+    >>> sure = TokenStatistics(np.zeros(6), np.zeros(6), np.ones(6))
+    >>> dialogue = to_dialogue(rules, row, np.array([0, 0, 1, 1, 1, 0]), sure, 1)
+    >>> [(turn.role, turn.tokens, turn.written, turn.margin) for turn in dialogue.turns]
+    [(0, [5], 2, 2.0), (1, [7, 8], 3, 3.0), (0, [], 1, 1.0)]
     """
     turns, start = [], 0
     for i, token in enumerate(tokens):
@@ -84,10 +91,11 @@ def to_dialogue(
             written = i + 1 - start
             opening = min(written, len(rules.opening(int(writers[i]))))
             text = tokens[start + opening : i if is_mark else i + 1].tolist()
-            each = log_probs[start + opening : i + 1]
-            total = float(each.sum())
+            of_turn = slice(start + opening, i + 1)
+            log_probability, *sums = (float(part[of_turn].sum()) for part in statistics)
+            each = tuple(statistics.log_probs[of_turn].tolist())
             turns.append(
-                WrittenTurn(int(writers[i]), text, written, total, tuple(each.tolist()), opening)
+                WrittenTurn(int(writers[i]), text, written, log_probability, each, opening, *sums)
             )
             start = i + 1
     return Dialogue(turns, turn_rules.STATUS_NAMES.get(status, "running"), filled_in)

@@ -149,10 +149,10 @@ class Schedule:
 
     def _dialogue(self, slot: int) -> Dialogue:
         progress, written = self._progress, int(self._progress.written[slot])
-        parts = (progress.tokens, progress.writers, progress.log_probs)
-        tokens, writers, log_probs = (part[slot, :written] for part in parts)
+        parts = (progress.tokens, progress.writers, progress.statistics)
+        tokens, writers, statistics = jax.tree.map(lambda part: part[slot, :written], parts)
         dialogue = to_dialogue(
-            self._rules, tokens, writers, log_probs, int(progress.status[slot]),
+            self._rules, tokens, writers, statistics, int(progress.status[slot]),
             self._filled_in[slot],
         )  # fmt: skip
         # A value whose end the limit of tokens cut off is not all there.

@@ -12,6 +12,7 @@ from jax.sharding import PartitionSpec as P
 
 from distill_jax.model.network import Cache, empty_cache
 from distill_jax.model.sharding import BATCH
+from distill_jax.sampling.token_statistics import TokenStatistics
 from distill_jax.sampling.turn_rules import EMPTY, TurnRules
 
 CACHE = P(("data", "fsdp"), "tensor", None, None)  # slots over data and fsdp, heads over tensor
@@ -35,7 +36,7 @@ class DialogueState(NamedTuple):
     keys: jax.Array  # uint32 [B, 2]
     tokens: jax.Array  # int32 [B, M]
     writers: jax.Array  # int32 [B, M]
-    log_probs: jax.Array  # float32 [B, M] natural log, at temperature 1
+    statistics: TokenStatistics  # [B, M] each
 
 
 def empty_state(rules: TurnRules, slots: int, window: int) -> DialogueState:
@@ -62,15 +63,19 @@ def empty_state(rules: TurnRules, slots: int, window: int) -> DialogueState:
             keys=jnp.zeros((slots, 2), jnp.uint32),
             tokens=written,
             writers=written,
-            log_probs=jnp.zeros((slots, rules.max_tokens), jnp.float32),
+            statistics=TokenStatistics(*[jnp.zeros(written.shape)] * 3),
         )
     )
 
 
 def layout(state: DialogueState) -> Any:
     """A DialogueState with a PartitionSpec for every array: slots are spread over data and fsdp."""
-    others: Any = {name: VIEWS if name in _BY_VIEW else BATCH for name in DialogueState._fields[1:]}
-    return DialogueState(caches=jax.tree.map(lambda _: CACHE, state.caches), **others)
+    specs = dict.fromkeys(_BY_VIEW, VIEWS) | {"caches": CACHE}
+
+    def spread(name: str, part: Any) -> Any:
+        return jax.tree.map(lambda _: specs.get(name, BATCH), part)
+
+    return DialogueState(*map(spread, DialogueState._fields, state))
 
 
 def laid_out(state: DialogueState) -> DialogueState:
