@@ -1,6 +1,7 @@
 """Affine and linear maps in any dtype; the gradients of their parameters are summed in float32."""
 
 import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -89,7 +90,7 @@ def _linear_backward(inputs, saved, dy):
     x, kernel = saved
     batch = tuple(range(x.ndim - inputs))
     outputs = tuple(range(len(batch), dy.ndim)), tuple(range(inputs, kernel.ndim))
-    dx = jax.lax.dot_general(dy, kernel.astype(dy.dtype), (outputs, ((), ())))
+    dx = contracted(dy, kernel.astype(dy.dtype), outputs)
     dkernel = jax.lax.dot_general(
         x, dy, ((batch, batch), ((), ())), preferred_element_type=jnp.float32
     )
@@ -124,7 +125,25 @@ def _merged(base, a, b):
 
 def _product(inputs, x, kernel):
     axes = tuple(range(x.ndim - inputs, x.ndim)), tuple(range(inputs))
-    return jax.lax.dot_general(x, kernel.astype(x.dtype), (axes, ((), ())))
+    return contracted(x, kernel.astype(x.dtype), axes)
+
+
+def contracted(a: jax.Array, b: jax.Array, axes: tuple[Sequence[int], Sequence[int]]) -> jax.Array:
+    """The product of two arrays of one dtype, summed over `axes` of each, in that dtype.
+
+    A CPU has fast products of bfloat16 (AMX), which XLA uses only if their result is float32; else
+    it makes both sides float32 first, and takes several times as long (docs/log.md).
+    """
+    if a.dtype == jnp.float32:
+        return jax.lax.dot_general(a, b, (axes, ((), ())))
+    return jax.lax.platform_dependent(
+        a,
+        b,
+        cpu=lambda a, b: jax.lax.dot_general(
+            a, b, (axes, ((), ())), preferred_element_type=jnp.float32
+        ).astype(a.dtype),
+        default=lambda a, b: jax.lax.dot_general(a, b, (axes, ((), ()))),
+    )
 
 
 _affine.defvjp(_affine_forward, _affine_backward)
