@@ -1,5 +1,6 @@
 """Attention with a cache: layouts, the kernel that reads what is filled, what compilers say."""
 
+import functools
 import importlib.util
 import json
 import subprocess
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from experiment_runs import ROOT, TINY, environment, one_error_line, run
+from tiny_student import make_mesh
 
 from distill_jax.errors import UserError
 from distill_jax.model import cache_attention
@@ -34,11 +36,29 @@ def test_both_layouts_write_one_slot_and_attend_to_what_is_filled(group):
             keys, values = (written[name][row, head // group, : slot + 1] for name in "kv")
             weights = np.exp(keys @ q[row, head] / np.sqrt(SIZE))
             expected[row, head] = weights @ values / weights.sum()
-    for attend in (cache_attention.attend_slots_first, cache_attention.attend_slots_last):
-        attended, new = jax.jit(attend)(q, {"k": k, "v": v}, cache, position)
+    last = functools.partial(cache_attention.attend_slots_last, interpret=True)
+    for attend in (cache_attention.attend_slots_first, last):
+        with jax.set_mesh(make_mesh()):
+            attended, new = jax.jit(attend)(q, {"k": k, "v": v}, cache, position)
         np.testing.assert_allclose(attended, expected, rtol=2e-6, atol=2e-6)
         for name in "kv":
             np.testing.assert_array_equal(new[name], written[name])
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("slots", [16, 128, 320])
+def test_the_kernel_that_writes_changes_one_slot_of_each_row(slots, dtype):
+    """The first and the last lane of a tile, a tile that is not full, and past the end."""
+    position = np.array([0, 127, 128, slots - 1, slots + 9], np.int32)
+    rng = np.random.default_rng(2)
+    new = {name: jnp.asarray(rng.normal(size=(5, 3, SIZE)), dtype) for name in "kv"}
+    cache = {name: jnp.asarray(rng.normal(size=(5, 3, SIZE, slots)), dtype) for name in "kv"}
+    written = cache_attention.write_lanes(new, cache, jnp.asarray(position), interpret=True)
+    for name in "kv":
+        expected = np.array(cache[name])
+        for row, slot in enumerate(np.minimum(position, slots - 1)):
+            expected[row, :, :, slot] = new[name][row]
+        np.testing.assert_array_equal(written[name], expected)
 
 
 def test_caches_keep_their_dtype_and_queries_theirs():
@@ -115,7 +135,7 @@ plan = TurnRules(
 )
 target = ahead_of_time.topology_target(sys.argv[1], {"data": 8, "fsdp": 1, "tensor": 1})
 report = sampler_programs.measure(target, sampler_programs.SamplerJob(plan, 512, 64, 512))
-print(json.dumps(report["programs"]["decode_chunk"]["memory"]))
+print(json.dumps(report["programs"]["decode_chunk"]))
 """
 
 
@@ -141,8 +161,11 @@ def test_accelerators_decode_without_a_second_copy_of_the_caches(topology, kerne
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    memory = json.loads(done.stdout.strip().split("\n")[-1])
+    program = json.loads(done.stdout.strip().split("\n")[-1])
+    memory = program["memory"]
     # Layers, keys and values, rows of a device, heads, slots, numbers of a head, bytes.
     caches = 2 * 2 * 64 * 4 * 512 * 64 * 2
     assert caches <= memory["aliased"] < 1.1 * caches
     assert memory["temporaries"] < 0.1 * caches
+    # The decode loop and no other: XLA would write into a TPU's caches row by row, in loops.
+    assert sum(loop["loops"] for loop in program["loops"]) == 1

@@ -17,6 +17,7 @@ from jax.sharding import PartitionSpec as P
 from distill_jax.errors import UserError
 
 BLOCK = 64  # slots that triton reads at a time
+LANES = 128  # of a TPU
 
 # The compiler cannot partition a Pallas kernel, so each device calls it for its own heads and rows.
 _HEADS, _CACHE = P(("data", "fsdp"), "tensor", None), P(("data", "fsdp"), "tensor", None, None)
@@ -82,18 +83,71 @@ def attend_slots_first(q, new, cache, position):
     return _attend_slots(q, cache["k"], cache["v"], position, "BNSH"), cache
 
 
-def attend_slots_last(q, new, cache, position):
-    """`xla`, with the same number of all slots adjacent in memory.
+def attend_slots_last(q, new, cache, position, *, interpret: bool = False):
+    """`xla`, with the same number of all slots adjacent in memory. `interpret`: run the kernel that
+    writes step by step, on any platform.
 
     A TPU spreads the last axis over 128 lanes. Heads have 64 numbers, so it stores caches with the
     slots last. For a write along the axis before the last, it would copy all caches in every chunk
     into lanes that are half empty, and read twice as much (docs/log.md).
     """
-    turned = jax.tree.map(
-        lambda c, x: _write(c.swapaxes(2, 3), x[..., None], position, 2), cache, new
+    turned = jax.tree.map(lambda c: c.swapaxes(2, 3), cache)
+    write = jax.shard_map(
+        functools.partial(write_lanes, interpret=interpret),
+        in_specs=(_HEADS, _CACHE, _ROWS),
+        out_specs=_CACHE,
+        check_vma=False,
     )
+    turned = write(new, turned, position)
     attended = _attend_slots(q, turned["k"], turned["v"], position, "BNHS")
     return attended, jax.tree.map(lambda c: c.swapaxes(2, 3), turned)
+
+
+def write_lanes(
+    new: dict[str, jax.Array],
+    cache: dict[str, jax.Array],
+    position: jax.Array,
+    *,
+    interpret: bool = False,
+) -> dict[str, jax.Array]:
+    """Caches {"k", "v"} [B, K, H, S] with `new` [B, K, H] at slot `position` of each row, in place
+    on a TPU.
+
+    XLA writes row by row there, in a loop for each cache. This kernel does both caches of a layer
+    at once, and fetches the next row's 128 slots while it writes those of this one.
+    """
+    from jax.experimental import pallas as pl
+    from jax.experimental.pallas import tpu as pltpu
+
+    rows, heads, size, slots = cache["k"].shape
+    place = jnp.minimum(position, slots - 1)
+
+    def kernel(place, new_k, new_v, k, v, written_k, written_v):
+        lanes = jax.lax.broadcasted_iota(jnp.int32, (size, LANES), 1)
+        here = lanes == place[pl.program_id(0)] % LANES
+        for new, old, written in ((new_k, k, written_k), (new_v, v, written_v)):
+            for head in range(heads):
+                number = new[0, :, head : head + 1]
+                written[0, head] = jnp.where(here, number, old[0, head])
+
+    turned = [new[name].swapaxes(1, 2) for name in "kv"]  # [B, H, K]: a head's numbers go down
+    number = pl.BlockSpec((1, size, heads), lambda row, place: (row, 0, 0))
+    tile = pl.BlockSpec(
+        (1, heads, size, LANES), lambda row, place: (row, 0, 0, place[row] // LANES)
+    )
+    k, v = pl.pallas_call(
+        kernel,
+        out_shape=[jax.ShapeDtypeStruct(cache[name].shape, cache[name].dtype) for name in "kv"],
+        grid_spec=pltpu.PrefetchScalarGridSpec(
+            num_scalar_prefetch=1,
+            grid=(rows,),
+            in_specs=[number, number, tile, tile],
+            out_specs=[tile, tile],
+        ),
+        input_output_aliases={3: 0, 4: 1},
+        interpret=interpret,
+    )(place, *turned, cache["k"], cache["v"])
+    return {"k": k, "v": v}
 
 
 def attend_filled_slots(
@@ -128,13 +182,8 @@ def attend_filled_slots(
 
 def _written(new, cache, position):
     """The caches [B, K, S, H] with `new` [B, K, H] at slot `position` of each row."""
-    return jax.tree.map(lambda c, x: _write(c, x[:, :, None], position, 1), cache, new)
-
-
-def _write(cache, new, position, axis):
-    """`cache` with `new`, of one slot per row, at slot `position` of `axis` (rows not counted)."""
-    update = functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=axis)
-    return jax.vmap(update)(cache, new, position)
+    update = jax.vmap(functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=1))
+    return jax.tree.map(lambda c, x: update(c, x[:, :, None], position), cache, new)
 
 
 def _attend_slots(q, k, v, position, axes):
