@@ -30,7 +30,7 @@ def main(argv: list[str]) -> None:
 
     from distill_jax.evaluation import combined_evaluation, summary
 
-    combined_evaluation.check_output(arguments.output)
+    earlier = combined_evaluation.check_output(arguments.output)
     names = [name.strip() for name in arguments.names.split(",")] if arguments.names else []
     members = combined_evaluation.read_members(arguments.evaluations, names)
     if arguments.rule == "vote":
@@ -52,6 +52,8 @@ def main(argv: list[str]) -> None:
             )
         combined = combined_evaluation.switched(members, by, threshold)
     result = combined_evaluation.write(arguments.output, members, combined)
+    if earlier not in ("", combined.description):
+        print(f"replaced in {arguments.output}: {earlier}")
     print(combined.description)
     for member in members:
         print(f"{member.name} alone: accuracy {member.accuracy:.1%}")

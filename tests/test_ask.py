@@ -49,6 +49,15 @@ def test_plain_lines_where_it_is_no_terminal(hostile_workdir):
     assert done.stdout.split("\n") == [*LINES, ""]
 
 
+def test_several_dialogues_vote(hostile_workdir):
+    """One that gives the answer is shown, and how many do."""
+    keys = ("--config.sampling.samples=3", "--config.sampling.temperature=0.01")
+    done = run("ask", "--workdir", hostile_workdir, QUESTION, *keys)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line.strip() for line in done.stdout.split("\n")]
+    assert lines[0] == LINES[0] and lines[-2] == "answer: 5  (3 of 3 dialogues)"
+
+
 def test_questions_of_a_pipe(hostile_workdir):
     """A bad one is one line, and the next is answered."""
     text = f"{QUESTION}\n\n{'long ' * 200}\nWhat is [b]7[/b] and 8?\x1b[31m\n"
@@ -237,6 +246,13 @@ def test_nothing_is_compiled_for_a_second_question(hostile_workdir, dtype):
         (["--workdir=W", "--serve", "--host=192.0.2.1"], "--host=192.0.2.1 --port=8000: "),
         (["--workdir=W", "q", "--config.train.steps=3"], "of a finished run only sampling.*"),
         (["--workdir=W", "q"], "W/config.json: no such file"),
+        (["--workdir=W", "--serve", "--config.sampling.samples=5"], "asks for several with n"),
+        (["--workdir=W", "q", "--escalate_to=teacher", "--threshold=3"], "from -1 to 1"),
+        (["--workdir=W", "q", "--escalate_to=L", "--threshold=0.5"], "escalate_to=L: neither"),
+        (
+            ["--workdir=W", "q", "--escalate_to=teacher", "--threshold=0.5", "--by=votes"],
+            "add --config.sampling.samples=5",
+        ),
     ],
 )
 def test_mistakes_are_one_line(arguments, message):

@@ -207,6 +207,14 @@ def on_terminal(cascade):
     return file.getvalue().split("\n")
 
 
+def test_votes_of_as_many_dialogues_as_the_run_was_loaded_with(small, tiny_run):
+    several = {"sampling__samples": 3, "sampling__temperature": 1e-4}
+    cascade = distill_jax.load(small, **several).cascade(tiny_run[0], 0.5, "votes")
+    lines = on_terminal(cascade)
+    assert lines[-3] == "answer: 5  (3 of 3 dialogues)"
+    assert lines[-2].startswith("by: small (uncertainty (votes) 0, not above 0.5; ")
+
+
 def test_the_terminal_says_who_answered(students, teacher, tiny_run):
     ours = [f"decomposer: {SUBQUESTION}", f"solver: {printable(SOLUTION)}"]
     lines = on_terminal(students.cascade(teacher.keys_of, threshold=-1))

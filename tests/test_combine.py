@@ -145,7 +145,7 @@ def test_the_threshold_is_chosen_on_dev(two, tmp_path, capsys):
     assert "a threshold is chosen on other problems" in line and PROBLEMS[0].question[:50] in line
     hot = write_evaluation(two[1], "hot", answers((2, 3, 4, 5), DEV), split="dev", temperature=0.7)
     for other in (dev[::-1], dev[:1], (dev[0], hot)):
-        assert "the same runs in the same order" in refused(capsys, *arguments, *other)
+        assert "in the same order" in refused(capsys, *arguments, *other)
     change_json(pathlib.Path(dev[0]) / "report.json", training_problems=True)
     assert "asks training problems, on which students are surer" in refused(
         capsys, *arguments, *dev
@@ -293,6 +293,9 @@ def test_what_does_not_go_together_is_refused(two, tmp_path, capsys):
         ("--threshold is for --rule switch", (*vote, *two, "--threshold=0.5")),
         ("--width is for --rule length_vote", (*vote, *two, "--width=3")),
         ("2 names for 3 runs", (*vote, *two, dev, "--names=a,b")),
+        ("--dev has 1 evaluations for 2", (*switch, *two, "--dev", dev)),
+        ("is a file: give its directory", (*vote, small, pathlib.Path(headline) / "report.json")),
+        ("has other files", ("--rule", "vote", *two, "--output", tmp_path)),
         ("belongs to a run", ("--rule", "vote", *two, "--output", small)),
         ("belongs to a run", ("--rule", "vote", *two, "--output", headline)),
         ("belongs to a run", ("--rule", "vote", *two, "--output", f"{small}/evaluations/new")),
@@ -328,6 +331,16 @@ def test_a_file_in_the_way_is_one_line(two, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     line = refused(capsys, "--rule", "vote", *two, "--output", tmp_path / "file" / "out")
     assert "choose another" in line
+
+
+def test_what_is_replaced_is_said(two, tmp_path, capsys):
+    out = ("--output", tmp_path / "out")
+    assert call("--rule", "switch", *two, "--threshold", 0.5, *out) == 0
+    assert call("--rule", "switch", *two, "--threshold", 0.5, *out) == 0
+    assert not capsys.readouterr().out.startswith("replaced in")
+    assert call("--rule", "vote", *two, *out) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"replaced in {tmp_path / 'out'}: switch from small to large if ")
 
 
 def test_a_combination_is_not_combined_again(two, tmp_path, capsys):

@@ -133,6 +133,15 @@ def test_more_runs_than_colours_have_other_markers():
     assert figures._marker(0) == figures._marker(5) != figures._marker(6)
 
 
+@pytest.mark.filterwarnings("error")
+def test_long_names_leave_room_for_the_axes():
+    names = [f"small: arithmetic-test-2515-{'0' * 90}{end}" for end in "ab"]
+    values = {name: [Group("2", 0.5), Group("3", 0.25)] for name in names}
+    svg = str(figures.groups_figure("steps", "steps", values))
+    shown = re.findall(r">(small: arithme\N{HORIZONTAL ELLIPSIS}0+[ab])<", svg)
+    assert len(shown) == 2 and shown[0] != shown[1]
+
+
 def test_one_run_needs_no_legend():
     svg = str(figures.groups_figure("steps", "steps", {"a": [Group("2", 0.5)]}))
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", svg)

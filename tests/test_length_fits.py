@@ -100,3 +100,5 @@ def test_too_little_for_a_fit():
     assert fit([]) is None
     assert fit([Cell(size, size, 100, 50) for size in range(1, 9)]) is None  # one length each
     assert fit([Cell(4, steps, 100, 0) for steps in range(1, 9)]) is None
+    # Chance, whatever the length: neither capability nor noise plays a part.
+    assert fit([Cell(s, n, 100, 10) for s in (3, 4, 5, 6) for n in range(1, s + 1)]) is None

@@ -124,7 +124,9 @@ def test_the_command_writes_what_the_task_reads(tmp_path, predictions, capsys):
     link.parent.mkdir(parents=True)
     link.symlink_to(evaluation)
     lengths.main(["--evaluations", str(link), "--output", str(tmp_path / "best")])
-    assert "best step size for each size: 4: 4, 8: 2 (" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "best step size for each size: 4: 4, 8: 2 (" in said
+    assert "size 4: 11 of 12 right" in said and "size 8: 8 of 12 right" in said
     path = tmp_path / "best" / "best_steps.json"
     assert json.loads(path.read_text())["accuracy"] == {"4": 11 / 12, "8": 8 / 12}
     problems = step_size.load("train", operators=(4, 8, 4), best_steps=str(path), train_problems=20)

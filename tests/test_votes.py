@@ -76,6 +76,8 @@ def test_evaluations_by_majority_are_kept_as_before_there_was_another_rule():
     settings_ = {"samples": 4, "vote": "majority", "vote_width": 2, "vote_buckets": 3}
     assert sampler.to_keep(settings_) == {"samples": 4}
     assert sampler.to_keep(settings_ | {"vote": "length"}) == settings_ | {"vote": "length"}
+    # One dialogue does not vote, whatever the rule.
+    assert sampler.to_keep(settings_ | {"samples": 1, "vote": "length"}) == {"samples": 1}
 
 
 def test_majority_refuses():

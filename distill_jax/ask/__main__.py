@@ -4,6 +4,7 @@ Without a question you can type several. With --serve it is a web page on this m
 with OpenAI's interface. With --escalate_to others are asked if the students are unsure.
 """
 
+import argparse
 import importlib.util
 import ipaddress
 import socket
@@ -79,6 +80,11 @@ def main(argv: list[str]) -> None:
                 f"{PREFIX}{key}: of a finished run only {', '.join(s + '*' for s in SECTIONS)} "
                 "can be changed"
             )
+    drawn = overrides.get("sampling.samples")
+    if arguments.escalate_to is not None:
+        _check_escalation(arguments, drawn)
+    elif arguments.serve and drawn is not None:
+        raise UserError("--config.sampling.samples: a client of --serve asks for several with n")
     listening = None
     if arguments.serve:
         at_cost = ", and the teacher at your cost" if arguments.escalate_to == TEACHER else ""
@@ -104,10 +110,26 @@ def main(argv: list[str]) -> None:
     from distill_jax.ask import terminal
 
     console = Console()
+    samples = 1 if drawn is None else int(drawn)
     if arguments.question is None:
-        terminal.converse(students, console)
+        terminal.converse(students, console, samples)
     else:
-        terminal.answer(arguments.question, students, console)
+        terminal.answer(arguments.question, students, console, samples)
+
+
+def _check_escalation(arguments: argparse.Namespace, drawn: str | None) -> None:
+    """Raise UserError for what can be known before anything is loaded. `drawn`: what
+    config.sampling.samples is set to."""
+    from distill_jax.run import escalation
+
+    teacher = arguments.escalate_to == TEACHER
+    switch = None if teacher else escalation.read_switch(arguments.escalate_to)
+    by, _ = escalation.choose(switch, arguments.threshold, arguments.by)
+    if by == escalation.VOTES and switch is None and drawn in (None, "1"):
+        raise UserError(
+            f"--by {by} needs several dialogues of a question: add --config.sampling.samples=5 "
+            "--config.sampling.temperature=0.7"
+        )
 
 
 def _listen(host: str, port: int, more: str) -> socket.socket:

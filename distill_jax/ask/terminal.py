@@ -97,15 +97,21 @@ class Transcript:
         self._console.print(Text(text, style), end=end, soft_wrap=True)
 
 
-def answer(question: str, students: Answering, console: Console) -> Solution:
-    """Let the students answer on the console; UserError if the question cannot be asked."""
+def answer(question: str, students: Answering, console: Console, samples: int = 1) -> Solution:
+    """Let the students answer on the console; UserError if the question cannot be asked.
+
+    Of several samples, which vote, only one that gives their answer is shown.
+    """
     question = check_question(question, students)
     transcript = Transcript(console, students.roles)
     turns: tuple[LiveTurn, ...] = ()
     asked = False
     solution: Solution | None = None
     waiting = console.status("the students begin ...")
-    events = students.answer([question], slots=1)
+    if samples == 1:  # a cascade's rule may want several all the same
+        events = students.answer([question], slots=1)
+    else:
+        events = students.answer([question], samples, look=False, slots=samples)
     with waiting, contextlib.closing(events):
         for event in events:
             if isinstance(event, Look) and not event.turns:
@@ -128,16 +134,23 @@ def answer(question: str, students: Answering, console: Console) -> Solution:
     if not turns and (solution.first is not None or not asked):
         transcript.tell(solution.turns)
     by = credit(solution, students) if isinstance(students, Cascade) else ""
-    transcript.end(solution, ending(solution, students), by)
+    notes = [_votes(solution), ending(solution, students)]
+    transcript.end(solution, ", ".join(filter(None, notes)), by)
     return solution
 
 
-def converse(students: Answering, console: Console) -> None:
+def _votes(solution: Solution) -> str:
+    """How many of several dialogues give the answer; "" of one."""
+    dialogues = sum(solution.votes.values())
+    return "" if dialogues < 2 else f"{solution.votes[solution.answer]} of {dialogues} dialogues"
+
+
+def converse(students: Answering, console: Console, samples: int = 1) -> None:
     """Ask for questions until there are no more. A bad one gives one line, and the next is asked
     for."""
     for question in _typed(console) if sys.stdin.isatty() else _lines(console):
         try:
-            answer(question, students, console)
+            answer(question, students, console, samples)
         except UserError as error:
             console.print(Text(f"error: {printable(str(error))}", "red"), soft_wrap=True)
         console.print()

@@ -201,9 +201,9 @@ def _cast(model: NetworkConfig, params: Any, dtype: str) -> Any:
 
 
 def to_keep(sampling: Mapping[str, Any]) -> dict[str, Any]:
-    """config.sampling as an evaluation keeps it: without the keys of votes if the majority wins, as
-    if there were no other rule."""
-    votes_as_before = sampling["vote"] == votes.MAJORITY
+    """config.sampling as an evaluation keeps it: without the keys of votes if the majority wins or
+    nobody votes, as if there were no other rule."""
+    votes_as_before = sampling["vote"] == votes.MAJORITY or sampling["samples"] == 1
     return {k: v for k, v in sampling.items() if not (votes_as_before and k.startswith("vote"))}
 
 

@@ -11,6 +11,7 @@ from distill_jax.evaluation import combination, deferral, summary
 from distill_jax.evaluation.listing import as_text
 from distill_jax.evaluation.runs import Run, grader, read_runs
 from distill_jax.records import Prediction, Sample, refuse_duplicates, shorten, to_json
+from distill_jax.settings.command_line import to_type
 from distill_jax.text.transcript import written_steps
 from distill_jax.workdir import local_path, read_json, write_json, write_text
 
@@ -82,8 +83,8 @@ def length_voted(
     ]
     unit = "tokens" if tokens else "steps"
     description = (
-        f"length_vote of {_ballots(predictions)}: the {buckets} buckets of {width} {unit} that "
-        "agree most"
+        f"length_vote of {_ballots(predictions)}: {buckets} bucket{'s' * (buckets > 1)} of "
+        f"{width} {unit if width > 1 else unit[:-1]} that agree{'s' * (buckets == 1)} most"
     )
     settings = {"length": unit, "width": width, "buckets": buckets}
     return Combined("length_vote", settings, description, predictions)
@@ -97,8 +98,12 @@ def choose_threshold(
     Raises UserError if the dev evaluations are not of the students of `members`, in their order and
     with their sampling, or if they share a question with them.
     """
-    fit = len(dev_paths) == len(members)
-    dev = read_members(dev_paths, [member.name for member in members]) if fit else []
+    if len(dev_paths) != len(members):
+        raise UserError(
+            f"--dev has {len(dev_paths)} evaluations for {len(members)} that are combined: give "
+            "one of each, in the same order"
+        )
+    dev = read_members(dev_paths, [member.name for member in members])
     if [_who_answered(run) for run in dev] != [_who_answered(run) for run in members]:
         raise UserError(
             f"--dev {' '.join(dev_paths)}: not the students, checkpoints and sampling of "
@@ -182,14 +187,23 @@ def write(output: str, members: Sequence[Run], combined: Combined) -> dict[str, 
     return result
 
 
-def check_output(output: str) -> None:
-    """Raise UserError if the directory holds a run, or is the place of a run's evaluation."""
+def check_output(output: str) -> str:
+    """What the combination that lies in the directory is, "" if there is none.
+
+    Raises UserError if the directory holds a run or other files, or is the place of a run's
+    evaluation.
+    """
     directory = local_path(output, "--output")
     inside = directory.resolve().parent.name == "evaluations"
     report = directory / "report.json"
-    run = inside or (directory / "config.json").exists()
-    if run or (report.exists() and "combination" not in read_json(report)):
+    combination = read_json(report).get("combination") if report.exists() else None
+    if inside or (directory / "config.json").exists() or (report.exists() and not combination):
         raise UserError(f"--output={directory} belongs to a run: choose another directory")
+    if combination:
+        return combination["description"]
+    if directory.is_dir() and any(directory.iterdir()):
+        raise UserError(f"--output={directory} has other files: choose a new directory")
+    return ""
 
 
 def _report(members: Sequence[Run], combined: Combined) -> dict[str, Any]:
@@ -320,7 +334,9 @@ def _small_and_large(members: Sequence[Run], by: str) -> tuple[list[Prediction],
             if not deferral.is_known(by, prediction):
                 raise UserError(
                     f"--by {by}: {_file(small[0])} does not say how sure its students were of each "
-                    "token, as those of earlier versions do not: evaluate that run again"
+                    "token, as those of earlier versions do not: make another evaluation of the "
+                    f"run ({to_type('evaluate', '--workdir', small[0].path)} "
+                    "--config.sampling.seed=1), and name that one"
                 )
     grade = grader(members[0]) if by == "votes" else None
     answers = [

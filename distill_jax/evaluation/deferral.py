@@ -322,7 +322,8 @@ def deferral_table(runs: Sequence[Run]) -> Table | None:
     )
     note = (
         "On all problems of each combination. A problem is deferred to the large one if its "
-        "uncertainty is above the threshold. The area is the mean accuracy over all shares of "
+        "uncertainty is above the threshold. Small alone: of a committee, its vote. The area is "
+        "the mean accuracy over all shares of "
         "deferred problems, the most uncertain first, which needs no threshold; random: in any "
         "order, with the interval of 95 % of the orders; oracle: first those that only the large "
         "one has right. Spearman: the rank correlation of uncertainty and gain (large minus "

@@ -19,6 +19,7 @@ _VARIABLES = {
 _MARKERS = "osD^vP"  # of runs: show which is which if the colours repeat
 _MAX_POINTS = 500
 _SIZE, _WITH_LEGEND = (4.6, 2.7), (6.4, 2.7)
+MOST_LETTERS = 40  # of a name in a legend
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "distill_jax",
@@ -300,8 +301,14 @@ def _legend_of(axes: Any, keys: Mapping[str, tuple[str, str]]) -> None:
         matplotlib.lines.Line2D([], [], color=color, marker=marker, linestyle="" if marker else "-")
         for color, marker in keys.values()
     ]
-    names = [f" {name}" if name.startswith("_") else name for name in keys]
+    names = [f" {name}" if name.startswith("_") else _elided(name) for name in keys]
     axes.legend(handles, names, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+
+
+def _elided(name: str) -> str:
+    """Names of evaluations can be so long that nothing is left for the axes; they often differ at
+    their end."""
+    return name if len(name) <= MOST_LETTERS else f"{name[:14]}\N{HORIZONTAL ELLIPSIS}{name[-25:]}"
 
 
 def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[float, float]]:

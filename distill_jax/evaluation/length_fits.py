@@ -20,6 +20,8 @@ import numpy as np
 from distill_jax.records import Prediction
 from distill_jax.text.transcript import written_steps
 
+LARGEST = 12.0  # logarithm of how far capability and noise may be from the least possible
+
 
 class Cell(NamedTuple):
     """The dialogues of one size that have one length."""
@@ -94,7 +96,8 @@ def fit(found: Sequence[Cell]) -> Fit | None:
 
     Cells are weighted by their number of right answers, because that is how precisely their
     logarithm is known if accuracies are low. None if there are fewer than four cells with right
-    answers, or if no size has two lengths, because then the three numbers cannot be determined.
+    answers, or if no size has two lengths, because then the three numbers cannot be determined;
+    and if capability or noise would be as large as can be, because accuracy does not depend on it.
     """
     used = [cell for cell in found if cell.correct]
     lengths = collections.Counter(cell.size for cell in used)
@@ -117,6 +120,9 @@ def fit(found: Sequence[Cell]) -> Fit | None:
 
     # Far from the optimum the surface is flat, so the best of several starts is used.
     starts = [(-0.1, a, b) for a in (-2.0, 0.0, 2.0) for b in (-1.0, 1.0, 3.0)]
-    bounds = ([-10.0, -12.0, -12.0], [0.0, 12.0, 12.0])
+    bounds = ([-10.0, -LARGEST, -LARGEST], [0.0, LARGEST, LARGEST])
     found_fits = [least_squares(residuals, start, bounds=bounds) for start in starts]
-    return Fit(*model(min(found_fits, key=lambda f: f.cost).x), len(used), len(found) - len(used))
+    best = min(found_fits, key=lambda f: f.cost).x
+    if best[1:].max() > LARGEST - 0.1:
+        return None
+    return Fit(*model(best), len(used), len(found) - len(used))

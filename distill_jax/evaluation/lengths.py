@@ -148,7 +148,8 @@ def lengths_table(runs: Sequence[Run]) -> Table | None:
         "write unless lengths were given to it: students also write another number of steps "
         "because they are on the wrong way. Best by the fit: the optimum of capability and noise "
         "as fitted to all sizes of a run together; empty if there are too few lengths for a fit, "
-        "or if it is shorter or longer than all that were written."
+        "if accuracy does not depend on both, or if the optimum is shorter or longer than all that "
+        "were written."
     )
     if any(prediction.samples for run in runs for prediction in run.predictions):
         note += (
@@ -214,6 +215,12 @@ def main(argv: list[str]) -> None:
             "of": [each._asdict() for each in found],
         },
     )
+    for size, each in best.items():
+        low, _ = wilson_interval(each.correct, each.n)
+        others = [other for other in enough if other.size == size and other != each]
+        close = [str(other.step_size) for other in others if other.correct / other.n >= low]
+        undecided = f", and step size {', '.join(close)} within the 95 % interval" if close else ""
+        print(f"size {size}: {each.correct} of {each.n} right{undecided}")
     told = ", ".join(f"{size}: {each.step_size}" for size, each in best.items())
     print(f"best step size for each size: {told} ({output / 'best_steps.json'})")
 

@@ -260,7 +260,8 @@ def _read_run(path: pathlib.Path, name: str) -> Run:
         command = to_type("main", "--workdir", path)
         finish = f"its own command, {command}"
         what = f"is not evaluated yet: finish it ({finish})" if workdir.config.exists() else (
-            "holds no run: give the --workdir of one"
+            "is a file: give its directory" if path.is_file()
+            else "holds no run: give the --workdir of one"
         )  # fmt: skip
         raise UserError(f"{path} {what}")
     workdir.check_version()
@@ -271,7 +272,7 @@ def _read_run(path: pathlib.Path, name: str) -> Run:
     if directory is None:
         raise UserError(
             f"{workdir.report_json} is that of none of {workdir.evaluations}/*: run "
-            f"{to_type('main', '--workdir', path)} with its --config again"
+            f"{to_type('main', '--workdir', path)}, which evaluates again"
         )
     return read_evaluation(directory, name)
 

@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from distill_jax.dialogues.votes import pass_at_k
+from distill_jax.dialogues.votes import LENGTH, pass_at_k
 from distill_jax.evaluation import familiarity
 from distill_jax.evaluation.breakdowns import is_value, order
 from distill_jax.evaluation.statistics import wilson_interval
@@ -147,6 +147,7 @@ def closing_lines(result: Mapping[str, Any]) -> list[str]:
     if "samples" in result:
         shares = ", ".join(f"pass@{k} {share:.1%}" for k, share in result["pass_at_k"].items())
         rule = result["sampling"].get("vote", "majority")
+        rule = "length-filtered vote" if rule == LENGTH else rule
         rule = result["combination"]["rule"] if "combination" in result else rule
         line += f", {rule} of {result['samples']} dialogues each; {shares}"
     lines = [line, *trained_on_lines(result), *origin_lines(result), cost_line(result)]

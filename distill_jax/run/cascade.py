@@ -167,7 +167,10 @@ class Cascade:
         drawn = settings.get("samples", 1)
         look = look and drawn == 1  # a person could not tell several dialogues apart
         if self.rule.by == VOTES and drawn == 1:
-            raise UserError(f"by={VOTES!r} needs several dialogues of a question: give samples=5")
+            raise UserError(
+                f"by={VOTES!r} needs several dialogues of a question: give samples=5, or load the "
+                "run with sampling__samples=5, sampling__temperature=0.7"
+            )
         first = self.first.answer(list(dict.fromkeys(questions)), look=look, **settings)
         return self._events(first, settings.get("slots"), look)
 

@@ -49,7 +49,12 @@ def members(run: Run, known: from_first.KnownStudents) -> list[Member]:
         ):
             if mine != theirs:
                 raise UserError(f"{KEY}: {name} differs in its {what}: {theirs}, not {mine}")
-        student_source.check_same_tokenizer(other.workdir.path, from_first.tokenizer(run), KEY)
+        if not student_source.same_tokenizer(other.workdir.path, from_first.tokenizer(run)):
+            raise UserError(
+                f"{KEY}: {name} was trained with another tokenizer, so its tokens mean something "
+                "else: an ensemble needs runs that have one tokenizer (train the next ones with "
+                f"config.tokenizer.name={run.workdir.path / 'tokenizer'})"
+            )
         others = from_first.known_students(other)
         found.append(Member(other, chosen_steps(other, others), others.facts))
     places = [member.run.workdir.path.resolve() for member in found]

@@ -131,7 +131,11 @@ def given_size(name: str, key: str, tokenizer: Tokenizer) -> NetworkConfig:
         facts = read_facts(run / "training_data.json")
         if other_student not in facts:
             raise UserError(f"{key}: {run} has no student {other_student!r}")
-        check_same_tokenizer(run, tokenizer, key)
+        if not same_tokenizer(run, tokenizer):
+            raise UserError(
+                f"{key} is of a run with another tokenizer: set "
+                f"config.tokenizer.name={run / 'tokenizer'}"
+            )
         _other_step(name, key)
         return families.from_json(facts[other_student]["model"])
     if _is_gguf(name):
@@ -248,14 +252,10 @@ def _same_ids(file: GGUFFile, tokenizer: Tokenizer) -> bool:
     return load_tokenizer(str(file.path)).encode(_PROBE) == tokenizer.encode(_PROBE)
 
 
-def check_same_tokenizer(run: pathlib.Path, tokenizer: Tokenizer, key: str) -> None:
-    """Raise UserError if the tokenizer of a run, which `key` names, gives other ids."""
+def same_tokenizer(run: pathlib.Path, tokenizer: Tokenizer) -> bool:
+    """Whether the tokenizer of a run gives the same ids."""
     other = load_tokenizer(str(run / "tokenizer"))
-    if other.size != tokenizer.size or other.encode(_PROBE) != tokenizer.encode(_PROBE):
-        raise UserError(
-            f"{key} is of a run with another tokenizer: set "
-            f"config.tokenizer.name={run / 'tokenizer'}"
-        )
+    return other.size == tokenizer.size and other.encode(_PROBE) == tokenizer.encode(_PROBE)
 
 
 def _other_step(name: str, key: str) -> epath.Path:

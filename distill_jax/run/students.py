@@ -186,7 +186,8 @@ class Students:
                      LARGE` wrote: its large run is asked, by its threshold, and students write as
                      in its evaluations
         threshold    from -1 (always ask) to 1 (never)
-        by           a measure of uncertainty, as in `combine --by`: "answer" if not given
+        by           a measure of uncertainty, as in `combine --by`: "answer" if not given. "votes"
+                     are those of the `samples` of `solve`, or of config.sampling.samples
 
         Raises UserError for what does not fit together or cannot be read, such as a teacher
         without a key.
@@ -194,23 +195,29 @@ class Students:
         if escalate_to == TEACHER:
             escalate_to = {}
         if isinstance(escalate_to, Mapping):
-            rule = Rule(self.name, *escalation.choose(None, threshold, by))
+            rule = self._rule(*escalation.choose(None, threshold, by))
             settings = teacher_settings_of(self._run.config, escalate_to)
             return Cascade(self, LiveTeacher(settings, self._run.task.name, self._grade), rule)
         if isinstance(escalate_to, Students):
-            rule = Rule(self.name, *escalation.choose(None, threshold, by))
+            rule = self._rule(*escalation.choose(None, threshold, by))
             return Cascade(self, self._others(escalate_to), rule)
         directory = os.fspath(escalate_to)
         switch = escalation.read_switch(directory)
         chosen = escalation.choose(switch, threshold, by)  # before anything is loaded
         if switch is None:
-            return Cascade(self, self._others(self._loaded(directory)), Rule(self.name, *chosen))
+            return Cascade(self, self._others(self._loaded(directory)), self._rule(*chosen))
         small, large = switch.small, switch.large
         self._check_is(small)
         other = self._loaded(str(large.workdir), evaluation__checkpoint=large.checkpoint)
         other._check_is(large)
         others = OtherStudents(large.name, other, large.sampling)
         return Cascade(self, others, Rule(small.name, *chosen, small.sampling))
+
+    def _rule(self, by: str, threshold: float) -> Rule:
+        """When these ask. For votes they write as many dialogues as config.sampling says."""
+        samples = self.sampling.samples
+        several = {"samples": samples} if by == escalation.VOTES and samples > 1 else {}
+        return Rule(self.name, by, threshold, several)
 
     def _others(self, other: "Students") -> OtherStudents:
         """Other students under the name of their run; UserError if they are these."""
