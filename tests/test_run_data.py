@@ -254,6 +254,18 @@ def test_with_nothing_kept_the_rejected_ones_are_there_with_their_reasons(tmp_pa
     assert not inputs.workdir.annotations.exists()
 
 
+def test_files_without_dev_problems_need_held_out_ones(tmp_path):
+    row = {"prompt": "What is 1 + 1?", "completion": "1 + 1 = 2\n#### 2"}
+    (tmp_path / "mine.jsonl").write_text(json.dumps(row) + "\n")
+    overrides = {"data.annotations": str(tmp_path / "mine.jsonl"), "scheme": "chain"}
+    overrides |= {"data.dev_split": "dev", "data.dev_problems": "3"}
+    inputs = inputs_of(tmp_path, own_rows(5), **overrides)
+    (tmp_path / "dev.jsonl").write_text(json.dumps({"question": "Why?", "answer": 4}) + "\n")
+    remedy = "set config.data.dev_split= to hold out training problems instead"
+    with pytest.raises(UserError, match=f"no annotation of a dev problem .*: {remedy}"):
+        training_annotations.collect(inputs, Terminal())
+
+
 def test_thoughts_of_files_are_the_chain_if_the_config_says_so(tmp_path):
     rows = [
         {"prompt": f"What is {n} + 1?", "completion": f"<think>I add 1.</think>So.\n#### {n + 1}"}

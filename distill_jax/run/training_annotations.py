@@ -197,7 +197,14 @@ def _verified(
             why = f"{first.reason}: {first.detail}" if first.detail else first.reason
             _write_rejected(run, desk.terminal, rejected)
             listed = run.workdir.rejected_annotations
-            reason = f"{first.id} {question!r}: {why}; all {len(rejected)} are in {listed}"
+            named = f"{first.id} {question!r}".strip()
+            reason = f"{named}: {why}; all {len(rejected)} are in {listed}"
+        if split == run.config.data.dev_split:
+            raise UserError(
+                f"{run.config.task}: no annotation of a {split} problem ({reason}): set "
+                "config.data.dev_split= to hold out training problems instead, or "
+                "config.data.dev_problems=0"
+            )
         raise UserError(f"{run.config.task} {split}: no annotation to train on ({reason})")
     usage = f"{len(source.problems)} problems: {source.said}{len(rejected)} rejected"
     if (mixed := make_mixture(run)) is not None:
