@@ -1,0 +1,34 @@
+"""Products of bfloat16: what each platform is asked for, and that they are rounded once."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from distill_jax.model.affine import contracted
+
+X, W = jnp.ones((4, 8), jnp.bfloat16), jnp.ones((8, 16), jnp.bfloat16)
+
+
+def product(x, w):
+    return contracted(x, w, ((1,), (0,)))
+
+
+@pytest.mark.parametrize(("platform", "result"), [("cpu", "f32"), ("tpu", "bf16")])
+def test_only_a_cpu_is_asked_for_float32(platform, result):
+    """XLA uses a CPU's own products of bfloat16 only for results in float32."""
+    text = jax.jit(product).trace(X, W).lower(lowering_platforms=(platform,)).as_text()
+    [found] = re.findall(r"dot_general .*-> tensor<4x16x(\w+)>", text)
+    assert found == result
+
+
+def test_the_result_is_rounded_once():
+    rng = np.random.default_rng(0)
+    x, w = (jnp.asarray(rng.normal(size=a.shape), jnp.bfloat16) for a in (X, W))
+    exact = np.asarray(x, np.float64) @ np.asarray(w, np.float64)
+    found = jax.jit(product)(x, w)
+    assert found.dtype == jnp.bfloat16
+    np.testing.assert_allclose(np.asarray(found, np.float64), exact, rtol=2**-8, atol=1e-6)
+    np.testing.assert_array_equal(product(np.float32(X), np.float32(W)), np.full((4, 16), 8.0))
