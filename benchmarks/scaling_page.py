@@ -28,7 +28,7 @@ host with eight. Of a GPU's memory only the three quarters count that JAX takes 
 - **compute, memory, links**: the least milliseconds that a step can take at the chip's peaks. A
   real step takes longer than the largest of the three, which is in bold. Links: the bytes sent,
   over all links of a chip at once; a ring along one side of a slice uses fewer.
-- **compile**: seconds of work for one core ({processor}).
+- **compile**: seconds of work for one core; not all programs were compiled on the same machine.
 
 Programs that cannot fit by arithmetic are not compiled.
 """
@@ -82,15 +82,13 @@ SAMPLER_COLUMNS = (
 def write(path: pathlib.Path, table: dict[str, Any]) -> None:
     """Render all cells of {"cells": {"gpt2 v5e:2x4": {option: report}}, "sampler_cells": the same
     of the sampler, "machine": ...}."""
-    machine = table["machine"]
     training, sampler = table["cells"], table.get("sampler_cells", {})
-    text = HEAD.format(processor=machine["processor"])
-    text += TRAINING + _part(training, TRAINING_COLUMNS, _training_row, TRAINING_OPTIONS)
+    text = HEAD + TRAINING + _part(training, TRAINING_COLUMNS, _training_row, TRAINING_OPTIONS)
     if sampler:
         text += SAMPLER + _part(sampler, SAMPLER_COLUMNS, _sampler_row, SAMPLER_OPTIONS)
     reports = [r for cell in (*training.values(), *sampler.values()) for r in cell.values()]
     compilers = sorted({report["compiler"] for report in reports if "compiler" in report})
-    text += f"\njax {machine['versions']['jax']}, {', '.join(compilers)}\n"
+    text += f"\njax {table['machine']['versions']['jax']}, {', '.join(compilers)}\n"
     write_text(path, text)
 
 
