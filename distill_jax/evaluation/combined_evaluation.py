@@ -329,15 +329,13 @@ def _small_and_large(members: Sequence[Run], by: str) -> tuple[list[Prediction],
             f"--by votes: {_file(small[0])} has one sample per problem: give several small "
             "evaluations before the large one, or one with config.sampling.samples above 1"
         )
-    if by in ("entropy", "margin"):
-        for prediction in small[0].predictions:
-            if not deferral.is_known(by, prediction):
-                raise UserError(
-                    f"--by {by}: {_file(small[0])} does not say how sure its students were of each "
-                    "token, as those of earlier versions do not: make another evaluation of the "
-                    f"run ({to_type('evaluate', '--workdir', small[0].path)} "
-                    "--config.sampling.seed=1), and name that one"
-                )
+    if by != "votes" and not all(deferral.is_known(by, p) for p in small[0].predictions):
+        raise UserError(
+            f"--by {by}: {_file(small[0])} does not say how sure its students were of each token, "
+            "as those of earlier versions do not: make another evaluation of the run "
+            f"({to_type('evaluate', '--workdir', small[0].path)} --config.sampling.seed=1), and "
+            "name that one"
+        )
     grade = grader(members[0]) if by == "votes" else None
     answers = [
         combination.vote(row, grade)
