@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from distill_jax.sampling.token_statistics import token_statistics
 
-
 COMPILED = jax.jit(token_statistics)
 
 
