@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
+from distill_jax.model.affine import contracted
+
 # How arguments and results are laid out over the mesh.
 ROWS = P(("data", "fsdp"))  # [B, ...]
 VOCABULARY = P("tensor", None)  # the head [V, D]
@@ -125,7 +127,7 @@ def sum_with_gradients(
         total, d_hidden, d_embedding = carry
         values, d_logits = term(index)
         d_logits = d_logits.astype(head.dtype)
-        d_part = jax.lax.psum(jnp.matmul(d_logits, head), "tensor")
+        d_part = jax.lax.psum(contracted(d_logits, head, ((1,), (0,))), "tensor")
         d_hidden = d_hidden.at[chunks.source[index]].set(d_part, mode="drop")
         d_embedding += jnp.matmul(
             d_logits.T, chunks.hidden[index], preferred_element_type=jnp.float32
