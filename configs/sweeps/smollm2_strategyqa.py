@@ -1,6 +1,7 @@
 """StrategyQA with SmolLM2 as student: answers, chains, subquestions by one student or two.
 
-All arms learn the questions that have subquestions with answers, for one epoch.
+All arms learn the questions that have subquestions with answers, for one epoch. There is no arm with
+gold subquestions, because many test questions have none with answers.
 
 Usage: python -m distill_jax.sweep --config configs/sweeps/smollm2_strategyqa.py \\
            --workdir runs/smollm2_strategyqa_sweep \\
@@ -9,11 +10,11 @@ Usage: python -m distill_jax.sweep --config configs/sweeps/smollm2_strategyqa.py
 """
 
 from distill_jax.configs.sweeps.smollm2_gsm8k import ITERATIVE, UNIFIED
-from distill_jax.sweep.definition import Ask, Run, Sweep
+from distill_jax.sweep.definition import Sweep
 
 
 def get_sweep(epochs: int = 1):
-    """Four arms, and the gold subquestions."""
+    """Four arms."""
     return Sweep(
         config="configs/smollm2_strategyqa.py",
         arms={
@@ -21,10 +22,6 @@ def get_sweep(epochs: int = 1):
             "chain": {"scheme": "chain"},
             "unified": UNIFIED,
             "iterative": ITERATIVE,
-            "iterative_gold_subquestions": (
-                Run(ITERATIVE),
-                Ask({"sampling.given": "subquestions"}),
-            ),
         },
         overrides={"data.annotated_only": True, "train.epochs": epochs},
         baseline="answer_only",
