@@ -92,12 +92,11 @@ def attend_slots_last(q, new, cache, position, *, interpret: bool = False):
     into lanes that are half empty, and read twice as much (docs/log.md).
     """
     turned = jax.tree.map(lambda c: c.swapaxes(2, 3), cache)
-    write = jax.shard_map(
-        functools.partial(write_lanes, interpret=interpret),
-        in_specs=(_HEADS, _CACHE, _ROWS),
-        out_specs=_CACHE,
-        check_vma=False,
-    )
+    write = functools.partial(write_lanes, interpret=interpret)
+    # Without a mesh there is one device. This is traced on every platform.
+    if not jax.sharding.get_abstract_mesh().empty:
+        specs = (_HEADS, _CACHE, _ROWS)
+        write = jax.shard_map(write, in_specs=specs, out_specs=_CACHE, check_vma=False)
     turned = write(new, turned, position)
     attended = _attend_slots(q, turned["k"], turned["v"], position, "BNHS")
     return attended, jax.tree.map(lambda c: c.swapaxes(2, 3), turned)
