@@ -12,7 +12,7 @@ Usage: python -m distill_jax.sweep --config configs/sweeps/smollm2_rft.py \\
 
 from distill_jax.sweep.definition import Ask, Run, Sweep
 
-STEPS = 954  # two epochs of gold chains, of which every row has 2 x 256 tokens
+STEPS = 954  # two epochs of gold chains, at 2 rows of 256 tokens a step
 SAMPLES = Ask(
     {
         "evaluation.split": "train",

@@ -1,7 +1,7 @@
 """StrategyQA with SmolLM2 as student: answers, chains, subquestions by one student or two.
 
-All arms learn the questions that have subquestions with answers, for one epoch. There is no arm
-with gold subquestions, because many test questions have none with answers.
+All arms learn the questions that have subquestions with answers, for one epoch. No arm is given
+gold subquestions: many test questions have none with answers.
 
 Usage: python -m distill_jax.sweep --config configs/sweeps/smollm2_strategyqa.py \\
            --workdir runs/smollm2_strategyqa_sweep \\
