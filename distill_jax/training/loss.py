@@ -1,4 +1,4 @@
-"""Cross entropy at the loss tokens, their log-probabilities and statistics, in chunks.
+"""Cross entropy at the loss tokens, their log-probabilities and entropies, in chunks.
 
 Shapes: B rows, K loss slots per row, D embed, V vocabulary (padded), R roles, C tokens of a chunk.
 All functions work through the loss tokens as `training/chunks.py` says, take
@@ -12,7 +12,7 @@ and are to be called under `jax.set_mesh`.
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -93,29 +93,20 @@ def token_losses(
     return losses, right
 
 
-class TokenStatistics(NamedTuple):
-    """How sure a student is at its loss tokens: float32 [B, K] each, 0 in unused slots."""
-
-    nats: jax.Array  # -log p of the target
-    entropy: jax.Array  # nats
-    margin: jax.Array  # probability of the most likely token minus that of the second
-
-
-def token_statistics(
+def token_entropies(
     chunk: int, embedding: jax.Array, tokens: LossTokens, allowed: jax.Array
-) -> TokenStatistics:
-    """Not differentiable. If a role may write only one token, the margin is 1."""
+) -> jax.Array:
+    """How unsure a student is at its loss tokens, in nats: float32 [B, K], 0 in unused slots.
+
+    Not differentiable. If a role may write only one token, it is 0.
+    """
 
     def measure(log_probs, losses):
-        probabilities = jnp.exp(log_probs)
-        entropy = -jax.lax.psum(jnp.sum(probabilities * log_probs, axis=-1), "tensor")
-        best, _ = jax.lax.top_k(probabilities, 2)
-        best = jax.lax.all_gather(best, "tensor", axis=1, tiled=True)  # two of each device
-        best, _ = jax.lax.top_k(best, 2)
-        return losses, entropy, best[:, 0] - best[:, 1]
+        del losses
+        return (-jax.lax.psum(jnp.sum(jnp.exp(log_probs) * log_probs, axis=-1), "tensor"),)
 
-    fills = (0.0, 0.0, 0.0)
-    return TokenStatistics(*_each_token(measure, fills, chunk, embedding, tokens, allowed))
+    [found] = _each_token(measure, (0.0,), chunk, embedding, tokens, allowed)
+    return found
 
 
 def _with_gradients(chunk, embedding, tokens, weights, allowed):

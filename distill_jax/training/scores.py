@@ -18,7 +18,7 @@ from distill_jax.training.step import Trainer
 def entropies(
     mesh: Mesh, trainer: Trainer, params: Any, rows: Sequence[Row], batch_size: int
 ) -> Iterator[np.ndarray]:
-    """For each row, the entropies of its loss tokens (`loss.token_statistics`), nats: float32 [K].
+    """For each row, the entropies of its loss tokens (`loss.token_entropies`), nats: float32 [K].
 
     Call it under `jax.set_mesh(mesh)`, in one process; `batch_size` must divide over the mesh.
     Rows are computed separately, not packed, teacher-forced and without dropout.
@@ -40,4 +40,4 @@ def _entropies(params: Any, batch: dict[str, jax.Array], *, trainer: Trainer) ->
     tokens = step.loss_tokens(trainer, params, batch, None)
     head = trainer.config.head(params)
     chunk = trainer.computation.loss_chunk
-    return loss.token_statistics(chunk, head, tokens, trainer.allowed).entropy
+    return loss.token_entropies(chunk, head, tokens, trainer.allowed)
