@@ -70,7 +70,7 @@ def parts() -> list[Part]:
 
 
 def _against_llama(student: str, at_once: int, settings: tuple[str, ...]) -> Part:
-    """Without `settings`, a student of gpt2's size would take more than an hour."""
+    """Beyond the demo's size `settings` leave some ways of llama.cpp out: all would take hours."""
     return Part(f"sample-llama-{student}-{at_once}", (
         "benchmarks/sample.py", "llama", *settings, f"--models={student}", f"--at-once={at_once}",
     ))  # fmt: skip
