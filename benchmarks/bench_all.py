@@ -66,12 +66,15 @@ def parts() -> list[Part]:
         for at_once, problems, trial in ((64, 256, 16), (8, 48, 8), (1, 16, 4)):
             counts = f"--problems={problems}", f"--trial-problems={trial}"
             found.append(_against_llama(student, at_once, (*once, *counts)))
+            if at_once > 1 and "amx_bf16" in pathlib.Path("/proc/cpuinfo").read_text():
+                settings = (*once, *counts, "--dtype=bfloat16")
+                found.append(_against_llama(student, at_once, settings, "-bfloat16"))
     return found
 
 
-def _against_llama(student: str, at_once: int, settings: tuple[str, ...]) -> Part:
+def _against_llama(student: str, at_once: int, settings: tuple[str, ...], ending: str = "") -> Part:
     """Beyond the demo's size `settings` leave some ways of llama.cpp out: all would take hours."""
-    return Part(f"sample-llama-{student}-{at_once}", (
+    return Part(f"sample-llama-{student}-{at_once}{ending}", (
         "benchmarks/sample.py", "llama", *settings, f"--models={student}", f"--at-once={at_once}",
     ))  # fmt: skip
 

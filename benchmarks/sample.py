@@ -1,7 +1,8 @@
 """Measure sampling on this machine; JSON on the terminal and in --output.
 
     python benchmarks/sample.py cpu --data DIR           against transformers, two cores, float32
-    python benchmarks/sample.py llama --data DIR         against llama.cpp, likewise
+    python benchmarks/sample.py llama --data DIR         against llama.cpp, likewise, or ours with
+                                                         --dtype=bfloat16
     python benchmarks/sample.py gpu [--data DIR]         one GPU: share of its memory bandwidth,
                                                          and against transformers, in bfloat16
     python benchmarks/sample.py utilisation --data DIR   share of slot-steps that write a token
@@ -75,6 +76,7 @@ def parser() -> argparse.ArgumentParser:
     llama.add_argument("--at-once", default="64,8,1", help="dialogues at a time, in both")
     llama.add_argument("--repeats", type=int, default=2, help="rounds of each, taking turns")
     llama.add_argument("--types", default="f32,f16", help="numbers that llama.cpp tries")
+    llama.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"), help="ours")
     llama.add_argument("--threads", default="1,2", help="numbers of threads that it tries")
     llama.add_argument("--ways", default="free,locked", help="that it tries; sample_llama.py")
     llama.add_argument("--trial-problems", type=int, default=16, help="to choose its fastest way")

@@ -170,7 +170,9 @@ class Loop:
             network.parameter_count(model) - model.looked_up_weights
             for model in self._models.values()
         )
-        place = network.cache_bytes(next(iter(self._models.values())), 1, self._dtype)
+        place = network.cache_bytes(
+            next(iter(self._models.values())), 1, self._sampler.rules.cache_dtype
+        )
         return work.steps * numbers * jnp.dtype(self._dtype).itemsize + work.cache_slots * place
 
     def _on_event(self, event: str, seconds: float, **_: Any) -> None:

@@ -1,4 +1,4 @@
-"""Sampling on a CPU: ours in float32 against llama.cpp in float32 and float16, both greedy.
+"""Sampling on a CPU: ours in --dtype against llama.cpp in float32 and float16, both greedy.
 
 llama.cpp first tries its types, numbers of threads and ways on some problems; the fastest is used.
 A measurement is a model and a number of dialogues at a time. Those that --output already has are
@@ -36,6 +36,8 @@ def main(arguments: Any) -> None:
     for name, size in models.chosen(arguments).items():
         for at_once in arguments.at_once.split(","):
             measurement = f"{at_once} at a time"
+            if arguments.dtype != "float32":
+                measurement += f", ours in {arguments.dtype}"
             if results.has(name, measurement):
                 say(f"{name}: {measurement}: measured before")
             elif time.monotonic() - began > arguments.limit_s:
@@ -68,7 +70,9 @@ def _compare(name: str, size: NetworkConfig, at_once: int, arguments: Any) -> di
         trials, fastest, kind = _try_ways(name, files, job, arguments)
         with (
             Peer("sample_llama", SampleSetting(files[kind], dtype=kind, cores=cores)) as llama_peer,
-            Peer("sample_jax", SampleSetting(weights, cores=cores)) as our_peer,
+            Peer(
+                "sample_jax", SampleSetting(weights, dtype=arguments.dtype, cores=cores)
+            ) as our_peer,
         ):
             sides = {"llama.cpp": (llama_peer, fastest), "ours": (our_peer, job)}
             facts = {side: peer.call("prepare", work) for side, (peer, work) in sides.items()}

@@ -384,7 +384,9 @@ def get_config() -> ConfigDict:
             "max_turn_tokens": 64,  # that a role itself writes in a turn
             "max_tokens": 192,  # of a whole dialogue
             "slots": 0,  # dialogues at a time; 0 = as many as are useful and fit
-            "dtype": "float32",  # of activations and caches: float32, bfloat16 (GPU, TPU)
+            # Of activations and caches: float32, bfloat16 (GPU, TPU; on a CPU only with AMX, and
+            # caches stay float32 there). docs/speed.md
+            "dtype": "float32",
             # Kernel that reads the caches: xla, triton (bfloat16 on NVIDIA; reads only the filled
             # part, not measured yet). model/cache_attention.py
             "attention": "xla",

@@ -293,7 +293,7 @@ def test_a_part_that_has_ended_is_not_measured_again_and_is_in_the_table(tmp_pat
     printed = run(*arguments, "--only=llama-gpt2-64", command="bench_all.py")
     assert printed == run(*arguments, "--only=llama-gpt2-64", "--table", command="bench_all.py")
     row = "| gpt2, 64 at a time | 3 problems/s | llama.cpp: 2 problems/s | 1.50 | a processor, "
-    assert row in printed and "--models=gpt2 --at-once=64 --problems=256 " in printed
+    assert row in printed and "--problems=256 --trial-problems=16 --models=gpt2 " in printed
     everything = run(*arguments, command="bench_all.py")
     assert "| evaluating: slots | 8 | 2.0 | 300 |" in everything
 

@@ -61,10 +61,37 @@ def test_the_kernel_that_writes_changes_one_slot_of_each_row(slots, dtype):
         np.testing.assert_array_equal(written[name], expected)
 
 
+@pytest.mark.parametrize("slots_last", [False, True])
+@pytest.mark.parametrize("heads", [3, 6])
+@pytest.mark.parametrize("first", [0, 9, 12, 14])
+def test_several_tokens_are_as_one_after_another(first, heads, slots_last):
+    """Places 12 and 14: some tokens are past the end of 16 slots, and change nothing."""
+    rng = np.random.default_rng(4)
+
+    def numbers(*shape):
+        return jnp.asarray(rng.normal(size=shape), jnp.float32)
+
+    q, k, v = numbers(2, 6, heads, SIZE), numbers(2, 6, 3, SIZE), numbers(2, 6, 3, SIZE)
+    before = {name: numbers(2, 3, 16, SIZE) for name in "kv"}
+    starts = jnp.array([first, 3])  # each row has its own
+    places = starts[:, None] + jnp.arange(6)
+    attend = functools.partial(cache_attention.attend_several, slots_last=slots_last)
+    several, written = jax.jit(attend)(q, k, v, before, places)
+    for row in range(2):
+        cache = {name: array[row : row + 1] for name, array in before.items()}
+        for token in range(min(6, 16 - int(starts[row]))):
+            one = [x[row : row + 1, token : token + 1] for x in (q, k, v)]
+            place = places[row : row + 1, token : token + 1]
+            attended, cache = cache_attention.attend_cache("xla", *one, cache, place)
+            np.testing.assert_allclose(several[row, token], attended[0, 0], rtol=2e-6, atol=2e-6)
+        for name in "kv":
+            np.testing.assert_array_equal(written[name][row], cache[name][0])
+
+
 def test_caches_keep_their_dtype_and_queries_theirs():
-    q = jnp.ones((ROWS, HEADS, SIZE), jnp.float32)
+    q = jnp.ones((ROWS, 1, HEADS, SIZE), jnp.float32)
     cache = {name: jnp.zeros((ROWS, HEADS, SLOTS, SIZE), jnp.bfloat16) for name in "kv"}
-    attended, new = cache_attention.attend_cache("xla", q, q, q, cache, jnp.zeros(ROWS, jnp.int32))
+    attended, new = cache_attention.attend_cache("xla", q, q, q, cache, jnp.zeros((ROWS, 1), int))
     assert attended.dtype == jnp.float32
     assert all(array.dtype == jnp.bfloat16 for array in new.values())
 

@@ -359,13 +359,18 @@ PLANS = {
 
 
 @pytest.mark.parametrize(
-    ("name", "temperature"),
-    [("two_students", 0.0), ("two_students", 1.3), ("one_student_two_views", 1.3)],
+    ("name", "temperature", "slots"),
+    [
+        ("two_students", 0.0, 7),
+        ("two_students", 1.3, 7),
+        ("two_students", 1.3, 1),
+        ("one_student_two_views", 1.3, 7),
+    ],
 )
-def test_the_sampler_equals_the_obvious_loop(name, temperature):
+def test_the_sampler_equals_the_obvious_loop(name, temperature, slots):
     requests = ragged_requests(9)
     with jax.set_mesh(make_mesh()):
-        dialogues, _ = answer(PLANS[name], requests, pick.draw(temperature))
+        dialogues, _ = answer(PLANS[name], requests, pick.draw(temperature), slots)
         check(PLANS[name], requests, dialogues, temperature)
 
 

@@ -1,11 +1,14 @@
 """How many slots, how long caches, how prompts are padded."""
 
+import dataclasses
+
 import jax
 import pytest
 from dialogue_rules import PLANS
 from tiny_student import make_mesh
 
 from distill_jax.sampling import slots
+from distill_jax.sampling.state import empty_state
 
 PLAN = PLANS["both_read_both"]  # a context of 96 tokens: caches of 96 rounded up to 128
 # Keys and values, float32: 1 layer of width 32, 2 layers of width 48.
@@ -31,6 +34,14 @@ def test_windows_end_where_the_longest_context_does():
 
 def test_a_row_of_caches_is_what_its_arrays_hold():
     assert PLAN.cache_bytes(128) == ROW
+    halves = dataclasses.replace(PLAN, dtype="bfloat16")
+    assert halves.on("gpu").cache_bytes(128) == ROW // 2
+    # A CPU has them in float32.
+    on_cpu = halves.on("cpu")
+    assert on_cpu.cache_bytes(128) == ROW
+    with jax.set_mesh(make_mesh()):
+        state = jax.eval_shape(lambda: empty_state(on_cpu, 1, 128))
+    assert sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state.caches)) == ROW
 
 
 @pytest.mark.parametrize(

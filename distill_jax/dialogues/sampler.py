@@ -116,6 +116,7 @@ class Sampler:
         """`params`: {student: parameters}, float32 or as cast_params leaves them, laid out over the
         mesh; `seed`: the run's. Raises UserError if the kernel does not run here."""
         rules.check_kernel(jax.default_backend())
+        rules = rules.on(jax.default_backend())
         self.rules, self.scheme, self.tokenizer = rules, scheme, tokenizer
         self.settings, self.seed = settings, drawing_seed(seed, settings.seed)
         self._params = {

@@ -48,7 +48,7 @@ def sampler_job(run: Run, prepared: Prepared, target: Target) -> SamplerJob:
 
     Raises UserError for questions that do not fit the context and sizes that do not fit the mesh.
     """
-    rules, tokenizer = prepared.rules, prepared.tokenizer
+    rules, tokenizer = prepared.rules.on(target.platform), prepared.tokenizer
     settings, mesh = run.sampling, target.mesh
     problems = evaluation_problems(run, prepared.data.dev)
     share = run.config.evaluation.max_too_long_share
@@ -135,7 +135,7 @@ def step_needs(rules: TurnRules, count: int, window: int, mesh: Any) -> dict[str
         network.parameter_count(view.model) - view.model.looked_up_weights for view in rules.views
     )
     places = [(view.model, min(filled, view.cache_len(window))) for view in rules.views]
-    caches = sum(network.cache_bytes(model, length, rules.dtype) for model, length in places)
+    caches = sum(network.cache_bytes(model, length, rules.cache_dtype) for model, length in places)
     return {
         "filled": filled,
         "flops": sum(flops.decode_flops(model, count, length) for model, length in places),

@@ -1,7 +1,7 @@
-"""Attention of one token per row to a cache of keys and values.
+"""Attention of one token per row, or of a few, to a cache of keys and values.
 
-Shapes: B rows, N query heads, K key-value heads (which divide N: query head n reads
-n // (N / K)), S slots of the cache, H head dim.
+Shapes: B rows, T tokens of each, N query heads, K key-value heads (which divide N: query head n
+reads n // (N / K)), S slots of the cache, H head dim.
 
     xla     any platform and dtype; reads all S slots of every row
     triton  NVIDIA, bfloat16; reads the slots that a row has filled, in blocks of 64
@@ -50,18 +50,30 @@ def attend_cache(
     k: jax.Array,
     v: jax.Array,
     cache: dict[str, jax.Array],
-    position: jax.Array,
+    positions: jax.Array,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """One token per row: q [B, N, H]; k, v [B, K, H]; caches {"k", "v"} [B, K, S, H]; position
-    int32 [B].
+    """q [B, T, N, H]; k, v [B, T, K, H]; caches {"k", "v"} [B, K, S, H]; positions int32 [B, T].
 
-    Writes k and v into slot `position` (a slot past the end is the last one), then attends to the
-    slots up to it: ([B, N, H] of q's dtype, the caches); softmax in float32.
+    Writes k and v into the slots from positions[:, 0] on (one token: a slot past the end is the
+    last one; several: those past the end are not written). Then each token attends to the slots up
+    to its position: ([B, T, N, H] of q's dtype, the caches); softmax in float32.
 
     `xla` reads all S slots, so S should be only a little larger than the largest position. Slots
     after the position add exact zeros, so on a CPU the result is bit for bit independent of S (with
-    groups of queries and very small heads up to rounding).
+    groups of queries and very small heads up to rounding). For several tokens it is the only
+    kernel.
     """
+    if q.shape[1] > 1:
+        several = functools.partial(attend_several, slots_last=False)
+        on_tpu = functools.partial(attend_several, slots_last=True)
+        return jax.lax.platform_dependent(q, k, v, cache, positions, tpu=on_tpu, default=several)
+    q, k, v, position = q[:, 0], k[:, 0], v[:, 0], positions[:, 0]
+    attended, cache = _attend_one(kernel, q, k, v, cache, position)
+    return attended[:, None], cache
+
+
+def _attend_one(kernel, q, k, v, cache, position):
+    """One token per row: q [B, N, H]; k, v [B, K, H]; position int32 [B]."""
     new = {"k": k.astype(cache["k"].dtype), "v": v.astype(cache["v"].dtype)}
     if kernel == "triton":
         cache = _written(new, cache, position)
@@ -181,8 +193,24 @@ def attend_filled_slots(
 
 def _written(new, cache, position):
     """The caches [B, K, S, H] with `new` [B, K, H] at slot `position` of each row."""
-    update = jax.vmap(functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=1))
-    return jax.tree.map(lambda c, x: update(c, x[:, :, None], position), cache, new)
+    update = functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=-2)
+    return _row_by_row(update, cache, {name: x[:, :, None] for name, x in new.items()}, position)
+
+
+def _row_by_row(update, cache, new, position):
+    """update(cache [..., S, H], new [..., T, H], position []) of each row, in both caches.
+
+    A lone row is written in a loop of one round. Without it XLA writes once for who reads the cache
+    and once more for who keeps it, and copies all of it for that.
+    """
+    if len(position) > 1:
+        return jax.tree.map(lambda c, x: jax.vmap(update)(c, x, position), cache, new)
+
+    def write(carry):
+        written = jax.tree.map(lambda c, x: update(c, x, position[0]), carry[1], new)
+        return jnp.bool_(False), written
+
+    return jax.lax.while_loop(lambda carry: carry[0], write, (position[0] >= 0, cache))[1]
 
 
 def _attend_slots(q, k, v, position, axes):
@@ -211,6 +239,41 @@ def _attend_slots(q, k, v, position, axes):
         else _einsum(f"{scored},{axes}->BN{group}H", weights, v)
     )
     return attended.astype(q.dtype).reshape(shape)
+
+
+def attend_several(q, k, v, cache, positions, *, slots_last: bool):
+    """T tokens per row, T at most S. `slots_last` is how a TPU stores caches; see
+    `attend_slots_last`."""
+
+    def turned(c):
+        return c.swapaxes(2, 3) if slots_last else c
+
+    axes, axis = ("BKHS", -1) if slots_last else ("BKSH", -2)
+    new = {"k": k.swapaxes(1, 2), "v": v.swapaxes(1, 2)}
+    new = jax.tree.map(lambda x, c: turned(x.astype(c.dtype)), new, cache)
+    write = functools.partial(_with_several, axis=axis)
+    cache = _row_by_row(write, jax.tree.map(turned, cache), new, positions[:, 0])
+    rows, count, _, size = q.shape
+    grouped = q.reshape(rows, count, cache["k"].shape[1], -1, size)  # [B, T, K, G, H]
+    scores = _einsum(f"BTKGH,{axes}->BKGTS", grouped, cache["k"])
+    seen = jnp.arange(scores.shape[-1]) <= positions[:, None, None, :, None]
+    scores = jnp.where(seen, scores * size**-0.5, jnp.finfo(jnp.float32).min)
+    weights = jax.nn.softmax(scores, axis=-1).astype(cache["v"].dtype)
+    attended = _einsum(f"BKGTS,{axes}->BTKGH", weights, cache["v"])
+    return attended.astype(q.dtype).reshape(q.shape), jax.tree.map(turned, cache)
+
+
+def _with_several(cache, new, start, axis):
+    """A row's cache with `new` in the slots, which are the `axis`, from `start` on that exist.
+
+    With 5 slots, 3 new ones and start 3, slots 2 to 4 are written: the old slot 2 and two of `new`.
+    """
+    count = new.shape[axis]
+    first = jnp.minimum(start, cache.shape[axis] - count)
+    old = jax.lax.dynamic_slice_in_dim(cache, first, count, axis=axis)
+    mine = jnp.expand_dims(jnp.arange(count) >= start - first, range(1, -axis))
+    merged = jnp.where(mine, jnp.roll(new, start - first, axis=axis), old)
+    return jax.lax.dynamic_update_slice_in_dim(cache, merged, first, axis=axis)
 
 
 # In float32, because a GPU would round every product to bfloat16 before adding them.

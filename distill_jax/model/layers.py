@@ -32,9 +32,21 @@ def lookup(table: jax.Array, ids: jax.Array, table_layout: P, layout: P | None) 
     """Rows of a table. Without a layout, the compiler would split the result by width, like the
     table, and move data in every layer to undo that."""
     if layout is None:
-        return jnp.take(table, ids, axis=0)
+        return _rows(table, ids)
     table = jax.lax.with_sharding_constraint(table, table_layout)
-    return jax.lax.with_sharding_constraint(jnp.take(table, ids, axis=0), layout)
+    return jax.lax.with_sharding_constraint(_rows(table, ids), layout)
+
+
+def _rows(table: jax.Array, ids: jax.Array) -> jax.Array:
+    """table[ids]; NaN for ids past the end.
+
+    Rows of a bfloat16 table are taken as integers, because XLA makes all of it float32 on a CPU
+    first. No gradient passes then; a table in bfloat16 is never trained.
+    """
+    if table.dtype != jnp.bfloat16:
+        return jnp.take(table, ids, axis=0)
+    bits = jax.lax.bitcast_convert_type(table, jnp.uint16)
+    return jax.lax.bitcast_convert_type(jnp.take(bits, ids, axis=0), jnp.bfloat16)
 
 
 def dropout(module: nn.Module, rate: float, x: jax.Array) -> jax.Array:

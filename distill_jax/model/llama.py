@@ -244,9 +244,7 @@ class Attention(nn.Module):
             if self.keep_cache:
                 cache = {"k": k.swapaxes(1, 2), "v": v.swapaxes(1, 2)}
         else:
-            q, k, v = q[:, 0], k[:, 0], v[:, 0]  # T is 1
-            x, cache = cache_attention.attend_cache(self.kernel, q, k, v, cache, positions[:, 0])
-            x = x[:, None]
+            x, cache = cache_attention.attend_cache(self.kernel, q, k, v, cache, positions)
         out = Affine(2, (config.width,), self.dtype, normal(), bias=False, name="o_proj")(x)
         return out, cache
 

@@ -107,7 +107,8 @@ def advance(
     status = jnp.where(ended, FINISHED, status)
     following = jnp.array(rules.next_role)[state.writer]
     return state._replace(
-        pending=jnp.where(sees, token, state.pending),
+        pending=jnp.where(_next_place(state) & sees[..., None], token[:, None], state.pending),
+        unread=state.unread + sees,
         position=position,
         writer=jnp.where(passed, following, state.writer),
         turns=turns,
@@ -125,6 +126,11 @@ def advance(
             new.statistics,
         ),
     )
+
+
+def _next_place(state: DialogueState) -> jax.Array:
+    """bool [W, B, C]: where a view's next token waits to be read."""
+    return jnp.arange(state.pending.shape[2]) == state.unread[..., None]
 
 
 def _marks(rules, calculator: Calculator | None, state: DialogueState, token, said, free):

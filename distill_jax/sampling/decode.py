@@ -36,7 +36,7 @@ from distill_jax.sampling.advance import (
     script_entry,
 )
 from distill_jax.sampling.pick import How, pick
-from distill_jax.sampling.said import said
+from distill_jax.sampling.reading import read
 from distill_jax.sampling.state import DialogueState
 from distill_jax.sampling.token_statistics import TokenStatistics, token_statistics
 from distill_jax.sampling.turn_rules import HELD, RUNNING, TurnRules, allowed_tokens
@@ -101,7 +101,10 @@ def prefill(rules: TurnRules, params: dict[str, Any], prompts: jax.Array) -> Pro
         network = model.module(jnp.dtype(rules.dtype), layout=BATCH, keep_cache=True)
         _, caches[student] = network.apply({"params": params[student]}, prompts, positions)
     return jax.tree.map(
-        lambda leaf: jax.lax.with_sharding_constraint(leaf, dialogue_state.CACHE), caches
+        lambda leaf: jax.lax.with_sharding_constraint(
+            leaf.astype(rules.cache_dtype), dialogue_state.CACHE
+        ),
+        caches,
     )
 
 
@@ -133,7 +136,8 @@ def admit(
     return dialogue_state.laid_out(
         state._replace(
             caches=caches,
-            pending=jnp.where(new, last, state.pending),
+            pending=jnp.where(new[:, None], last[:, None], state.pending),
+            unread=jnp.where(new, 1, state.unread),
             position=jnp.where(new, length - 1, state.position),
             status=jnp.where(new, RUNNING, state.status),
             keys=jnp.where(new[:, None], keys, state.keys),
@@ -187,13 +191,12 @@ def decode_chunk(
 
     def body(carry):
         done, state = carry
-        scores, caches = _feed(rules, params, state, allowed[state.writer])
+        scores, state = read(rules, params, state, allowed[state.writer])
         entry = script_entry(script, state.pointer)
         token = jnp.where(entry >= 0, entry, pick(scores, state.keys, state.written, how))
         if rules.openings:
             token = jnp.where(is_opening(rules, state), opening_token(rules, state), token)
         new = Written(token, token_statistics(scores, token))
-        state = state._replace(caches=caches)
         return done + 1, advance(rules, state, script, calculator, new)
 
     done, state = jax.lax.while_loop(going_on, body, (jnp.int32(0), state))
@@ -203,25 +206,3 @@ def decode_chunk(
         lambda x: jax.lax.with_sharding_constraint(x, PartitionSpec()), fields
     )
     return state, Progress(steps=done, **everywhere)
-
-
-def _feed(
-    rules, params, state: DialogueState, allowed: jax.Array
-) -> tuple[jax.Array, tuple[Cache, ...]]:
-    """Feed each view its pending token; what the role whose turn it is says of the next one
-    (float32 [B, V], see said.py), caches. `allowed` bool [B, V]."""
-    read, caches, dtype = [], [], jnp.dtype(rules.dtype)
-    for index, view in enumerate(rules.views):
-        # A row that has filled its context is fed until the chunk ends. Positions after the last
-        # one are NaN, and would stay in the slot's cache: 0 x NaN is NaN in the next row.
-        position = jnp.minimum(state.position[index], view.model.context - 1)
-        network = view.model.module(dtype, kernel=rules.kernel, layout=BATCH)
-        hidden, cache = network.apply(
-            {"params": params[view.student]},
-            state.pending[index][:, None],
-            position[:, None],
-            cache=state.caches[index],
-        )
-        read.append(hidden[:, 0])
-        caches.append(cache)
-    return said(rules, params, read, state.writer, allowed), tuple(caches)

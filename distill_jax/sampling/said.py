@@ -3,8 +3,9 @@
 B rows, D embed, V vocabulary (padded).
 """
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -45,7 +46,7 @@ def _of_member(rules, params, hidden, writer, views: Sequence[int]) -> jax.Array
 
     Every row gets the logits of every student, and one is chosen. To use a student's head only for
     the rows that it writes in would save a tenth of a step on a CPU, but what a row gets would then
-    depend on its neighbours, in the last bits (docs/log.md).
+    depend on its neighbours, in the last bits (docs/log.md). A lone row has no neighbours.
     """
     role_view = jnp.array(views)[writer]
     of_student: dict[str, jax.Array] = {}
@@ -58,7 +59,15 @@ def _of_member(rules, params, hidden, writer, views: Sequence[int]) -> jax.Array
     number = jnp.array([students.index(rules.views[view].student) for view in views])[writer]
     chosen: Any = None
     for index, (student, own) in enumerate(of_student.items()):
-        each = logits(rules.students[student], params[student], own)
-        writes = (number == index)[:, None]
-        chosen = each if chosen is None else jnp.where(writes, each, chosen)
+        head = functools.partial(logits, rules.students[student], params[student])
+        writes = number == index
+        certain = len(writer) > 1 or len(of_student) == 1
+        each = head(own) if certain else _if_it_writes(writes[0], head, own)
+        chosen = each if chosen is None else jnp.where(writes[:, None], each, chosen)
     return chosen
+
+
+def _if_it_writes(writes: jax.Array, head: Callable[[jax.Array], jax.Array], own: jax.Array):
+    """head(own), or zeros if `writes` (bool []) is false: a step need not read the head then."""
+    shape = jax.eval_shape(head, own)
+    return jax.lax.cond(writes, head, lambda _: jnp.zeros(shape.shape, shape.dtype), own)

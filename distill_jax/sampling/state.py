@@ -1,7 +1,7 @@
 """What the decode loop carries from step to step: caches, positions, and the written tokens.
 
-B slots (one row each), W views, M most tokens written per row, S length of a view's cache, K its
-key-value heads, H head dim.
+B slots (one row each), W views, C most tokens that wait to be read, M most tokens written per row,
+S length of a view's cache, K its key-value heads, H head dim.
 """
 
 from typing import Any, NamedTuple
@@ -17,14 +17,19 @@ from distill_jax.sampling.turn_rules import EMPTY, TurnRules
 
 CACHE = P(("data", "fsdp"), "tensor", None, None)  # slots over data and fsdp, heads over tensor
 VIEWS = P(None, ("data", "fsdp"))
+# Tokens that a view reads in one go: on two CPU cores about as long as one token of gpt2.
+RUN = 32
 
 
 class DialogueState(NamedTuple):
     """`tokens[b, :written[b]]` is what the row in slot b has written so far."""
 
-    caches: tuple[Cache, ...]  # [W] each layer k, v [B, K, S, H] of rules.dtype
-    pending: jax.Array  # int32 [W, B] last token of what a view sees
-    position: jax.Array  # int32 [W, B] its slot in the cache
+    caches: tuple[Cache, ...]  # [W] each layer k, v [B, K, S, H] of rules.cache_dtype
+    # int32 [W, B, C]: of what a view sees, the tokens that it has not read, oldest first; if it has
+    # read all, the last one, which may be read again
+    pending: jax.Array
+    unread: jax.Array  # int32 [W, B] how many of them it has not read
+    position: jax.Array  # int32 [W, B] slot in the cache of the last token that a view sees
     writer: jax.Array  # int32 [B] role whose turn it is
     turns: jax.Array  # int32 [B] turns that have ended
     turn_tokens: jax.Array  # int32 [B] of the current turn, without those of the script
@@ -43,14 +48,16 @@ def empty_state(rules: TurnRules, slots: int, window: int) -> DialogueState:
     """`slots` slots without a row, with caches for `window` tokens (prompt and dialogue)."""
     zeros = jnp.zeros(slots, jnp.int32)
     by_view = jnp.zeros((len(rules.views), slots), jnp.int32)
+    waiting = RUN if slots == 1 and len(rules.views) > 1 else 1  # see reading.py
     written = jnp.zeros((slots, rules.max_tokens), jnp.int32)
     return laid_out(
         DialogueState(
             caches=tuple(
-                empty_cache(view.model, slots, view.cache_len(window), jnp.dtype(rules.dtype))
+                empty_cache(view.model, slots, view.cache_len(window), jnp.dtype(rules.cache_dtype))
                 for view in rules.views
             ),
-            pending=by_view,
+            pending=jnp.zeros((*by_view.shape, waiting), jnp.int32),
+            unread=by_view,
             position=by_view,
             writer=zeros,
             turns=zeros,
@@ -83,7 +90,7 @@ def laid_out(state: DialogueState) -> DialogueState:
     return jax.tree.map(jax.lax.with_sharding_constraint, state, layout(state))
 
 
-_BY_VIEW = ("pending", "position")
+_BY_VIEW = ("pending", "unread", "position")
 
 
 def resize_cache(cache: jax.Array, length: int) -> jax.Array:

@@ -64,13 +64,25 @@ class TurnRules:
     max_turns: int  # of all roles together, given ones included
     max_turn_tokens: int  # that a role writes itself; tokens of a script do not count
     max_tokens: int  # of a dialogue, including given ones: the size of its buffers
-    dtype: str = "float32"  # of activations and caches
+    dtype: str = "float32"  # of activations
+    # Caches are float32 whatever the dtype, as a CPU wants it: to write one place of a bfloat16
+    # cache, XLA makes all of it float32 and bfloat16 again there (docs/log.md).
+    float32_caches: bool = False
     kernel: str = "xla"  # of attention to the caches; model/cache_attention.py
     calculator_role: int = -1  # whose calculations are filled in; -1 = nobody's
     # [R] what a turn of the role begins with, in a format with headers. It is written for the role,
     # before its script, and counts only towards max_tokens. () = no role has a header.
     openings: tuple[tuple[int, ...], ...] = ()
     mean: str = ARITHMETIC  # of the members' probabilities
+
+    @property
+    def cache_dtype(self) -> str:
+        """The dtype of keys and values."""
+        return "float32" if self.float32_caches else self.dtype
+
+    def on(self, platform: str) -> "TurnRules":
+        """These rules for "cpu", "gpu" or "tpu"."""
+        return dataclasses.replace(self, float32_caches=platform == "cpu")
 
     @property
     def context(self) -> int:
@@ -100,7 +112,7 @@ class TurnRules:
     def cache_bytes(self, window: int) -> int:
         """Bytes of one row's caches, over all views."""
         return sum(
-            network.cache_bytes(view.model, view.cache_len(window), self.dtype)
+            network.cache_bytes(view.model, view.cache_len(window), self.cache_dtype)
             for view in self.views
         )
 
