@@ -6,11 +6,13 @@ import json
 
 import jax
 import numpy as np
+import pytest
 from dialogue_rules import END_OF_TEXT, PLANS, VOCAB, all_params, ragged_requests, slow_logits
 from tiny_student import make_mesh
 
 from distill_jax.annotations.harvest import Harvest
 from distill_jax.dialogues.answerer import Sampled
+from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Prediction, Step, Turn, read_json_lines
 from distill_jax.run import branches
 from distill_jax.run.branches import branch_requests
@@ -113,6 +115,19 @@ def test_what_is_kept_gets_the_known_answer(tmp_path):
         turn.tokens for s in found for turn in s.prediction.turns
     )
     assert summary["counts"]["kept"] == summary["problems"] == 1
+
+
+def test_if_nothing_is_kept_the_reasons_are_named(tmp_path):
+    config = command_line.load_config("configs/demo.py")
+    command_line.set_values(config, {"scheme": "chain", "text_format": "sert"})
+    run = make_run(config, Workdir(tmp_path / "run"))
+    found = [sampled("a", n, " So the answer is 5.", 5, 9.0) for n in range(2)]
+    with pytest.raises(
+        UserError, match=r"no answer is kept \(2 nothing but the answer\): read .*rej"
+    ):
+        branches.write(run, found, Harvest(), tmp_path / "out")
+    files = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert files == ["rejected.jsonl", "summary.json"]
 
 
 def test_the_examples_of_the_docstrings():

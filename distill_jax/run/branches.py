@@ -189,7 +189,8 @@ def branch_requests(
 
 
 def write(run: Run, found: Sequence[Sampled], wanted: Harvest, output: pathlib.Path) -> None:
-    """annotations.jsonl, rejected.jsonl and summary.json."""
+    """annotations.jsonl, rejected.jsonl and summary.json; without the first, a UserError if nothing
+    is kept."""
     candidates = [_candidate(sampled.prediction) for sampled in found]
     numbers = {id(c): s.sample for c, s in zip(candidates, found, strict=True)}
     kept, dropped = filters.sift(candidates, [_ended, _says_something, *wanted.filters])
@@ -207,6 +208,13 @@ def write(run: Run, found: Sequence[Sampled], wanted: Harvest, output: pathlib.P
             "harvest": dataclasses.asdict(wanted),
         },
     )
+    if not annotations:
+        reasons = filters.counts(kept, dropped)
+        said = ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count)
+        raise UserError(
+            f"no answer is kept ({said}): read {output / 'rejected.jsonl'}, then set "
+            "config.harvest or --branches, or train a student that writes more than answers"
+        )
     write_text(output / "annotations.jsonl", text)
 
 

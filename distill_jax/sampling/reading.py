@@ -79,7 +79,8 @@ def _network(rules: TurnRules, params: dict[str, Any], view: ViewRules) -> Netwo
         # one are NaN, and would stay in the slot's cache: 0 x NaN is NaN in the next row.
         positions = jnp.minimum(positions, view.model.context - 1)
         module = view.model.module(jnp.dtype(rules.dtype), kernel=rules.kernel, layout=BATCH)
-        return module.apply({"params": params[view.student]}, tokens, positions, cache=cache)
+        found: Any = module.apply({"params": params[view.student]}, tokens, positions, cache=cache)
+        return found
 
     return apply
 
