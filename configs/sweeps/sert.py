@@ -2,9 +2,10 @@
 
 A small student from scratch has no reasoning that it does not show, so it is put there: `LATENT` is
 trained on long chains and then on bare answers, which it gives from then on. Branches that begin
-with other tokens than its first choice find the chains again; they become training data by four
-filters, with the known answers (https://arxiv.org/abs/2502.12744). Then a teacher's chains, the
-short ones of the task, are learned ("RD"), by students that were and were not trained on their own.
+with other tokens than its first choice should find the chains again, and become training data by
+four filters, with the known answers (https://arxiv.org/abs/2502.12744). With this student they find
+none, and `sert` and `sert_rd` end there (docs/results.md). Then a teacher's chains, the short ones
+of the task, are learned ("RD"), by students that were and were not trained on their own.
 
 Usage: python -m distill_jax.sweep --config configs/sweeps/sert.py --workdir runs/sert
 """
