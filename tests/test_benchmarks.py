@@ -200,8 +200,8 @@ def test_the_gpu_part_of_sampling_reads_what_a_step_must(data, tmp_path):
     gold = sample_job.gsm8k_dialogues(str(data))
     words = -(-gold.vocab_size // 128) * 128
     weights = 2 * 2 * (12 * 64**2 + 13 * 64 + 64 * words + 2 * 64) * figures["decode_steps"]
-    # Per token the keys and values of what stands before it, and of itself, of two views; float32 on
-    # a CPU.
+    # Per token the keys and values of what stands before it, and of itself, of two views; a CPU
+    # has them in float32.
     pairs = sum(
         len(prompt) + done for prompt, tokens in zip(gold.prompts, gold.written, strict=True)
         for done in range(len(tokens))
