@@ -29,16 +29,17 @@ def main(argv: list[str]) -> None:
     arguments = parser().parse_args(argv)
     results = Results(arguments.output, arguments, again=True)
     tokenizer = sample_job.demo_tokenizer()
-    sizes = [int(number) for number in arguments.problems.split(",")]
-    data = sample_job.demo_dialogues(tokenizer, max(sizes))
+    data = sample_job.demo_dialogues(
+        tokenizer, max([*arguments.problems, arguments.usual_problems])
+    )
     job = SampleJob(data.prompts, data.written, data.caps(), batch_size=arguments.usual_slots)
     usual = job.first(arguments.usual_problems)
-    for number in sizes:
+    for number in arguments.problems:
         _measure(results, "problems", number, job.first(number), models.SIZES["demo"])
-    for number in map(int, arguments.slots.split(",")):
+    for number in arguments.slots:
         changed = dataclasses.replace(usual, batch_size=number)
         _measure(results, "slots", number, changed, models.SIZES["demo"])
-    for number in map(int, arguments.context.split(",")):
+    for number in arguments.context:
         # Prompts as long as the context leaves them: the question again and again.
         room = number - data.caps().max_tokens
         prompts = [(prompt * room)[-room:] for prompt in usual.prompts]
@@ -74,9 +75,16 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--problems", default="100,1000,10000", help="that are evaluated")
-    parser.add_argument("--slots", default="1,8,64,256", help="dialogues at a time")
-    parser.add_argument("--context", default="256,512,1024", help="tokens")
+
+    def numbers(text: str) -> list[int]:
+        return [int(number) for number in text.split(",") if number]
+
+    for name, default, what in (
+        ("problems", "100,1000,10000", "that are evaluated; '' = none"),
+        ("slots", "1,8,64,256", "dialogues at a time"),
+        ("context", "256,512,1024", "tokens"),
+    ):
+        parser.add_argument(f"--{name}", type=numbers, default=default, help=what)
     parser.add_argument("--usual-problems", type=int, default=256, help="if others vary")
     parser.add_argument("--usual-slots", type=int, default=64, help="if others vary")
     parser.add_argument("--output", default="", help="file for the JSON")

@@ -47,7 +47,8 @@ def test_a_view_lets_tokens_wait_until_its_role_has_the_turn(mesh):
         slots = [np.asarray(layers[0]["k"])[0, 0].any(axis=-1).sum() for layers in state.caches]
         filled.append((*slots, *np.asarray(state.unread)[:, 0]))
     # The prompt's 4 tokens are read first. The asker writes 7 in 7 steps, and reads 6 of them. Then
-    # the answerer reads these 7 and writes; what it reads in vain behind them is written again.
+    # the answerer reads the last token of the prompt and these 7, and writes. It always reads RUN
+    # places; those behind the 8 are overwritten later.
     assert filled == [(4 + 6, 4, 1, 8), (4 + 6, 3 + RUN, 2, 1)]
 
 

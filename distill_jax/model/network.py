@@ -39,7 +39,7 @@ class NetworkConfig(Protocol):
     rngs={"dropout": key},
 
     __call__(tokens, positions, segments=None, cache=None, mix=None):
-      tokens     int32 [B, T]; with a cache T is 1 or at most the slots of a row
+      tokens     int32 [B, T]; with a cache T is at most the slots of a row
       positions  int32 [B, T]; with a cache also the slots that are written, one after another from
                  positions[:, 0] on: a token then sees the slots up to its own
       segments   int32 [B, T] or None; without a cache a token sees itself and what came before it
