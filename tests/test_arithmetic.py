@@ -85,8 +85,18 @@ def test_long_solutions_say_the_same_in_words(difficulty):
             assert known in (None, before)
             known = rest.removesuffix(".")
         assert re.search(r"\d+", known)[0] == few.answer
-    with pytest.raises(UserError, match=r"config.task_options.style='wordy': choose short, long"):
+    with pytest.raises(UserError, match=r"config.task_options.style='wordy': choose short, long, bare"):
         arithmetic.load("train", style="wordy")
+
+
+def test_bare_solutions_are_one_step_with_the_answer():
+    short = arithmetic.load("train", train_problems=500)
+    bare = arithmetic.load("train", style="bare", train_problems=500)
+    for with_steps, without in zip(short, bare, strict=True):
+        assert without.question == with_steps.question and without.answer == with_steps.answer
+        [step] = without.gold.steps
+        assert step.subquestion == with_steps.gold.steps[-1].subquestion
+        assert step.solution == f"It is {with_steps.answer}."
 
 
 def test_the_answer_is_not_one_of_the_numbers_of_the_question():

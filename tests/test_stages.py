@@ -21,6 +21,8 @@ FIRST = Run({"scheme": "chain", "data.fold": "1/2", "train.steps": 60})
 BRANCHES = {
     "workdir": "{0}", "branches": 2, "config.evaluation.problems": 6,
     "config.sampling.samples": 2, "config.sampling.temperature": 1.0,
+    # Such a student seldom ends a turn, and answers that a limit cuts are not kept.
+    "config.sampling.max_tokens": 128, "config.sampling.max_turn_tokens": 128,
 }  # fmt: skip
 OWN = {
     "scheme": "chain",

@@ -1,11 +1,11 @@
 """Self-enhanced reasoning training: a student first learns reasoning that it had all along.
 
-A small student from scratch has no reasoning that it does not show, so it is put there: `LATENT` is
-trained on long chains and then on bare answers, which it gives from then on. Branches that begin
-with other tokens than its first choice should find the chains again, and become training data by
-four filters, with the known answers (https://arxiv.org/abs/2502.12744). With this student they find
-none, and `sert` and `sert_rd` end there (docs/results.md). Then a teacher's chains, the short ones
-of the task, are learned ("RD"), by students that were and were not trained on their own.
+A small student from scratch has no reasoning that it does not show, so it is put there: `LATENT`
+learns the answer alone for most problems and a long chain for the others, and answers most
+questions without a chain. Branches that begin with other tokens than its first choice find the
+chains, and become training data by four filters, with the known answers
+(https://arxiv.org/abs/2502.12744). Then a teacher's chains, the short ones of the task, are learned
+("RD"), by students that were and were not trained on their own.
 
 Usage: python -m distill_jax.sweep --config configs/sweeps/sert.py --workdir runs/sert
 """
@@ -14,18 +14,12 @@ from distill_jax.sweep.definition import Make, Run, Sweep
 
 LATENT = {
     "text_format": "sert",
-    "task_options.style": "long",
+    "data.annotations": ("{0}/annotations.jsonl", "{1}/annotations.jsonl"),
+    "data.mixture": (0.3, 0.7),
     "train.token_budget": 2_000_000,
 }
-ANSWERS = {
-    "text_format": "sert",
-    "scheme": "answer_only",
-    "train.token_budget": 300_000,
-    "tokenizer.name": "{0}/tokenizer",
-    "model.solver.init_from": "{0}/checkpoints/solver",
-}
 BRANCHES = {
-    "workdir": "{1}",
+    "workdir": "{2}",
     "branches": 3,
     "config.evaluation.problems": 1_000,
     "config.sampling.samples": 2,
@@ -41,15 +35,21 @@ BRANCHES = {
     "config.harvest.keep": "least_repetition",
 }
 OF_1000 = {
-    "tokenizer.name": "{0}/tokenizer",
+    "tokenizer.name": "{2}/tokenizer",
     "data.train_problems": 1_000,
     "train.token_budget": 1_600_000,
 }
 
 
+def gold(style: str) -> Make:
+    """The task's own solutions of all problems in one style."""
+    settings = {"config": "configs/demo.py", "config.task_options.style": style}
+    return Make("distill_jax.annotate", settings | {"config.data.dev_problems": 0})
+
+
 def get_sweep():
     """Four arms from one student for each of two seeds."""
-    parent = (Run(LATENT), Run(ANSWERS))
+    parent = (gold("long"), gold("bare"), Run(LATENT))
     branches = Make("distill_jax.run.branches", BRANCHES)
 
     def distilled(student: str, budget: int = 1_600_000) -> Run:
@@ -67,18 +67,18 @@ def get_sweep():
         OF_1000
         | {
             "text_format": "sert",
-            "data.annotations": "{2}/annotations.jsonl",
+            "data.annotations": "{3}/annotations.jsonl",
             "data.false_equations": "count",  # the reasoning is not checked
-            "model.solver.init_from": "{1}/checkpoints/solver",
+            "model.solver.init_from": "{2}/checkpoints/solver",
         }
     )
     return Sweep(
         config="configs/demo.py",
         arms={
-            "rd": (*parent, distilled("{1}")),
-            "rd_as_long": (*parent, distilled("{1}", 3_200_000)),
+            "rd": (*parent, distilled("{2}")),
+            "rd_as_long": (*parent, distilled("{2}", 3_200_000)),
             "sert": (*parent, branches, own),
-            "sert_rd": (*parent, branches, own, distilled("{3}")),
+            "sert_rd": (*parent, branches, own, distilled("{4}")),
         },
         seeds=(0, 1),
         overrides={

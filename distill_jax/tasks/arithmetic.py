@@ -15,7 +15,8 @@ many books does Kim have now?
 Difficulties: `easy` has 2 or 3 steps, + - x and halving, values up to 20; `easiest` is the same
 with 1 or 2 steps and without distractors; `medium` has 2 to 4 steps, division, values up to 99;
 `hard` 2 to 6 steps, also percentages and comparisons with other people, values up to 999. Solutions
-in the style `long` also say in words what the equation is about; the problems are the same.
+in the style `long` also say in words what the equation is about, and in the style `bare` one step
+says the answer and nothing else; the problems are the same.
 """
 
 import dataclasses
@@ -117,7 +118,7 @@ THINGS = (
     "stones",
 )
 
-STYLES = ("short", "long")
+STYLES = ("short", "long", "bare")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,7 +217,7 @@ def _cached(split: str, difficulty: str, seed: int, count: int, style: str) -> t
     result = []
     for story in _stories(rng, split, DIFFICULTIES[difficulty], count):
         question, steps, answer = _tell(rng, story, DIFFICULTIES[difficulty], style)
-        attributes = {"steps": len(steps), "difficulty": difficulty}
+        attributes = {"steps": len(story.events), "difficulty": difficulty}
         name = f"arithmetic/{split}/{len(result)}"
         gold = Annotation(name, question, answer, steps, {"kind": "gold"})
         result.append(Problem(name, question, answer, split, attributes, gold))
@@ -297,6 +298,8 @@ def _tell(
         last = index == len(story.events) - 1
         steps.append(Step(f"Finally, h{ask}" if last else f"H{ask}", solution))
         value = result
+    if style == "bare":
+        steps = [dataclasses.replace(steps[-1], solution=f"It is {value}.")]
     for distractor in rng.sample(DISTRACTORS, rng.randint(0, level.distractors)):
         sentence = distractor.sentence.format(
             other=rng.choice([friend for friend in friends if friend != name]),
