@@ -1,6 +1,7 @@
 """Accelerators: their peaks. Memory: how much is used, and how it is freed. Programs: where those
 that were compiled are kept."""
 
+import contextlib
 import ctypes
 import dataclasses
 import glob
@@ -9,6 +10,7 @@ import os
 import pathlib
 import platform
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -32,8 +34,9 @@ class Chip:
 GIB = 1 << 30
 # Compiled programs of all runs, and the most bytes of them; the oldest are removed.
 PROGRAMS, MOST_OF_PROGRAMS = "~/.cache/distill_jax/programs", 2 * GIB
-# <malloc.h>; the largest values that mallopt takes.
+# <malloc.h>
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+_MOST_KEPT, _LARGE = 1 << 30, 32 << 20  # bytes of a block
 # https://sourceware.org/glibc/manual/latest/html_node/Memory-Allocation-Tunables.html
 _TUNABLES = "GLIBC_TUNABLES"
 _HUGE_PAGES = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
@@ -134,13 +137,34 @@ def keep_freed_memory() -> None:
     the first import of jax, because it also limits malloc to one arena. Does nothing if the C
     library has no mallopt.
     """
-    if not sys.platform.startswith("linux"):
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_ARENA_MAX, 1)
-        mallopt(_MMAP_THRESHOLD, 1 << 30)
-        mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+    for option, value in (
+        (_ARENA_MAX, 1),
+        (_MMAP_THRESHOLD, _MOST_KEPT),
+        (_TRIM_THRESHOLD, 2**31 - 1),
+    ):
+        _mallopt(option, value)
+
+
+@contextlib.contextmanager
+def large_blocks_apart() -> Iterator[None]:
+    """Blocks of 32 MiB and more that are allocated inside go back to the kernel when they are
+    freed, also after `keep_freed_memory`.
+
+    For arrays that are replaced by larger ones, again and again: these do not fit into the places
+    of the old ones, which would stay in memory.
+    """
+    _mallopt(_MMAP_THRESHOLD, _LARGE)
+    try:
+        yield
+    finally:
+        _mallopt(_MMAP_THRESHOLD, _MOST_KEPT)
+
+
+def _mallopt(option: int, value: int) -> None:
+    if sys.platform.startswith("linux"):
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(option, value)
 
 
 def keep_compiled_programs() -> None:

@@ -59,6 +59,40 @@ def test_a_command_begins_anew_if_huge_pages_must_be_asked_for(kernel, given, ex
     assert done.stdout.endswith(" ['a b', '']\n")
 
 
+def test_large_blocks_that_are_replaced_do_not_stay_in_memory():
+    """Four arrays grow three times, as caches do: 48, 64, 96 and 128 MiB each."""
+    script = """if True:
+        import contextlib, pathlib, resource, sys
+        import numpy as np
+        from distill_jax import devices
+
+        devices.keep_freed_memory()
+        apart = devices.large_blocks_apart if sys.argv[1] == "apart" else contextlib.nullcontext
+
+        def used():
+            pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+            return pages * resource.getpagesize() >> 20
+
+        before, arrays = used(), [None] * 4
+        for size in (48, 64, 96, 128):
+            with apart():
+                for place in range(4):
+                    new = np.ones(size << 20, np.uint8)
+                    arrays[place] = new  # the old one is freed now
+        print(used() - before)
+    """
+    found = {}
+    for name in ("apart", "together"):
+        done = subprocess.run(
+            [sys.executable, "-c", script, name],
+            env=os.environ | {"PYTHONPATH": str(ROOT), "GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"},
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        found[name] = int(done.stdout)
+    assert 512 <= found["apart"] < 560
+    assert found["together"] > 600  # else there would be nothing to do
+
+
 def test_compiled_programs_are_kept_in_the_home_directory_unless_the_user_names_another(
     monkeypatch, tmp_path
 ):

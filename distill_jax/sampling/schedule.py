@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from distill_jax import devices
 from distill_jax.sampling import decode, slots
 from distill_jax.sampling import state as dialogue_state
 from distill_jax.sampling import turn_rules as turn_rules
@@ -226,14 +227,16 @@ class Schedule:
         return max(layers[0]["k"].shape[2] for layers in self._state.caches)
 
     def _resize(self, window: int) -> None:
-        if self._state is None:
-            self._state = _empty(self._rules, len(self._rows), window)
-            return
-        caches = [list(layers) for layers in self._state.caches]
-        self._state = self._state._replace(caches=())  # so that nothing else keeps them in memory
-        self._state = self._state._replace(
-            caches=dialogue_state.resized_caches(self._rules, caches, window)
-        )
+        with devices.large_blocks_apart():
+            if self._state is None:
+                state = _empty(self._rules, len(self._rows), window)
+            else:
+                caches = [list(layers) for layers in self._state.caches]
+                # So that nothing else keeps them in memory.
+                state = self._state = self._state._replace(caches=())
+                caches = dialogue_state.resized_caches(self._rules, caches, window)
+                state = state._replace(caches=caches)
+            self._state = jax.block_until_ready(state)  # allocated here
 
     def _answer_held(self) -> None:
         """Ask `resume` how the held rows continue; its entries come before the rest of their
