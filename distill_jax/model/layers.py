@@ -41,10 +41,12 @@ def _rows(table: jax.Array, ids: jax.Array) -> jax.Array:
     """table[ids]; NaN for ids past the end.
 
     Rows of a bfloat16 table are taken as integers, because XLA makes all of it float32 on a CPU
-    first. No gradient passes then; a table in bfloat16 is never trained.
+    first. No gradient passes then; a table in bfloat16 is never trained. With the barrier a loop
+    over tokens does not begin with integers for the whole table.
     """
     if table.dtype != jnp.bfloat16:
         return jnp.take(table, ids, axis=0)
+    table, ids = jax.lax.optimization_barrier((table, ids))
     bits = jax.lax.bitcast_convert_type(table, jnp.uint16)
     return jax.lax.bitcast_convert_type(jnp.take(bits, ids, axis=0), jnp.bfloat16)
 

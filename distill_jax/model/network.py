@@ -177,8 +177,17 @@ def parameter_count(config: NetworkConfig) -> int:
 
 def logits(config: NetworkConfig, params: Any, hidden: jax.Array) -> jax.Array:
     """float [..., D] to float32 [..., V], in hidden's dtype up to the sum."""
-    head = config.head(params).astype(hidden.dtype)
-    return jnp.matmul(hidden, head.T, preferred_element_type=jnp.float32)
+    return head_logits(hidden, config.head(params).astype(hidden.dtype))
+
+
+def head_logits(hidden: jax.Array, head: jax.Array) -> jax.Array:
+    """[..., D] and [V, D] of one dtype to float32 [..., V].
+
+    Not `hidden @ head.T`: with a bfloat16 head, XLA makes all of it float32 on a CPU then, if
+    `hidden` comes from a norm (docs/log.md).
+    """
+    axes = ((hidden.ndim - 1,), (1,))
+    return jax.lax.dot_general(hidden, head, (axes, ((), ())), preferred_element_type=jnp.float32)
 
 
 def empty_cache(config: NetworkConfig, rows: int, cache_len: int, dtype: Any) -> Cache:

@@ -81,11 +81,6 @@ def _move(values, slot, shape, fill):
     return out.at[slot].set(values.ravel(), mode="drop").reshape(shape)
 
 
-def logits(hidden: jax.Array, head: jax.Array) -> jax.Array:
-    """[C, D] and [v, D] of one dtype to float32 [C, v]."""
-    return jnp.matmul(hidden, head.T, preferred_element_type=jnp.float32)
-
-
 def log_softmax(values: jax.Array, allowed: jax.Array) -> jax.Array:
     """Log-probabilities float32 [C, v] of logits [C, v], over the words of all devices.
 

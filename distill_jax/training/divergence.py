@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
+from distill_jax.model.network import head_logits
 from distill_jax.training import chunks
 from distill_jax.training.chunks import LossTokens
 
@@ -120,7 +121,7 @@ def _both(chunk, kind, student, teacher, allowed):
 
     def log_probs(reading, compacted, index):
         head = reading.embedding.astype(reading.tokens.hidden.dtype)
-        logits = chunks.logits(compacted.hidden[index], head) / kind.temperature
+        logits = head_logits(compacted.hidden[index], head) / kind.temperature
         return chunks.log_softmax(logits, allowed[mine.writers[index]])
 
     def term(index):

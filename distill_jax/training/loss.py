@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
+from distill_jax.model.network import head_logits
 from distill_jax.training import chunks
 from distill_jax.training.chunks import LossTokens
 
@@ -166,7 +167,7 @@ def _chunk(head, mine, index, allowed):
     nats float32 [C] (0 after the last one), bool [C, v]: whether the word is the target."""
     writers = mine.writers[index]
     # Writer -1 reads the last role's row; the result is not used.
-    log_probs = chunks.log_softmax(chunks.logits(mine.hidden[index], head), allowed[writers])
+    log_probs = chunks.log_softmax(head_logits(mine.hidden[index], head), allowed[writers])
     hits = chunks.hits(mine.targets[index], head.shape[0])
     chosen = jax.lax.psum(jnp.sum(log_probs, axis=-1, where=hits), "tensor")
     return log_probs, jnp.where(writers >= 0, -chosen, 0.0), hits
