@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from distill_jax.model.affine import contracted
+from distill_jax.model.network import head_logits
 
 X, W = jnp.ones((4, 8), jnp.bfloat16), jnp.ones((8, 16), jnp.bfloat16)
 
@@ -22,6 +23,16 @@ def test_only_a_cpu_is_asked_for_float32(platform, result):
     text = jax.jit(product).trace(X, W).lower(lowering_platforms=(platform,)).as_text()
     [found] = re.findall(r"dot_general .*-> tensor<4x16x(\w+)>", text)
     assert found == result
+
+
+def test_the_head_is_asked_for_as_it_is_stored():
+    """[V, D], not transposed: XLA would make all of it float32 on a CPU (network.head_logits)."""
+    words = jnp.ones((32, 8), jnp.bfloat16)
+    text = jax.jit(head_logits).lower(X, words).as_text()
+    [found] = re.findall(r"dot_general .*", text)
+    assert "(tensor<4x8xbf16>, tensor<32x8xbf16>) -> tensor<4x32xf32>" in found
+    assert "transpose" not in text and "convert" not in text
+    assert (head_logits(X, words) == 8).all()
 
 
 def test_the_result_is_rounded_once():
