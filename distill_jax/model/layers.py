@@ -38,14 +38,20 @@ def lookup(table: jax.Array, ids: jax.Array, table_layout: P, layout: P | None) 
 
 
 def _rows(table: jax.Array, ids: jax.Array) -> jax.Array:
-    """table[ids]; NaN for ids past the end.
-
-    Rows of a bfloat16 table are taken as integers, because XLA makes all of it float32 on a CPU
-    first. No gradient passes then; a table in bfloat16 is never trained. With the barrier a loop
-    over tokens does not begin with integers for the whole table.
-    """
+    """table[ids]; NaN for ids past the end."""
     if table.dtype != jnp.bfloat16:
         return jnp.take(table, ids, axis=0)
+    return jax.lax.platform_dependent(
+        table, ids, cpu=_as_integers, default=lambda table, ids: jnp.take(table, ids, axis=0)
+    )
+
+
+def _as_integers(table: jax.Array, ids: jax.Array) -> jax.Array:
+    """As `_rows`, for a CPU, where XLA first makes all of a bfloat16 table float32.
+
+    No gradient passes; a table in bfloat16 is never trained. With the barrier a loop over tokens
+    does not begin with integers for the whole table.
+    """
     table, ids = jax.lax.optimization_barrier((table, ids))
     bits = jax.lax.bitcast_convert_type(table, jnp.uint16)
     return jax.lax.bitcast_convert_type(jnp.take(bits, ids, axis=0), jnp.bfloat16)
