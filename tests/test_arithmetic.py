@@ -85,7 +85,7 @@ def test_long_solutions_say_the_same_in_words(difficulty):
             assert known in (None, before)
             known = rest.removesuffix(".")
         assert re.search(r"\d+", known)[0] == few.answer
-    with pytest.raises(UserError, match=r"config.task_options.style='wordy': choose short, long, bare"):
+    with pytest.raises(UserError, match=r"style='wordy': choose short, long, bare"):
         arithmetic.load("train", style="wordy")
 
 

@@ -19,6 +19,7 @@ from token_rows import (
     make_tokens,
 )
 
+from distill_jax.model.network import head_logits
 from distill_jax.training import chunks, loss
 
 # bfloat16 has 8 bits: half of its last one, for the derivative by the logits and by hidden.
@@ -73,7 +74,7 @@ def unweighted_loss(chunk, head, tokens, allowed):
         mine = chunks.compact(chunk, tokens)
 
         def term(index):
-            logits = chunks.logits(mine.hidden[index], head.astype(tokens.hidden.dtype))
+            logits = head_logits(mine.hidden[index], head.astype(tokens.hidden.dtype))
             log_probs = chunks.log_softmax(logits, allowed[mine.writers[index]])
             hits = chunks.hits(mine.targets[index], head.shape[0])
             chosen = jax.lax.psum(jnp.sum(log_probs, axis=-1, where=hits), "tensor")
