@@ -151,7 +151,8 @@ def large_blocks_apart() -> Iterator[None]:
     freed, also after `keep_freed_memory`.
 
     For arrays that are replaced by larger ones, again and again: these do not fit into the places
-    of the old ones, which would stay in memory.
+    of the old ones, which would stay in memory. Afterwards blocks of up to 1 GiB are kept, as after
+    `keep_freed_memory`, whether it was called or not.
     """
     _mallopt(_MMAP_THRESHOLD, _LARGE)
     try:

@@ -94,6 +94,7 @@ def test_bare_solutions_are_one_step_with_the_answer():
     bare = arithmetic.load("train", style="bare", train_problems=500)
     for with_steps, without in zip(short, bare, strict=True):
         assert without.question == with_steps.question and without.answer == with_steps.answer
+        assert without.attributes == with_steps.attributes  # how many steps it takes
         [step] = without.gold.steps
         assert step.subquestion == with_steps.gold.steps[-1].subquestion
         assert step.solution == f"It is {with_steps.answer}."
