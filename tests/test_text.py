@@ -3,6 +3,8 @@
 import doctest
 import os
 import pathlib
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -296,6 +298,21 @@ def test_saved_tokenizer_is_the_same(trained, tmp_path):
     plain = transformers.AutoTokenizer.from_pretrained(tmp_path / "tokenizer")
     assert plain.eos_token == "<|endoftext|>"
     assert plain("Ann has 5 pens.")["input_ids"] == trained.encode(["Ann has 5 pens."])[0]
+
+
+def test_a_saved_tokenizer_is_read_and_saved_again_without_transformers(trained, tmp_path):
+    trained.save(tmp_path / "saved")
+    script = (
+        "import pathlib, sys\n"
+        "from distill_jax.text import tokenizer\n"
+        "loaded = tokenizer.load_tokenizer(sys.argv[1])\n"
+        "loaded.save(pathlib.Path(sys.argv[2]))\n"
+        "assert 'transformers' not in sys.modules"
+    )
+    paths = [tmp_path / "saved", tmp_path / "again"]
+    subprocess.run([sys.executable, "-c", script, *paths], check=True)
+    first, again = ({f.name: f.read_bytes() for f in path.iterdir()} for path in paths)
+    assert first == again
 
 
 def test_tokenizer_mistakes_end_in_a_user_error(tmp_path, trained):
