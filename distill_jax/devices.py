@@ -97,11 +97,19 @@ LIBTPU_SETTINGS = {
 def expect_what_is_there() -> None:
     """Tell libtpu and CUDA's plugin not to search for devices that the machine does not have,
     because they would log errors. Call this before jax uses any device."""
-    if not glob.glob("/dev/nvidia*") + glob.glob("/dev/dxg"):  # the latter on Windows
+    if not _gpu_files():
         os.environ.setdefault("JAX_SKIP_CUDA_CONSTRAINTS_CHECK", "1")
-    if not glob.glob("/dev/accel*") + glob.glob("/dev/vfio/[0-9]*"):  # of TPUs
+    if not _tpu_files():
         for key in ("TPU_SKIP_MDS_QUERY", "TPU_WORKER_HOSTNAMES", "TPU_ACCELERATOR_TYPE"):
             os.environ.setdefault(key, LIBTPU_SETTINGS[key])
+
+
+def _gpu_files() -> list[str]:
+    return glob.glob("/dev/nvidia*") + glob.glob("/dev/dxg")  # the latter on Windows
+
+
+def _tpu_files() -> list[str]:
+    return glob.glob("/dev/accel*") + glob.glob("/dev/vfio/[0-9]*")
 
 
 def chip_of(device: Any) -> Chip | None:
@@ -134,9 +142,14 @@ def keep_freed_memory() -> None:
 
     XLA on a CPU allocates its temporary buffers at every step. By default each is mapped again, and
     page faults take a third of the processor time of a small step (docs/log.md). Call this before
-    the first import of jax, because it also limits malloc to one arena. Does nothing if the C
-    library has no mallopt.
+    the first import of jax, because it also limits malloc to one arena. The threads of `tokenizers`
+    would wait for each other there, so that two of them are slower than one: it gets one, unless
+    TOKENIZERS_PARALLELISM is set. Does nothing where there is a GPU or a TPU, or if the C library
+    has no mallopt.
     """
+    if _gpu_files() or _tpu_files():
+        return
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     for option, value in (
         (_ARENA_MAX, 1),
         (_MMAP_THRESHOLD, _MOST_KEPT),

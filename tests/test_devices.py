@@ -28,6 +28,21 @@ def test_libtpu_is_told_where_there_is_no_tpu_and_left_alone_where_there_is_one(
         assert ("TPU_SKIP_MDS_QUERY" in os.environ) == (not present)
 
 
+def test_malloc_and_tokenizers_are_limited_only_where_a_cpu_trains(monkeypatch):
+    for present, given, expected in (
+        ([], {}, "false"),
+        ([], {"TOKENIZERS_PARALLELISM": "true"}, "true"),
+        (["/dev/nvidia0"], {}, None),
+    ):
+        told = []
+        monkeypatch.setattr(os, "environ", dict(given))
+        monkeypatch.setattr(devices.glob, "glob", lambda pattern, found=present: found)
+        monkeypatch.setattr(devices, "_mallopt", lambda *option, told=told: told.append(option))
+        devices.keep_freed_memory()
+        assert os.environ.get("TOKENIZERS_PARALLELISM") == expected
+        assert bool(told) == (not present)
+
+
 @pytest.mark.parametrize(
     ("kernel", "given", "expected"),
     [
