@@ -8,7 +8,7 @@ students.solve([question], escalate_to="runs/large", threshold=0.3)
 import contextlib
 import dataclasses
 import os
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Union
 
 import jax
@@ -67,11 +67,8 @@ class Students:
         self._models = sizes(run, self._tokenizer, known.facts)
         with jax.set_mesh(self._mesh):
             self._params = {"float32": restore_params(run, self._models, self._steps)}
-        self.example, known = "", []
-        for _, row in records.json_lines(run.workdir.annotations):
-            known.append(row["answer"])
-            self.example = self.example or row["question"]
-        self._grade = ungraded(run.task, known)
+        self.example = next((row["question"] for row in _learned(run)), "")
+        self._grade = ungraded(run.task, (row["answer"] for row in _learned(run)))
         self._usual = _usual(run.workdir, self._steps)
         self._larger: dict[tuple[str, str], Students] = {}  # by directory and checkpoint
 
@@ -369,6 +366,11 @@ def _under_mesh(
             if event is None:
                 return
             yield event
+
+
+def _learned(run: Run) -> Iterator[dict[str, Any]]:
+    """The rows of the run's annotations, read one by one, because there may be very many."""
+    return (row for _, row in records.json_lines(run.workdir.annotations))
 
 
 def _usual(workdir: Workdir, steps: dict[str, int]) -> list[float]:
