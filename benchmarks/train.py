@@ -72,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
     startup = parts.add_parser("startup", help="command to first step", allow_abbrev=False)
     startup.add_argument("--config", default="configs/demo.py")
     startup.add_argument("--override", action="append", default=[], metavar="KEY=VALUE")
+    startup.add_argument("--run", default="", help="a finished run: ask and evaluate too")
     startup.add_argument("--limit-s", type=float, default=600, help="of one run")
     for part in (cpu, gpu):
         part.add_argument("--loss-chunk", type=int, default=2048, help="config.train.loss_chunk")
