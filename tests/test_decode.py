@@ -1,7 +1,7 @@
 """The jitted alternating sampler against a slow host loop without cache and without padding.
 
 The matrix: reads (plans) x students x sizes (in the plans) x scripts x calculator x samples x slots
-x mesh, greedy and sampled. Left out: every combination with every mesh (four plans there), and
+x mesh, greedy and sampled. Left out: every combination with every mesh (five plans there), and
 bfloat16, where single tokens may differ (docs/sampling.md says how many).
 """
 
@@ -235,6 +235,7 @@ def test_samples_share_a_prompt_and_differ(mesh, slot_count):
         ("one_student_one_view", (1, 8, 1)),
         ("one_student_two_views", (1, 1, 2)),
         ("neither_reads", (2, 2, 2)),
+        ("ensemble", (2, 2, 2)),
     ],
 )
 def test_a_mesh_gives_the_tokens_of_one_device(name, shape):
