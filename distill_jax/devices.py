@@ -112,6 +112,10 @@ def _tpu_files() -> list[str]:
     return glob.glob("/dev/accel*") + glob.glob("/dev/vfio/[0-9]*")
 
 
+def _accelerated() -> bool:
+    return bool(_gpu_files() or _tpu_files())
+
+
 def chip_of(device: Any) -> Chip | None:
     """The chip that a `jax.Device` is, None if it is not in the table (a CPU, say)."""
     for kind, name in _KINDS.items():
@@ -147,7 +151,7 @@ def keep_freed_memory() -> None:
     TOKENIZERS_PARALLELISM is set. Does nothing where there is a GPU or a TPU, or if the C library
     has no mallopt.
     """
-    if _gpu_files() or _tpu_files():
+    if _accelerated():
         return
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     for option, value in (
@@ -165,8 +169,11 @@ def large_blocks_apart() -> Iterator[None]:
 
     For arrays that are replaced by larger ones, again and again: these do not fit into the places
     of the old ones, which would stay in memory. Afterwards blocks of up to 1 GiB are kept, as after
-    `keep_freed_memory`, whether it was called or not.
+    `keep_freed_memory`, whether it was called or not. Does nothing where there is a GPU or a TPU.
     """
+    if _accelerated():
+        yield
+        return
     _mallopt(_MMAP_THRESHOLD, _LARGE)
     try:
         yield

@@ -41,6 +41,9 @@ def test_malloc_and_tokenizers_are_limited_only_where_a_cpu_trains(monkeypatch):
         devices.keep_freed_memory()
         assert os.environ.get("TOKENIZERS_PARALLELISM") == expected
         assert bool(told) == (not present)
+        told.clear()
+        with devices.large_blocks_apart():
+            assert bool(told) == (not present)
 
 
 @pytest.mark.parametrize(
