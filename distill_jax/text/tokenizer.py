@@ -30,6 +30,13 @@ END_OF_TEXT = "<|endoftext|>"
 _TURNS = (END_OF_TURN, "<|im_end|>", "<|eot_id|>")
 _TEXTS = (END_OF_TEXT, "<|end_of_text|>")
 MARKS_FILE = "end_marks.json"  # beside tokenizer.json
+# What transformers writes for a tokenizer, whose directory may hold a model, too.
+_SAVED_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+)
 
 # One digit is one token, always the same one: a space before a digit belongs to the word or sign
 # before it ("has 15" is "has ", "1", "5"), any other space to the word after it, as in GPT-2.
@@ -277,7 +284,7 @@ class _SavedTokenizer:
             self._files = {
                 path.name: path.read_text("utf-8")
                 for path in directory.iterdir()
-                if path.is_file() and path.name != MARKS_FILE
+                if path.name in _SAVED_FILES
             }
             self.backend_tokenizer = tokenizers.Tokenizer.from_str(self._files["tokenizer.json"])
         except Exception as error:  # tokenizers raises Exception itself
