@@ -11,7 +11,7 @@ PARALLEL ?= -n 2 --dist worksteal
 # tests compile as users do.
 QUICK_COMPILATION := --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
 
-.PHONY: demo test coverage test_slow lint docs bench bench_sample bench_all repository clean
+.PHONY: demo test coverage test_slow lint docs bench bench_sample bench_all repository clean always
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m distill_jax.main --config configs/demo.py --workdir runs/demo
@@ -44,7 +44,10 @@ lint: $(VENV)/.installed_dev
 docs: $(VENV)/.installed_dev
 	DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict
 
-# Training against PyTorch on this machine's CPU; DATA holds gsm8k/ and gpt2_tokenizer/.
+# DATA holds gsm8k/ and gpt2_tokenizer/, as `benchmarks/bench_all.py --help` says.
+DATA ?= $(error set DATA=DIR, a directory with gsm8k/ and gpt2_tokenizer/)
+
+# Training against PyTorch on this machine's CPU.
 bench: $(VENV)/.installed_dev
 	$(BIN)/python benchmarks/train.py cpu --data $(DATA) --output bench_train_cpu.json
 
@@ -52,12 +55,14 @@ bench: $(VENV)/.installed_dev
 bench_sample: $(VENV)/.installed_dev
 	$(BIN)/python benchmarks/sample.py cpu --data $(DATA) --output bench_sample_cpu.json
 
-# All figures of docs/speed.md, in parts of at most an hour on two cores; what RESULTS has is not
-# measured again. `make bench_all MOST=1` measures one part. Needs EXTRAS=dev,peers,trl,gguf.
+# The figures of docs/speed.md, in parts of at most an hour on two cores; what RESULTS has is not
+# measured again. MOST=1 measures one part; with RUN=runs/demo, a finished run, also how fast it
+# answers. Needs EXTRAS=dev,peers,trl,gguf.
 RESULTS ?= bench_results
 MOST ?= 0
+RUN ?=
 bench_all: $(VENV)/.installed_dev
-	$(BIN)/python benchmarks/bench_all.py --data $(DATA) --output $(RESULTS) --most $(MOST)
+	$(BIN)/python benchmarks/bench_all.py --data $(DATA) --output $(RESULTS) --most $(MOST) --run=$(RUN)
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -70,7 +75,12 @@ $(VENV)/.installed: $(VENV)/.python $(SETUP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	touch $@
 
-$(VENV)/.installed_dev: $(VENV)/.python $(SETUP)
+# The extras that were installed: changes if EXTRAS has another one.
+$(VENV)/.extras: $(VENV)/.python always
+	@[ -e $@ ] || : > $@
+	@for extra in $$(echo '$(EXTRAS)' | tr , ' '); do grep -qx "$$extra" $@ || echo "$$extra" >> $@; done
+
+$(VENV)/.installed_dev: $(VENV)/.python $(VENV)/.extras $(SETUP)
 	@echo "installing (a few minutes)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	touch $@ $(VENV)/.installed

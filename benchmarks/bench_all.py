@@ -3,8 +3,13 @@
     python benchmarks/bench_all.py --data DIR --output results/
 
 runs one part after another. A part that has ended is not run again, so the command can be stopped
-and given again; `--most 1` runs one part. `--table` runs nothing and prints the tables of what is
-there. Give it a quiet machine. DIR has gsm8k/ and gpt2_tokenizer/.
+and given again; `--most 1` runs one part. `--list` prints the parts with their commands, `--table`
+the tables of what is there; neither runs anything. Give it a quiet machine.
+
+    python benchmarks/bench_all.py --gpu --output results/
+
+measures one GPU instead, in at most 12 minutes: training, sampling, forty samples a problem, and a
+study. It writes gpu.json, too, with all of them.
 """
 
 import argparse
@@ -16,26 +21,58 @@ import sys
 from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:  # so that it runs if the package is not installed
+    sys.path.insert(0, str(ROOT))
+
+from benchmarks.arguments import DATA_HELP, check_device, data_directory, finished_run  # noqa: E402
+
 STUDENTS = ("gpt2-4-layers", "gpt2", "smollm2-135m")
 
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """A command with its arguments; {data} stands for --data."""
+    """A command with its arguments; {data} and {run} stand for --data and --run."""
 
     name: str
     command: tuple[str, ...]
 
-    def line(self, data: str) -> list[str]:
+    def line(self, data: str, run: str = "") -> list[str]:
         """The command as typed, without --output."""
-        return ["python", *(word.format(data=data) for word in self.command)]
+        return ["python", *(word.format(data=data, run=run) for word in self.command)]
+
+
+def gpu_parts() -> list[Part]:
+    """Those for a GPU. The limits add up to 12 minutes: the last measurement of a part may begin
+    just before its total limit."""
+    limits = ("--limit-s=80", "--total-limit-s=140")
+    return [
+        Part("gpu-train", (
+            "benchmarks/train.py", "gpu", "--data={data}", "--models=gpt2", *limits,
+            "--measurements=cudnn,torch,xla,triton",
+        )),
+        Part("gpu-sample", (
+            "benchmarks/sample.py", "gpu", "--data={data}", "--models=gpt2", *limits, "--forty",
+            "--slots=512,256", "--batch=256", "--variants=carry", "--repeats=2",
+        )),
+        Part("gpu-study", (
+            "benchmarks/study.py", "--arms=made_coins-chain,made_coins-iterative", "--limit-s=200",
+        )),
+    ]  # fmt: skip
 
 
 def parts() -> list[Part]:
-    """All parts, the shortest first."""
+    """Those for a CPU, the shortest first."""
     few = ("--data={data}", "--repeats=2")
     found = [
-        Part("startup", ("benchmarks/train.py", "startup")),
+        Part(
+            "startup",
+            (
+                "benchmarks/train.py",
+                "startup",
+                "--override=task_options.train_problems=2000",
+                "--run={run}",
+            ),
+        ),
         Part("growth", ("benchmarks/growth.py",)),
         Part("data", ("benchmarks/data.py", "--problems=200000", "--repeats=2")),
         Part("rounds", ("benchmarks/rounds.py",)),
@@ -54,6 +91,10 @@ def parts() -> list[Part]:
             ))
             for kind in ("padded", "packed")
         ]  # fmt: skip
+    found.append(Part("train-lora-smollm2-135m", (
+        "benchmarks/train.py", "cpu", "--data={data}", "--repeats=1", "--models=smollm2-135m",
+        "--parts=packed", "--steps=1", "--loss-chunk=256", "--lora-rank=16",
+    )))  # fmt: skip
     for student in STUDENTS:
         found.append(Part(f"sample-transformers-{student}", (
             "benchmarks/sample.py", "cpu", *few, f"--models={student}", "--problems=128",
@@ -80,29 +121,57 @@ def _against_llama(student: str, at_once: int, settings: tuple[str, ...], ending
 
 
 def main(argv: list[str]) -> None:
-    """Run the parts that are missing, or print the tables."""
+    """Run the parts that are missing, or print the parts or the tables."""
     arguments = parser().parse_args(argv)
-    directory = pathlib.Path(arguments.output)
-    chosen = [part for part in parts() if arguments.only in part.name]
+    every = gpu_parts() if arguments.gpu else parts()
+    chosen = [part for part in every if arguments.only in part.name]
     if not chosen:
-        raise SystemExit(f"error: --only={arguments.only}: {', '.join(p.name for p in parts())}")
-    if arguments.table:
-        print(tables(directory, chosen, arguments.data))
+        raise SystemExit(
+            f"error: --only={arguments.only}: no part has this in its name; --list shows them"
+        )
+    data = arguments.data or ("" if arguments.gpu else "DIR")
+    if arguments.list:
+        for part in chosen:
+            print(f"{part.name}: {' '.join(part.line(data, arguments.run))}")
         return
-    directory.mkdir(parents=True, exist_ok=True)
+    directory = pathlib.Path(arguments.output)
+    if not arguments.table:
+        _run_missing(chosen, directory, arguments)
+    print(tables(directory, chosen, data, arguments.run))
+
+
+def _run_missing(chosen: list[Part], directory: pathlib.Path, arguments: Any) -> None:
     missing = [part for part in chosen if not (directory / f"{part.name}.json").exists()]
+    if (
+        not arguments.data
+        and not arguments.gpu
+        and any("{data}" in "".join(p.command) for p in missing)
+    ):
+        raise SystemExit("error: --data is missing: give the directory that --help describes")
+    try:
+        data, run = data_directory(arguments.data) if missing else "", finished_run(arguments.run)
+    except argparse.ArgumentTypeError as error:
+        raise SystemExit(f"error: {error}") from None
+    if missing and arguments.gpu:
+        check_device("gpu")
+    directory.mkdir(parents=True, exist_ok=True)
     for number, part in enumerate(missing):
         if arguments.most and number == arguments.most:
             print(f"# {len(missing) - number} parts are left", flush=True)
-            return
-        _run(part, directory, arguments.data)
-    print(tables(directory, chosen, arguments.data))
+            break
+        _run(part, directory, data, run)
+    if arguments.gpu:
+        done = [directory / f"{part.name}.json" for part in gpu_parts()]
+        together = {
+            path.stem: json.loads(path.read_text("utf-8")) for path in done if path.exists()
+        }
+        (directory / "gpu.json").write_text(json.dumps(together, indent=1) + "\n", "utf-8")
 
 
-def _run(part: Part, directory: pathlib.Path, data: str) -> None:
+def _run(part: Part, directory: pathlib.Path, data: str, run: str) -> None:
     """Its file gets its own name when all of it is there."""
     unfinished = directory / f"{part.name}.unfinished.json"
-    line = part.line(data)
+    line = part.line(data, run)
     print(f"# {part.name}: {' '.join(line)}", flush=True)
     done = subprocess.run([sys.executable, *line[1:], f"--output={unfinished}"], cwd=ROOT)
     if done.returncode:
@@ -110,21 +179,40 @@ def _run(part: Part, directory: pathlib.Path, data: str) -> None:
     unfinished.rename(directory / f"{part.name}.json")
 
 
-def tables(directory: pathlib.Path, chosen: list[Part], data: str) -> str:
-    """Markdown: ratios to peers, and how time and memory grow; only what was measured."""
+def tables(directory: pathlib.Path, chosen: list[Part], data: str, run: str) -> str:
+    """Markdown: ratios to peers, how time and memory grow, and times; only what was measured."""
     ratios = ["| what | ours | peer | ratio | machine | command |", "|---|---|---|---|---|---|"]
     growth = ["| what grows | to | seconds | peak memory, MiB |", "|---|---|---|---|"]
+    times = ["| what | figure | value |", "|---|---|---|"]
+    found = []
     for part in chosen:
         path = directory / f"{part.name}.json"
         if not path.exists():
             continue
+        found.append(part.name)
         stored = json.loads(path.read_text(encoding="utf-8"))
         machine = f"{stored['machine']['processor']}, {stored['machine']['cores']} cores"
-        command = f"`{' '.join(part.line(data))}`"
+        command = f"`{' '.join(part.line(data, run))}`"
         for row in _ratios(stored):
             ratios.append(f"| {' | '.join([*row, machine, command])} |")
         growth += [f"| {' | '.join(row)} |" for row in _growth(stored)]
-    return "\n".join([*ratios, "", *growth])
+        if part.name == "startup" or part.name.startswith("gpu-"):
+            times += [f"| {part.name}, {' | '.join(row)} |" for row in _figures(stored)]
+    if not found:
+        return f"# nothing was measured yet: {directory} has no file of these parts"
+    shown = [table for table in (ratios, growth, times) if len(table) > 2]
+    return "\n\n".join("\n".join(table) for table in shown)
+
+
+def _figures(stored: dict[str, Any]) -> list[list[str]]:
+    """(what, figure, value) of all that was measured."""
+    return [
+        [f"{section}, {name}", figure, str(value)]
+        for section, measured in stored.items()
+        if section not in ("arguments", "machine")
+        for name, figures in measured.items()
+        for figure, value in (figures if isinstance(figures, dict) else {"": figures}).items()
+    ]
 
 
 def _ratios(stored: dict[str, Any]) -> list[list[str]]:
@@ -173,10 +261,17 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", required=True, help="directory with gsm8k/ and gpt2_tokenizer/")
-    parser.add_argument("--output", required=True, help="directory for the JSON of each part")
+    parser.add_argument("--data", default="", help=DATA_HELP)
+    parser.add_argument(
+        "--output", default="bench_results", help="directory for the JSON of each part"
+    )
+    parser.add_argument("--gpu", action="store_true", help="measure one GPU, in 12 minutes")
+    parser.add_argument(
+        "--run", default="", help="a finished run, for the time that ask and evaluate take"
+    )
     parser.add_argument("--only", default="", help="parts whose name has this in it")
     parser.add_argument("--most", type=int, default=0, help="parts to run now; 0 = all")
+    parser.add_argument("--list", action="store_true", help="print the parts, run nothing")
     parser.add_argument("--table", action="store_true", help="print the tables, run nothing")
     return parser
 

@@ -32,6 +32,7 @@ from typing import Any
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
+from benchmarks.arguments import needs  # noqa: E402
 from benchmarks.data_files import write_task  # noqa: E402
 from benchmarks.results import Results, say, significant  # noqa: E402
 
@@ -230,15 +231,24 @@ def summary(rounds: list[dict[str, Any]], problems: int) -> dict[str, Any]:
     return found
 
 
-def main() -> None:
-    """Measure in turns, and print."""
+def parser() -> argparse.ArgumentParser:
+    """All arguments."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--output", default="", help="a JSON file; it is printed too")
     parser.add_argument("--problems", type=int, default=200_000)
     parser.add_argument("--words", type=int, default=100, help="of a problem, steps included")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--without_peer", action="store_true", help="TRL is not installed")
-    arguments = parser.parse_args()
+    parser.add_argument(
+        "--without_peer", action="store_true", help="leave TRL out, which needs not be installed"
+    )
+    return parser
+
+
+def main() -> None:
+    """Measure in turns, and print."""
+    arguments = parser().parse_args()
+    if not arguments.without_peer:
+        needs({"trl": "trl", "datasets": "trl"}, "; --without_peer measures ours alone")
     results = Results(arguments.output, arguments)
     kinds: list[tuple[str, str, Any]] = [
         ("ours, socratic", "ours", "socratic"),

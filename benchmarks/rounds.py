@@ -7,7 +7,7 @@ it: a round is `--problems` questions with `--samples` answers each, a reward, a
 all answers, by GRPO's token-level loss. Both get the same questions in the same order, the same
 limit of tokens, learning rate and threads. Ours is the command that a user gives, so writing
 rollouts and metrics is part of it. Sides take turns, `--repeats` times; the first round of each
-process, which compiles, is left out. TRL in bfloat16 is measured, too. Needs EXTRAS=peers,trl.
+process, which compiles, is left out. TRL in bfloat16 is measured, too. Needs EXTRAS=trl.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from typing import Any
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
+from benchmarks.arguments import needs  # noqa: E402
 from benchmarks.results import Results, say, significant  # noqa: E402
 
 GOAL = 2.0
@@ -34,6 +35,7 @@ SHORT = ("--config.evaluation.problems=50", "--config.train.eval_every=0")
 def main(argv: list[str]) -> None:
     """Measure both sides by turns."""
     arguments = parser().parse_args(argv)
+    needs({"torch": "trl", "trl": "trl"})
     results = Results(arguments.output, arguments)
     directory = pathlib.Path(arguments.workdir).resolve()
     if not (directory / "base" / "report.json").exists():

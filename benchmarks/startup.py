@@ -28,7 +28,6 @@ from benchmarks.results import Results, say, significant
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 COMPILING = "compiling the training step"
 MODULE = (sys.executable, "-m")
-REPEATS = 5
 
 
 def main(arguments: Any) -> None:
@@ -43,7 +42,9 @@ def main(arguments: Any) -> None:
         if arguments.run:
             copy = pathlib.Path(directory) / "finished"
             shutil.copytree(arguments.run, copy)
-            for name, result in _answering(copy, _environment(pathlib.Path(directory))).items():
+            for name, result in _answering(
+                copy, _environment(pathlib.Path(directory)), arguments.repeats
+            ).items():
                 results.add("startup", name, result)
                 say(f"{name}: {result}")
     results.show()
@@ -87,13 +88,15 @@ def _environment(directory: pathlib.Path) -> dict[str, str]:
     }
 
 
-def _answering(run: pathlib.Path, environment: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """Medians of REPEATS, after one that fills the cache."""
+def _answering(
+    run: pathlib.Path, environment: dict[str, str], repeats: int
+) -> dict[str, dict[str, Any]]:
+    """Medians of `repeats`, after one that fills the cache."""
     first, ends, evaluated = [], [], []
     question = json.loads((run / "annotations.jsonl").read_text("utf-8").split("\n")[0])["question"]
     roles = json.loads((run / "report.json").read_text("utf-8"))["checkpoint_steps"]
     marks = [role.encode() for role in roles]  # a turn begins with who writes it
-    for repeat in range(REPEATS + 1):
+    for repeat in range(repeats + 1):
         ask = ["ask", f"--workdir={run}", question]
         begun, ended = _on_a_terminal(ask, environment, marks)
         first.append(begun)

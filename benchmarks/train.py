@@ -4,8 +4,7 @@
     python benchmarks/train.py gpu                 share of one GPU's peak, and against PyTorch
     python benchmarks/train.py startup             from the command to the first training step
 
-DIR holds gsm8k/ (train.jsonl, train_socratic.jsonl) and gpt2_tokenizer/ (tokenizer.json). The
-PyTorch peer needs torch and transformers; without torch the gpu part measures ours alone.
+The PyTorch peer needs torch; without it the gpu part measures ours alone.
 """
 
 import argparse
@@ -17,12 +16,24 @@ if str(ROOT) not in sys.path:  # so that it runs if the package is not installed
     sys.path.insert(0, str(ROOT))
 
 
+from benchmarks.arguments import (  # noqa: E402
+    DATA_HELP,
+    add_size,
+    check_device,
+    data_directory,
+    finished_run,
+    needs,
+)
+
+
 def main(argv: list[str]) -> None:
     """Parse the arguments and hand over to the part that was asked for."""
     arguments = parser().parse_args(argv)
     if arguments.part == "cpu":
+        needs({"torch": "peers"} | ({"peft": "peers"} if arguments.lora_rank else {}))
         from benchmarks import cpu_peers as part
     elif arguments.part == "gpu":
+        check_device(arguments.device)
         from benchmarks import gpu_utilisation as part
     else:
         from benchmarks import startup as part
@@ -41,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parts = parser.add_subparsers(dest="part", required=True)
     cpu = parts.add_parser("cpu", help="against PyTorch on a CPU", allow_abbrev=False)
-    cpu.add_argument("--data", required=True, help="directory with gsm8k/ and gpt2_tokenizer/")
+    cpu.add_argument("--data", required=True, type=data_directory, help=DATA_HELP)
     cpu.add_argument("--models", default="gpt2,gpt2-4-layers", help="presets; gpt2-4-layers")
     cpu.add_argument("--repeats", type=int, default=3, help="rounds of each peer, taking turns")
     cpu.add_argument("--steps", type=int, default=4, help="timed steps of each round")
@@ -52,9 +63,11 @@ def parser() -> argparse.ArgumentParser:
     cpu.add_argument("--row-length", type=int, default=544, help="tokens of a packed row")
     cpu.add_argument("--parts", default="padded,packed")
     cpu.add_argument("--lora-rank", type=int, default=0, help="train adapters, PyTorch by PEFT")
-    _add_size(cpu)
+    add_size(cpu)
     gpu = parts.add_parser("gpu", help="share of a GPU's peak", allow_abbrev=False)
-    gpu.add_argument("--data", default="", help="as for cpu; '' = rows of random tokens")
+    gpu.add_argument(
+        "--data", default="", type=data_directory, help="as for cpu; '' = rows of random tokens"
+    )
     gpu.add_argument("--models", default="gpt2,gpt2-medium,gpt2-large", help="presets")
     gpu.add_argument(
         "--measurements",
@@ -68,23 +81,23 @@ def parser() -> argparse.ArgumentParser:
     gpu.add_argument("--limit-s", type=float, default=240, help="of one measurement")
     gpu.add_argument("--total-limit-s", type=float, default=560, help="none is begun after it")
     gpu.add_argument("--device", default="gpu", choices=("gpu", "cpu"), help="cpu: to try the code")
-    _add_size(gpu)
+    add_size(gpu)
     startup = parts.add_parser("startup", help="command to first step", allow_abbrev=False)
-    startup.add_argument("--config", default="configs/demo.py")
-    startup.add_argument("--override", action="append", default=[], metavar="KEY=VALUE")
-    startup.add_argument("--run", default="", help="a finished run: ask and evaluate too")
+    startup.add_argument("--config", default="configs/demo.py", help="of the run that begins")
+    startup.add_argument(
+        "--override", action="append", default=[], metavar="KEY=VALUE",
+        help="of that config, such as task_options.train_problems=2000; may be repeated",
+    )  # fmt: skip
+    startup.add_argument(
+        "--run", default="", type=finished_run, help="a finished run: ask and evaluate too"
+    )
+    startup.add_argument("--repeats", type=int, default=5, help="of ask and evaluate")
     startup.add_argument("--limit-s", type=float, default=600, help="of one run")
     for part in (cpu, gpu):
         part.add_argument("--loss-chunk", type=int, default=2048, help="config.train.loss_chunk")
     for part in (cpu, gpu, startup):
         part.add_argument("--output", default="", help="file for the JSON")
     return parser
-
-
-def _add_size(parser: argparse.ArgumentParser) -> None:
-    for size in ("layers", "heads", "width"):
-        parser.add_argument(f"--{size}", type=int, help="a model of this size instead of --models")
-    parser.add_argument("--context", type=int, default=1024)
 
 
 if __name__ == "__main__":

@@ -97,14 +97,15 @@ LIBTPU_SETTINGS = {
 def expect_what_is_there() -> None:
     """Tell libtpu and CUDA's plugin not to search for devices that the machine does not have,
     because they would log errors. Call this before jax uses any device."""
-    if not _gpu_files():
+    if not gpu_files():
         os.environ.setdefault("JAX_SKIP_CUDA_CONSTRAINTS_CHECK", "1")
     if not _tpu_files():
         for key in ("TPU_SKIP_MDS_QUERY", "TPU_WORKER_HOSTNAMES", "TPU_ACCELERATOR_TYPE"):
             os.environ.setdefault(key, LIBTPU_SETTINGS[key])
 
 
-def _gpu_files() -> list[str]:
+def gpu_files() -> list[str]:
+    """Files by which the system offers GPUs; none = it has none."""
     return glob.glob("/dev/nvidia*") + glob.glob("/dev/dxg")  # the latter on Windows
 
 
@@ -113,7 +114,7 @@ def _tpu_files() -> list[str]:
 
 
 def _accelerated() -> bool:
-    return bool(_gpu_files() or _tpu_files())
+    return bool(gpu_files() or _tpu_files())
 
 
 def chip_of(device: Any) -> Chip | None:

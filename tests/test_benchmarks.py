@@ -1,5 +1,6 @@
 """The benchmark commands: that they run and measure what they say, not how fast anything is."""
 
+import importlib
 import importlib.util
 import json
 import pathlib
@@ -11,6 +12,7 @@ import pytest
 from test_commands_of_pages import check_own_command
 
 from benchmarks import bench_all, combining, sample_job
+from distill_jax import devices
 from distill_jax.sweep import definition, plan
 from distill_jax.tasks import gsm8k
 from distill_jax.text import tokenizer
@@ -297,6 +299,57 @@ def test_a_part_that_has_ended_is_not_measured_again_and_is_in_the_table(tmp_pat
     assert row in printed and "--problems=256 --trial-problems=16 --models=gpt2 " in printed
     everything = run(*arguments, command="bench_all.py")
     assert "| evaluating: slots | 8 | 2.0 | 300 |" in everything
+
+
+@pytest.mark.parametrize("part", [*bench_all.parts(), *bench_all.gpu_parts()], ids=lambda p: p.name)
+def test_every_part_is_a_command_that_exists(part, data, tmp_path):
+    _, script, *arguments = part.line(str(data))
+    module = importlib.import_module(script.removesuffix(".py").replace("/", "."))
+    read = module.parser().parse_args([*arguments, f"--output={tmp_path / 'x.json'}"])
+    assert read.output
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("bench_all.py --table --output={tmp}", "nothing was measured yet"),
+        ("bench_all.py --only=padded", "--data is missing"),
+        ("bench_all.py --only=nonsense", "--list shows them"),
+        ("bench_all.py --data={tmp} --only=padded", "has no gsm8k/train.jsonl"),
+        ("train.py cpu --data={tmp}", "has no gsm8k/train.jsonl"),
+        ("train.py startup --run={tmp}", "has no report.json"),
+        ("train.py gpu", "--device=cpu"),
+        ("sample.py gpu", "--device=cpu"),
+        ("bench_all.py --gpu", "--device=cpu"),
+    ],
+)
+def test_what_is_missing_is_said_before_anything_is_measured(command, said, tmp_path):
+    if "gpu" in command and devices.gpu_files():
+        pytest.skip("this machine has a GPU")
+    script, *arguments = command.format(tmp=tmp_path).split()
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / script), *arguments],
+        capture_output=True, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    printed = done.stdout + done.stderr
+    assert said in printed and "Traceback" not in printed
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_study_says_what_its_runs_took_and_where_it_was_cut_off(tmp_path):
+    tiny = (
+        "--arms=made_coins-answer_only", "--config.train.token_budget=3000",
+        "--config.task_options.train_problems=50", "--config.evaluation.problems=5",
+    )  # fmt: skip
+    output = tmp_path / "study.json"
+    run(*tiny, f"--output={output}", command="study.py")
+    ((name, figures),) = json.loads(output.read_text())["study"].items()
+    assert name.startswith("made_coins-answer_only") and figures["problems"] == 5
+    assert figures["seconds"] > figures["evaluation_s"] > 0
+    with pytest.raises(subprocess.CalledProcessError):
+        run(*tiny, "--limit-s=1", f"--output={output}", command="study.py")
+    assert json.loads(output.read_text())["end"]["code"] == "cut off after 1 s"
 
 
 def test_the_study_of_combining_calls_commands_that_exist(capsys):
