@@ -33,16 +33,16 @@ def main(argv: list[str]) -> None:
             sys.executable, "-m", "distill_jax.sweep", f"--config={arguments.config}",
             f"--workdir={workdir}", f"--arms={arguments.arms}", *overrides,
         ]  # fmt: skip
+        ended = "by itself"
         try:
-            code = subprocess.run(sweep, cwd=ROOT, timeout=arguments.limit_s).returncode
+            if code := subprocess.run(sweep, cwd=ROOT, timeout=arguments.limit_s).returncode:
+                raise SystemExit(f"error: the sweep ended with code {code}")
         except subprocess.TimeoutExpired:
-            code = f"cut off after {arguments.limit_s:.0f} s"
+            ended = f"cut off after {arguments.limit_s:.0f} s"
         for report in sorted(workdir.glob("*/report.json")):
             results.add("study", report.parent.name, _figures(report))
-        results.add("end", "code", code)
+        results.add("end", "ended", ended)
     results.show()
-    if code != 0:
-        raise SystemExit(f"error: the sweep ended with {code}")
 
 
 def _figures(report: pathlib.Path) -> dict[str, Any]:
