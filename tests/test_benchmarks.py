@@ -301,6 +301,20 @@ def test_a_part_that_has_ended_is_not_measured_again_and_is_in_the_table(tmp_pat
     assert "| evaluating: slots | 8 | 2.0 | 300 |" in everything
 
 
+def test_the_figures_of_a_gpu_are_in_one_file_and_one_table(tmp_path):
+    """Of parts that have ended, so nothing is run."""
+    for part in bench_all.gpu_parts():
+        stored = {"arguments": {}, "machine": {"processor": "a processor", "cores": 16}}
+        stored["gpt2"] = {part.name: {"tokens_per_second": 5.0}}
+        (tmp_path / f"{part.name}.json").write_text(json.dumps(stored))
+    printed = run("--gpu", f"--output={tmp_path}", command="bench_all.py")
+    together = json.loads((tmp_path / "gpu.json").read_text())
+    assert list(together) == ["gpu-train", "gpu-sample", "gpu-study"]
+    for name, stored in together.items():
+        assert stored["gpt2"] == {name: {"tokens_per_second": 5.0}}
+        assert f"| {name}, gpt2, {name} | tokens_per_second | 5.0 |" in printed
+
+
 @pytest.mark.parametrize("part", [*bench_all.parts(), *bench_all.gpu_parts()], ids=lambda p: p.name)
 def test_every_part_is_a_command_that_exists(part, data, tmp_path):
     _, script, *arguments = part.line(str(data))
