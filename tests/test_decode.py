@@ -32,7 +32,7 @@ from tiny_student import make_mesh
 
 from distill_jax.dialogues import sampler
 from distill_jax.model import sharding
-from distill_jax.sampling import decode, generate, pick
+from distill_jax.sampling import decode, generate, pick, slots
 from distill_jax.sampling.generate import Chunk, Finished, Growing
 from distill_jax.sampling.schedule import LOOK, Job, Work
 from distill_jax.sampling.turn_rules import FREE, FREE_TURN, HOLD, ViewRules
@@ -344,6 +344,18 @@ def test_prompt_longer_than_the_context_is_not_run(mesh):
     assert [d.status == "prompt_too_long" for [d] in dialogues] == [True, False, False]
     [[turn]] = [d.turns for d in dialogues[1]]
     assert turn.written == 1
+
+
+@pytest.mark.parametrize("most", [1, 30, 63, 64, 65, 100])
+def test_caches_are_as_long_as_dialogues_can_become_and_no_longer(mesh, most):
+    """Of a context of 256 tokens; reckoned before anything is asked."""
+    rules = dataclasses.replace(PLANS["long"], max_tokens=most)
+    requests = ragged_requests(40)
+    longest = slots.longest_window(rules, max(len(request.prompt) for request in requests))
+    assert longest < 256 and longest - most < 21 + 64 + 64
+    dialogues, work = answer(rules, requests, pick.draw(1.3), 8)
+    assert any(dialogue.status == "token_cap" for [dialogue] in dialogues)
+    assert work.window <= longest
 
 
 def test_nothing_is_asked(mesh):

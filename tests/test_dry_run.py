@@ -229,10 +229,10 @@ def test_slots_follow_the_target_and_not_this_machine():
         64,
     )
     with jax.set_mesh(ahead_of_time.machine_target({"data": 8, "fsdp": 1, "tensor": 1}).mesh):
-        assert slots.choose_slots(rules, 0, 10_000, None, "cpu") == 8 * 64
-        assert slots.choose_slots(rules, 0, 10_000, None, "tpu") == 8 * 512
+        assert slots.choose_slots(rules, 0, 10_000, 1024, None, "cpu") == 8 * 64
+        assert slots.choose_slots(rules, 0, 10_000, 1024, None, "tpu") == 8 * 512
         row = 2 * 48 * 1600 * 1024 * 4
-        few = slots.choose_slots(rules, 0, 10_000, 16 << 30, "tpu")
+        few = slots.choose_slots(rules, 0, 10_000, 1024, 16 << 30, "tpu")
         assert few == int(0.4 * (16 << 30) * 8 / row) // 8 * 8
 
 

@@ -26,7 +26,6 @@ def test_windows_end_where_the_longest_context_does():
     assert slots.window_lengths(PLAN) == (64, 128)
     assert slots.window_lengths(PLANS["long"]) == (64, 128, 192, 256)
     assert [slots.window_for(PLAN, n) for n in (1, 64, 65, 500)] == [64, 64, 128, 128]
-    assert slots.longest_window(PLAN) == 128
     # The shorter context of the two needs no more than its own.
     assert [view.cache_len(256) for view in PLANS["long"].views] == [256, 256]
     assert [view.cache_len(256) for view in PLANS["short_context"].views] == [64, 128]
@@ -59,16 +58,28 @@ def test_a_row_of_caches_is_what_its_arrays_hold():
 )
 def test_slots_are_useful_and_fit(wanted, dialogues, memory, platform, expected):
     with jax.set_mesh(make_mesh()):
-        assert slots.choose_slots(PLAN, wanted, dialogues, memory, platform) == expected
+        assert slots.choose_slots(PLAN, wanted, dialogues, 96, memory, platform) == expected
+
+
+def test_a_context_that_no_dialogue_fills_takes_no_slots_away():
+    with jax.set_mesh(make_mesh()):
+        longer = [
+            dataclasses.replace(view, model=dataclasses.replace(view.model, context=4096))
+            for view in PLAN.views
+        ]
+        long = dataclasses.replace(PLAN, views=tuple(longer))
+        assert PLAN.max_tokens == 40 and slots.longest_window(long, 20) == 128
+        assert slots.choose_slots(long, 0, 1000, 20, 40 * ROW, "cpu") == 16
+        assert slots.choose_slots(long, 0, 1000, 4000, 40 * ROW, "cpu") == 1
 
 
 def test_slots_are_spread_over_devices():
     with jax.set_mesh(make_mesh((4, 2, 1))):
-        assert slots.choose_slots(PLAN, 3, 99, None, "cpu") == 8
-        assert slots.choose_slots(PLAN, 0, 9999, None, "cpu") == 512
-        assert slots.choose_slots(PLAN, 0, 9999, 2 * ROW, "cpu") == 8  # one each
+        assert slots.choose_slots(PLAN, 3, 99, 96, None, "cpu") == 8
+        assert slots.choose_slots(PLAN, 0, 9999, 96, None, "cpu") == 512
+        assert slots.choose_slots(PLAN, 0, 9999, 96, 2 * ROW, "cpu") == 8  # one each
         assert slots.prefill_rows(64) == 8 and slots.prefill_rows(8) == 8
         assert slots.prefill_rows(100) == 8 and slots.prefill_rows(2048) == 256
     with jax.set_mesh(make_mesh((1, 1, 2))):  # heads split: a device holds half of each row
-        assert slots.choose_slots(PLAN, 0, 999, 20 * ROW, "cpu") == 16
+        assert slots.choose_slots(PLAN, 0, 999, 96, 20 * ROW, "cpu") == 16
         assert slots.prefill_rows(64) == 8 and slots.prefill_rows(7) == 1

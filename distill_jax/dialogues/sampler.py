@@ -125,10 +125,11 @@ class Sampler:
         }
         self._calculator = calculator_table(rules, tokenizer) if settings.calculator else None
 
-    def slot_count(self, dialogues: int) -> int:
-        """How many slots to use for so many dialogues."""
+    def slot_count(self, dialogues: int, prompt: int) -> int:
+        """How many slots to use for so many dialogues after prompts of at most `prompt` tokens."""
         memory, platform = slots.device_memory(), jax.default_backend()
-        return slots.choose_slots(self.rules, self.settings.slots, dialogues, memory, platform)
+        wanted = self.settings.slots
+        return slots.choose_slots(self.rules, wanted, dialogues, prompt, memory, platform)
 
     def first_tokens(self, prompts: Sequence[Sequence[int]], count: int) -> np.ndarray:
         """int32 [prompts, count]; see sampling/first_tokens.py."""
@@ -137,13 +138,15 @@ class Sampler:
     def job(self, requests: Sequence[Request], look: bool = False) -> Job:
         """The job for `generate.generate`; `look` as there."""
         settings = self.settings
+        dialogues = sum(len(request.samples) for request in requests)
+        longest = max((len(request.prompt) for request in requests), default=0)
         return Job(
             self.rules,
             self._params,
             requests,
             pick.draw(settings.temperature, settings.top_k, settings.top_p),
             seed=self.seed,
-            slots=self.slot_count(sum(len(request.samples) for request in requests)),
+            slots=self.slot_count(dialogues, longest),
             calculator=self._calculator,
             resume=self._resume if settings.calculator or settings.given == "nothing" else None,
             look=look,

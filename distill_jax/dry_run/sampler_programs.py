@@ -20,7 +20,7 @@ from distill_jax.run import student_setup
 from distill_jax.run.evaluation_problems import evaluation_problems
 from distill_jax.run.preparation import Prepared
 from distill_jax.run.run import Run
-from distill_jax.sampling import decode, pick, schedule, slots
+from distill_jax.sampling import decode, pick, slots
 from distill_jax.sampling import state as dialogue_state
 from distill_jax.sampling.advance import Calculator
 from distill_jax.sampling.prompt_groups import MOST_GROUPS
@@ -44,7 +44,7 @@ class SamplerJob:
 
 def sampler_job(run: Run, prepared: Prepared, target: Target) -> SamplerJob:
     """What an evaluation would run on the target, with all students of the scheme: its longest
-    prompts, and caches of the longest window.
+    prompts, and caches of the longest window that dialogues after these can need.
 
     Raises UserError for questions that do not fit the context and sizes that do not fit the mesh.
     """
@@ -59,12 +59,14 @@ def sampler_job(run: Run, prepared: Prepared, target: Target) -> SamplerJob:
         student_setup.check_mesh(mesh, student, model, rows)
     dialogues = len(problems) * settings.samples
     with jax.set_mesh(mesh):
-        count = slots.choose_slots(rules, settings.slots, dialogues, target.memory, target.platform)
+        count = slots.choose_slots(
+            rules, settings.slots, dialogues, longest, target.memory, target.platform
+        )
     return SamplerJob(
         rules,
         count,
         next(length for length in slots.bucket_lengths(rules.context) if length >= longest),
-        slots.longest_window(rules),
+        slots.longest_window(rules, longest),
         sampler.calculator_table(rules, tokenizer) if settings.calculator else None,
     )
 
@@ -162,8 +164,8 @@ def _peaks(programs: dict[str, Any], rules: TurnRules, window: int, groups: int)
     prefill       the state, and the other groups
     admit         the parameters, and the other groups
     decode_chunk  the groups
-    grow          no program of these: parameters, groups, caches of the window before the longest,
-                  and the longest ones
+    grow          no program of these: parameters, groups, caches of the window before the job's,
+                  and the job's
     """
     memory = {name: program["memory"] for name, program in programs.items()}
     state = memory["decode_chunk"]["aliased"]
@@ -206,7 +208,7 @@ def _compile(target: Target, job: SamplerJob) -> dict[str, dict[str, Any]]:
     order = decode.ChunkOrder(
         _shape((count, rules.script_len)),
         _shape((count,), np.bool_),
-        np.int32(schedule.CHUNK),
+        np.int32(slots.CHUNK),
         np.int32(count),
     )
     lowered = decode.decode_chunk.lower(rules, params, state, order, pick.draw(), table)

@@ -41,6 +41,7 @@ from distill_jax.run.stored_evaluation import (
 from distill_jax.sampling import slots
 from distill_jax.sampling.generate import Chunk
 from distill_jax.sampling.schedule import Work
+from distill_jax.text.rows import encode_prompts
 from distill_jax.tracking.reporting import Reporting
 from distill_jax.tracking.terminal import Terminal
 from distill_jax.tracking.trackers import EVALUATION, Tracking
@@ -220,7 +221,7 @@ def _answer(
         + (f", {samples} dialogues each" if samples > 1 else "")
         + (f": {len(known)} of {total} dialogues are there already" if known else "")
     )
-    say(_memory_line(sampler, total - len(known)))
+    say(_memory_line(sampler, total - len(known), what.problems))
     scripts = {problem.id: script for problem, script in asked}
     answerer: Answerer = predict.StudentsAnswerer(
         sampler,
@@ -279,10 +280,12 @@ def _gather_known(
     return found
 
 
-def _memory_line(sampler: Sampler, dialogues: int) -> str:
+def _memory_line(sampler: Sampler, dialogues: int, problems: Sequence[records.Problem]) -> str:
     """The line about the memory that the caches need at most."""
-    rules, slot_count = sampler.rules, sampler.slot_count(max(1, dialogues))
-    row = rules.cache_bytes(slots.longest_window(rules))
+    prompts = encode_prompts(problems, sampler.scheme, sampler.tokenizer)
+    longest = max(map(len, prompts), default=0)
+    rules, slot_count = sampler.rules, sampler.slot_count(max(1, dialogues), longest)
+    row = rules.cache_bytes(slots.longest_window(rules, longest))
     return (
         f"{html_report.counted(slot_count, 'dialogue')} at a time, caches of at most "
         f"{size(row)} each, {size(row * slot_count)} in all (config.sampling.slots)"

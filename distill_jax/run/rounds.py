@@ -216,7 +216,8 @@ class Rounds:
             memory -= sum(leaf.addressable_shards[0].data.nbytes for leaf in held.values())
             memory = max(memory, 0)
         wanted = self._run.config.sampling.slots
-        return slots.choose_slots(rules, wanted, dialogues, memory, jax.default_backend())
+        longest, platform = self._pool.longest, jax.default_backend()
+        return slots.choose_slots(rules, wanted, dialogues, longest, memory, platform)
 
     def _token_log_probs(self, params: Any, found: Sequence[Rollout]) -> list[tuple[float, ...]]:
         """Of every sample the log-probabilities of its learned tokens, by the training forward

@@ -19,9 +19,9 @@ from distill_jax.sampling.advance import Calculator
 from distill_jax.sampling.dialogues import Dialogue, Request, name_hash, to_dialogue
 from distill_jax.sampling.pick import How
 from distill_jax.sampling.prompt_groups import Group, PromptGroups, Row
+from distill_jax.sampling.slots import CHUNK
 from distill_jax.sampling.turn_rules import TurnRules
 
-CHUNK = 64  # most steps between two looks
 LOOK = 4  # the same, if somebody wants to see how dialogues grow
 ROOM = 16  # a window has room for at least this many steps
 

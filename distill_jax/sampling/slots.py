@@ -9,6 +9,7 @@ import jax
 
 from distill_jax.sampling.turn_rules import BLOCK, TurnRules
 
+CHUNK = 64  # most steps between two looks of the host
 # More slots than these are not faster on a CPU (docs/log.md); not measured elsewhere yet.
 MOST_SLOTS = {"cpu": 64}
 MOST_SLOTS_ELSEWHERE = 512
@@ -45,11 +46,12 @@ def window_for(rules: TurnRules, tokens: int) -> int:
 
 
 def choose_slots(
-    rules: TurnRules, wanted: int, dialogues: int, memory: int | None, platform: str
+    rules: TurnRules, wanted: int, dialogues: int, prompt: int, memory: int | None, platform: str
 ) -> int:
     """How many slots to use for `dialogues`: `wanted`, or if that is 0, as many as are useful and
     fit.
 
+    prompt    tokens of the longest prompt
     memory    bytes of a device, None if nobody knows
     platform  "cpu", "gpu" or "tpu"
 
@@ -61,7 +63,7 @@ def choose_slots(
         slots = min(most, dialogues)
         if memory is not None:
             tensor = jax.sharding.get_abstract_mesh().shape["tensor"]
-            row = rules.cache_bytes(longest_window(rules)) / tensor
+            row = rules.cache_bytes(longest_window(rules, prompt)) / tensor
             share = MEMORY_SHARE.get(platform, MEMORY_SHARE_ELSEWHERE)
             slots = min(slots, int(share * memory * spread / row))
         if slots >= 8:
@@ -69,9 +71,13 @@ def choose_slots(
     return max(1, math.ceil(slots / spread)) * spread
 
 
-def longest_window(rules: TurnRules) -> int:
-    """Tokens in the longest window that rows of this plan can need."""
-    return window_lengths(rules)[-1]
+def longest_window(rules: TurnRules, prompt: int) -> int:
+    """Tokens in the longest window that dialogues after prompts of up to `prompt` tokens can need,
+    with the room that the host leaves (schedule.py). A student's context may be far longer:
+    SmolLM2's caches take 189 MB of float32 for 4,096 tokens, and 29 MB for 640."""
+    prompt = min(prompt, rules.context)
+    padded = next(length for length in bucket_lengths(rules.context) if length >= prompt)
+    return window_for(rules, max(padded, prompt + rules.max_tokens) + CHUNK)
 
 
 def device_memory() -> int | None:
