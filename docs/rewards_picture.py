@@ -1,11 +1,13 @@
-"""How rewards shorten answers: `python docs/rewards_picture.py --workdir runs/rloo_length`.
+"""Rounds of rewards: `python docs/rewards_picture.py --workdir runs/rloo_length`.
 
-Writes docs/rewards.svg from the metrics that the sweep rloo_length left in the directory.
+Writes docs/rewards.svg from the metrics that the sweep rloo_length left in the directory; with
+`--workdir runs/smollm2_rloo --mean 10 --name rewards_smollm2` those of the sweep smollm2_rloo.
 """
 
 import argparse
 import json
 import pathlib
+import statistics
 
 import matplotlib
 
@@ -20,8 +22,9 @@ PANELS = {
 }
 
 
-def draw(workdir: pathlib.Path, path: pathlib.Path) -> None:
-    """Two panels, by round: how long right samples are, and how many are right."""
+def draw(workdir: pathlib.Path, path: pathlib.Path, mean: int) -> None:
+    """Two panels, by round: how long right samples are, and how many are right, each the mean of
+    `mean` rounds up to there."""
     settings = {"svg.hashsalt": "rewards", "svg.fonttype": "none", "font.size": 9}
     with matplotlib.rc_context(settings):
         picture = Figure(figsize=(10, 3.4), layout="constrained")
@@ -29,11 +32,13 @@ def draw(workdir: pathlib.Path, path: pathlib.Path) -> None:
             picture.subplots(1, 2), PANELS.items(), strict=True
         ):
             for alpha, color in COLORS.items():
-                for seed, run in enumerate(sorted(workdir.glob(f"alpha={alpha}-seed*/3"))):
+                for seed, run in enumerate(sorted(workdir.glob(f"alpha={alpha}-seed*/*"))):
                     lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
                     values = [row[name] * scale for row in map(json.loads, lines) if name in row]
+                    rounds = range(mean, len(values) + 1)
                     panel.plot(
-                        range(1, len(values) + 1), values, color=color, linewidth=1.2,
+                        rounds, [statistics.fmean(values[n - mean : n]) for n in rounds],
+                        color=color, linewidth=1.2,
                         label=f"alpha {alpha}" if seed == 0 else None,
                     )  # fmt: skip
             panel.set_xlabel("round")
@@ -47,4 +52,8 @@ def draw(workdir: pathlib.Path, path: pathlib.Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workdir", required=True, type=pathlib.Path, help="of the sweep")
-    draw(parser.parse_args().workdir, pathlib.Path(__file__).with_name("rewards.svg"))
+    parser.add_argument("--mean", type=int, default=1, help="of so many rounds")
+    parser.add_argument("--name", default="rewards", help="of the picture")
+    arguments = parser.parse_args()
+    path = pathlib.Path(__file__).with_name(f"{arguments.name}.svg")
+    draw(arguments.workdir, path, arguments.mean)
