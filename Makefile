@@ -11,7 +11,7 @@ PARALLEL ?= -n 2 --dist worksteal
 # tests compile as users do.
 QUICK_COMPILATION := --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
 
-.PHONY: demo test coverage test_slow lint docs bench bench_sample bench_all repository clean always
+.PHONY: demo test coverage test_slow lint docs bench bench_sample bench_all repository clean always data_is_set
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m distill_jax.main --config configs/demo.py --workdir runs/demo
@@ -46,13 +46,15 @@ docs: $(VENV)/.installed_dev
 
 # DATA holds gsm8k/ and gpt2_tokenizer/, as `benchmarks/bench_all.py --help` says.
 DATA ?= $(error set DATA=DIR, a directory with gsm8k/ and gpt2_tokenizer/)
+data_is_set: # before anything is installed
+	@: $(DATA)
 
 # Training against PyTorch on this machine's CPU.
-bench: $(VENV)/.installed_dev
+bench: data_is_set $(VENV)/.installed_dev
 	$(BIN)/python benchmarks/train.py cpu --data $(DATA) --output bench_train_cpu.json
 
 # Sampling against transformers, likewise.
-bench_sample: $(VENV)/.installed_dev
+bench_sample: data_is_set $(VENV)/.installed_dev
 	$(BIN)/python benchmarks/sample.py cpu --data $(DATA) --output bench_sample_cpu.json
 
 # The figures of docs/speed.md, in parts of at most an hour on two cores; what RESULTS has is not
@@ -61,7 +63,7 @@ bench_sample: $(VENV)/.installed_dev
 RESULTS ?= bench_results
 MOST ?= 0
 RUN ?=
-bench_all: $(VENV)/.installed_dev
+bench_all: data_is_set $(VENV)/.installed_dev
 	$(BIN)/python benchmarks/bench_all.py --data $(DATA) --output $(RESULTS) --most $(MOST) --run=$(RUN)
 
 $(VENV)/.python:
@@ -75,14 +77,14 @@ $(VENV)/.installed: $(VENV)/.python $(SETUP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	touch $@
 
-# The extras that were installed: changes if EXTRAS has another one.
+# All extras that were asked for so far: changes if EXTRAS has another one.
 $(VENV)/.extras: $(VENV)/.python always
 	@[ -e $@ ] || : > $@
 	@for extra in $$(echo '$(EXTRAS)' | tr , ' '); do grep -qx "$$extra" $@ || echo "$$extra" >> $@; done
 
 $(VENV)/.installed_dev: $(VENV)/.python $(VENV)/.extras $(SETUP)
 	@echo "installing (a few minutes)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$$(paste -sd, $(VENV)/.extras)]"
 	touch $@ $(VENV)/.installed
 
 # `make repository REPOSITORY=YOU/distill_jax`: the files that name the one of setup.py name this one.

@@ -33,6 +33,13 @@ def finished_run(text: str) -> str:
     return text
 
 
+def at_least_one(text: str) -> int:
+    """The type of a number of repetitions."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
 def needs(packages: dict[str, str], instead: str = "") -> None:
     """SystemExit if one of {package: the extra that has it} is not installed; `instead`: what else
     can be done."""

@@ -40,6 +40,10 @@ class Part:
         """The command as typed, without --output."""
         return ["python", *(word.format(data=data, run=run) for word in self.command)]
 
+    def takes(self, name: str) -> bool:
+        """Whether {name} is in the command."""
+        return any(f"{{{name}}}" in word for word in self.command)
+
 
 def gpu_parts() -> list[Part]:
     """Those for a GPU. The limits add up to 12 minutes: the last measurement of a part may begin
@@ -64,15 +68,8 @@ def parts() -> list[Part]:
     """Those for a CPU, the shortest first."""
     few = ("--data={data}", "--repeats=2")
     found = [
-        Part(
-            "startup",
-            (
-                "benchmarks/train.py",
-                "startup",
-                "--override=task_options.train_problems=2000",
-                "--run={run}",
-            ),
-        ),
+        _startup("startup"),
+        _startup("startup-answers", "--run={run}"),
         Part("growth", ("benchmarks/growth.py",)),
         Part("data", ("benchmarks/data.py", "--problems=200000", "--repeats=2")),
         Part("rounds", ("benchmarks/rounds.py",)),
@@ -113,6 +110,11 @@ def parts() -> list[Part]:
     return found
 
 
+def _startup(name: str, *more: str) -> Part:
+    few = "--override=task_options.train_problems=2000"
+    return Part(name, ("benchmarks/train.py", "startup", few, *more))
+
+
 def _against_llama(student: str, at_once: int, settings: tuple[str, ...], ending: str = "") -> Part:
     """Beyond the demo's size `settings` leave some ways of llama.cpp out: all would take hours."""
     return Part(f"sample-llama-{student}-{at_once}{ending}", (
@@ -141,12 +143,12 @@ def main(argv: list[str]) -> None:
 
 
 def _run_missing(chosen: list[Part], directory: pathlib.Path, arguments: Any) -> None:
+    """Raises SystemExit for what is wrong before anything is measured, and at the end if a part
+    failed."""
     missing = [part for part in chosen if not (directory / f"{part.name}.json").exists()]
-    if (
-        not arguments.data
-        and not arguments.gpu
-        and any("{data}" in "".join(p.command) for p in missing)
-    ):
+    if not arguments.run:
+        missing = [part for part in missing if not part.takes("run")]
+    if not arguments.data and not arguments.gpu and any(p.takes("data") for p in missing):
         raise SystemExit("error: --data is missing: give the directory that --help describes")
     try:
         data, run = data_directory(arguments.data) if missing else "", finished_run(arguments.run)
@@ -154,29 +156,36 @@ def _run_missing(chosen: list[Part], directory: pathlib.Path, arguments: Any) ->
         raise SystemExit(f"error: {error}") from None
     if missing and arguments.gpu:
         check_device("gpu")
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SystemExit(f"error: --output={directory}: {error.strerror}") from None
+    failed = []
     for number, part in enumerate(missing):
         if arguments.most and number == arguments.most:
             print(f"# {len(missing) - number} parts are left", flush=True)
             break
-        _run(part, directory, data, run)
+        if code := _run(part, directory, data, run):
+            failed.append(f"{part.name} ended with code {code}")
     if arguments.gpu:
         done = [directory / f"{part.name}.json" for part in gpu_parts()]
         together = {
             path.stem: json.loads(path.read_text("utf-8")) for path in done if path.exists()
         }
         (directory / "gpu.json").write_text(json.dumps(together, indent=1) + "\n", "utf-8")
+    if failed:
+        raise SystemExit(f"error: {', '.join(failed)}: run this again")
 
 
-def _run(part: Part, directory: pathlib.Path, data: str, run: str) -> None:
-    """Its file gets its own name when all of it is there."""
+def _run(part: Part, directory: pathlib.Path, data: str, run: str) -> int:
+    """The exit code. The file of a part gets its own name when all of it is there."""
     unfinished = directory / f"{part.name}.unfinished.json"
     line = part.line(data, run)
     print(f"# {part.name}: {' '.join(line)}", flush=True)
     done = subprocess.run([sys.executable, *line[1:], f"--output={unfinished}"], cwd=ROOT)
-    if done.returncode:
-        raise SystemExit(f"error: {part.name} ended with code {done.returncode}: run this again")
-    unfinished.rename(directory / f"{part.name}.json")
+    if not done.returncode:
+        unfinished.rename(directory / f"{part.name}.json")
+    return done.returncode
 
 
 def tables(directory: pathlib.Path, chosen: list[Part], data: str, run: str) -> str:
@@ -196,7 +205,7 @@ def tables(directory: pathlib.Path, chosen: list[Part], data: str, run: str) -> 
         for row in _ratios(stored):
             ratios.append(f"| {' | '.join([*row, machine, command])} |")
         growth += [f"| {' | '.join(row)} |" for row in _growth(stored)]
-        if part.name == "startup" or part.name.startswith("gpu-"):
+        if part.name.startswith(("startup", "gpu-")):
             times += [f"| {part.name}, {' | '.join(row)} |" for row in _figures(stored)]
     if not found:
         return f"# nothing was measured yet: {directory} has no file of these parts"
@@ -267,7 +276,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--gpu", action="store_true", help="measure one GPU, in 12 minutes")
     parser.add_argument(
-        "--run", default="", help="a finished run, for the time that ask and evaluate take"
+        "--run", default="", help="a finished run: how long ask and evaluate take, too"
     )
     parser.add_argument("--only", default="", help="parts whose name has this in it")
     parser.add_argument("--most", type=int, default=0, help="parts to run now; 0 = all")

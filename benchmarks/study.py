@@ -26,7 +26,8 @@ def main(argv: list[str]) -> None:
     """Run the sweep and write what ended."""
     arguments, overrides = parser().parse_known_args(argv)
     results = Results(arguments.output, arguments)
-    with tempfile.TemporaryDirectory() as temporary:
+    # A run that was cut off may still be writing there.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         workdir = pathlib.Path(arguments.workdir or temporary).resolve()
         say(f"{arguments.config}, at most {arguments.limit_s:.0f} s")
         sweep = [

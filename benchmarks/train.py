@@ -19,6 +19,7 @@ if str(ROOT) not in sys.path:  # so that it runs if the package is not installed
 from benchmarks.arguments import (  # noqa: E402
     DATA_HELP,
     add_size,
+    at_least_one,
     check_device,
     data_directory,
     finished_run,
@@ -91,7 +92,7 @@ def parser() -> argparse.ArgumentParser:
     startup.add_argument(
         "--run", default="", type=finished_run, help="a finished run: ask and evaluate too"
     )
-    startup.add_argument("--repeats", type=int, default=5, help="of ask and evaluate")
+    startup.add_argument("--repeats", type=at_least_one, default=5, help="of ask and evaluate")
     startup.add_argument("--limit-s", type=float, default=600, help="of one run")
     for part in (cpu, gpu):
         part.add_argument("--loss-chunk", type=int, default=2048, help="config.train.loss_chunk")

@@ -315,6 +315,19 @@ def test_the_figures_of_a_gpu_are_in_one_file_and_one_table(tmp_path):
         assert f"| {name}, gpt2, {name} | tokens_per_second | 5.0 |" in printed
 
 
+def test_a_part_that_fails_does_not_stop_the_others(tmp_path, monkeypatch):
+    works = tmp_path / "works.py"
+    works.write_text("import pathlib, sys\npathlib.Path(sys.argv[1][9:]).write_text('{}')\n")
+    with_run = bench_all.Part("with-run", (str(works), "{run}"))  # left out: no run is given
+    found = [bench_all.Part("fails", (str(tmp_path / "gone.py"),)), with_run]
+    found.append(bench_all.Part("works", (str(works),)))
+    monkeypatch.setattr(bench_all, "parts", lambda: found)
+    output = tmp_path / "results"
+    with pytest.raises(SystemExit, match="fails ended with code 2: run this again"):
+        bench_all.main([f"--output={output}"])
+    assert [path.name for path in output.iterdir()] == ["works.json"]
+
+
 @pytest.mark.parametrize("part", [*bench_all.parts(), *bench_all.gpu_parts()], ids=lambda p: p.name)
 def test_every_part_is_a_command_that_exists(part, data, tmp_path):
     _, script, *arguments = part.line(str(data))

@@ -221,7 +221,8 @@ def _answer(
         + (f", {samples} dialogues each" if samples > 1 else "")
         + (f": {len(known)} of {total} dialogues are there already" if known else "")
     )
-    say(_memory_line(sampler, total - len(known), what.problems))
+    problems = [problem for problem, _ in asked]
+    say(_memory_line(sampler, total - len(known), problems))
     scripts = {problem.id: script for problem, script in asked}
     answerer: Answerer = predict.StudentsAnswerer(
         sampler,
@@ -231,7 +232,6 @@ def _answer(
         known={key: sampled.prediction for key, sampled in known.items()},
         name=ensemble.NAME if run.config.evaluation.ensemble else predict.STUDENTS,
     )
-    problems = [problem for problem, _ in asked]
     predictions: dict[str, records.Prediction] = {}
     done, filled_in = len(known), sum(sampled.filled_in for sampled in known.values())
     process, processes, work = distributed.process_index(), distributed.processes(), Work()
