@@ -22,7 +22,7 @@ PANELS = {
 }
 
 
-def draw(workdir: pathlib.Path, path: pathlib.Path, mean: int) -> None:
+def draw(workdir: pathlib.Path, mean: int, path: pathlib.Path) -> None:
     """Two panels, by round: how long right samples are, and how many are right, each the mean of
     `mean` rounds up to there."""
     settings = {"svg.hashsalt": "rewards", "svg.fonttype": "none", "font.size": 9}
@@ -56,4 +56,4 @@ if __name__ == "__main__":
     parser.add_argument("--name", default="rewards", help="of the picture")
     arguments = parser.parse_args()
     path = pathlib.Path(__file__).with_name(f"{arguments.name}.svg")
-    draw(arguments.workdir, path, arguments.mean)
+    draw(arguments.workdir, arguments.mean, path)

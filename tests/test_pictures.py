@@ -54,7 +54,7 @@ def test_rewards(tmp_path):
         run = tmp_path / f"alpha={alpha}-seed0/3"
         run.mkdir(parents=True)
         (run / "metrics.jsonl").write_text(f"{json.dumps(values)}\n" * 3)
-    text = draw("rewards_picture", tmp_path, tmp_path / "made.svg")
+    text = draw("rewards_picture", tmp_path, 2, tmp_path / "made.svg")
     assert ">alpha 0.4<" in text and ">alpha 0.1<" not in text
 
 
