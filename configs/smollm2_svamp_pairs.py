@@ -22,7 +22,10 @@ def get_config():
         {"directory": "", "hub_id": "ChilleD/SVAMP", "protocol": "ho", "renumbered": 0}
     )
     config.data.dev_problems = 40
-    config.train.eval_every = 20
+    config.data.seq_len = 512  # the longest dialogue has 433 tokens with GPT-4o's pairs
+    config.train.batch_size = 1  # as many tokens a step as configs/smollm2_svamp.py
+    config.train.accumulation = 1
+    config.train.eval_every = 50
     config.train.save_every = 50
     config.sampling.max_turn_tokens = 192
     config.sampling.max_tokens = 384

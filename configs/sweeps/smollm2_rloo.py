@@ -13,7 +13,15 @@ Usage: python -m distill_jax.sweep --config configs/sweeps/smollm2_rloo.py \\
 
 from distill_jax.sweep.definition import Run, Sweep
 
-FIRST = Run({"train.epochs": 3, "train.eval_every": 0})
+FIRST = Run(
+    {
+        "data.seq_len": 1024,
+        "train.batch_size": 2,
+        "train.accumulation": 2,
+        "train.epochs": 3,
+        "train.eval_every": 0,
+    }
+)
 
 
 def rounds(alpha: float) -> Run:
