@@ -263,6 +263,19 @@ def test_a_part_of_a_sweep_has_the_names_of_the_whole():
         plan(definition.only(whole, "odd,again"), {}, pathlib.Path("w"), whole)
 
 
+def test_other_seeds_than_those_of_the_file():
+    whole = Sweep("configs/demo.py", STAGES, seeds=(0, 3))
+    for text, seeds in {"3": (3,), "5, 0": (5, 0), "": (0, 3), "1,1": (1,)}.items():
+        part = definition.with_seeds(whole, text)
+        planned = plan(definition.only(part, "again"), {}, pathlib.Path("w"), whole)
+        assert list(planned.ways) == [f"again-seed{seed}" for seed in seeds]
+        assert planned.of(f"again-seed{seeds[0]}/3").needs[0] == f"gold-seed{seeds[0]}"
+        assert {step.seed for step in planned.steps} == set(seeds)
+    for text in ("one", "-1", "0,", ",", "1.5", "²", "0..2"):
+        with pytest.raises(UserError, match=r"^--seeds=.*as in --seeds=0,1"):
+            definition.with_seeds(whole, text)
+
+
 def test_mistakes_of_steps_are_said_at_once():
     arms = {
         "a": (Ask({"train.steps": 1}), Run({})),

@@ -28,6 +28,9 @@ def main(argv: list[str]) -> None:
         "--arms", default="", metavar="A,B,...",
         help="only these arms; * stands for any text: 'coin_flip-*,*-chain'",
     )  # fmt: skip
+    parser.add_argument(
+        "--seeds", default="", metavar="A,B,...", help="these seeds in place of the sweep's: 0,1"
+    )
     parser.add_argument("--list", action="store_true", help="show runs and progress, and exit")
     parser.add_argument("--dry_run", action="store_true", help="check every config, and exit")
     parser.add_argument(
@@ -38,7 +41,7 @@ def main(argv: list[str]) -> None:
     if arguments.jobs < 1:
         parser.error("--jobs must be at least 1")
     whole = definition.load_sweep(arguments.config)
-    sweep = definition.only(whole, arguments.arms)
+    sweep = definition.only(definition.with_seeds(whole, arguments.seeds), arguments.arms)
     planned = plan.plan(sweep, overrides, local_path(arguments.workdir, "--workdir"), whole)
 
     from distill_jax.sweep import run_sweep

@@ -153,6 +153,16 @@ def only(sweep: Sweep, patterns: str) -> Sweep:
     return dataclasses.replace(sweep, arms=arms, baseline=baseline)
 
 
+def with_seeds(sweep: Sweep, seeds: str) -> Sweep:
+    """The sweep with the seeds `0,1` in place of its own; "" = its own. Raises UserError for text
+    that is not a list of whole numbers from 0 on."""
+    parts = [part.strip() for part in seeds.split(",")] if seeds else []
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise UserError(f"--seeds={seeds}: write whole numbers, as in --seeds=0,1")
+    chosen = tuple(dict.fromkeys(int(part) for part in parts))
+    return dataclasses.replace(sweep, seeds=chosen) if chosen else sweep
+
+
 def _is_arm(arm: Any) -> bool:
     steps = steps_of(arm) if isinstance(arm, Mapping | tuple) else (None,)
     said = [each.arguments if isinstance(each, Make) else getattr(each, "changes", None)

@@ -78,8 +78,8 @@ def plan(
     sweep: Sweep, overrides: Mapping[str, str], directory: pathlib.Path, whole: Sweep | None = None
 ) -> Plan:
     """The processes of a sweep in `directory`, arm by arm. `overrides`, of the command line, are
-    for all of its runs. If the sweep has only some arms of `whole`, its steps have the names that
-    they have there, so that the parts of a sweep can be run one after another.
+    for all of its runs. If the sweep has only some arms of `whole`, or other seeds, its steps have
+    the names that they have there, so that the parts of a sweep can be run one after another.
 
     Raises one UserError that lists every mistake of the sweep and of its overrides.
     """
@@ -90,7 +90,8 @@ def plan(
     whole = whole or sweep
     planner = _Planner(whole, base, everywhere, directory)
     for arm in whole.arms:
-        for seed in whole.seeds:
+        others = (seed for seed in sweep.seeds if seed not in whole.seeds)
+        for seed in (*whole.seeds, *others):
             found = planner.add(arm, seed)
             mistakes += found if arm in sweep.arms else []
     mistakes = list(dict.fromkeys(mistakes))
