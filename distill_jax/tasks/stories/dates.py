@@ -218,11 +218,25 @@ def draw(rng: random.Random, wanted: Wanted) -> Story:
     name = rng.choice(("Jane", "John", "Mary"))
     noise = wanted.noise_for(rng, length if length > 1 else 0, IRRELEVANT, name)
     story = Story(premise.format(date=date), solution, tuple(events), (), noise)
-    right = story.days()[-1]
-    wrong = [_text(shift.of(right)) for shift in rng.sample(_WRONG, 5)]
-    choices = list(dict.fromkeys([_text(right), *wrong]))
+    choices = [_text(day) for day in _choices_with(rng, story.days()[-1])]
     rng.shuffle(choices)
     return dataclasses.replace(story, choices=tuple(choices))
+
+
+def _choices_with(rng: random.Random, right: datetime.date) -> list[datetime.date]:
+    """A day and up to five days some time from it; `right` is any of them, by chance.
+
+    In the data the right day is the middle one as a rule: in 85 % of its test the choice that
+    shares the most months, days and years with the others is right, and a student may learn that.
+    """
+    place = rng.randrange(6)
+    while True:
+        shifts = rng.sample(_WRONG, 5)
+        own = shifts[place] if place < 5 else NOW
+        middle = Shift(days=-own.days, months=-own.months).of(right)
+        # A month after and a month before may be another day: 31, 30.
+        if own.of(middle) == right:
+            return list(dict.fromkeys([right, middle, *(shift.of(middle) for shift in shifts)]))
 
 
 def _text(day: datetime.date) -> str:
