@@ -10,6 +10,7 @@ import pathlib
 
 import datasets
 import pytest
+from shared_parts import right_by_parts
 
 from distill_jax.annotations import leaks
 from distill_jax.annotations.verify import names_no_answer, verify
@@ -31,7 +32,7 @@ from distill_jax.tasks import (
     tracking_shuffled_objects,
     word_problems,
 )
-from distill_jax.tasks.multiple_choice import Choices, written
+from distill_jax.tasks.multiple_choice import Choices, read_choices, written
 from distill_jax.tasks.stories import dates
 from distill_jax.tasks.stories.date_premises import PREMISES
 
@@ -344,6 +345,19 @@ def test_the_real_files(task, real):
     with open(split, encoding="utf-8") as file:
         places = json.load(file)
     assert [int(p.id.rpartition("/")[2]) for p in problems] == sorted(places["test"])
+
+
+def test_the_choices_of_the_real_dates_tell_the_answer(real):
+    """As docs/tasks.md says: without the question."""
+    shares = []
+    for split in ("train", "test"):
+        problems = date_understanding.load(split, **options(date_understanding, real))
+        right = [
+            right_by_parts([*read_choices(p.question, p.id).texts.values()], p.answer[4:])
+            for p in problems
+        ]
+        shares.append(round(100 * sum(right) / len(right)))
+    assert shares == [81, 85]
 
 
 def test_the_grouped_splits_of_the_real_files(real):

@@ -2,7 +2,7 @@
 
 With --config.evaluation.task=made_dates, students of date_understanding are asked new problems: by
 default 2,000 that ask for one day, as the data does. In longer ones several events follow one
-another (tasks/stories/dates.py).
+another (tasks/stories/dates.py). Unlike in the data, the choices alone do not tell the right one.
 """
 
 from typing import Any

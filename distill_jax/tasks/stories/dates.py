@@ -224,7 +224,7 @@ def draw(rng: random.Random, wanted: Wanted) -> Story:
 
 
 def _choices_with(rng: random.Random, right: datetime.date) -> list[datetime.date]:
-    """A day and up to five days some time from it; `right` is any of them, by chance.
+    """A day and five others some time from it; `right` is any of the six, by chance.
 
     In the data the right day is the middle one as a rule: in 85 % of its test the choice that
     shares the most months, days and years with the others is right, and a student may learn that.
