@@ -10,14 +10,14 @@ from run_directories import solved, write_run
 
 from distill_jax import report as entry_point
 from distill_jax.errors import UserError, run_command
-from distill_jax.evaluation import letters, over_tasks
+from distill_jax.evaluation import choices, letters, over_tasks
 from distill_jax.evaluation import runs as finished_runs
 from distill_jax.evaluation.statistics import wilson_interval
 from distill_jax.evaluation.tasks_report import of_several_tasks, write_tasks_report
 from distill_jax.records import Annotation, Problem, to_json
 from distill_jax.settings import command_line, task_module
 from distill_jax.sweep.definition import Sweep, only
-from distill_jax.tasks import made_letters
+from distill_jax.tasks import made_letters, made_objects
 from distill_jax.workdir import Workdir
 
 INJECTION = "<script>alert(1)</script>|\n# x"
@@ -290,3 +290,46 @@ def test_letters_and_joining_apart(tmp_path):
     assert steps[0] == (3 + 2 + 3 + 1) / 12 and joined[0] == 0.5
     others = write(tmp_path / "others", "coin_flip", 1)
     assert letters.letters_table(finished_runs.read_runs([others])) is None
+
+
+def test_letter_and_text_of_a_choice_apart(tmp_path):
+    """All right; a wrong letter with the right text; the right letter with another's text; a wrong
+    choice as it stands; a letter alone; a text that is no choice; one that a limit cut."""
+    asked = made_objects.load("dev")[0]
+    said = choices.choices_of(solved(asked, [("Who?", "She.")]))
+    gold = asked.answer[1]
+    other = next(letter for letter in said.texts if letter != gold)
+    told = [
+        (asked.answer, "finished"),
+        (f"({other}) {said.texts[gold]}.", "finished"),
+        (f"{gold}) **{said.texts[other]}**", "finished"),
+        (said.answer(other), "finished"),
+        (gold, "finished"),
+        (f"({gold}) a purple cow", "finished"),
+        (asked.answer, "turn_cap"),
+    ]
+    rows = [
+        dataclasses.replace(
+            solved(asked, [("Who?", "She.")]),
+            completion=f"#### {text}",
+            status=status,
+            id=f"o/{place}",
+        )
+        for place, (text, status) in enumerate(told)
+    ]
+    assert [choices.said_of(row, said) for row in rows] == [
+        (True, True, True, True),
+        (False, True, False, True),
+        (True, False, False, True),
+        (False, False, True, True),
+        (True, False, False, False),
+        (True, False, False, False),
+        (False, False, False, False),
+    ]
+    path = write_run(tmp_path / "run", rows, task="distill_jax.tasks.made_objects")
+    name, *shares, n = choices.choices_table(finished_runs.read_runs([path])).rows[0]
+    assert (name, n, [share[0] for share in shares]) == ("run", 7, [4 / 7, 2 / 7, 2 / 7, 4 / 7])
+    others = write(tmp_path / "others", "coin_flip", 1)
+    assert choices.choices_table(finished_runs.read_runs([others])) is None
+    hostile = dataclasses.replace(rows[0], question="Which? Answer choices: none (B)")
+    assert choices.choices_of(hostile) is None

@@ -8,6 +8,7 @@ from distill_jax.errors import UserError
 from distill_jax.evaluation import (
     ablations,
     breakdowns,
+    choices,
     comparison_tables,
     deferral,
     figures,
@@ -72,6 +73,7 @@ def write_comparison(
         *comparison_tables.breakdown_tables(runs),
         comparison_tables.questions_table(runs, gold),
         letters.letters_table(runs),
+        choices.choices_table(runs),
         comparison_tables.calibration_table(runs),
         written_text.written_text_table(runs),
         deferral.deferral_table(runs),

@@ -128,3 +128,14 @@ def read_choice(completion: str) -> str | None:
     if not bracketed:
         return line or None
     return None if _NOT.search(line[: line.index("(")]) else bracketed.pop()
+
+
+def read_text(completion: str) -> str:
+    """What stands in the final line after its letter, or the whole line if it begins with none.
+
+    >>> [read_text(f"#### {said}") for said in ("(B) white ball", "b) **ball**", "A dog", "B")]
+    ['white ball', 'ball', 'A dog', '']
+    """
+    line = without_emphasis(plain(final_line(completion)).strip()).strip()
+    begins = _BEGINS.match(line)
+    return without_emphasis((line[begins.end() :] if begins else line).lstrip(").:, "))
