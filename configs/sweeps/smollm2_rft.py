@@ -3,7 +3,7 @@
 A student of one epoch of MAWPS and ASDiv-A answers its training problems, four samples of each,
 with the calculator. Then the published weights learn the gold chains and those of the right answers
 that have other equations (https://arxiv.org/abs/2308.01825), in as many steps as `gold` learns the
-gold chains for two epochs. All arms use the calculator.
+gold chains. All arms use the calculator.
 
 Usage: python -m distill_jax.sweep --config configs/sweeps/smollm2_rft.py \\
            --workdir runs/smollm2_rft --config.task_options.directory=DIR_OF_SVAMP
@@ -12,7 +12,7 @@ Usage: python -m distill_jax.sweep --config configs/sweeps/smollm2_rft.py \\
 
 from distill_jax.sweep.definition import Ask, Run, Sweep
 
-STEPS = 954  # two epochs of gold chains, at 2 rows of 256 tokens a step
+STEPS = 716  # 1.7 epochs of gold chains, at 2 rows of 256 tokens a step
 SAMPLES = Ask(
     {
         "evaluation.split": "train",
