@@ -18,6 +18,7 @@ from distill_jax.records import Annotation, Problem, to_json
 from distill_jax.settings import command_line, task_module
 from distill_jax.sweep.definition import Sweep, only
 from distill_jax.tasks import made_letters, made_objects
+from distill_jax.tasks.multiple_choice import read_choice
 from distill_jax.workdir import Workdir
 
 INJECTION = "<script>alert(1)</script>|\n# x"
@@ -293,42 +294,34 @@ def test_letters_and_joining_apart(tmp_path):
 
 
 def test_letter_and_text_of_a_choice_apart(tmp_path):
-    """All right; a wrong letter with the right text; the right letter with another's text; a wrong
-    choice as it stands; a letter alone; a text that is no choice; one that a limit cut."""
+    """Letter and text are read from each of these answers."""
     asked = made_objects.load("dev")[0]
     said = choices.choices_of(solved(asked, [("Who?", "She.")]))
     gold = asked.answer[1]
     other = next(letter for letter in said.texts if letter != gold)
-    told = [
-        (asked.answer, "finished"),
-        (f"({other}) {said.texts[gold]}.", "finished"),
-        (f"{gold}) **{said.texts[other]}**", "finished"),
-        (said.answer(other), "finished"),
-        (gold, "finished"),
-        (f"({gold}) a purple cow", "finished"),
-        (asked.answer, "turn_cap"),
-    ]
+    told = {  # letter right, text right, the text is that of the letter, it is that of any choice
+        asked.answer: (True, True, True, True),
+        f"({other}) {said.texts[gold]}.": (False, True, False, True),
+        f"{gold}) **{said.texts[other]}**": (True, False, False, True),
+        said.answer(other): (False, False, True, True),
+        said.texts[gold]: (False, True, False, True),
+        gold: (True, False, False, False),
+        f"({gold}) a purple cow": (True, False, False, False),
+        "(A), (B)": (False, False, False, False),  # no answer
+    }
     rows = [
         dataclasses.replace(
             solved(asked, [("Who?", "She.")]),
             completion=f"#### {text}",
-            status=status,
+            prediction=read_choice(f"#### {text}"),
             id=f"o/{place}",
         )
-        for place, (text, status) in enumerate(told)
+        for place, text in enumerate(told)
     ]
-    assert [choices.said_of(row, said) for row in rows] == [
-        (True, True, True, True),
-        (False, True, False, True),
-        (True, False, False, True),
-        (False, False, True, True),
-        (True, False, False, False),
-        (True, False, False, False),
-        (False, False, False, False),
-    ]
+    assert [choices.said_of(row, said) for row in rows] == list(told.values())
     path = write_run(tmp_path / "run", rows, task="distill_jax.tasks.made_objects")
     name, *shares, n = choices.choices_table(finished_runs.read_runs([path])).rows[0]
-    assert (name, n, [share[0] for share in shares]) == ("run", 7, [4 / 7, 2 / 7, 2 / 7, 4 / 7])
+    assert (name, n, [share[0] for share in shares]) == ("run", 8, [4 / 8, 3 / 8, 2 / 8, 5 / 8])
     others = write(tmp_path / "others", "coin_flip", 1)
     assert choices.choices_table(finished_runs.read_runs([others])) is None
     hostile = dataclasses.replace(rows[0], question="Which? Answer choices: none (B)")

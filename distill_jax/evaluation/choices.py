@@ -39,15 +39,15 @@ def choices_of(prediction: Prediction) -> Choices | None:
 
 
 def said_of(prediction: Prediction, choices: Choices) -> Said:
-    """What an answer says; one that a limit cut says nothing."""
-    if prediction.status != "finished":
+    """What an answer says; one in which the task read no answer says nothing."""
+    if prediction.prediction is None:
         return Said(False, False, False, False)
     keys = {letter: text_key(text) for letter, text in choices.texts.items()}
     gold = read_choice(prediction.answer)
-    letter = read_choice(prediction.completion)
+    letter = prediction.prediction
     key = text_key(read_text(prediction.completion))
     return Said(
-        letter == gold, key == keys.get(gold), key == keys.get(letter), key in keys.values()
+        letter == gold, key == keys.get(gold or ""), key == keys.get(letter), key in keys.values()
     )
 
 
@@ -72,7 +72,8 @@ def choices_table(runs: Sequence[Run]) -> Table | None:
     note = (
         "An answer such as (B) red ball has a letter, which decides, and a text after it. If the "
         "text is right much more often than the letter, the student solves problems whose letter "
-        "it cannot tell. An answer that a limit cut counts as wrong (Wilson 95 %)."
+        "it cannot tell (Wilson 95 %). A right text without a letter counts as right, but has no "
+        "letter here."
     )
     return Table("choices", "Letters and texts of choices", columns, rows, note) if rows else None
 
