@@ -298,6 +298,7 @@ def test_all_config_mistakes_are_listed_at_once(tmp_path, capsys):
         (["--config.sampling.max_turns=0"], "config.sampling.max_turns=0: must be at least 1"),
         (["--config.sampling.temperature=-1"], "must be at least 0"),
         (["--config.seed=-1"], "config.seed=-1: must be at least 0"),
+        (["--config.seed=4294967296"], "config.seed=4294967296: must be below 4294967296"),
         (["--config.train.steps=-5"], "config.train.steps=-5: must be at least 0"),
         (
             ["--config=configs/gsm8k_tiny.py", "--config.task_options.directory=/no/such/place"],

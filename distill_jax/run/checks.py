@@ -64,7 +64,7 @@ def mistakes(config: Any) -> list[str]:
     if found := _no_texts(config):
         return found
     found = [
-        *ranges.mistakes("", {"seed": config.seed}, least={"seed": 0}),
+        *ranges.mistakes("", {"seed": config.seed}, least={"seed": 0}, below={"seed": 1 << 32}),
         *transcript.mistakes(config.scheme, config.text_format),
         *rows.mistakes(config.reads),
         *tokenizer.mistakes(config.tokenizer),

@@ -68,7 +68,7 @@ _ROOT = re.compile(rf"\\sqrt *\{{([^{{}}]{{0,{_LONGEST}}})\}}|\\sqrt\b")
 _EXPONENT = re.compile(rf"\^ *\{{([^{{}}]{{0,{_LONGEST}}})\}}")
 _DEGREES = re.compile(r"\^? *(?:\\circ\b|\{ *\\circ *\}|\\degree\b)")
 _SPACES = re.compile(r"\\(?:[,;: ]|quad\b|qquad\b|thinspace\b)")
-_NOTHING = re.compile(r"\\(?:!|left\b|right\b|big\b|Big\b|displaystyle\b|[()\[\]])")
+_NOTHING = re.compile(r"(?:\\(?:!|left\b|right\b|big\b|Big\b|displaystyle\b|[()\[\]]))+")
 _NAMES = {
     **{"times": "×", "cdot": "·", "div": "÷", "pm": "±", "approx": "≈", "sim": "~"},
     **{"leq": "≤", "le": "≤", "geq": "≥", "ge": "≥", "neq": "≠", "ne": "≠", "lt": "<", "gt": ">"},
@@ -136,7 +136,7 @@ def without_latex(text: str) -> str:
     if "\\" not in text and "{" not in text:
         return text
     text = _SPACES.sub("\u2009", text.replace("{,}", ",").replace("\\\\", " "))
-    text = _NOTHING.sub("", _DEGREES.sub("°", text))
+    text = _NOTHING.sub(_nothing, _DEGREES.sub("°", text))
     text = _NAME.sub(lambda name: _NAMES[name[1]] + " ", text) if "\\" in text else text
     for _ in range(_DEPTH):
         before = text
@@ -148,6 +148,12 @@ def without_latex(text: str) -> str:
         if text == before:
             break
     return text.replace("\u2009", " ")
+
+
+def _nothing(commands: re.Match[str]) -> str:
+    """A space if there is a digit on both sides, which would be another number without it."""
+    before, after = commands.string[: commands.start()][-1:], commands.string[commands.end() :][:1]
+    return "\u2009" if before.isdecimal() and after.isdecimal() else ""
 
 
 def without_markup(text: str) -> str:
