@@ -8,7 +8,7 @@ import unicodedata
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from distill_jax.tasks import gsm8k, jsonl, strategyqa, svamp
@@ -72,6 +72,9 @@ def test_an_answer_equal_letter_for_letter_is_right(answer):
 
 
 @given(ANSWERS)
+@example("1\\)¼")  # not 11/4
+@example("1\\!¼")
+@example("½\\)\\(3")
 def test_what_a_teacher_repeats_is_right_after_it_was_cleaned(answer):
     answer = " ".join(answer.split()) or "a"
     kept = answer_text(answer)
