@@ -5,6 +5,7 @@ import pytest
 from distill_jax.evaluation.guessers import guess
 from distill_jax.records import Grade, Problem
 from distill_jax.tasks.grading import grade_number
+from distill_jax.tasks.multiple_choice import grade_choice
 
 
 def problem(question, answer, number=0):
@@ -74,3 +75,19 @@ def test_with_the_grader_of_number_tasks():
         problem("$1,000 and $2.50: how much?", "1,002.5"),
     ]
     assert guess(cases, [], grade_number)["sum of the numbers"]["correct"] == 2
+
+
+def test_the_choice_most_like_the_others():
+    when = "When? Answer choices: (A) 01/02/1999, (B) 01/03/2005, (C) 01/03/1999."
+    cases = [
+        problem(when, "(C) 01/03/1999"),  # shares 1 + 2, 1 + 1 and 2 + 2 of its parts
+        problem("Who? Answer choices: (A) Ann, (B) Bob.", "(B) Bob"),  # none: the first
+        problem("What? Answer choices: (A) Red Ball, (B) red hat, (C) ball.", "(A) Red Ball"),
+    ]
+    guesser = guess(cases, [], grade_choice)["choice most like the others"]
+    assert (guesser["correct"], guesser["accuracy"]) == (2, pytest.approx(2 / 3))
+    assert "choice most like the others" not in guess(PROBLEMS, TRAIN, grade)
+    # Some have no choices, or no list of them: no guess, which is wrong.
+    hostile = [problem("Answer choices: none", "5"), problem("? Answer choices: .", "5")]
+    mixed = guess([*cases, *hostile], [], grade_choice)["choice most like the others"]
+    assert mixed["correct"] == 2

@@ -18,7 +18,7 @@ from distill_jax.records import Annotation, Problem, to_json
 from distill_jax.settings import command_line, task_module
 from distill_jax.sweep.definition import Sweep, only
 from distill_jax.tasks import made_letters, made_objects
-from distill_jax.tasks.multiple_choice import read_choice
+from distill_jax.tasks.multiple_choice import choices_in, read_choice
 from distill_jax.workdir import Workdir
 
 INJECTION = "<script>alert(1)</script>|\n# x"
@@ -296,7 +296,7 @@ def test_letters_and_joining_apart(tmp_path):
 def test_letter_and_text_of_a_choice_apart(tmp_path):
     """Letter and text are read from each of these answers."""
     asked = made_objects.load("dev")[0]
-    said = choices.choices_of(solved(asked, [("Who?", "She.")]))
+    said = choices_in(solved(asked, [("Who?", "She.")]).question)
     gold = asked.answer[1]
     other = next(letter for letter in said.texts if letter != gold)
     told = {  # letter right, text right, the text is that of the letter, it is that of any choice
@@ -325,4 +325,4 @@ def test_letter_and_text_of_a_choice_apart(tmp_path):
     others = write(tmp_path / "others", "coin_flip", 1)
     assert choices.choices_table(finished_runs.read_runs([others])) is None
     hostile = dataclasses.replace(rows[0], question="Which? Answer choices: none (B)")
-    assert choices.choices_of(hostile) is None
+    assert choices_in(hostile.question) is None

@@ -15,6 +15,7 @@ from shared_parts import right_by_parts
 from distill_jax.annotations import leaks
 from distill_jax.annotations.verify import names_no_answer, verify
 from distill_jax.errors import NoSplit, UserError
+from distill_jax.evaluation.guessers import guess
 from distill_jax.records import Step
 from distill_jax.tasks import (
     addsub,
@@ -358,6 +359,10 @@ def test_the_choices_of_the_real_dates_tell_the_answer(real):
         ]
         shares.append(round(100 * sum(right) / len(right)))
     assert shares == [81, 85]
+    for protocol, right, asked in (("ho", 98, 111), ("grouped", 103, 117)):
+        test = date_understanding.load("test", directory=real["directory"], protocol=protocol)
+        guesser = guess(test, [], date_understanding.grade)["choice most like the others"]
+        assert (guesser["correct"], len(test)) == (right, asked)
 
 
 def test_the_grouped_splits_of_the_real_files(real):

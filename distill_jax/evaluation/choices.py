@@ -3,17 +3,15 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from distill_jax.errors import UserError
 from distill_jax.evaluation import tables
 from distill_jax.evaluation.runs import Run
 from distill_jax.evaluation.statistics import wilson_interval
 from distill_jax.evaluation.tables import Table
 from distill_jax.records import Prediction
 from distill_jax.tasks.multiple_choice import (
-    MARK,
     Choices,
+    choices_in,
     read_choice,
-    read_choices,
     read_text,
 )
 from distill_jax.text.text_answers import text_key
@@ -26,16 +24,6 @@ class Said(NamedTuple):
     text: bool  # the text after it is
     own: bool  # the text is that of the letter which was written, right or wrong
     known: bool  # the text is that of any choice
-
-
-def choices_of(prediction: Prediction) -> Choices | None:
-    """The choices of the question; None if it has none."""
-    if MARK not in prediction.question:
-        return None
-    try:
-        return read_choices(prediction.question, prediction.id)
-    except UserError:  # the words of a question that has no list of choices
-        return None
 
 
 def said_of(prediction: Prediction, choices: Choices) -> Said:
@@ -55,7 +43,7 @@ def choices_table(runs: Sequence[Run]) -> Table | None:
     """Letters and texts of each run; None if no question has choices."""
     rows = []
     for run in runs:
-        asked = [(row, choices_of(row)) for row in run.predictions]
+        asked = [(row, choices_in(row.question)) for row in run.predictions]
         said = [said_of(row, choices) for row, choices in asked if choices is not None]
         if said:
             rows.append(

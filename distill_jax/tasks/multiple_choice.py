@@ -75,6 +75,16 @@ def read_choices(question: str, where: str) -> Choices:
     return Choices(stem, dict(zip(letters, (text.strip() for text in parts[2::2]), strict=True)))
 
 
+def choices_in(question: str) -> Choices | None:
+    """The parts of a question; None if its end is not a list of choices."""
+    if MARK not in question:
+        return None
+    try:
+        return read_choices(question, "")
+    except UserError:  # its words are those of the mark
+        return None
+
+
 def written(choices: Choices) -> str:
     """The question as in the authors' files; `read_choices` is the inverse."""
     listed = ", ".join(f"({letter}) {text}" for letter, text in choices.texts.items())
