@@ -224,3 +224,21 @@ def test_answers_of_any_length_take_linear_time(piece):
     for grade in (jsonl.grade, grade_number, grade_yes_no):
         grade(f"#### {text}", "New York")
         grade(text, "7")
+
+
+@pytest.mark.parametrize(
+    ("said", "known", "right"),
+    [
+        ("120 sq. ft.", "120 square feet", True),
+        ("120 sq.ft.", "120 sq ft", True),
+        ("120 cu. ft.", "120 cubic feet", True),
+        ("60 mi. per hr.", "60 mph", True),
+        ("120 sq. m.", "120 sq. ft.", False),
+        ("120 sq. km", "120 sq. in.", False),
+        ("120 cu. ft.", "120 cu. m", False),
+        ("120 ft. Then he rests.", "120 feet", True),
+    ],
+)
+def test_a_full_stop_of_an_abbreviation_ends_no_clause(said, known, right):
+    for one, other in ((said, known), (known, said)):
+        assert jsonl.grade(f"#### {one}", other).scores["normalised"] is right

@@ -9,6 +9,8 @@ import pytest
 from distill_jax.annotations.import_formats import FORMATS
 from distill_jax.annotations.importers import import_file
 from distill_jax.annotations.matching import Questions
+from distill_jax.annotations.summary import summarise
+from distill_jax.annotations.verify import Rejected
 from distill_jax.errors import UserError
 from distill_jax.records import Problem, Step
 from distill_jax.tasks import gsm8k, strategyqa, svamp
@@ -259,6 +261,19 @@ def test_samples_of_one_row(tmp_path):
     assert [r.reason for r in found.rejected] == ["truncated", "not finished"] * 2
 
 
+@pytest.mark.parametrize("answer", ["-", "?", "!=", "😀", "a" * 250])
+def test_own_annotations_keep_an_answer_as_it_is(tmp_path, answer):
+    problem = Problem("ice", "Which sign?", answer, "train")
+    row = {"id": "ice", "answer": f" {answer}", "steps": [{"solution": "One looks."}]}
+    found = import_file(write(tmp_path / "rows.jsonl", [row]), [problem])
+    assert [(each.id, each.answer) for each in found.annotations] == [("ice", answer)]
+    kept = summarise(found.annotations, [Rejected("", "unknown problem", "", "Why?")])
+    assert kept["tasks"] == {
+        "(ids without a task)": {"kept": 1},
+        "(no problem)": {"unknown problem": 1},
+    }
+
+
 def test_mentor_kd_says_which_chains_are_wrong(tmp_path):
     row = CHAIN_ROWS["Mentor-KD, chains"]
     rows = [
@@ -385,6 +400,27 @@ def test_matching_by_id():
     for (identifier, prompt), expected in ids.items():
         found = questions.find(identifier, prompt)
         assert (found and found.id) == expected
+
+
+def test_questions_that_only_a_sign_tells_apart():
+    asked = [
+        "2 + 2?",
+        "2 * 2?",
+        "Round 1.5",
+        "Round -1.5",
+        "+ + + 1 7 3 3",
+        "+ 1 + 7 + 3 3",
+        "🍎+🍎?",
+    ]
+    problems = [Problem(f"s/{n}", question, "4", "train") for n, question in enumerate(asked)]
+    questions = Questions([*problems, Problem("s/again", asked[0], "4", "train")])
+    for problem in problems:
+        assert questions.find(problem.id, problem.question) == problem
+        assert questions.find("", f"Q: {problem.question.upper()} \nA:") == problem
+    assert questions.find("s/again", asked[0]).id == "s/again"
+    # Without the sign it could be either; then the id decides, or nothing does.
+    assert questions.find("", "2 2") is None
+    assert questions.find("s/1", "2 2").id == "s/1"
 
 
 @pytest.mark.parametrize(

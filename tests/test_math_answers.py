@@ -37,6 +37,21 @@ def patient(monkeypatch):
         ("#### 5 kg", "5 g", False),
         ("#### 1,000", "1000", True),
         ("#### 1001", "1000", False),
+        ("#### [0,1]", "(0,1)", False),  # the key of a text has no brackets around it
+        (r"#### \left[0,1\right]", r"\left(0,1\right)", False),
+        (r"#### \left(0, 1\right)", "(0,1)", True),
+        ("#### 2", "2x", False),  # a name is not a unit
+        ("#### 2 x", "2x", True),
+        (r"#### \frac{1}{2}", r"\frac{1}{2}x", False),
+        ("#### 2000", "2k", False),
+        ("#### 5", "5!", False),
+        ("#### 120", "5!", True),
+        ("#### n", "n!", False),
+        ("The answer is 5!", "5", True),  # a sentence
+        (r"#### 5\!", "5", True),  # a space of LaTeX
+        ("#### 5 meters", r"5\text{ m}", True),
+        ("#### (C)", r"\text{(C)}", True),
+        ("#### C", r"\text{(C)}", True),
         (r"#### \text{Evelyn}", "evelyn.", True),
         ("", "1", False),
     ],

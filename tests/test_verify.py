@@ -130,6 +130,11 @@ def test_false_equations_of_the_text_are_rejected_or_counted(solution):
         ("12 x 1 and 1/4 = 15", []),
         ("0900-0130 = 0730", []),
         ("weeks 1-2 = 96 - 70", []),
+        ("15 / 2 = 7½ hours", []),
+        ("25 + 24 = 7²", []),
+        ("8 + 8 = 2⁴ = 16", []),
+        ("15 / 2 = 7 ½ hours", []),
+        ("15 / 2 = 7 hours", ["15 / 2 = 7"]),
     ],
 )
 def test_chains_of_equations(text, expected):

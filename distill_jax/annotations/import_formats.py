@@ -45,7 +45,10 @@ def _own(row: Row) -> list[Generation]:
         Step(_text_or_none(step, "subquestion"), _text(step, "solution")) for step in steps
     )
     prompt = _text(row, "question") if "question" in row else ""
-    return [Generation(prompt, "", _answer(row["answer"]), read, source=own)]
+    answer = row["answer"]
+    # As it was written: it may be a sign, which is no answer in prose.
+    answer = " ".join(answer.split()) or None if isinstance(answer, str) else _answer(answer)
+    return [Generation(prompt, "", answer, read, source=own)]
 
 
 def _fine_tune_cot(row: Row) -> list[Generation]:

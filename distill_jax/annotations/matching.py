@@ -23,18 +23,22 @@ _LONGEST_TAIL = 200  # characters
 
 
 class Questions:
-    """The problems by their questions; case, punctuation and white space do not matter.
+    """The problems by their questions; case and white space do not matter.
 
-    Two problems may have the same question; then the first is meant.
+    Nor does punctuation, unless it alone tells two questions apart: `2 + 2?` and `2 * 2?`. If
+    problems have the same question, the id says which is meant, else the first is.
     """
 
     def __init__(self, problems: Iterable[Problem]):
         self._by_id: dict[str, Problem] = {}
-        self._by_words: dict[str, Problem] = {}
+        self._by_text: dict[str, list[Problem]] = {}
+        self._by_words: dict[str, list[Problem]] = {}
         self._longest = 0
         for problem in problems:
             self._by_id.setdefault(problem.id, problem)
-            self._by_words.setdefault(_words(problem.question), problem)
+            text = normalised(problem.question)
+            self._by_text.setdefault(text, []).append(problem)
+            self._by_words.setdefault(_words(text), []).append(problem)
             self._longest = max(self._longest, len(problem.question))
 
     def find(self, identifier: str, prompt: str) -> Problem | None:
@@ -44,14 +48,22 @@ class Questions:
         a label, and before an `A:` or similar. There is no fuzzy matching. An id does not count if
         the prompt is the question of another problem.
         """
-        asked = self._asked(prompt) or self._at_the_end(prompt)
+        asked = self._asked(prompt, identifier) or self._at_the_end(prompt, identifier)
         return asked or self._by_id.get(identifier)
 
-    def _asked(self, text: str) -> Problem | None:
+    def _asked(self, text: str, identifier: str) -> Problem | None:
+        text = normalised(text)
         words = _words(text)
-        return self._by_words.get(words) if words else None
+        alike = self._by_text.get(text) or (self._by_words.get(words) if words else None)
+        if not alike:
+            return None
+        for problem in alike:
+            if problem.id == identifier:
+                return problem
+        one = normalised(alike[0].question)
+        return alike[0] if all(normalised(each.question) == one for each in alike) else None
 
-    def _at_the_end(self, prompt: str) -> Problem | None:
+    def _at_the_end(self, prompt: str, identifier: str) -> Problem | None:
         """The problem with the longest question that the prompt ends with."""
         prompt = _without_tails(prompt)
         found = None
@@ -59,12 +71,12 @@ class Questions:
             # Twice: the white space of a prompt may be wider.
             if len(prompt) - beginning.end() > 2 * self._longest:
                 break
-            found = self._asked(prompt[beginning.end() :]) or found
+            found = self._asked(prompt[beginning.end() :], identifier) or found
         return found
 
 
 def _words(text: str) -> str:
-    return " ".join(_WORD.findall(normalised(text)))
+    return " ".join(_WORD.findall(text))
 
 
 def _without_tails(prompt: str) -> str:

@@ -60,7 +60,9 @@ def _columns(rows: list[list[Any]]) -> list[str]:
 
 
 def _task(identifier: str) -> str:
-    return identifier.rpartition("/")[0] or "(no problem)"
+    if not identifier:
+        return "(no problem)"
+    return identifier.rpartition("/")[0] or "(ids without a task)"
 
 
 def _source(source: dict[str, Any]) -> str:

@@ -112,7 +112,9 @@ def lengths_table(runs: Sequence[Run]) -> Table | None:
             if len(same) < 2:
                 continue
             n = sum(other.n for other in same)
-            optimum = fitted and optimal_steps(size, fitted.capability, fitted.noise)
+            optimum = None  # nor is there one for a problem without operations
+            if fitted and size > 0:
+                optimum = optimal_steps(size, fitted.capability, fitted.noise)
             # The formula says nothing of lengths far from those that it was fitted to.
             if optimum is not None and not min(seen) <= optimum <= max(seen):
                 optimum = None

@@ -28,6 +28,11 @@ SECONDS = 1.0  # for one comparison
 _START_SECONDS = 120.0  # sympy takes seconds to import, on a busy machine more
 _LONGEST = 4000  # characters of an answer
 _BOX = "\\boxed{"
+# `2x`, `\\frac{1}{2}y`, `2k`: a quantity with a name, not a number with a unit.
+_NAMED = re.compile(r"[0-9)}](?:[A-Za-z]| [xyz])(?![A-Za-z])")
+_FACTORIAL = re.compile(r"(?<=[0-9A-Za-z)}])!(?!=)")
+_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
+_BRACKETS = re.compile(r"[()\[\]]|\\[{}]")
 _HAS_BORDERS = re.compile(r"\$|\\\(|\\\[|\\boxed *\{|\\begin *\{")
 
 
@@ -67,15 +72,16 @@ def same_math(line: str, answer: str) -> bool:
     """Whether an answer is the known one; see `grade_math`."""
     if line == answer.strip():
         return True
-    gold = gold_quantity(answer)
+    plain = not any(_NAMED.search(text) or _factorials(text) for text in (line, answer))
+    gold = gold_quantity(answer) if plain else None
     found = read_quantity(line) if gold is not None else None
     if gold is not None and found is not None:
         if gold.value == found.value:
             return same_around(found.words, gold.words)
         if not gold.words and not found.words:
             return False
-    # Single letters are names of quantities, of which the case matters.
-    if text_key(line) == text_key(answer) and _letters(line) == _letters(answer):
+    # Single letters are names of quantities, of which the case matters; `[0,1]` is not `(0,1)`.
+    if text_key(line) == text_key(answer) and _form(line) == _form(answer):
         return True
     if max(len(line), len(answer)) > _LONGEST:
         return False
@@ -91,8 +97,15 @@ def check_installed() -> None:
         )
 
 
-def _letters(text: str) -> str:
-    return "".join(re.findall(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])", text))
+def _form(text: str) -> tuple[list[str], list[str], int]:
+    """What the key of a text leaves out, and a formula needs."""
+    letters = re.findall(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])", text)
+    return letters, _BRACKETS.findall(text) if "," in text else [], _factorials(text)
+
+
+def _factorials(text: str) -> int:
+    """How many there are; in a sentence `!` is not one."""
+    return 0 if _WORD.search(text) else len(_FACTORIAL.findall(text))
 
 
 def _bordered(text: str) -> str:

@@ -111,7 +111,11 @@ _LEAD_IN = re.compile(
     r"makes?|earns?|pays?|spends?|answer)\b)",
     re.IGNORECASE | re.DOTALL,
 )
-_CLAUSE_END = re.compile(r"[.;!?](?=\s|$)|,(?= )|\n| (?:because|since|so|as|which|after|and|but)\b")
+# A full stop after an abbreviation, `sq. ft` or `mi. per hr`, ends no clause.
+_SQUARE_OR_CUBIC = re.compile(r"\b(sq|cu)\. ?(?=[a-z])", re.IGNORECASE)
+_CLAUSE_END = re.compile(
+    r"[.;!?](?=\s(?!per\b)|$)|,(?= )|\n| (?:because|since|so|as|which|after|and|but)\b"
+)
 _INITIALS = re.compile(r"\b(?:[A-Za-z]\.){2,}|\b(?:[A-Za-z]\.){1,}[A-Za-z]\b")
 _POWER = {"2": "square", "3": "cubic"}
 _RAISED_UNIT = re.compile(
@@ -173,6 +177,7 @@ def words_around(before: str, after: str, currency: str = "") -> list[str]:
     """
     if not before and not after and not currency:
         return []
+    after = _SQUARE_OR_CUBIC.sub(r"\1 ", after)
     end = _CLAUSE_END.search(after)
     after = after[: end.start()] if end else after
     before = _LEAD_IN.sub("", before)

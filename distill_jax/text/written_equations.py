@@ -12,17 +12,21 @@ _MARK_OF_ANY_KIND = re.compile(r"<<[^<>\n]*>>")
 
 _NUMBER = r"(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
 _ITEM = rf"\({{0,4}}-?{_NUMBER}\){{0,4}}"
+# Nothing follows that makes another number of the last one: `7½`, `7²`, `7k`, `7 and 1/2`.
+_FRACTIONS = "\u00bc-\u00be\u2150-\u215e"
+_RAISED = "\u00b2\u00b3\u00b9\u2070\u2074-\u2079"
+_ENDS = rf"(?![.:]?[0-9]|[A-Za-z{_RAISED}]| ?[-+*/%^(0-9{_FRACTIONS}]| and \(?[0-9])"
 # `a op b ... = c` with nothing attached to either end; and c is not the start of an expression, of
 # `1 1/2`, of `1 and 1/2`, of `3 400` or of a time.
 _EQUATION = re.compile(
     rf"(?<![\w.:])({_ITEM}(?: ?[-+*/] ?{_ITEM}){{1,20}}) ?= ?"
-    rf"(-?{_NUMBER}(?:/[0-9]+)?)(?![.:]?[0-9]|[A-Za-z]| ?[-+*/%^(0-9]| and \(?[0-9])"
+    rf"(-?{_NUMBER}(?:/[0-9]+)?){_ENDS}"
 )
 # The same with expressions on both sides: `8 * 4 = 24 + 8`, `5 + 3 = 8 * 2 = 16`.
 _SIDE = rf"{_ITEM}(?: ?[-+*/] ?{_ITEM}){{0,20}}"
 _CHAIN = re.compile(
     rf"(?<![\w.:]){_ITEM}(?: ?[-+*/] ?{_ITEM}){{1,20}}(?: ?= ?{_SIDE}){{1,20}}"
-    r"(?![.:]?[0-9]|[A-Za-z]| ?[-+*/%^(0-9]| and \(?[0-9])"
+    rf"{_ENDS}"
 )
 # Text before a match that is only a part of an expression: `20% of 50 + 5`, `a + 3 + 4`, `1 1/2 *
 # 2`, `30 apples x 3 / 2`.
