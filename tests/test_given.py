@@ -1,5 +1,7 @@
 """Dialogues that were stopped in what is given of them, worked out by hand."""
 
+import dataclasses
+
 import pytest
 
 from distill_jax.dialogues.given import ended_in_given, shuffle
@@ -40,6 +42,17 @@ EMPTY = (MARK, FREE_TURN, HOLD)
 def test_by_hand(script, tokens, status, expected):
     turns = [Turn("solver", "text", count, -1.0) for count in tokens]
     assert ended_in_given(script, turns, status, PLAN) is expected
+
+
+def test_headers_are_no_part_of_what_is_given():
+    """Turns of a chat format have headers, which a turn's tokens do not count."""
+    headed = dataclasses.replace(PLAN, openings=((7, 7, 7, 7), (8, 8, 8, 8)))
+    assert len(headed.opening(0)) == 4
+    for tokens in range(1, 6):
+        turns = [Turn("solver", "text", count, -1.0) for count in (3, 5, 3, tokens)]
+        assert not ended_in_given(SUBQUESTIONS, turns, "turn_cap", headed)
+    turns = [Turn("solver", "text", count, -1.0) for count in (3, 5, 2)]
+    assert ended_in_given(SUBQUESTIONS, turns, "token_cap", headed)
 
 
 def asked(questions, seed=0, id="task/test/0"):

@@ -53,6 +53,8 @@ def tokenizer(tmp_path_factory):
     ("scheme", "students", "reads", "named"),
     [
         ("chain", OWN, READS, []),
+        ("planned_chain", OWN, READS | {"solver": ("planner",)}, []),
+        ("planned_chain", ONE, READS | {"planner": ("solver",), "solver": ("planner",)}, []),
         ("socratic", OWN, READS, []),
         ("socratic", ONE, READS, []),
         ("socratic", ONE, dict.fromkeys(ONE, ()), ["user", "assistant"]),
@@ -86,7 +88,8 @@ def test_the_examples_of_a_card_are_beginnings_of_rows(
             ids = theirs(text, add_special_tokens=False).input_ids
             first = row.writers.index(index)
             assert row.tokens[:first] == ids and set(row.writers[:first]) <= {NO_LOSS, 0, 1, 2}
-            assert tokenizer.decode(row.tokens[first:]).startswith(f"{reply}<|im_end|>")
+            ends = (f"{reply}<|im_end|>", f"{reply}<|endoftext|>")
+            assert tokenizer.decode(row.tokens[first:]).startswith(ends)
     assert found == named
 
 

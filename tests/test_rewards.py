@@ -79,3 +79,11 @@ def test_a_token_answers_for_the_divergence_that_follows_it():
     old, reference = np.array([-1.0, -2.0, -3.0]), np.array([-1.2, -1.9, -3.3])
     found = less_divergence(0.5, old, reference, 1e-3)
     np.testing.assert_allclose(found, [0.4996, 0.4998, 0.4997], atol=1e-9)
+
+
+@pytest.mark.parametrize("advantage", [rloo, grpo])
+@pytest.mark.parametrize("samples", range(2, 33))
+def test_equal_rewards_are_no_lesson_and_neither_is_their_rounding(advantage, samples):
+    for value in (0.95, 0.7, 1.0, 0.0):
+        assert not advantage([value] * samples).any()
+    assert advantage([0.95] * (samples - 1) + [0.96]).all()

@@ -339,6 +339,10 @@ def test_the_reward_of_the_page_is_one(tmp_path, monkeypatch):
 
 def test_a_reward_that_is_no_number_is_told():
     sample = type("Sample", (), {"id": "p/1"})()
-    for wrong in ([1.0], [1.0, float("nan")], [1.0, None]):
+    for number in (np.float32(0.5), np.float64(0.5), np.int64(1), True):
+        found = rewards_of(lambda samples, number=number: np.array([number, number]), [sample] * 2)
+        assert found == [float(number)] * 2 or number is True
+    assert rewards_of(lambda samples: [True, 1], [sample, sample]) == [1.0, 1.0]
+    for wrong in ([1.0], [1.0, float("nan")], [1.0, None], None, 1.0, ["1", "1"]):
         with pytest.raises(UserError, match="a finite number for each"):
             rewards_of(lambda samples, wrong=wrong: wrong, [sample, sample])

@@ -363,8 +363,14 @@ def test_the_data_is_the_same_where_only_the_students_differ():
         {"tokenizer__vocab_size": 400},
         {"teacher__model": "m"},
         {"evaluation__split": "dev"},
+        # Weights bring a tokenizer of their own.
+        {"model__solver__init_from": "openai-community/gpt2"},
+        {"model__solver__init_from": "other/checkpoints/solver"},
+        {"model__solver__init_from": "m.gguf"},
     ):
         assert key(**other) != key()
+    named = {"tokenizer__name": "other/tokenizer"}
+    assert key(**named, model__solver__init_from="other/checkpoints/solver") == key(**named)
     # The seed decides who is learned from which file.
     mixed = {"data__annotations": ("a", "b"), "data__mixture": (0.5, 0.5)}
     assert key(**mixed) != key(**mixed, seed=3)
@@ -456,7 +462,12 @@ def test_what_is_done_is_not_done_again(swept, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "2 runs, 2 of them are done" in done.stdout and "begins" not in done.stdout
     assert {seed: contents(directory / f"chain-seed{seed}") for seed in (0, 1)} == before
-    assert {each["status"] for each in outcomes(directory).values()} == {"done"}
+    known = outcomes(directory)
+    assert {each["status"] for each in known.values()} == {"done"}
+    # What is known of a run that is not chosen stays known.
+    done = run("sweep", "--config", file, "--workdir", directory, "--seeds=1", *overrides)
+    assert "1 runs, 1 of them are done" in done.stdout and outcomes(directory) == known
+    assert list(known) == ["chain-seed0", "chain-seed1"] and known["chain-seed0"]["seconds"] > 0
 
 
 def test_another_sweep_in_the_directory_is_refused_in_one_line(swept, tmp_path, capsys):

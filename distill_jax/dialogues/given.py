@@ -44,18 +44,12 @@ def with_scripts(
 ) -> Problems:
     """The problems with their scripts; with "history" one problem per step.
 
-    `annotations` by problem id. Raises UserError if one is needed and missing, and if the
-    scheme does not have the role whose turns are given.
+    `annotations` by problem id; the scheme has the role whose turns are given (run/checks.py).
+    Raises UserError if an annotation is needed and missing.
     """
     settings, scheme = sampler.settings, sampler.scheme
     if not settings.given:
         return [(problem, ()) for problem in problems]
-    role = "planner" if settings.given == "plan" else "decomposer"
-    if role not in scheme.roles:
-        raise UserError(
-            f"config.sampling.given={settings.given!r} needs a {role}: "
-            f"scheme {scheme.name!r} has none"
-        )
     if settings.given == "nothing":
         opening = (FREE_TURN,) * len(scheme.speak_once)
         return [(problem, opening + empty_turn(sampler.rules)) for problem in problems]
@@ -149,12 +143,12 @@ def ended_in_given(script: Script, turns: Sequence[Turn], status: str, rules: Tu
 
     It may be stopped by config.sampling.max_tokens or max_turns, or by a full context.
     """
-    role, lengths = 0, [len(rules.opening(0))]  # given tokens of each turn, header and end mark too
+    role, lengths = 0, [0]  # given tokens of each turn: with the end mark, without the header
     for entry in script:
         lengths[-1] += entry >= 0
         if entry in (rules.end_of_turn, FREE_TURN):
             role = rules.next_role[role]
-            lengths.append(len(rules.opening(role)))
+            lengths.append(0)
     stopped = status in ("turn_cap", "token_cap", "context")
     return stopped and len(turns) <= len(lengths) and turns[-1].tokens <= lengths[len(turns) - 1]
 

@@ -49,9 +49,11 @@ def _next_speaker(scheme: Scheme, views: Sequence[View]) -> str:
     speakers = _speakers(scheme, views)
     if len(speakers) == 1 or len(views) > 1:
         return repr(messages.ASSISTANT if messages.ASSISTANT in speakers else messages.USER)
-    # The question, a plan if the view has one, then decomposer and solver in turn.
+    # The question, a plan if the view has one, then decomposer and solver in turn, or the solver.
     plans = sum(role in views[0].sees for role in scheme.speak_once)
     solver = f"messages | length > {1 + plans} and messages | length % 2 == {plans % 2}"
+    if not scheme.asks:
+        solver = f"messages | length > {plans}"
     return f"{messages.ASSISTANT!r} if {solver} else {messages.USER!r}"
 
 

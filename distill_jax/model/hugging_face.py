@@ -8,6 +8,7 @@ import dataclasses
 import pathlib
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
@@ -112,6 +113,21 @@ def with_rows(
             mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
             fresh = np.broadcast_to(mean, (missing, *mean.shape))
             flat[tensor.path] = np.concatenate([rows, fresh])
+    return traverse_util.unflatten_dict(flat)
+
+
+def fit_rows(params: Any, model: NetworkConfig, rows: int) -> Any:
+    """The tree of a model's parameters with `rows` rows of embedding: cut, or with zeros for ids
+    that no tokenizer has. Models with the same tokenizer may differ in such rows: Qwen2.5-7B has
+    152,064, Qwen2.5-0.5B 151,936. Works on numpy arrays, and on JAX's where they are."""
+    flat: Any = traverse_util.flatten_dict(params)
+    wanted = dataclasses.replace(model, vocab_size=rows).hugging_face_layout()
+    for name, tensor in model.hugging_face_layout().items():
+        more = wanted[name].shape[0] - tensor.shape[0]
+        if more:
+            array = flat[tensor.path]
+            pad = np.pad if isinstance(array, np.ndarray) else jnp.pad
+            flat[tensor.path] = pad(array, ((0, more), (0, 0))) if more > 0 else array[:rows]
     return traverse_util.unflatten_dict(flat)
 
 

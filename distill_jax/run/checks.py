@@ -96,6 +96,7 @@ def mistakes(config: Any) -> list[str]:
         *_one_source(config),
         *removal.mistakes(config.data.removal, roles),
         *_students(config),
+        *_given(config, roles),
         *_pairs(config),
         *_rows_beside(config, roles),
         *_without_dev(config),
@@ -172,6 +173,15 @@ def _one_source(config: Any) -> list[str]:
     ]
 
 
+def _given(config: Any, roles: Sequence[str]) -> list[str]:
+    """What is to be given of a role that the scheme does not have."""
+    given = config.sampling.given
+    role = "planner" if given == "plan" else "decomposer"
+    if not given or role in roles:
+        return []
+    return [f"config.sampling.given={given!r} needs a {role}: scheme {config.scheme!r} has none"]
+
+
 def _students(config: Any) -> list[str]:
     """Mistakes in the sections of the scheme's students."""
     scheme, found = transcript.SCHEMES[config.scheme], []
@@ -191,6 +201,12 @@ def _students(config: Any) -> list[str]:
             for student in students
             if student not in config[section]
         ]
+    named = re.findall(r"(\w+)=", config.evaluation.checkpoint)
+    found += [
+        f"config.evaluation.checkpoint names {student!r}: this scheme has {', '.join(students)}"
+        for student in named
+        if student not in students
+    ]
     found += [
         f"config.train.students names {student!r}: this scheme has {', '.join(students)}"
         for student in config.train.students

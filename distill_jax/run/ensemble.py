@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from distill_jax.dialogues.sampler import make_rules
 from distill_jax.errors import UserError
+from distill_jax.model import hugging_face
 from distill_jax.run import from_first, student_source
 from distill_jax.run.restore_students import chosen_steps, restore_params
 from distill_jax.run.run import Run, stored_run
@@ -77,20 +78,22 @@ def rules_and_params(found: list[Member], tokenizer: Tokenizer) -> tuple[TurnRul
     """
     run = found[0].run
     parts, params = [], {}
-    for number, member in enumerate(found, start=1):
-        models = sizes(member.run, tokenizer, member.facts)
-        rules = make_rules(member.run.scheme, member.run.views, models, tokenizer, run.sampling)
+    models_of = [sizes(member.run, tokenizer, member.facts) for member in found]
+    rows = max(model.vocab_size for models in models_of for model in models.values())
+    for number, (member, models) in enumerate(zip(found, models_of, strict=True), start=1):
+        fitted = {
+            student: dataclasses.replace(model, vocab_size=rows)
+            for student, model in models.items()
+        }
+        rules = make_rules(member.run.scheme, member.run.views, fitted, tokenizer, run.sampling)
         own = restore_params(member.run, models, member.steps)
         prefix = f"{number}/" if number > 1 else ""
-        params |= {prefix + student: values for student, values in own.items()}
+        params |= {
+            prefix + student: hugging_face.fit_rows(values, models[student], rows)
+            for student, values in own.items()
+        }
         views = [dataclasses.replace(v, student=prefix + v.student) for v in rules.views]
         parts.append(dataclasses.replace(rules, views=tuple(views)))
-    rows = {view.model.vocab_size for part in parts for view in part.views}
-    if len(rows) > 1:
-        raise UserError(
-            f"{KEY}: the students have {', '.join(map(str, sorted(rows)))} rows of embeddings: an "
-            "ensemble needs one number"
-        )
     return turn_rules.together(parts, run.config.evaluation.ensemble_mean), params
 
 

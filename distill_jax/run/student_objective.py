@@ -1,5 +1,6 @@
 """The objective of a student, config.loss, and the frozen students that it reads."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -40,7 +41,8 @@ class StudentObjective(NamedTuple):
 def teacher(run: Run, student: str, model: NetworkConfig, tokenizer: Tokenizer) -> Frozen | None:
     """The frozen student that config.loss.teacher names for a student; None if there is none.
 
-    Raises UserError if it cannot be read, or has another vocabulary.
+    It gets as many rows of embedding as the student: those that differ belong to no id. Raises
+    UserError if it cannot be read, or has another vocabulary.
     """
     settings = run.config.loss
     if not settings.divergence and not settings.mixed_divergence:
@@ -49,12 +51,7 @@ def teacher(run: Run, student: str, model: NetworkConfig, tokenizer: Tokenizer) 
     is_run = (directory / "training_data.json").exists()
     name = str(directory / "checkpoints" / student) if is_run else settings.teacher
     size = student_source.given_size(name, _KEY, tokenizer)
-    if size.vocab_size != model.vocab_size:
-        raise UserError(
-            f"{_KEY}={name} has {size.vocab_size} rows of embeddings, student {student!r} has "
-            f"{model.vocab_size}: start both from models with the same tokenizer and vocabulary"
-        )
-    return Frozen(name, size)
+    return Frozen(name, dataclasses.replace(size, vocab_size=model.vocab_size))
 
 
 def make(run: Run, teacher: Frozen | None, platform: str, seq_len: int) -> StudentObjective:

@@ -22,7 +22,7 @@ from distill_jax.tracking.terminal import Terminal
 from distill_jax.training import batches, optimizer, step
 from distill_jax.training.mixup import Draw, MixedRows
 from distill_jax.training.pairs import PairRows, usable
-from distill_jax.training.removal import ALL, Removal
+from distill_jax.training.removal import Removal
 from distill_jax.training.round_batches import RoundBatches
 from distill_jax.training.soft_rows import SoftRows
 from distill_jax.training.taught_rows import TaughtRows
@@ -129,7 +129,9 @@ def student_setup(
     seed = student_seed(config, student)
     trainer = step.Trainer(model, optimizer_, computation, made.allowed, seed, objective, adapter)
     limit, _ = _limit(run, student, model)
-    dev = _dev_batches(run, student, rows.dev, limit, processes)
+    # Where words are removed, dev is what is left of it in the end.
+    removed = data.removal.removed(max(0, facts["steps"] - 1)) if data.removal else 0
+    dev = _dev_batches(run, student, rows.dev, limit, processes | {"removed": removed})
     return StudentSetup(
         student, trainer, schedule, rounds or data, pairs, dev, facts, reason, frozen
     )
@@ -327,16 +329,14 @@ def epoch_end(epoch: int, share: float) -> int:
     return max(1, round(epoch / share))
 
 
-def _dev_batches(run, student, rows, limit, processes) -> list[dict[str, Any]]:
+def _dev_batches(run, student, rows, limit, how) -> list[dict[str, Any]]:
     if not rows or not run.config.train.eval_every:
         return []
     source = batches.StudentRows(rows, student, limit, max_dropped_share=1.0)
     # Whole rows, not packed, because exact rows are counted one by one.
     dev_shape = batches.row_shape(source, 0, packed=False)
     size = run.config.train.batch_size
-    # Where words are removed, dev is what is left of it in the end.
-    removed = ALL if run.config.data.removal.role else 0
-    return batches.dev_batches(source, dev_shape, size, **processes, removed=removed)
+    return batches.dev_batches(source, dev_shape, size, **how)
 
 
 def say_setup(run: Run, setup: StudentSetup, mesh: jax.sharding.Mesh, terminal: Terminal) -> None:

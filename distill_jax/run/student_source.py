@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -170,24 +170,37 @@ def _gguf_size(path: str, tokenizer: Tokenizer, key: str) -> NetworkConfig:
 
 def given_params(name: str, key: str, model: NetworkConfig) -> tuple[Any, str]:
     """(host parameters float32, dtype of the files) of the student that `name`, the value of `key`,
-    stands for."""
-    if _is_gguf(name):
-        return gguf_source.load_params(gguf_source.find(name, key), model.vocab_size), "float32"
+    stands for, with as many rows of embedding as `model` has."""
     if other_run(name) is None:
-        source = hugging_face.find(name, key)
-        return hugging_face.load_params(source, model.vocab_size), source.dtype
-    return _of_other_run(name, key, model), "float32"
+        own, load, dtype = _published(name, key)
+        rows = max(own.vocab_size, model.vocab_size)
+        params = load(rows)
+    else:
+        own, params = _of_other_run(name, key)
+        rows, dtype = own.vocab_size, "float32"
+    held = dataclasses.replace(own, vocab_size=rows)
+    return hugging_face.fit_rows(params, held, model.vocab_size), dtype
 
 
-def _of_other_run(name: str, key: str, model: NetworkConfig) -> Any:
-    """Host parameters of a student of another run; those of its base and its adapter together, if
-    it has one."""
+def _published(name: str, key: str) -> tuple[NetworkConfig, Callable[[int], Any], str]:
+    """(the size of published weights, what loads them with so many rows, their dtype)."""
+    if _is_gguf(name):
+        file = gguf_source.find(name, key)
+        return file.model, functools.partial(gguf_source.load_params, file), "float32"
+    source = hugging_face.find(name, key)
+    return source.model, functools.partial(hugging_face.load_params, source), source.dtype
+
+
+def _of_other_run(name: str, key: str) -> tuple[NetworkConfig, Any]:
+    """(size, host parameters) of a student of another run; those of its base and its adapter
+    together, if it has one."""
     run, other = other_run(name) or (pathlib.Path(), "")
     step = _other_step(name, key)
     facts = read_facts(run / "training_data.json")[other]
+    model = families.from_json(facts["model"])
     adapter = None
     if "lora" in facts:
-        adapter = lora.from_json(facts["lora"], families.from_json(facts["model"]))
+        adapter = lora.from_json(facts["lora"], model)
         shapes = adapter.shapes()
     else:
         shapes = jax.eval_shape(lambda: network.init_params(model, jax.random.key(0)))
@@ -203,7 +216,7 @@ def _of_other_run(name: str, key: str, model: NetworkConfig) -> Any:
         # On one device, whatever the mesh that is set.
         with jax.set_mesh(sharding.make_mesh(1, 1, 1, jax.local_devices()[:1])):
             params = adapter.merge(adapter.hold(base), params)
-    return jax.tree.map(np.asarray, params)
+    return model, jax.tree.map(np.asarray, params)
 
 
 def adapted_base(

@@ -136,6 +136,11 @@ def annotate(run: Run, terminal: Terminal, spending: Spending) -> RunData:
         dev = _mixed(run, first_problems(dev, data.dev_problems))
         measured = {annotation.question for annotation in dev}
         train = [annotation for annotation in train if annotation.question not in measured]
+        if not train:
+            raise UserError(
+                f"config.data.dev_split={data.dev_split}: its {len(dev)} questions are all that "
+                "there are to train on: choose another split, or fewer config.data.dev_problems"
+            )
         usage += f"; dev: {usage_dev}, {len(dev)} used"
     else:
         train, dev = hold_out(train, data.dev_problems, data.train_problems)

@@ -49,6 +49,11 @@ def load_config(path: str) -> ml_collections.ConfigDict:
     come with the package. Raises UserError if there is none or it does not run.
     """
     config = from_file(path, "get_config", PACKAGED_CONFIGS)
+    if not isinstance(config, ml_collections.ConfigDict):
+        raise UserError(
+            f"--config={path}: get_config() gave {type(config).__name__}, not a ConfigDict: begin "
+            "with distill_jax.configs.base.get_config(), and end with return config"
+        )
     config.lock()
     return config
 

@@ -3,7 +3,8 @@
 import functools
 import inspect
 import math
-from collections.abc import Callable, Sequence
+import numbers
+from collections.abc import Callable, Iterable, Sequence
 
 from distill_jax.errors import UserError
 from distill_jax.records import Prediction
@@ -27,7 +28,7 @@ def reward_function(name: str, texts: Sequence[str]) -> Reward:
             f"{_KEY}={name!r}: no such module; give correct, or a module of yours in this "
             "directory or on PYTHONPATH"
         )
-    if not hasattr(module, "reward"):
+    if not callable(getattr(module, "reward", None)):
         raise UserError(f"{_KEY}={name!r} has no function reward()")
     known = list(inspect.signature(module.reward).parameters)[1:]
     for text in texts:
@@ -42,12 +43,14 @@ def reward_function(name: str, texts: Sequence[str]) -> Reward:
 def rewards_of(reward: Reward, samples: Sequence[Prediction]) -> list[float]:
     """The rewards of the samples of one problem; UserError if they are not a finite number for
     each."""
-    found = list(reward(samples))
+    given = reward(samples)
+    found = list(given) if isinstance(given, Iterable) else []
+    # NumPy's numbers are numbers.
     if len(found) != len(samples) or not all(
-        isinstance(each, int | float) and math.isfinite(each) for each in found
+        isinstance(each, numbers.Real) and math.isfinite(each) for each in found
     ):
         raise UserError(
-            f"{_KEY}: reward() gave {found!r} for the {len(samples)} samples of "
-            f"{samples[0].id}: a finite number for each is expected"
+            f"{_KEY}: reward() gave {given!r} for the {len(samples)} samples of "
+            f"{samples[0].id}: a list with a finite number for each is expected"
         )
     return [float(each) for each in found]

@@ -30,7 +30,7 @@ def import_task(name: str, key: str = "config.task") -> Any:
             "or a module of yours in this directory or on PYTHONPATH"
         )
     for function in ("load", "grade"):
-        if not hasattr(module, function):
+        if not callable(getattr(module, function, None)):
             raise UserError(f"{key}={name!r} has no function {function}()")
     return module
 
@@ -38,13 +38,21 @@ def import_task(name: str, key: str = "config.task") -> Any:
 def find_module(name: str, shipped: str, key: str) -> Any:
     """The module of this name, of the user or of the package `shipped`; None if there is none.
 
-    Raises UserError, which names `key`, if a package is missing that the module needs.
+    Raises UserError, which names `key`, for what is no name of a module, if a package is missing
+    that the module needs, and if the module does not run.
     """
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise UserError(f"{key}={name!r}: give the name of a module: mytask for ./mytask.py")
     sys.path.insert(0, os.getcwd())
     try:
         return _import(name) or ("." not in name and _import(shipped + name)) or None
     except ModuleNotFoundError as error:
         raise UserError(f"{key}={name!r} needs {error.name!r}: install it") from None
+    except UserError:
+        raise
+    except Exception as error:  # of the user's own module
+        reason = str(error).split("\n")[0]
+        raise UserError(f"{key}={name!r}: {type(error).__name__}: {reason}") from error
     finally:
         sys.path.pop(0)
 

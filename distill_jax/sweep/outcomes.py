@@ -7,7 +7,7 @@ from typing import Any
 
 from distill_jax.errors import EXIT_INTERRUPTED, EXIT_USER
 from distill_jax.sweep.definition import Make
-from distill_jax.sweep.plan import SweepStep
+from distill_jax.sweep.plan import Plan, SweepStep
 from distill_jax.workdir import read_json, write_json
 
 # From its directory, and after its process has ended.
@@ -42,14 +42,14 @@ class Outcome:
 class Outcomes:
     """The outcomes of all steps, as in sweep.json."""
 
-    def __init__(
-        self, directory: pathlib.Path, steps: Sequence[SweepStep], states: Mapping[str, str]
-    ):
-        """`states`: {name of the step: how far its directory is}. Nothing is written yet."""
+    def __init__(self, directory: pathlib.Path, plan: Plan, states: Mapping[str, str]):
+        """`states`: {name of the step: how far its directory is}. Nothing is written yet. What is
+        known of steps that were not chosen now is kept."""
         self._directory, self._path = directory, directory / "sweep.json"
         known = read_json(self._path)["runs"] if self._path.exists() else {}
+        self._known = {name: outcome for name, outcome in known.items() if name in plan.names}
         self._of: dict[str, Outcome] = {}
-        for step in steps:
+        for step in plan.steps:
             seconds = known.get(step.name, {}).get("seconds", 0.0)
             self._set(step, states[step.name], seconds=seconds)
 
@@ -79,9 +79,8 @@ class Outcomes:
 
     def write(self) -> None:
         """Write sweep.json."""
-        write_json(
-            self._path, {"runs": {name: dataclasses.asdict(o) for name, o in self._of.items()}}
-        )
+        own = {name: dataclasses.asdict(outcome) for name, outcome in self._of.items()}
+        write_json(self._path, {"runs": self._known | own})
 
     def of(self, status: str) -> list[str]:
         """The names of the steps with this status."""

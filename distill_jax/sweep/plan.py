@@ -63,11 +63,12 @@ class SweepStep:
 
 
 class Plan(NamedTuple):
-    """All processes, those that come before others first, and {ARM-seedN: the names of its steps,
-    in order}."""
+    """All processes, those that come before others first; {ARM-seedN: the names of its steps, in
+    order}; and the names of all steps of the sweep, those that were not chosen as well."""
 
     steps: list[SweepStep]
     ways: dict[str, tuple[str, ...]]
+    names: frozenset[str]
 
     def of(self, name: str) -> SweepStep:
         """The step of this name."""
@@ -98,7 +99,8 @@ def plan(
     chosen = [f"{arm}-seed{seed}" for arm in sweep.arms for seed in sweep.seeds]
     ways = {name: planner.ways[name] for name in chosen}
     used = {name for way in ways.values() for name in way}
-    planned = Plan([step for step in planner.steps.values() if step.name in used], ways)
+    names = frozenset(step.name for step in planner.steps.values())
+    planned = Plan([step for step in planner.steps.values() if step.name in used], ways, names)
     # Without the wrong values, some runs may be the same.
     mistakes = mistakes or [*_twins(planned.ways, sweep), *_sampled_evaluations(planned)]
     if mistakes:

@@ -56,7 +56,7 @@ def run(sweep: Sweep, plan: Plan, path: str, *, jobs: int, yes: bool) -> None:
         done = [step for step in plan.steps if states[step.name] == DONE]
         for step in done:
             checks.settle(step, runs.get(step.name), directory)
-        outcomes = Outcomes(directory, plan.steps, states)
+        outcomes = Outcomes(directory, plan, states)
         outcomes.write()
         todo = [step for step in plan.steps if states[step.name] != DONE]
         # Seed by seed, so that a sweep that is cut short has compared all arms.

@@ -30,13 +30,19 @@ def data_key(config: Any) -> dict[str, Any]:
     left_out = (*NOT_IDENTITY, *NOT_IDENTITY_KEYS, *_NOT_DATA)
     # The seed decides which file of a mixture a problem is learned from.
     kept = (*_ASKED, "seed") if config.data.mixture else _ASKED
+    named = bool(config.tokenizer.name)
     return {
         key: value
         for key, value in command_line.flatten(config).items()
         if key in kept
         or not key.startswith(left_out)
-        # A GGUF file brings its tokenizer.
-        or (key.endswith(".init_from") and value.endswith(".gguf"))
+        # Weights bring their tokenizer, unless another is named; that of a GGUF file cannot be.
+        or (
+            key.startswith("model.")
+            and key.endswith(".init_from")
+            and value
+            and (not named or value.endswith(".gguf"))
+        )
     }
 
 

@@ -16,7 +16,7 @@ def rloo(rewards: Sequence[float]) -> np.ndarray:
     array([ 1. , -0.5, -0.5])
     """
     values = np.asarray(rewards, np.float64)
-    return (values - values.mean()) * len(values) / (len(values) - 1)
+    return _from_mean(values) * len(values) / (len(values) - 1)
 
 
 def grpo(rewards: Sequence[float]) -> np.ndarray:
@@ -28,7 +28,12 @@ def grpo(rewards: Sequence[float]) -> np.ndarray:
     array([ 1.15, -0.58, -0.58])
     """
     values = np.asarray(rewards, np.float64)
-    return (values - values.mean()) / (values.std(ddof=1) + 1e-4)
+    return _from_mean(values) / (values.std(ddof=1) + 1e-4)
+
+
+def _from_mean(values: np.ndarray) -> np.ndarray:
+    """Exactly 0 if all are equal, which rounding of the mean would not be."""
+    return np.zeros_like(values) if np.ptp(values) == 0.0 else values - values.mean()
 
 
 # What config.rollouts.advantage names.

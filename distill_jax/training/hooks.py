@@ -150,7 +150,9 @@ class Measuring:
             moment.stop = True
 
     def _remember(self, moment: Moment, value: float, values: dict[str, float]) -> None:
-        state, improved = moment.state, value < float(moment.state.best_value)
+        state = moment.state
+        # As it is kept, so that an equal value is no better one.
+        improved = bool(np.float32(value) < np.float32(state.best_value))
         shown = ", ".join(f"{name} {each:.4g}" for name, each in values.items())
         best = "the best so far" if improved else f"the best is step {int(state.best_step)}"
         self._say(f"student {self._student}: step {moment.step}: dev {shown} ({best})")
