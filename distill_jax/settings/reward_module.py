@@ -6,6 +6,8 @@ import math
 import numbers
 from collections.abc import Callable, Iterable, Sequence
 
+import numpy as np
+
 from distill_jax.errors import UserError
 from distill_jax.records import Prediction
 from distill_jax.settings import task_module
@@ -47,7 +49,7 @@ def rewards_of(reward: Reward, samples: Sequence[Prediction]) -> list[float]:
     found = list(given) if isinstance(given, Iterable) else []
     # NumPy's numbers are numbers.
     if len(found) != len(samples) or not all(
-        isinstance(each, numbers.Real) and math.isfinite(each) for each in found
+        isinstance(each, numbers.Real | np.bool_) and math.isfinite(each) for each in found
     ):
         raise UserError(
             f"{_KEY}: reward() gave {given!r} for the {len(samples)} samples of "
