@@ -7,13 +7,10 @@ import pytest
 from experiment_runs import TINY, one_error_line, run
 
 import distill_jax
-from distill_jax.dialogues.given import with_scripts
-from distill_jax.dialogues.sampler import Sampler, make_rules
 from distill_jax.errors import UserError
 from distill_jax.export import export_students
-from distill_jax.run import experiment, from_first
+from distill_jax.run import experiment
 from distill_jax.run.run import make_run
-from distill_jax.run.student_setup import sizes
 from distill_jax.settings import command_line
 from distill_jax.tasks import arithmetic
 from distill_jax.text import plan
@@ -184,15 +181,8 @@ def test_mistakes_are_one_line(tmp_path):
 def test_a_plan_needs_a_planner(tmp_path):
     config = command_line.load_config("configs/demo.py")
     command_line.apply_overrides(config, {"sampling.given": "plan"})
-    inputs = make_run(config, Workdir(tmp_path))
-    annotations = arithmetic.load_annotations("train", train_problems=20)
-    tokenizer = from_first.tokenizer(inputs, annotations)
-    models, settings = sizes(inputs, tokenizer, {}), inputs.sampling
-    rules = make_rules(inputs.scheme, inputs.views, models, tokenizer, settings)
-    sampler = Sampler(rules, inputs.scheme, tokenizer, {}, settings, 0)
-    problems = arithmetic.load("train", train_problems=20)
     with pytest.raises(UserError, match="given='plan' needs a planner: scheme 'socratic' has none"):
-        with_scripts(problems, {a.id: a for a in annotations}, sampler)
+        make_run(config, Workdir(tmp_path))
 
 
 def test_a_run_without_a_planner_has_the_identity_it_had_before(tmp_path):
