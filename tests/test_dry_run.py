@@ -14,6 +14,7 @@ import cuda_compiler
 import jax
 import jax.numpy as jnp
 import pytest
+from experiment_runs import TINY, one_error_line, run
 
 from distill_jax import devices
 from distill_jax.dry_run import ahead_of_time, sampler_programs, table, topologies, whole_run
@@ -343,3 +344,10 @@ def test_topology_needs_dry_run():
 def test_mesh_that_does_not_fit_a_machine():
     with pytest.raises(UserError, match="does not fit 8"):
         ahead_of_time.machine_target({"data": 3, "fsdp": 1, "tensor": 1})
+
+
+def test_it_refuses_what_the_run_would_refuse(tmp_path):
+    arguments = [*TINY, "--config.train.best_by=accuracy", "--config.train.dev_dialogues=2"]
+    line = one_error_line(run("main", *arguments, "--dry_run"))
+    assert "student 'decomposer' is trained before solver" in line
+    assert one_error_line(run("main", *arguments, "--workdir", tmp_path / "w")) == line

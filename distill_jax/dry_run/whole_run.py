@@ -18,8 +18,9 @@ from distill_jax.dry_run import ahead_of_time, sampler_programs
 from distill_jax.dry_run.ahead_of_time import Target, machine_target, topology_target
 from distill_jax.dry_run.table import show
 from distill_jax.model.network import NetworkConfig
+from distill_jax.run import dev_measurement, from_first, rounds
 from distill_jax.run.annotation_sources import Desk
-from distill_jax.run.preparation import prepare
+from distill_jax.run.preparation import check_questions, prepare
 from distill_jax.run.run import make_run
 from distill_jax.run.student_setup import Place, StudentSetup
 from distill_jax.teacher.settings import NOTHING
@@ -46,6 +47,11 @@ def run(config: Any, path: str | None, topology: str | None) -> None:
         chosen = list(config.train.students or this.students)
         desk = Desk(this, terminal, NOTHING)
         prepared = prepare(desk, chosen, Place(target.mesh, target.platform))
+        check_questions(desk, prepared)
+        finished = from_first.known_students(this).finished
+        todo = [student for student in chosen if student not in finished]
+        dev_measurement.check_order(this, finished, todo)
+        rounds.check_order(this, finished, todo)
         job = sampler_programs.sampler_job(this, prepared, target)
     report: dict[str, Any] = {
         "target": target.name,
