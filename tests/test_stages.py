@@ -4,7 +4,7 @@ import json
 import pathlib
 
 import pytest
-from experiment_runs import run
+from experiment_runs import one_error_line, run
 from sweep_processes import OVERRIDES, begin, outcomes, wait_until, write_sweep
 
 from distill_jax import errors
@@ -217,3 +217,11 @@ def test_the_first_piece_has_one_entropy_whatever_follows(scored):
 def test_a_scorer_writes_chains(tiny_run):
     with pytest.raises(UserError, match=r"a scorer is a run of --config\.scheme=chain"):
         entropies.score([str(tiny_run[0])], "prefix", pathlib.Path("nowhere"), Terminal())
+
+
+def test_more_branches_than_tokens_are_refused(staged, tmp_path):
+    workdir, output = staged[0] / "first-seed0", tmp_path / "branches"
+    arguments = ["--workdir", workdir, "--branches=2000", "--output", output]
+    line = one_error_line(run("run.branches", *arguments, "--config.evaluation.problems=2"))
+    assert "--branches=2000: the students know " in line
+    assert not output.exists() or not list(output.rglob("*.jsonl"))

@@ -126,9 +126,8 @@ def test_dev_is_what_is_left_in_the_end(changes, left, tiny_run, tmp_path):
     """A row of dev lacks as many words as the last one that is trained."""
     plain = setup_of(tmp_path, tiny_run[0], **{"loss.teacher": ""})[0].dev[0]
     keys = {f"data.removal.{key}": str(value) for key, value in changes.items()}
-    keys |= {"data.removal.role": "decomposer", "data.removal.smoothing": "0.0"} | {
-        "loss.teacher": ""
-    }
+    keys |= {"data.removal.role": "decomposer", "data.removal.smoothing": "0.0"}
+    keys |= {"loss.teacher": ""}
     cut = setup_of(tmp_path, tiny_run[0], **keys)[0].dev[0]
     lost = (plain["length"] - cut["length"])[plain["length"] > 0]
     assert (lost == left).all() if left else (lost > 5).all()

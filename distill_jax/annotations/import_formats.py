@@ -46,7 +46,7 @@ def _own(row: Row) -> list[Generation]:
     )
     prompt = _text(row, "question") if "question" in row else ""
     answer = row["answer"]
-    # As it was written: it may be a sign, which is no answer in prose.
+    # Kept as it was written: an answer such as `-` is right in our files, and none in prose.
     answer = " ".join(answer.split()) or None if isinstance(answer, str) else _answer(answer)
     return [Generation(prompt, "", answer, read, source=own)]
 

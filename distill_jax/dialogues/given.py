@@ -143,11 +143,10 @@ def ended_in_given(script: Script, turns: Sequence[Turn], status: str, rules: Tu
 
     It may be stopped by config.sampling.max_tokens or max_turns, or by a full context.
     """
-    role, lengths = 0, [0]  # given tokens of each turn: with the end mark, without the header
+    lengths = [0]  # given tokens of each turn: with the end mark, without the header
     for entry in script:
         lengths[-1] += entry >= 0
         if entry in (rules.end_of_turn, FREE_TURN):
-            role = rules.next_role[role]
             lengths.append(0)
     stopped = status in ("turn_cap", "token_cap", "context")
     return stopped and len(turns) <= len(lengths) and turns[-1].tokens <= lengths[len(turns) - 1]

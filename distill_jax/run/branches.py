@@ -135,6 +135,8 @@ def sample(
     with jax.set_mesh(sharding.make_mesh(**run.config.mesh)):
         params = restore_params(run, models, steps)
         rules = make_rules(run.scheme, run.views, models, tokenizer, run.sampling)
+        if branches > rules.vocab_size:
+            raise UserError(f"--branches={branches}: the students know {rules.vocab_size} tokens")
         sampler = Sampler(rules, run.scheme, tokenizer, params, run.sampling, run.config.seed)
         prompts = predict.check_prompts(
             problems, run.scheme, tokenizer, rules.context, run.config.evaluation.max_too_long_share

@@ -395,10 +395,9 @@ def load(workdir: str | os.PathLike[str], **overrides: Any) -> Students:
     texts = {
         key.replace("__", "."): command_line.as_text(value) for key, value in overrides.items()
     }
-    for key in ("sampling.given", "sampling.given_steps"):
-        if key in texts:
-            raise UserError(
-                f"config.{key}: a question that is asked has no gold steps to give; in Python "
-                "write turns with solve(said=[[...]])"
-            )
+    if texts.keys() & {"sampling.given", "sampling.given_steps"}:
+        raise UserError(
+            "config.sampling.given: a question that is asked has no gold steps to give; in Python "
+            "write turns with solve(said=[[...]])"
+        )
     return Students(from_first.checked(stored_run(Workdir(os.fspath(workdir)), texts)))

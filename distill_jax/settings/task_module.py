@@ -38,8 +38,8 @@ def import_task(name: str, key: str = "config.task") -> Any:
 def find_module(name: str, shipped: str, key: str) -> Any:
     """The module of this name, of the user or of the package `shipped`; None if there is none.
 
-    Raises UserError, which names `key`, for what is no name of a module, if a package is missing
-    that the module needs, and if the module does not run.
+    Raises UserError, which names `key`, if `name` is not the name of a module, if a package is
+    missing that the module needs, and if it does not run.
     """
     if not all(part.isidentifier() for part in name.split(".")):
         raise UserError(f"{key}={name!r}: give the name of a module: mytask for ./mytask.py")

@@ -28,7 +28,7 @@ SECONDS = 1.0  # for one comparison
 _START_SECONDS = 120.0  # sympy takes seconds to import, on a busy machine more
 _LONGEST = 4000  # characters of an answer
 _BOX = "\\boxed{"
-# `2x`, `\\frac{1}{2}y`, `2k`: a quantity with a name, not a number with a unit.
+# `2x`, `\frac{1}{2}y`, `2k`: a quantity with a name, not a number with a unit.
 _NAMED = re.compile(r"[0-9)}](?:[A-Za-z]| [xyz])(?![A-Za-z])")
 _FACTORIAL = re.compile(r"(?<=[0-9A-Za-z)}])!(?!=)")
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")

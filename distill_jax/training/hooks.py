@@ -151,7 +151,7 @@ class Measuring:
 
     def _remember(self, moment: Moment, value: float, values: dict[str, float]) -> None:
         state = moment.state
-        # As it is kept, so that an equal value is no better one.
+        # Both are float32, as the best one is kept: otherwise an equal value can count as better.
         improved = bool(np.float32(value) < np.float32(state.best_value))
         shown = ", ".join(f"{name} {each:.4g}" for name, each in values.items())
         best = "the best so far" if improved else f"the best is step {int(state.best_step)}"
