@@ -5,6 +5,7 @@ What is typed and what the students say holds HTML that a browser would run (hos
 
 import os
 import shutil
+import threading
 
 import ask_server
 import pytest
@@ -60,7 +61,13 @@ def page(browser, address):
 def ask(page, question):
     page.fill("#question", question)
     page.click("#ask")
+    wait_for_end(page)
+
+
+def wait_for_end(page):
+    """The answer is there, and so is the end of what the server sends: then turns can be edited."""
     page.wait_for_selector("#answer:not([hidden])")
+    page.wait_for_selector("#ask:enabled")
 
 
 def words(page):
@@ -82,12 +89,41 @@ def test_a_dialogue_and_an_edited_subquestion(page):
     assert area.input_value() == "And then?"
     area.fill(f"And {HTML}?")
     page.get_by_role("button", name="Continue from here").click()
-    page.wait_for_selector("#answer:not([hidden])")
+    wait_for_end(page)
     after = words(page)
     assert after[:3] == [SUBQUESTION, SOLUTION, f"And {HTML}?"] and len(after) > 3
     edited = page.locator("#turns .turn").nth(2)
     assert edited.locator(".role").text_content() == "decomposeredited by you"
     assert page.locator("#turns small", has_text="edited by you").count() == 1
+
+
+def test_an_empty_last_turn_ends_the_dialogue_before_the_connection_ends(
+    browser, hostile_workdir, monkeypatch
+):
+    students, end = distill_jax.load(hostile_workdir), threading.Event()
+    answer = students.answer
+
+    def held_open(*questions, **settings):
+        yield from answer(*questions, **settings)
+        assert end.wait(60)
+
+    monkeypatch.setattr(students, "answer", held_open)
+    with ask_server.thread(make_app(students, "students", LOOPBACK)) as port:
+        page = browser.new_page()
+        page.goto(f"http://127.0.0.1:{port}/")
+        page.locator("#about", has_text="step").wait_for()
+        page.fill("#question", QUESTION)
+        page.click("#ask")
+        page.wait_for_selector("#answer:not([hidden])")
+        try:
+            assert page.locator("#ask").is_disabled()
+            assert words(page) == [SUBQUESTION, SOLUTION, "And then?", "It is 5.\n#### 5"]
+            last = page.locator("#turns .role").last.text_content()
+            assert last == "decomposerends the dialogue"
+        finally:
+            end.set()
+        wait_for_end(page)
+        page.close()
 
 
 def test_probabilities_are_shown_at_a_word_and_at_a_turn(page):
@@ -106,7 +142,7 @@ def test_probabilities_are_shown_at_a_word_and_at_a_turn(page):
 def test_a_question_is_shown_as_text(page):
     page.fill("#question", f"{HTML} {QUESTION}")
     page.press("#question", "Enter")
-    page.wait_for_selector("#answer:not([hidden])")
+    wait_for_end(page)
     assert page.text_content("#asked") == f"{HTML} {QUESTION}"
     assert page.text_content("#unfamiliar").startswith("Note: this question may be unlike what")
     ask(page, QUESTION)
@@ -155,7 +191,7 @@ def test_the_dialogue_of_a_larger_run_follows_that_of_the_small_one(
         page.locator("#turns .edit").first.click()
         page.locator("#turns textarea").fill("How many?")
         page.get_by_role("button", name="Continue from here").click()
-        page.wait_for_selector("#answer:not([hidden])")
+        wait_for_end(page)
         assert words(page)[0] == "How many?"
         assert page.locator("#asks").is_hidden() and page.locator("#by").is_hidden()
         page.close()

@@ -122,6 +122,7 @@ function receive(event) {
     by("unfamiliar").textContent = event.unfamiliar ? `Note: ${event.unfamiliar}.` : "";
     by("unfamiliar").hidden = !event.unfamiliar;
     by("legend").hidden = false;
+    show(); // the last turn may be empty now
     say("");
   } else {
     say(event.message, true);
