@@ -349,16 +349,52 @@ def test_without_a_config_that_of_the_directory_is_taken(command, said, tiny_run
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_a_misspelt_key_in_a_config_file_is_refused(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("config.train.stepz = 4", "line 4: unknown key stepz (did you mean steps?)"),
+        ("config.nonsense = 4", "line 4: unknown key nonsense"),
+        ("config.train.steps = 'many'", "line 4: TypeError: Could not override field 'steps'"),
+        ("import no_such_module", "line 4: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("config = (", "line 4: SyntaxError: '(' was never closed"),
+    ],
+)
+def test_a_mistake_in_a_config_file_is_told_with_its_line(tmp_path, capsys, line, said):
     (tmp_path / "mine.py").write_text(
         "from distill_jax.configs.base import get_config as base_config\n"
         "def get_config():\n"
         "    config = base_config()\n"
-        "    config.train.stepz = 4\n"
+        f"    {line}\n"
         "    return config\n"
     )
     message = refused(capsys, main, "--config", tmp_path / "mine.py", "--show_batch")
-    assert "mine.py" in message and "stepz" in message
+    assert message.startswith(f"error: --config={tmp_path / 'mine.py'}, {said}")
+    assert len(message) < 300
+
+
+def test_what_would_stop_the_evaluation_is_found_before_training(tiny_run, tmp_path, capsys):
+    own_data(tmp_path / "data")
+    with open(tmp_path / "data" / "test.jsonl", "a") as file:
+        file.write(json.dumps({"question": "How old are the two of them?", "answer": 3}) + "\n")
+    arguments = [
+        "--config=configs/jsonl.py",
+        *OWN,
+        f"--config.task_options.directory={tmp_path / 'data'}",
+        "--config.data.templated=True",
+        "--workdir",
+        tmp_path / "w",
+    ]
+    ensemble = "--config.evaluation.ensemble="
+    message = refused(capsys, main, *arguments, f"{ensemble}{tmp_path / 'data'}")
+    assert (
+        f"{tmp_path / 'data' / 'config.json'}: no such file: is this the directory of a run?"
+        in message
+    )
+    message = refused(capsys, main, *arguments, f"{ensemble}{tiny_run[0]}")
+    assert "was trained with another tokenizer" in message
+    message = refused(capsys, main, *arguments, "--config.sampling.given=subquestions")
+    assert "needs gold steps: 1 of 11 problems have none" in message
+    assert not (tmp_path / "w" / "checkpoints").exists()
 
 
 @pytest.mark.parametrize("name", COMMANDS)

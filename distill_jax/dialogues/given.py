@@ -53,12 +53,7 @@ def with_scripts(
     if settings.given == "nothing":
         opening = (FREE_TURN,) * len(scheme.speak_once)
         return [(problem, opening + empty_turn(sampler.rules)) for problem in problems]
-    missing = [problem.id for problem in problems if problem.id not in annotations]
-    if missing:
-        raise UserError(
-            f"config.sampling.given={settings.given!r} needs gold steps: {len(missing)} of "
-            f"{len(problems)} problems have none, the first is {missing[0]}"
-        )
+    check_gold(settings.given, problems, annotations)
     if settings.given == "plan":
         transcript.check_plans(list(annotations.values()), scheme)
         return [(p, gold_plan(annotations[p.id], sampler)) for p in problems]
@@ -71,6 +66,18 @@ def with_scripts(
     if not steps:
         raise UserError("config.sampling.given='history': no gold step has a number to compare")
     return steps
+
+
+def check_gold(
+    what: str, problems: Sequence[Problem], annotations: Mapping[str, Annotation]
+) -> None:
+    """Raise UserError if a problem has no annotation, by its id, for config.sampling.given=what."""
+    missing = [problem.id for problem in problems if problem.id not in annotations]
+    if missing:
+        raise UserError(
+            f"config.sampling.given={what!r} needs gold steps: {len(missing)} of {len(problems)} "
+            f"problems have none, the first is {missing[0]}"
+        )
 
 
 def gold_plan(annotation: Annotation, sampler: Sampler) -> Script:

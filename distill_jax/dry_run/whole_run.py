@@ -1,7 +1,8 @@
 """Compile every student's training step, and the sampler, from shapes only; say what they need.
 
 This works for the devices of this machine, and for a TPU slice or GPUs that it does not have.
-Nothing is trained or written.
+Nothing is trained, and nothing is written, unless all annotations are rejected: then they are
+listed in the working directory, as a run lists them.
 """
 
 import dataclasses

@@ -34,12 +34,21 @@ class Member(NamedTuple):
 
 def members(run: Run, known: from_first.KnownStudents) -> list[Member]:
     """The run itself and those of config.evaluation.ensemble, in order. All of several processes
-    must ask.
+    must ask. Raises UserError as `others` does, and if the run's own students are not trained."""
+    first = Member(run, chosen_steps(run, known), known.facts)
+    if not run.config.evaluation.ensemble:
+        return [first]
+    return [first, *others(run, from_first.tokenizer(run))]
 
-    Raises UserError if a run cannot answer together with the first: the scheme, what roles read,
-    the text format or the tokenizer is another, its students are not trained, or it is named twice.
+
+def others(run: Run, tokenizer: Tokenizer) -> list[Member]:
+    """The runs of config.evaluation.ensemble, in order. All of several processes must ask.
+
+    `tokenizer` is that of `run`, whose own students need not be trained yet. Raises UserError if a
+    run cannot answer together with it: the scheme, what roles read, the text format or the
+    tokenizer is another, its students are not trained, or it is named twice.
     """
-    found = [Member(run, chosen_steps(run, known), known.facts)]
+    found: list[Member] = []
     rule = run.config.evaluation.checkpoint
     for name in run.config.evaluation.ensemble:
         other = stored_run(Workdir(local_path(name, KEY)), {"evaluation.checkpoint": rule})
@@ -50,15 +59,15 @@ def members(run: Run, known: from_first.KnownStudents) -> list[Member]:
         ):
             if mine != theirs:
                 raise UserError(f"{KEY}: {name} differs in its {what}: {theirs}, not {mine}")
-        if not student_source.same_tokenizer(other.workdir.path, from_first.tokenizer(run)):
+        if not student_source.same_tokenizer(other.workdir.path, tokenizer):
             raise UserError(
                 f"{KEY}: {name} was trained with another tokenizer, so its tokens mean something "
                 "else: an ensemble needs runs that have one tokenizer (train the next ones with "
                 f"config.tokenizer.name={run.workdir.path / 'tokenizer'})"
             )
-        others = from_first.known_students(other)
-        found.append(Member(other, chosen_steps(other, others), others.facts))
-    places = [member.run.workdir.path.resolve() for member in found]
+        known = from_first.known_students(other)
+        found.append(Member(other, chosen_steps(other, known), known.facts))
+    places = [each.workdir.path.resolve() for each in (run, *(member.run for member in found))]
     if len(set(places)) < len(places):
         raise UserError(f"{KEY}: one of the runs is named twice, or is the run that is evaluated")
     return found

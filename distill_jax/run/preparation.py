@@ -9,6 +9,7 @@ import numpy as np
 
 from distill_jax.annotations.easy import hard_problems
 from distill_jax.annotations.preferences import Pair, transcripts_of
+from distill_jax.dialogues import given
 from distill_jax.dialogues.predict import check_prompts
 from distill_jax.dialogues.sampler import make_rules
 from distill_jax.model import cache_attention
@@ -16,6 +17,7 @@ from distill_jax.model.network import NetworkConfig
 from distill_jax.records import Annotation
 from distill_jax.run import (
     adapters,
+    ensemble,
     from_first,
     preference_pairs,
     rollout_pool,
@@ -24,7 +26,7 @@ from distill_jax.run import (
     training_annotations,
 )
 from distill_jax.run.annotation_sources import Desk
-from distill_jax.run.evaluation_problems import evaluation_problems
+from distill_jax.run.evaluation_problems import evaluation_problems, gold_annotations
 from distill_jax.run.preference_pairs import RunPairs
 from distill_jax.run.rollout_pool import Pool
 from distill_jax.run.run import Run
@@ -137,10 +139,14 @@ def without_cycle_search() -> Iterator[None]:
 
 
 def check_questions(desk: Desk, prepared: Prepared) -> None:
-    """Raise UserError if too many questions of the evaluation do not fit; say how many of them are
-    trained on."""
+    """Raise UserError for what would stop the evaluation after training: too many of its questions
+    do not fit, gold steps to give are missing, or a run of its ensemble cannot answer. Say how many
+    of its questions are trained on."""
     run, data = desk.run, prepared.data
+    ensemble.others(run, prepared.tokenizer)
     asked = evaluation_problems(run, data.dev)
+    if given.needs_gold(run.sampling):
+        given.check_gold(run.sampling.given, asked, gold_annotations(run, asked))
     share = run.config.evaluation.max_too_long_share
     check_prompts(asked, run.scheme, prepared.tokenizer, prepared.rules.context, share)
     trained_on = {annotation.question for annotation in data.train}

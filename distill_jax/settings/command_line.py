@@ -8,7 +8,9 @@ import ast
 import difflib
 import importlib.util
 import pathlib
+import re
 import shlex
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -20,6 +22,8 @@ from distill_jax.workdir import Workdir, local_path
 PREFIX = "--config."
 OPTIONS = "evaluation.task_options"  # ("key=value", ...): each can also be set by itself
 PACKAGED_CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
+_UNKNOWN_KEY = re.compile(r'Key "([^"]+)" does not exist')  # as ml_collections says it
+_MEANT = re.compile(r'Did you mean "([^"]+)" instead of')
 _COMMANDS = {"get_config": "main", "get_sweep": "sweep"}  # by what a file has
 
 
@@ -104,8 +108,28 @@ def from_file(path: str, function: str, shipped: pathlib.Path) -> Any:
     except UserError:
         raise
     except Exception as error:
-        reason = str(error).split("\n")[0]
-        raise UserError(f"--config={path}: {type(error).__name__}: {reason}") from error
+        line = _line_of(error, str(file))
+        place = f"--config={path}, line {line}" if line else f"--config={path}"
+        raise UserError(f"{place}: {_in_one_line(error)}") from error
+
+
+def _line_of(error: Exception, file: str) -> int | None:
+    """The line of `file` at which it stopped; None if no line of it ran."""
+    if isinstance(error, SyntaxError) and error.filename == file:
+        return error.lineno
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((frame.lineno for frame in reversed(frames) if frame.filename == file), None)
+
+
+def _in_one_line(error: Exception) -> str:
+    """The kind of an error and what it says; of an unknown key of a ConfigDict not the values of
+    all the others, which ml_collections lists."""
+    said = str(error.args[0] if error.args else "")
+    if isinstance(error, AttributeError | KeyError) and (key := _UNKNOWN_KEY.search(said)):
+        hint = _MEANT.search(said)
+        return f"unknown key {key[1]}" + (f" (did you mean {hint[1]}?)" if hint else "")
+    reason = str(error.msg if isinstance(error, SyntaxError) else error).partition("\n")[0]
+    return f"{type(error).__name__}: {reason}"
 
 
 def config_from_dict(stored: dict[str, Any]) -> ml_collections.ConfigDict:
