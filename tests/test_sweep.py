@@ -110,7 +110,8 @@ def test_every_mistake_of_a_sweep_is_in_one_message():
             "a": {"train.stepz": 3},
             "b/c": {"train.batch_size": "many", "seed": 3},
             "d": {"train.steps": 5},
-            "e": {"train.steps": 5},
+            "e": {"train.steps": 5, "train.accumulation": -1},
+            "f": {"train.accumulation": -1},
         },
         seeds=(0, 0),
         overrides={"nothing": 1},
@@ -120,6 +121,7 @@ def test_every_mistake_of_a_sweep_is_in_one_message():
         planned_runs(mistaken, {"train.steps": "9", "scheme": "chain", "train.seeds": "3"})
     for expected in (
         "arm a: unknown key config.train.stepz (did you mean train.steps?)",
+        "arm e; f: config.train.accumulation=-1: must be at least 1",
         "arm 'b/c': letters, digits and",
         "arm b/c: config.train.batch_size='many' is not of type int",
         "arm b/c: config.seed is set by the sweep's seeds",

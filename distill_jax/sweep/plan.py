@@ -8,9 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from distill_jax.errors import UserError
+from distill_jax.run import checks
 from distill_jax.settings import command_line, task_module
 from distill_jax.sweep import sources
 from distill_jax.sweep.definition import Ask, Make, Run, Step, Sweep, steps_of
+from distill_jax.workdir import some_of
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][\w.+=-]*", re.ASCII)
 _PLACE = re.compile(r"\{(\d+)\}(?=/|$)")  # a value that begins like this names an earlier step
@@ -101,9 +103,10 @@ def plan(
     used = {name for way in ways.values() for name in way}
     names = frozenset(step.name for step in planner.steps.values())
     planned = Plan([step for step in planner.steps.values() if step.name in used], ways, names)
-    # Without the wrong values, some runs may be the same.
-    mistakes = mistakes or [*_twins(planned.ways, sweep), *_sampled_evaluations(planned)]
     if mistakes:
+        raise UserError("; ".join([*mistakes, *_wrong_values(planned.steps)]))
+    # Without the wrong values, some runs may be the same.
+    if mistakes := [*_twins(planned.ways, sweep), *_sampled_evaluations(planned)]:
         raise UserError("; ".join(mistakes))
     return planned
 
@@ -239,6 +242,19 @@ def _mistakes(sweep: Sweep, overrides: Mapping[str, str]) -> Iterator[str]:
         if arms:
             where = f"the sweep sets it in {', '.join(arms)}"
             yield f"{command_line.PREFIX}{key}: {where}: leave it out"
+
+
+def _wrong_values(steps: Sequence[SweepStep]) -> list[str]:
+    """The wrong values of configs: they are told together with keys that do not exist. Each comes
+    once, with the arms that have it."""
+    arms: dict[str, list[str]] = {}
+    for step in steps:
+        for mistake in checks.mistakes(step.config) if step.config is not None else ():
+            arms.setdefault(mistake, []).append(step.label)
+    return [
+        f"arm {some_of(list(dict.fromkeys(labels)), 3)}: {mistake}"
+        for mistake, labels in arms.items()
+    ]
 
 
 def _changes(steps: Sequence[Step]) -> Iterator[Mapping[str, Any]]:
