@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from distill_jax.errors import UserError
-from distill_jax.run import checks
 from distill_jax.settings import command_line, task_module
 from distill_jax.sweep import sources
 from distill_jax.sweep.definition import Ask, Make, Run, Step, Sweep, steps_of
@@ -247,6 +246,8 @@ def _mistakes(sweep: Sweep, overrides: Mapping[str, str]) -> Iterator[str]:
 def _wrong_values(steps: Sequence[SweepStep]) -> list[str]:
     """The wrong values of configs: they are told together with keys that do not exist. Each comes
     once, with the arms that have it."""
+    from distill_jax.run import checks  # heavy: --help does without it
+
     arms: dict[str, list[str]] = {}
     for step in steps:
         for mistake in checks.mistakes(step.config) if step.config is not None else ():
