@@ -27,6 +27,7 @@ import distill_jax
 from distill_jax import annotate, errors, evaluate, main
 from distill_jax.__main__ import COMMANDS
 from distill_jax.settings import command_line
+from distill_jax.workdir import Workdir
 
 
 def test_a_run_leaves_what_the_design_says(tiny_run):
@@ -370,6 +371,24 @@ def test_a_mistake_in_a_config_file_is_told_with_its_line(tmp_path, capsys, line
     message = refused(capsys, main, "--config", tmp_path / "mine.py", "--show_batch")
     assert message.startswith(f"error: --config={tmp_path / 'mine.py'}, {said}")
     assert len(message) < 300
+
+
+def test_a_config_that_does_not_begin_with_the_base_says_what_it_lacks(tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(
+        "import ml_collections\n"
+        "def get_config():\n"
+        "    return ml_collections.ConfigDict({'task': 'arithmetic'})\n"
+    )
+    message = refused(capsys, main, "--config", tmp_path / "mine.py", "--show_batch")
+    assert "mine.py: the config lacks checkpoint_dir, data, distributed, " in message
+    assert message.endswith(": begin with distill_jax.configs.base.get_config()")
+
+
+def test_a_base_of_the_user_is_not_taken_for_that_of_the_package(tiny_run, tmp_path, monkeypatch):
+    (tmp_path / "base.py").write_text("raise SystemExit('this is another base')\n")
+    monkeypatch.chdir(tmp_path)
+    stored = command_line.run_config(Workdir(tiny_run[0]))
+    assert stored.train.steps == 60
 
 
 def test_what_would_stop_the_evaluation_is_found_before_training(tiny_run, tmp_path, capsys):

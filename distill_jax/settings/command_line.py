@@ -22,6 +22,7 @@ from distill_jax.workdir import Workdir, local_path
 PREFIX = "--config."
 OPTIONS = "evaluation.task_options"  # ("key=value", ...): each can also be set by itself
 PACKAGED_CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
+BASE_CONFIG = str(PACKAGED_CONFIGS / "base.py")  # a base.py of the user is another one
 _UNKNOWN_KEY = re.compile(r'Key "([^"]+)" does not exist')  # as ml_collections says it
 _MEANT = re.compile(r'Did you mean "([^"]+)" instead of')
 _COMMANDS = {"get_config": "main", "get_sweep": "sweep"}  # by what a file has
@@ -50,13 +51,21 @@ def load_config(path: str) -> ml_collections.ConfigDict:
     """The result of `get_config()` in a Python file, locked against unknown keys.
 
     A path such as `configs/demo.py` that does not exist here is looked up among the configs that
-    come with the package. Raises UserError if there is none or it does not run.
+    come with the package. Raises UserError if there is none, it does not run, or its config lacks
+    a section or key of configs/base.py.
     """
     config = from_file(path, "get_config", PACKAGED_CONFIGS)
     if not isinstance(config, ml_collections.ConfigDict):
         raise UserError(
             f"--config={path}: get_config() gave {type(config).__name__}, not a ConfigDict: begin "
             "with distill_jax.configs.base.get_config(), and end with return config"
+        )
+    if path != BASE_CONFIG and (
+        lacks := [key for key in load_config(BASE_CONFIG) if key not in config]
+    ):
+        raise UserError(
+            f"--config={path}: the config lacks {', '.join(lacks)}: begin with "
+            "distill_jax.configs.base.get_config()"
         )
     config.lock()
     return config
@@ -145,7 +154,7 @@ def config_from_dict(stored: dict[str, Any]) -> ml_collections.ConfigDict:
         return tuple(value) if isinstance(value, list) else value
 
     section = _section({"config": tuples(stored)}, "config", "config.json")
-    return ml_collections.ConfigDict(_filled(section, load_config("base.py"))).lock()
+    return ml_collections.ConfigDict(_filled(section, load_config(BASE_CONFIG))).lock()
 
 
 def _filled(stored: dict[str, Any], base: Any, where: str = "config") -> dict[str, Any]:
