@@ -246,7 +246,7 @@ def test_nothing_is_compiled_for_a_second_question(hostile_workdir, dtype):
         (["--workdir=W", "--serve", "--host=192.0.2.1"], "--host=192.0.2.1 --port=8000: "),
         (["--workdir=W", "q", "--config.train.steps=3"], "of a finished run only sampling.*"),
         (["--workdir=W", "q"], "W/config.json: no such file"),
-        (["--workdir=W", "q", "--config.sampling.given=nothing"], "no gold steps to give"),
+        (["--workdir=W", "q", "--config.sampling.given=plan"], "no gold steps to give"),
         (["--workdir=W", "--serve", "--config.sampling.samples=5"], "asks for several with n"),
         (["--workdir=W", "q", "--escalate_to=teacher", "--threshold=3"], "from -1 to 1"),
         (["--workdir=W", "q", "--escalate_to=L", "--threshold=0.5"], "escalate_to=L: neither"),

@@ -346,6 +346,26 @@ def test_mesh_that_does_not_fit_a_machine():
         ahead_of_time.machine_target({"data": 3, "fsdp": 1, "tensor": 1})
 
 
+def test_other_values_for_a_run_that_exists_are_tried_with_a_warning(tiny_run, monkeypatch):
+    """What they need is still told; a package that is missing here is a mistake."""
+    said = []
+    monkeypatch.setattr(Terminal, "say", lambda self, line: said.append(line))
+    monkeypatch.setattr(whole_run, "prepare", lambda *_: sys.exit(3))  # far enough
+    config = command_line.chosen_config(None, str(tiny_run[0]))
+    with pytest.raises(SystemExit):
+        whole_run.run(config, str(tiny_run[0]), None)
+    assert said == []
+    config.train.batch_size = 16
+    with pytest.raises(SystemExit):
+        whole_run.run(config, str(tiny_run[0]), None)
+    (line,) = said
+    assert line.startswith("warning: a run would not begin: ") and "train.batch_size" in line
+    config.tracking = ("wandb",)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="wandb, which is not installed"):
+        whole_run.run(config, str(tiny_run[0]), None)
+
+
 def test_it_refuses_what_the_run_would_refuse(tmp_path):
     arguments = [*TINY, "--config.train.best_by=accuracy", "--config.train.dev_dialogues=2"]
     line = one_error_line(run("main", *arguments, "--dry_run"))

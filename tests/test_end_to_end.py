@@ -287,6 +287,7 @@ def test_all_config_mistakes_are_listed_at_once(tmp_path, capsys):
         (["--config.task="], "config.task='': give the name of a module"),
         (["--config.sampling.given=plan"], "needs a planner: scheme 'socratic' has none"),
         (["--config.evaluation.checkpoint=solvr=4"], "config.evaluation.checkpoint names 'solvr'"),
+        (["--config.evaluation.checkpoint=45"], "the checkpoints of steps 40, 60 will be left"),
         (["--config.task_options.difficulty=harder"], "choose easiest, easy, medium, hard"),
         (["--config.students.solver=nobody"], "no section for student 'nobody'"),
         (["--config.reads.solver=teacher"], "config.reads.solver names 'teacher'"),

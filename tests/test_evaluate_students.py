@@ -117,6 +117,30 @@ def test_nothing_given_is_an_empty_turn(workdir, capsys):
     assert report["values_filled_in"] == 0
 
 
+def test_asked_students_answer_without_subquestions_too(workdir):
+    """As in an evaluation; also after turns that were said."""
+    _, predictions = evaluate(workdir, sampling__given="nothing", evaluation__problems=6)
+    students = distill_jax.load(workdir, sampling__given="nothing", mesh__data=8)
+    asked = [prediction["question"] for prediction in predictions]
+    texts = lambda turns: [turn.text for turn in turns]  # noqa: E731
+    written = [[turn["text"] for turn in prediction["turns"]] for prediction in predictions]
+    assert [texts(each.turns) for each in students.solve(asked)] == written
+    whole = distill_jax.load(workdir, mesh__data=8)
+    assert [texts(e.turns) for e in whole.solve(asked, given="nothing")] == written
+    assert [texts(e.turns) for e in whole.solve(asked)] != written
+    silent = ("decomposer", "")
+    one = students.solve(asked, said=[[silent]] * len(asked))
+    assert [texts(each.turns) for each in one] == written
+    [on] = students.solve(asked[:1], said=[[silent, ("solver", "3 = 3")]])
+    assert [turn.text for turn in on.turns if turn.role == "decomposer"][:2] == ["", ""]
+    assert [turn.text for turn in on.turns if turn.role == "solver"][1]
+    [ended] = students.solve(asked[:1], said=[[silent, ("solver", "#### 3")]])
+    assert (ended.answer, ended.status) == ("3", "finished")
+    assert texts(ended.turns) == ["", "#### 3", ""]
+    with pytest.raises(UserError, match="no gold steps to give"):
+        whole.solve(asked, given="subquestions")
+
+
 def test_history_is_graded_step_by_step(workdir, capsys):
     report, predictions = evaluate(workdir, sampling__given="history", evaluation__problems=5)
     assert report["n"] == len(predictions) > 5
@@ -259,6 +283,15 @@ def test_short_names_of_tasks(workdir, tmp_path, monkeypatch):
             "config.evaluation.task_options has folder, which",
         ),
         ({"evaluation.task": "distill_jax.tasks.jsonl"}, "lacks directory"),
+        # A task names its option; told is where it was set.
+        (
+            {"evaluation.task_options.difficulty": "harder"},
+            "config.evaluation.task_options.difficulty='harder': choose easiest",
+        ),
+        (
+            {"evaluation.task": "svamp", "evaluation.task_options": "protocol=of_mine"},
+            "config.evaluation.task_options.protocol: svamp has no protocol",
+        ),
         ({"sampling.given_steps": "2"}, "needs config.sampling.given=subquestions"),
         (
             {"mesh.data": "1", "mesh.tensor": "8", "sampling.max_turns": "3"},
@@ -376,7 +409,7 @@ def test_the_python_face(workdir):
         ({"seed": -1}, "config.sampling.seed=-1: must be at least 0"),
         ({"said": [said], "max_turns": 2}, "tokens in 2 turns leave no room to go on"),
         ({"said": [said], "max_tokens": 4}, "raise max_tokens .now 4. or max_turns"),
-        ({"given": "history"}, "write turns with said"),
+        ({"given": "history"}, "write turns with solve.said="),
         ({"samples": 2, "temperature": 0.0}, "at temperature 0 would all be the same"),
         ({"said": [["solver: 3"]]}, "a list of turns for each question"),
     ):

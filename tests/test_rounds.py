@@ -325,6 +325,22 @@ def test_rewards_are_modules_like_tasks(tmp_path, monkeypatch):
             reward_function(name, options)([])
 
 
+def test_a_reward_that_fails_is_told_before_anything_is_written(place):
+    """A wrong value of an option, and a mistake in the function itself."""
+    (place / "failing.py").write_text(
+        "def reward(samples):\n    return [s.marks for s in samples]\n"
+    )
+    wrong = {
+        "correct": ("--config.rollouts.reward_options=alpha=1.5", "alpha=1.5: must be from 0 to 1"),
+        "failing": ("--config.rollouts.reward_options=", "AttributeError: 'Prediction' object has"),
+    }
+    for name, (options, said) in wrong.items():
+        reward = (f"--config.rollouts.reward={name}", options)
+        done, _ = train(place, -1, *arguments(place, f"run_{name}", *ROUNDS, *reward))
+        assert said in one_error_line(done) and not (place / f"run_{name}").exists()
+    assert f"({place / 'failing.py'}, line 2)" in done.stderr
+
+
 def test_the_reward_of_the_page_is_one(tmp_path, monkeypatch):
     (code,) = blocks(DOCS / "rewards.md", "python")
     assert len(code.splitlines()) <= 10

@@ -26,10 +26,12 @@ from distill_jax.dialogues.sampler import Sampler, Settings, empty_turn
 from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Problem, Turn
 from distill_jax.sampling.dialogues import name_hash
-from distill_jax.sampling.turn_rules import FREE_TURN, TurnRules
+from distill_jax.sampling.turn_rules import FREE_TURN, HOLD, TurnRules
 from distill_jax.text import transcript
 from distill_jax.text.exact_values import extract_numbers, format_value
 
+NOTHING = "nothing"
+Said = Sequence[tuple[str, str] | Turn]  # (role, text) of each turn, or a Turn
 Script = tuple[int, ...]
 Problems = list[tuple[Problem, Script]]
 
@@ -50,9 +52,8 @@ def with_scripts(
     settings, scheme = sampler.settings, sampler.scheme
     if not settings.given:
         return [(problem, ()) for problem in problems]
-    if settings.given == "nothing":
-        opening = (FREE_TURN,) * len(scheme.speak_once)
-        return [(problem, opening + empty_turn(sampler.rules)) for problem in problems]
+    if settings.given == NOTHING:
+        return [(problem, nothing(sampler)) for problem in problems]
     check_gold(settings.given, problems, annotations)
     if settings.given == "plan":
         transcript.check_plans(list(annotations.values()), scheme)
@@ -78,6 +79,21 @@ def check_gold(
             f"config.sampling.given={what!r} needs gold steps: {len(missing)} of {len(problems)} "
             f"problems have none, the first is {missing[0]}"
         )
+
+
+def nothing(sampler: Sampler, turns: int = 0) -> Script:
+    """After so many turns that were said the decomposer's are empty, and the others are free.
+
+    With the roles decomposer and solver: end_of_turn FREE_TURN HOLD; after one turn: FREE_TURN
+    HOLD; after two: HOLD. At HOLD the sampler says how it goes on.
+    """
+    rules, scheme = sampler.rules, sampler.scheme
+    if not turns:
+        return (FREE_TURN,) * len(scheme.speak_once) + empty_turn(rules)
+    role = 0
+    for _ in range(turns):
+        role = rules.next_role[role]
+    return (HOLD,) if scheme.roles[role] == "decomposer" else (FREE_TURN, HOLD)
 
 
 def gold_plan(annotation: Annotation, sampler: Sampler) -> Script:
@@ -143,6 +159,40 @@ def history(problem: Problem, annotation: Annotation, sampler: Sampler) -> Probl
             asked.append((step, (*script, FREE_TURN, sampler.rules.end_of_text)))
         script += _turn(text, sampler)
     return asked
+
+
+def beginning(said: Said, sampler: Sampler) -> Script:
+    """The turns that were said, for students who go on from there.
+
+    With the turns `a` and `A` of two roles: a / A /; a lone role goes on in its own text: a. With
+    config.sampling.given="nothing" the decomposer's turns after them are empty. Raises UserError
+    for turns of another role, and if they leave no room.
+    """
+    rules, roles = sampler.rules, sampler.scheme.roles
+    mark = [rules.end_of_turn] if len(roles) > 1 else []
+    script: list[int] = []
+    role = headers = 0
+    for turn in said:
+        try:
+            name, text = (turn.role, turn.text) if isinstance(turn, Turn) else turn
+        except (TypeError, ValueError):
+            raise UserError(
+                'said: a list of turns for each question: [[("decomposer", "...")]]'
+            ) from None
+        if name != roles[role]:
+            raise UserError(f"said: it is the turn of {roles[role]}, not of {name!r}")
+        script += [*sampler.tokenizer.encode([text])[0], *mark]
+        headers += len(rules.opening(role))
+        role = rules.next_role[role]
+    turns = len(said) if mark else 0
+    if len(script) + headers >= rules.max_tokens or turns >= rules.max_turns:
+        raise UserError(
+            f"said: {len(script)} tokens in {len(said)} turns leave no room to go on: raise "
+            f"max_tokens (now {rules.max_tokens}) or max_turns (now {rules.max_turns})"
+        )
+    if sampler.settings.given == NOTHING:
+        script += nothing(sampler, len(said))
+    return tuple(script)
 
 
 def ended_in_given(script: Script, turns: Sequence[Turn], status: str, rules: TurnRules) -> bool:

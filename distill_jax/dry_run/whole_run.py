@@ -18,6 +18,7 @@ from distill_jax import devices
 from distill_jax.dry_run import ahead_of_time, sampler_programs
 from distill_jax.dry_run.ahead_of_time import Target, machine_target, topology_target
 from distill_jax.dry_run.table import show
+from distill_jax.errors import UserError
 from distill_jax.model.network import NetworkConfig
 from distill_jax.run import dev_measurement, from_first, rounds
 from distill_jax.run.annotation_sources import Desk
@@ -25,6 +26,7 @@ from distill_jax.run.preparation import check_questions, prepare
 from distill_jax.run.run import make_run
 from distill_jax.run.student_setup import Place, StudentSetup
 from distill_jax.teacher.settings import NOTHING
+from distill_jax.tracking.reporting import make_reporting
 from distill_jax.tracking.terminal import Terminal
 from distill_jax.training import step
 from distill_jax.workdir import Workdir
@@ -45,6 +47,12 @@ def run(config: Any, path: str | None, topology: str | None) -> None:
     terminal = Terminal()
     with tempfile.TemporaryDirectory() as nowhere:
         this = make_run(config, Workdir(path or nowhere))
+        try:
+            this = from_first.checked(this, may_take_over=True)
+        except UserError as error:  # to try other values for a run that exists is no mistake
+            terminal.say(f"warning: a run would not begin: {error}")
+        if not topology:
+            make_reporting(config, this.workdir).tracking.check()
         chosen = list(config.train.students or this.students)
         desk = Desk(this, terminal, NOTHING)
         prepared = prepare(desk, chosen, Place(target.mesh, target.platform))

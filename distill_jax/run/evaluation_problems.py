@@ -79,7 +79,7 @@ def ask(run: Run, made: Made) -> Asked:
 
 def asks_training_problems(run: Run) -> bool:
     """Whether the evaluated split is the one that is trained on."""
-    own = run.evaluated == run.task
+    own = run.evaluated.same_problems_as(run.task)
     return own and run.config.evaluation.split == run.config.data.train_split
 
 

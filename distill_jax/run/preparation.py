@@ -20,6 +20,7 @@ from distill_jax.run import (
     ensemble,
     from_first,
     preference_pairs,
+    restore_students,
     rollout_pool,
     rollout_settings,
     student_objective,
@@ -33,6 +34,7 @@ from distill_jax.run.run import Run
 from distill_jax.run.student_setup import Encoded, Made, Place, StudentSetup, sizes, student_setup
 from distill_jax.run.training_annotations import RunData
 from distill_jax.sampling.turn_rules import TurnRules, allowed_tokens
+from distill_jax.settings import reward_module
 from distill_jax.text import rows as text_rows
 from distill_jax.text import transcript
 from distill_jax.text.rows import View
@@ -64,6 +66,9 @@ def prepare(desk: Desk, students: list[str], place: Place) -> Prepared:
     rules.check_kernel(place.platform)  # before training, not after it
     allowed = np.asarray(allowed_tokens(rules))
     pool = rollout_pool.make(run, data.train, tokenizer)
+    if pool is not None:
+        reward = rollout_settings.reward(run.config)
+        reward_module.try_out(reward, pool.problems[0], run.scheme.roles[0])
     setups = [
         student_setup(
             run,
@@ -140,9 +145,11 @@ def without_cycle_search() -> Iterator[None]:
 
 def check_questions(desk: Desk, prepared: Prepared) -> None:
     """Raise UserError for what would stop the evaluation after training: too many of its questions
-    do not fit, gold steps to give are missing, or a run of its ensemble cannot answer. Say how many
-    of its questions are trained on."""
+    do not fit, gold steps to give are missing, a run of its ensemble cannot answer, or its
+    checkpoint will not be there. Say how many of its questions are trained on."""
     run, data = desk.run, prepared.data
+    last = {setup.student: setup.facts["steps"] for setup in prepared.setups}
+    restore_students.check_given_steps(run, last)
     ensemble.others(run, prepared.tokenizer)
     asked = evaluation_problems(run, data.dev)
     if given.needs_gold(run.sampling):

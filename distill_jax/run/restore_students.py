@@ -1,6 +1,7 @@
 """The checkpoints of a run, and their parameters."""
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 from etils import epath
@@ -116,7 +117,40 @@ def chosen_steps(
     return best
 
 
+def check_given_steps(run: Run, last: Mapping[str, int]) -> None:
+    """Raise UserError if config.evaluation.checkpoint names a step of which no checkpoint will be
+    left. `last`: the last step of each student that is to be trained."""
+    rule, train = run.config.evaluation.checkpoint, run.config.train
+    if rule in ("last", "best"):
+        return
+    known, named = from_first.known_students(run), _named_steps(run, rule)
+    for student, end in last.items():
+        step = named.get(student, -1)
+        saved = [*range(train.save_every, end, train.save_every), end]
+        # Patience may end the training earlier, and the best one on dev is kept wherever it is.
+        kept = saved if train.patience else saved[-train.keep :]
+        is_measured = train.eval_every and 0 < step <= end and step % train.eval_every == 0
+        if step not in kept and not is_measured and step not in known.steps[student]:
+            raise UserError(
+                f"config.evaluation.checkpoint={rule!r}: of student {student!r} the checkpoints of "
+                f"steps {', '.join(map(str, kept))} will be left (config.train.keep={train.keep}, "
+                f"save_every={train.save_every})"
+            )
+
+
 def _given_steps(run: Run, known: KnownStudents, text: str) -> dict[str, int]:
+    steps = _named_steps(run, text)
+    for student in run.students:
+        if steps.get(student) not in known.steps[student]:
+            raise UserError(
+                f"config.evaluation.checkpoint={text!r}: student {student!r} has checkpoints of "
+                f"steps {', '.join(map(str, known.steps[student])) or '(none)'}"
+            )
+    return {student: steps[student] for student in run.students}
+
+
+def _named_steps(run: Run, text: str) -> dict[str, int]:
+    """{student: step} of "400" or "solver=400,decomposer=200"; UserError for another text."""
     steps: dict[str, int] = {}
     for part in text.split(","):
         student, equals, number = part.rpartition("=")
@@ -127,13 +161,7 @@ def _given_steps(run: Run, known: KnownStudents, text: str) -> dict[str, int]:
             )
         chosen = [student.strip()] if equals else run.students
         steps |= dict.fromkeys(chosen, int(number))
-    for student in run.students:
-        if steps.get(student) not in known.steps[student]:
-            raise UserError(
-                f"config.evaluation.checkpoint={text!r}: student {student!r} has checkpoints of "
-                f"steps {', '.join(map(str, known.steps[student])) or '(none)'}"
-            )
-    return {student: steps[student] for student in run.students}
+    return steps
 
 
 def restore_params(

@@ -1,13 +1,17 @@
 """A run as a value: its checked config, and everything that follows from the config."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+import inspect
+import re
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import ml_collections
 from etils import epath
 
 from distill_jax.dialogues.sampler import Settings
+from distill_jax.errors import UserError
 from distill_jax.records import Annotation, Grade, Problem
 from distill_jax.run import checks, rollout_settings
 from distill_jax.settings import command_line, task_module
@@ -27,14 +31,34 @@ class Task(NamedTuple):
     name: str
     module: Any
     options: dict[str, Any]
+    of_evaluation: tuple[str, ...] = ()  # options that are set in config.evaluation.task_options
 
     def load(self, split: str) -> list[Problem]:
         """The problems of a split."""
-        return self.module.load(split, **self.options)
+        with self._as_set():
+            return self.module.load(split, **self.options)
 
     def gold(self, split: str, problems: Sequence[Problem]) -> list[Annotation]:
         """The gold annotations of the problems of a split; see `task_module.gold_annotations`."""
-        return task_module.gold_annotations(self.module, self.options, split, problems)
+        with self._as_set():
+            return task_module.gold_annotations(self.module, self.options, split, problems)
+
+    def same_problems_as(self, other: "Task") -> bool:
+        """Whether module and options are those of the other one, wherever they are set."""
+        return (self.name, self.options) == (other.name, other.options)
+
+    @contextlib.contextmanager
+    def _as_set(self) -> Iterator[None]:
+        """Mistakes name an option where it is set: tasks only know of config.task_options."""
+        try:
+            yield
+        except UserError as error:
+            names = "|".join(self.of_evaluation)
+            if not names:
+                raise
+            section = f"config.{command_line.OPTIONS}"
+            told = re.sub(rf"\bconfig\.task_options(?=\.({names})\b)", section, str(error))
+            raise UserError(told) from error.__cause__
 
     @property
     def grade(self) -> Callable[[str, str], Grade]:
@@ -129,9 +153,8 @@ def _evaluated_task(config: Any, own: Task) -> Task:
     name, section = config.evaluation.task, f"config.{command_line.OPTIONS}"
     module = task_module.import_task(name, "config.evaluation.task") if name else own.module
     options = task_module.parse_options(module, config.evaluation.task_options)
+    # Of another task no option comes from config.task_options.
+    set_here = tuple(inspect.signature(module.load).parameters)[1:] if name else tuple(options)
     options = options if name else own.options | options
-    return Task(
-        module.__name__,
-        module,
-        task_module.check_options(module, module.__name__, options, section),
-    )
+    options = task_module.check_options(module, module.__name__, options, section)
+    return Task(module.__name__, module, options, set_here)

@@ -15,13 +15,14 @@ import jax
 import ml_collections
 
 from distill_jax import devices, records
-from distill_jax.dialogues import predict
+from distill_jax.dialogues import given, predict
 from distill_jax.dialogues.answerer import Event, Look
+from distill_jax.dialogues.given import Said
 from distill_jax.dialogues.sampler import Sampler, Settings, cast_params, make_rules
 from distill_jax.errors import UserError
 from distill_jax.evaluation import deferral, familiarity
 from distill_jax.model import sharding
-from distill_jax.records import Prediction, Problem, Turn, shorten
+from distill_jax.records import Prediction, Problem, shorten
 from distill_jax.run import checks, escalation, from_first
 from distill_jax.run.cascade import Cascade, OtherStudents
 from distill_jax.run.escalation import KEY, Rule
@@ -37,7 +38,6 @@ from distill_jax.text.rows import encode_prompts
 from distill_jax.workdir import Workdir, read_json
 
 PLACE = "place"  # attribute of a problem: its number among the questions
-Said = Sequence[tuple[str, str] | Turn]  # (role, text) per turn, or turns of a Solution
 # Whom a cascade asks: see Students.cascade.
 Larger = Union[str, os.PathLike[str], Mapping[str, Any], "Students"]
 
@@ -243,8 +243,7 @@ class Students:
     ) -> _Asked:
         if isinstance(questions, str):
             raise UserError("questions is a list: solve([question])")
-        if "given" in settings or "given_steps" in settings:
-            raise UserError("solve() has no gold steps to give: write turns with said=[[...]]")
+        _check_given(settings.get("given", ""))
         if samples > 1 and "temperature" not in settings and not self._run.sampling.temperature:
             settings["temperature"] = 0.7
         if seed is not None:
@@ -253,7 +252,7 @@ class Students:
         beginnings = [[] for _ in questions] if said is None else said
         if len(beginnings) != len(questions):
             raise UserError(f"said has {len(beginnings)} beginnings for {len(questions)} questions")
-        scripts = [self._script(beginning, sampler) for beginning in beginnings]
+        scripts = [given.beginning(said, sampler) for said in beginnings]
         return _Asked(questions, beginnings, scripts, sampler)
 
     def _events(self, asked: _Asked, look: bool) -> Generator[Event, None, None]:
@@ -327,33 +326,6 @@ class Students:
             seed = self._run.config.seed
             return Sampler(rules, self._run.scheme, self._tokenizer, params, settings, seed)
 
-    def _script(self, said: Said, sampler: Sampler) -> tuple[int, ...]:
-        """The given turns as a script; the students write after it."""
-        # A lone role does not pass the turn: it continues its own text.
-        rules = sampler.rules
-        mark = [rules.end_of_turn] if len(self.roles) > 1 else []
-        script: list[int] = []
-        role = headers = 0
-        for turn in said:
-            try:
-                name, text = (turn.role, turn.text) if isinstance(turn, Turn) else turn
-            except (TypeError, ValueError):
-                raise UserError(
-                    'said: a list of turns for each question: [[("decomposer", "...")]]'
-                ) from None
-            if name != self.roles[role]:
-                raise UserError(f"said: it is the turn of {self.roles[role]}, not of {name!r}")
-            script += [*self._tokenizer.encode([text])[0], *mark]
-            headers += len(rules.opening(role))
-            role = rules.next_role[role]
-        turns = len(said) if mark else 0
-        if len(script) + headers >= rules.max_tokens or turns >= rules.max_turns:
-            raise UserError(
-                f"said: {len(script)} tokens in {len(said)} turns leave no room to go on: raise "
-                f"max_tokens (now {rules.max_tokens}) or max_turns (now {rules.max_turns})"
-            )
-        return tuple(script)
-
 
 def _under_mesh(
     mesh: jax.sharding.Mesh, events: Generator[Event, None, None]
@@ -389,15 +361,19 @@ def changed_settings(run: Run, changes: dict[str, Any]) -> Settings:
     return Settings(**config.sampling)
 
 
+def _check_given(what: str) -> None:
+    if what not in ("", given.NOTHING):
+        raise UserError(
+            f"config.sampling.given={what!r}: a question that is asked has no gold steps to give; "
+            "in Python write turns with solve(said=[[...]])"
+        )
+
+
 def load(workdir: str | os.PathLike[str], **overrides: Any) -> Students:
     """See `distill_jax.load`."""
     devices.expect_what_is_there()
     texts = {
         key.replace("__", "."): command_line.as_text(value) for key, value in overrides.items()
     }
-    if texts.keys() & {"sampling.given", "sampling.given_steps"}:
-        raise UserError(
-            "config.sampling.given: a question that is asked has no gold steps to give; in Python "
-            "write turns with solve(said=[[...]])"
-        )
+    _check_given(texts.get("sampling.given", ""))
     return Students(from_first.checked(stored_run(Workdir(os.fspath(workdir)), texts)))

@@ -4,12 +4,13 @@ import functools
 import inspect
 import math
 import numbers
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from distill_jax.errors import UserError
-from distill_jax.records import Prediction
+from distill_jax.records import Prediction, Problem, Turn
 from distill_jax.settings import task_module
 
 SHIPPED = "distill_jax.rewards."
@@ -43,9 +44,18 @@ def reward_function(name: str, texts: Sequence[str]) -> Reward:
 
 
 def rewards_of(reward: Reward, samples: Sequence[Prediction]) -> list[float]:
-    """The rewards of the samples of one problem; UserError if they are not a finite number for
-    each."""
-    given = reward(samples)
+    """The rewards of the samples of one problem. Raises UserError if they are not a finite number
+    for each, and if the function fails."""
+    try:
+        given = reward(samples)
+    except UserError:
+        raise
+    except Exception as error:  # of the user's own module
+        *_, place = traceback.extract_tb(error.__traceback__)
+        raise UserError(
+            f"{_KEY}: reward() fails for the samples of {samples[0].id}: {type(error).__name__}: "
+            f"{error} ({place.filename}, line {place.lineno})"
+        ) from error
     found = list(given) if isinstance(given, Iterable) else []
     # NumPy's numbers are numbers.
     if len(found) != len(samples) or not all(
@@ -56,3 +66,13 @@ def rewards_of(reward: Reward, samples: Sequence[Prediction]) -> list[float]:
             f"{samples[0].id}: a list with a finite number for each is expected"
         )
     return [float(each) for each in found]
+
+
+def try_out(reward: Reward, problem: Problem, role: str) -> None:
+    """Raise UserError, as `rewards_of` does, for two samples without an answer: `role` ended its
+    first turn at once. So a wrong option is told before anything is sampled."""
+    turns = (Turn(role, "", 1, 0.0),)
+    sample = Prediction(
+        problem.id, problem.question, problem.answer, "", turns, None, False, {}, "unparsed"
+    )
+    rewards_of(reward, [sample, sample])
