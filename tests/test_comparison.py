@@ -122,6 +122,7 @@ def test_questions_count_where_the_decomposer_asked_them(tmp_path):
 
 def test_errors_questions_and_breakdowns(tmp_path):
     rows = answers(range(6))
+    rows[5] = dataclasses.replace(rows[5], status="turn_cap")  # right all the same
     rows[6] = dataclasses.replace(rows[6], status="token_cap")
     rows[7] = dataclasses.replace(rows[7], status="unparsed", prediction=None)
     rows[8] = solved(PROBLEMS[8], [("How many?", "1 + 1 = 2")] * 7, correct=False)
@@ -134,6 +135,7 @@ def test_errors_questions_and_breakdowns(tmp_path):
     names = ("unfinished", "unparsable", "wrong decomposition", "wrong arithmetic")
     assert [counted[name] for name in names] == ["1"] * 4
     assert (counted["wrong operation"], counted["unknown cause"]) == ("2", "0")
+    assert counted["right, though stopped"] == "1"
     (asked,) = read_csv(out, "questions")
     assert asked["problems"] == "12"
     assert float(asked["more than gold"]) == pytest.approx((7 - len(GOLD[8].steps)) / 12)

@@ -69,6 +69,7 @@ def test_by_hand():
         "normalised": {"accuracy": 0.6, "interval": list(wilson_interval(3, 5))},
     }
     assert summary["status"] == {"finished": 3, "turn_cap": 1, "unparsed": 1}
+    assert summary["right_by_status"] == {"finished": 3}
     assert summary["turns"] == {"mean": 7 / 5}
     assert summary["tokens"] == {"generated": 20, "mean": 4.0}
     assert summary["cost"] == {"prompt_tokens": 510, "tokens": 20, "flops": 20_000_000}
@@ -76,6 +77,17 @@ def test_by_hand():
     for key, value in SETTINGS.items():
         assert summary[key] == value
     assert json.loads(json.dumps(summary)) == summary
+
+
+def test_right_answers_of_stopped_dialogues_are_told():
+    """An end without a readable answer is an end; reports of before say nothing of it."""
+    limit = [prediction(5, (True, True, True), status) for status in ("turn_cap", "unparsed")]
+    summary = summarise(PREDICTIONS + limit, {}, Circumstances(**SETTINGS)) | {"problems": 7}
+    summary["sampling"]["given"] = ""
+    (line,) = (line for line in closing_lines(summary) if "stopped" in line)
+    assert line.startswith("1 of the right answers are of dialogues that a limit stopped: ")
+    del summary["right_by_status"]
+    assert not any("stopped" in line for line in closing_lines(summary))
 
 
 def test_by_steps_counts_only_problems_that_say_their_steps():

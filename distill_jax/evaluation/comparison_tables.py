@@ -14,7 +14,7 @@ from distill_jax.evaluation.runs import Run
 from distill_jax.evaluation.statistics import mean_and_deviation, wilson_interval
 from distill_jax.evaluation.summary import HEADLINE_EXTRACTOR
 from distill_jax.evaluation.tables import Table
-from distill_jax.records import Annotation
+from distill_jax.records import ENDED, Annotation
 
 Gold = Mapping[str, Annotation]
 
@@ -239,16 +239,19 @@ def errors_table(runs: Sequence[Run], gold: Gold) -> Table:
     rows = []
     for run in runs:
         counts = error_classes.count(run.predictions, gold, given=run.given)
-        rows.append((run.name, sum(counts.values()), *counts.values()))
+        stopped = sum(p.correct and p.status not in ENDED for p in run.predictions)
+        rows.append((run.name, sum(counts.values()), *counts.values(), stopped))
     columns = (
         tables.text("run"),
         tables.count("wrong"),
         *(tables.count(name) for name in error_classes.CLASSES),
+        tables.count("right, though stopped"),
     )
     note = (
         "The first class that fits, from left to right. Decomposition: another number of steps "
         "than gold. Arithmetic: as many, but an equation is false. Operation: as many, and no "
-        "equation is false. Of several mistakes only one is counted."
+        "equation is false. Of several mistakes only one is counted. Last: dialogues that a limit "
+        "stopped, and that count as right by what they had written last."
     )
     return Table("errors", "Why answers are wrong", columns, rows, note)
 

@@ -9,7 +9,7 @@ from distill_jax.dialogues.votes import LENGTH, pass_at_k
 from distill_jax.evaluation import familiarity
 from distill_jax.evaluation.breakdowns import is_value, order
 from distill_jax.evaluation.statistics import wilson_interval
-from distill_jax.records import Cost, Prediction
+from distill_jax.records import ENDED, Cost, Prediction
 
 EXTRACTORS = ("strict", "flexible", "normalised")
 HEADLINE_EXTRACTOR = "normalised"
@@ -74,6 +74,7 @@ def summarise(
         },
         "by_steps": _by_steps(predictions),
         "status": dict(collections.Counter(p.status for p in predictions).most_common()),
+        "right_by_status": dict(collections.Counter(p.status for p in predictions if p.correct)),
         "turns": {"mean": turns / n if n else 0.0},
         "tokens": {"generated": generated, "mean": generated / n if n else 0.0},
         "cost": dataclasses.asdict(sum((p.cost for p in predictions), Cost())),
@@ -140,7 +141,8 @@ def origin_lines(result: Mapping[str, Any]) -> list[str]:
 
 def closing_lines(result: Mapping[str, Any]) -> list[str]:
     """The lines about a report.json on the terminal: accuracy, pass@k of several samples, the cost
-    of a problem, the calculator's values, dialogues without room after the given turns."""
+    of a problem, right answers of dialogues that were stopped, the calculator's values, dialogues
+    without room after the given turns."""
     low, high = result["accuracy_interval"]
     what = asked(result["n"], result["problems"], split_name(result), result["sampling"]["given"])
     line = f"accuracy {result['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) on {what}"
@@ -151,6 +153,12 @@ def closing_lines(result: Mapping[str, Any]) -> list[str]:
         rule = result["combination"]["rule"] if "combination" in result else rule
         line += f", {rule} of {result['samples']} dialogues each; {shares}"
     lines = [line, *trained_on_lines(result), *origin_lines(result), cost_line(result)]
+    right = result.get("right_by_status", {})  # reports of before say nothing of it
+    if stopped := sum(count for status, count in right.items() if status not in ENDED):
+        lines.append(
+            f"{stopped} of the right answers are of dialogues that a limit stopped: what they had "
+            "written last was read"
+        )
     if "values_filled_in" in result:
         lines.append(f"calculator: {result['values_filled_in']} values filled in")
     if result.get("ended_in_given"):
