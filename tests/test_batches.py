@@ -163,6 +163,9 @@ def test_processes_hold_slices_of_the_same_batch(packed, processes):
         for key, value in whole[number].items():
             joined = np.concatenate([part[number][key] for part in parts])
             assert (joined == value).all()
+        # Every process counts the tokens of all.
+        fed = {part.tokens(number) for part in parts}
+        assert fed == {whole[number]["length"].sum()}
     with pytest.raises(UserError, match="does not divide by 3 processes"):
         make_batches(rows, packed, 40, process=0, processes=3)
 

@@ -71,6 +71,7 @@ def assert_same_curves(one, other):
         assert [step for step, _ in a] == [step for step, _ in b] and a
         for (_, x), (_, y) in zip(a, b, strict=True):
             assert x == pytest.approx(y, rel=2e-4, abs=1e-5), name
+    assert curve(one, "train/solver/tokens") == curve(other, "train/solver/tokens")
 
 
 @pytest.fixture(scope="module")

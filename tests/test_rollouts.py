@@ -255,6 +255,8 @@ def test_annotations_stand_beside_own_rows():
     halves = [round_batches(plan, 7, process, processes=2)[2] for process in (0, 1)]
     for name, whole in batches[2].items():
         np.testing.assert_array_equal(np.concatenate([half[name] for half in halves]), whole)
+    counts = [round_batches(plan, 7, process, processes=2).tokens(2) for process in (0, 1)]
+    assert counts == [batches[2]["length"].sum()] * 2
 
 
 def test_own_rows_without_a_policy_loss_are_weighted_like_annotations():

@@ -275,6 +275,10 @@ class Batches:
         """Every batch is known from the start."""
         return True
 
+    def tokens(self, step: int) -> int:
+        """Non-padding tokens of update `step` + 1 over all processes."""
+        return self.fed(step)[0]
+
     def row(self, number: int) -> dict[str, np.ndarray]:
         """Row `number` of the endless sequence."""
         indices, removed = self._members(number)

@@ -17,7 +17,7 @@ from distill_jax.settings import ranges
 from distill_jax.tracking.terminal import Progress
 from distill_jax.tracking.trackers import Tracking
 from distill_jax.training.checkpoint import Checkpoints
-from distill_jax.training.loop import BatchSource, Moment, tokens_of
+from distill_jax.training.loop import BatchSource, Moment
 
 
 class MeasurementInterrupted(Exception):
@@ -239,7 +239,7 @@ def tokens_before(student: str, step: int, source: BatchSource, tracking: Tracki
     """Tokens fed up to `step`: the last logged number, plus the batches since then. All processes
     must call this."""
     logged, tokens = distributed.from_first(lambda: tracking.tokens(student, step))
-    return tokens + sum(tokens_of(source[number]) for number in range(logged, step))
+    return tokens + sum(source.tokens(number) for number in range(logged, step))
 
 
 def mistakes(train: Any) -> list[str]:

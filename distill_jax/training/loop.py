@@ -75,6 +75,10 @@ class BatchSource(Protocol):
         further ahead."""
         ...
 
+    def tokens(self, step: int) -> int:
+        """Non-padding tokens of the batch of update `step` + 1 over all processes."""
+        ...
+
 
 def train(
     step_function: Callable[[Any, dict[str, jax.Array]], tuple[Any, dict[str, jax.Array]]],
@@ -99,9 +103,9 @@ def train(
                 break
             batch = following.result() if following is not None else source[moment.step]
             following = None
+            moment.tokens += tokens_of(source, moment.step, batch)  # while nothing else reads
             if moment.step + 1 < moment.until and source.reaches(moment.step + 1):
                 following = ahead.submit(source.__getitem__, moment.step + 1)
-            moment.tokens += tokens_of(batch)
             moment.step += 1
             with jax.profiler.StepTraceAnnotation("train", step_num=moment.step):
                 moment.state, moment.values = step_function(
@@ -109,6 +113,6 @@ def train(
                 )
 
 
-def tokens_of(batch: dict[str, Any]) -> int:
-    """Non-padding tokens of a step, over all processes: those of this one times their number."""
-    return int(batch["length"].sum()) * jax.process_count()
+def tokens_of(source: BatchSource, step: int, batch: dict[str, Any]) -> int:
+    """`source.tokens(step)`; if there is one process, `batch` has them all."""
+    return int(batch["length"].sum()) if jax.process_count() == 1 else source.tokens(step)

@@ -88,10 +88,18 @@ class RoundBatches:
         return step // self.plan.updates == self._round
 
     def __getitem__(self, step: int) -> dict[str, np.ndarray]:
+        return self._own_part(self._all_rows(step))
+
+    def tokens(self, step: int) -> int:
+        """Non-padding tokens of update `step` + 1 over all processes."""
+        return sum(int(row["length"]) for row in self._all_rows(step))
+
+    def _all_rows(self, step: int) -> list[dict[str, Any]]:
+        """The batch over all processes."""
         if not self.reaches(step):
             number = step // self.plan.updates
             self.hold(number, self._read(number))
-        return self._own_part([self._row(step, number) for number in range(self.batch_size)])
+        return [self._row(step, number) for number in range(self.batch_size)]
 
     def _row(self, step: int, number: int) -> dict[str, Any]:
         plan = self.plan
