@@ -7,8 +7,6 @@ SETUP := setup.py constraints.txt pyproject.toml
 EXTRAS ?= dev
 # Two tests at a time.
 PARALLEL ?= -n 2 --dist worksteal
-# Slow tests wait for other processes a third of their time, so three of them fill two cores.
-PARALLEL_SLOW ?= -n 3 --dist worksteal
 # Compiling is most of what quick tests do: half of it goes without the last optimisations. The slow
 # tests compile as users do.
 QUICK_COMPILATION := --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
@@ -28,7 +26,7 @@ coverage: COVERAGE := -m slipcover --source distill_jax --omit 'distill_jax/conf
 coverage: test
 
 test_slow: $(VENV)/.installed_dev
-	$(BIN)/python -m pytest -m slow $(PARALLEL_SLOW)
+	$(BIN)/python -m pytest -m slow $(PARALLEL)
 
 lint: $(VENV)/.installed_dev
 	$(BIN)/ruff check .
