@@ -174,6 +174,9 @@ def get_config() -> ConfigDict:
                     "reset_optimizer": True,  # AdamW forgets its moments when more are removed
                 }
             ),
+            # False = of an answer with a letter, (B) white ball, students learn the text alone:
+            # white ball. Both are right in the evaluation. For questions with choices only.
+            "choice_letters": True,
             # Drop training questions if runs of 8 or more words, shared with one evaluation
             # question, cover a larger share of them; 1 = drop none (all are listed).
             "max_overlap": 1.0,

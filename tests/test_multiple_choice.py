@@ -3,11 +3,13 @@
 import pytest
 
 from distill_jax.errors import UserError
+from distill_jax.records import Annotation, Step
 from distill_jax.tasks.multiple_choice import (
     Choices,
     grade_choice,
     read_choice,
     read_choices,
+    without_letter,
     written,
 )
 
@@ -127,3 +129,27 @@ def test_known_answers_are_right_and_nothing_raises():
         assert grade_choice(f"#### {answer}", answer).scores["normalised"], answer
         for text in ("", "\0", "(" * 5000, "#### " + ")" * 5000, "answer: " * 800, "A" * 9000):
             grade_choice(text, answer)
+
+
+def lettered(answer, last="Bo: (B) Bo, of Rome."):
+    return Annotation("x/0", QUESTION, answer, (Step("Who?", "(B) or not."), Step("So?", last)), {})
+
+
+@pytest.mark.parametrize("answer", ["(B) Bo, of Rome", "B", "(B)"])
+def test_an_answer_becomes_the_text_of_its_choice(answer):
+    """In the last solution, too; a solution before it may speak of letters."""
+    assert without_letter(lettered(answer)) == lettered("Bo, of Rome", "Bo: Bo, of Rome.")
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        (QUESTION, "(D) Dan"),  # no choice
+        (QUESTION, "(B) Ann"),  # the text of another one
+        ("Who?", "(B) Bo"),
+        ("Which? Answer choices: (A) B, (B) A.", "(A) B"),  # `B` alone would be the letter
+    ],
+)
+def test_an_answer_stays_if_its_text_alone_would_not_be_read_as_it(question, answer):
+    annotation = Annotation("x/0", question, answer, (), {})
+    assert without_letter(annotation) == annotation

@@ -383,3 +383,26 @@ def test_answers_to_the_evaluation_are_refused(tmp_path):
     overrides = {"scheme": "chain", "data.annotations": students_answers(tmp_path, rows, "test")}
     with pytest.raises(UserError, match=r"the evaluation \(the first is jsonl/test/0\): ask the"):
         training_annotations.collect(inputs_of(tmp_path, own_rows(9), **overrides), Terminal())
+
+
+def test_students_may_learn_the_texts_of_choices_without_letters(tmp_path):
+    """The known answers stay; what is no choice is left out."""
+    own = own_rows(2) + [
+        {
+            "question": f"What has Ann? Answer choices: (A) ball {n}, (B) pen {n}.",
+            "answer": f"(B) pen {n}",
+            "steps": [{"subquestion": "So?", "solution": f"Ann: (B) pen {n}."}],
+        }
+        for n in range(3)
+    ]
+    off = {"data.choice_letters": "False", "data.dev_problems": "0"}
+    run = inputs_of(tmp_path, own, **off)
+    data = training_annotations.collect(run, Terminal())
+    assert [(a.answer, a.steps[-1].solution) for a in data.train] == [
+        (f"pen {n}", f"Ann: pen {n}.") for n in range(3)
+    ]
+    assert Counter(each.reason for each in data.rejected) == {"no choice": 2}
+    assert "answer '1' is no choice that a text alone can name" in data.rejected[0].detail
+    assert (
+        "data.choice_letters" in run.identity() and run.task.load("train")[-1].answer == "(B) pen 2"
+    )

@@ -30,6 +30,7 @@ from distill_jax.annotations.verify import (
     Rejected,
     has_false_equation,
     names_no_answer,
+    reject,
     verify,
 )
 from distill_jax.errors import UserError
@@ -42,6 +43,7 @@ from distill_jax.run.annotation_sources import (
     make_mixture,
 )
 from distill_jax.run.run import Run
+from distill_jax.tasks.multiple_choice import without_letter
 from distill_jax.teacher.settings import NOTHING, Spending
 from distill_jax.text import tokenizer as text_tokenizer
 from distill_jax.tracking import progress
@@ -236,6 +238,9 @@ def _check(run: Run, source: Source) -> tuple[list[records.Annotation], list[Rej
         run.task.grade,
         equations=data.false_equations,
     )
+    if not data.choice_letters:
+        kept, lettered = _without_letters(kept)
+        wrong += lettered
     kept, unwanted = harvest.sift(kept, Harvest(**run.config.harvest))
     wrong += unwanted
     drop_copies = functools.partial(
@@ -256,6 +261,19 @@ def _check(run: Run, source: Source) -> tuple[list[records.Annotation], list[Rej
     kept, others = mixture.common([a for part, _ in checked_parts for a in part], mixed)
     copies = [each for _, some in checked_parts for each in some]
     return kept, [*source.rejected, *wrong, *copies, *others]
+
+
+def _without_letters(
+    annotations: Sequence[records.Annotation],
+) -> tuple[list[records.Annotation], list[Rejected]]:
+    """(those whose answer is a text now, those of which that cannot be)."""
+    pairs = [(annotation, without_letter(annotation)) for annotation in annotations]
+    rejected = [
+        reject(old, "no choice", f"answer {old.answer!r} is no choice that a text alone can name")
+        for old, new in pairs
+        if old.answer == new.answer
+    ]
+    return [new for old, new in pairs if old.answer != new.answer], rejected
 
 
 def write(run: Run, data: RunData, tokenizer: text_tokenizer.Tokenizer, terminal: Terminal) -> Run:

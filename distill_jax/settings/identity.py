@@ -30,6 +30,7 @@ OFF = {
     "data.test_split": "test",
     "data.fold": "",
     "data.annotated_only": False,
+    "data.choice_letters": True,
     "loss.likelihood": 1.0,
     "loss.divergence": 0.0,
     "loss.teacher": "",

@@ -8,11 +8,12 @@ any choice, or the text alone: `C`, `(C)`, `C.`, `(C) television`, `television`.
 letter, the letter decides.
 """
 
+import dataclasses
 import re
 from typing import NamedTuple
 
 from distill_jax.errors import UserError
-from distill_jax.records import Grade
+from distill_jax.records import Annotation, Grade
 from distill_jax.text import cleansing
 from distill_jax.text.answer_extractors import final_line
 from distill_jax.text.formats import MARKER
@@ -89,6 +90,27 @@ def written(choices: Choices) -> str:
     """The question as in the authors' files; `read_choices` is the inverse."""
     listed = ", ".join(f"({letter}) {text}" for letter, text in choices.texts.items())
     return f"{choices.question}{MARK}{listed}."
+
+
+def without_letter(annotation: Annotation) -> Annotation:
+    """The annotation with the text of its choice as its answer, in its last solution, too.
+
+    `Ann: (B) white ball.`, `(B) white ball` become `Ann: white ball.`, `white ball`. It stays as it
+    is if its answer is no choice of its question, or if a reader would take the text for a letter.
+    """
+    choices, found = choices_in(annotation.question), _GOLD.fullmatch(annotation.answer)
+    if choices is None or found is None:
+        return annotation
+    letter, said = found.groups()
+    text = choices.texts.get(letter, "")
+    read = read_choice(f"{MARKER} {text}")
+    if said not in (None, text) or read != text or read in choices.texts:
+        return annotation
+    steps = annotation.steps
+    if steps:
+        last = steps[-1].solution.replace(f"({letter}) {text}", text)
+        steps = (*steps[:-1], dataclasses.replace(steps[-1], solution=last))
+    return dataclasses.replace(annotation, answer=text, steps=steps)
 
 
 def grade_choice(completion: str, answer: str, *, letters: str = "ABCDE") -> Grade:
