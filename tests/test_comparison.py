@@ -22,7 +22,7 @@ from distill_jax.evaluation import runs as finished_runs
 from distill_jax.evaluation.comparison import write_comparison
 from distill_jax.evaluation.paired import bootstrap_interval
 from distill_jax.evaluation.statistics import wilson_interval
-from distill_jax.tasks import arithmetic
+from distill_jax.tasks import arithmetic, made_coins
 
 PROBLEMS = arithmetic.load("test", test_problems=12)
 GOLD = arithmetic.load_annotations("test", test_problems=12)
@@ -393,6 +393,23 @@ def test_held_out_problems_have_gold_steps(tmp_path):
     write_comparison([run], tmp_path / "out")
     assert {row["steps"] for row in read_csv(tmp_path / "out", "steps")} == {"2", "3"}
     assert read_csv(tmp_path / "out", "errors")[0]["wrong operation"] == "8"
+
+
+def test_problems_of_another_task_have_gold_steps(tmp_path):
+    """Students of one task that were asked another: the steps are those of the task asked."""
+    asked = made_coins.load("test", lengths=(2, 3), seed=5, test_problems=6)
+    rows = [solved(problem, [("What?", "It.")], correct=False) for problem in asked]
+    run = write_run(tmp_path / "run", answers(range(4)))
+    coins = write_evaluation(run, "coins", rows, split="test")
+    report = tmp_path / "run" / "evaluations" / "coins" / "report.json"
+    options = ["lengths=2,3", "seed=5", "test_problems=6"]
+    settings = {"split": "test", "task": made_coins.__name__, "task_options": options}
+    change_json(report, task=made_coins.__name__, evaluation=settings)
+    write_comparison([coins], tmp_path / "out")
+    assert "Gold steps are not known" not in (tmp_path / "out" / "comparison.md").read_text()
+    asked_of_gold = read_csv(tmp_path / "out", "questions")[0]
+    assert float(asked_of_gold["as many as gold"]) == 0
+    assert read_csv(tmp_path / "out", "errors")[0]["wrong decomposition"] == "6"
 
 
 def damaged(tmp_path, kind):

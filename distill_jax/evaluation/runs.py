@@ -190,20 +190,19 @@ def _shared_beginning(names: Sequence[str]) -> str:
 def gold_annotations(run: Run) -> dict[str, Annotation]:
     """{id: gold annotation} of the problems of a run, as far as question and id fit.
 
-    From the run's held-out dev annotations, or else from its task; {} if the evaluation was of
-    another task. Raises UserError if the task cannot be read.
+    From the run's held-out dev annotations, or else from the task that it was asked. Raises
+    UserError if the task cannot be read.
     """
     workdir, split = Workdir(run.path), run.report["split"]
     asked = {p.id: p.question for p in run.predictions}
-    annotations: list[Annotation] = []
-    if run.identity["task"] == run.report["task"]:
-        held_out = split == "dev" and not run.identity["data.dev_split"]
-        if held_out and workdir.dev_annotations.exists():
-            annotations = read_annotations(workdir.dev_annotations)
-        else:
-            task, options = _task_of(run)
-            problems = task.load(split, **options)
-            annotations = task_module.gold_annotations(task, options, split, problems)
+    own = run.identity["task"] == run.report["task"]
+    held_out = own and split == "dev" and not run.identity["data.dev_split"]
+    if held_out and workdir.dev_annotations.exists():
+        annotations = read_annotations(workdir.dev_annotations)
+    else:
+        task, options = _task_of(run)
+        problems = task.load(split, **options)
+        annotations = task_module.gold_annotations(task, options, split, problems)
     return {a.id: a for a in annotations if asked.get(a.id) == a.question}
 
 

@@ -339,6 +339,11 @@ def _dev_batches(run, student, rows, limit, how) -> list[dict[str, Any]]:
     return batches.dev_batches(source, dev_shape, size, **how)
 
 
+def _length_key(train: Any) -> str:
+    """The key of config.train that says how long to train; the later ones are not used then."""
+    return next(key for key in ("steps", "epochs", "token_budget") if train[key])
+
+
 def say_setup(run: Run, setup: StudentSetup, mesh: jax.sharding.Mesh, terminal: Terminal) -> None:
     """Say what will be trained."""
     facts, computation = setup.facts, setup.trainer.computation
@@ -358,7 +363,7 @@ def say_setup(run: Run, setup: StudentSetup, mesh: jax.sharding.Mesh, terminal: 
             f"{facts.get('pairs', facts['rows']):,} {'pairs' if setup.pairs else 'rows'}"
             f"{dropped}, {facts['steps']:,} steps of {run.config.train.batch_size} x "
             f"{facts['seq_len']} tokens ({facts['useful_share']:.0%} useful), "
-            f"{facts['epochs']:.2f} epochs"
+            f"{facts['epochs']:.2f} epochs, as config.train.{_length_key(run.config.train)} says"
         )
     terminal.say(f"student {setup.student}: {facts['parameters']:,} parameters{trained}, {fed}")
     if len(facts["origins"]) > 1:
